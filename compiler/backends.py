@@ -1,0 +1,45 @@
+"""What each backend can do, as far as a recipe may rely on it.
+
+The compiler checks claims against this table; the engines themselves live in the runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """`needs_id` is False for a backend that is one model; `pinned` when its weights cannot
+    change under a name, so `frozen` needs no revision."""
+
+    name: str
+    capabilities: tuple[str, ...]
+    arguments: tuple[str, ...]
+    example: str
+    needs_id: bool = True
+    pinned: bool = False
+
+
+BACKENDS: Mapping[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        Backend(
+            "vllm",
+            ("chat", "json", "template", "embed", "logprobs", "frozen"),
+            ("revision", "adapter"),
+            'vllm("google/gemma-3-1b-it", revision = "<commit>")',
+        ),
+        Backend(
+            "transformers",
+            ("chat", "template", "logprobs", "frozen"),
+            ("revision", "adapter"),
+            'transformers("google/gemma-3-1b-it", revision = "<commit>")',
+        ),
+        Backend("gemini", ("chat", "json", "embed"), (), 'gemini("gemini-2.5-flash")'),
+        Backend("openai", ("chat", "json", "embed"), (), 'openai("gpt-4o")'),
+        Backend("pocket", ("chat", "template", "frozen"), (), "pocket()", needs_id=False, pinned=True),
+        Backend("simulated", ("chat", "json"), (), "simulated()", needs_id=False),
+    )
+}

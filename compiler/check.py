@@ -1,0 +1,116 @@
+"""Pass: rules that hold between declarations.  Reads Bound, reports, changes nothing."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from compiler.bound import Bound, Conversation, Model, Step
+from dsl.diagnostic import Diagnostic, Diagnostics, Label
+from dsl.source import Span
+
+
+def check(bound: Bound, diagnostics: Diagnostics) -> None:
+    """Runs every rule over every conversation."""
+    for conversation in bound.conversations.values():
+        for step in conversation.steps:
+            _capabilities(step, diagnostics)
+            _checks_without_retry(step, diagnostics)
+        _alternation(conversation, diagnostics)
+        _provenance(conversation, bound, diagnostics)
+
+
+def _capabilities(step: Step, diagnostics: Diagnostics) -> None:
+    """E401, E404: a model can do what the step asks of it."""
+    model = step.model
+    if model is None or step.model_span is None:
+        return
+    wanted = ["chat"]
+    if step.output.name == "json":
+        wanted.append("json")
+    for word in wanted:
+        if word not in model.plan.capabilities:
+            verb = "produce json" if word == "json" else "chat"
+            diagnostics.add(
+                Diagnostic(
+                    "E401",
+                    f"`{model.plan.name}` cannot {verb}",
+                    step.model_span,
+                    secondary=(_declared_with(model),),
+                    hint=f"declare `model<{', '.join([*model.plan.capabilities, word])}>` if it can",
+                )
+            )
+    if step.sees == "transcript" and "template" not in model.plan.capabilities and step.role is not None:
+        diagnostics.add(
+            Diagnostic(
+                "E404",
+                f"`{model.plan.name}` does not show its chat template, and `sees = transcript` needs it",
+                step.sees_span or step.model_span,
+                secondary=(_declared_with(model),),
+                hint="a local model has it: the exact prompt can then be logged",
+            )
+        )
+
+
+def _declared_with(model: Model) -> Label:
+    return Label(model.type_span, f"declared with {' and '.join(model.plan.capabilities) or 'nothing'} only")
+
+
+def _alternation(conversation: Conversation, diagnostics: Diagnostics) -> None:
+    """E502: two turns of the same role in a row, which no chat template takes."""
+    if conversation.poisoned:
+        return
+    turns = [step for step in conversation.steps if step.role is not None]
+    for before, after in pairwise(turns):
+        if before.role == after.role:
+            diagnostics.add(
+                Diagnostic(
+                    "E502",
+                    f"`{after.name}` follows `{before.name}`, and both are {after.role} turns",
+                    after.role_span,
+                    secondary=(Label(before.role_span, f"{before.role} here"),),
+                    hint="turns alternate between user and model; write a `step` for what is not said",
+                )
+            )
+    if turns and turns[0].role == "model":
+        diagnostics.add(
+            Diagnostic(
+                "E502",
+                f"`{turns[0].name}` is said before the user said anything",
+                turns[0].role_span,
+                hint="a conversation begins with a user turn",
+            )
+        )
+
+
+def _provenance(conversation: Conversation, bound: Bound, diagnostics: Diagnostics) -> None:
+    """E505: where a recipe declares a frozen model, only its own words are trained on."""
+    frozen = [model for model in bound.models.values() if model.frozen]
+    if not frozen:
+        return
+    spans: dict[str, Span] = dict(zip(conversation.train_on, conversation.train_on_spans, strict=True))
+    for step in conversation.steps:
+        if step.name not in spans or (step.model is not None and step.model.frozen):
+            continue
+        who = f"`{step.model.plan.name}` writes it" if step.model is not None else "no model writes it"
+        diagnostics.add(
+            Diagnostic(
+                "E505",
+                f"`{step.name}` is trained on, and {who}",
+                spans[step.name],
+                secondary=(Label(frozen[0].span, "the frozen model, whose words are to be learned"),),
+                hint=f"let `{frozen[0].plan.name}` write it, or leave it out of `train_on`",
+            )
+        )
+
+
+def _checks_without_retry(step: Step, diagnostics: Diagnostics) -> None:
+    """W703: a check that fails drops the whole sample when there is no second try."""
+    if step.model is not None and step.checks and step.retry == 0:
+        diagnostics.add(
+            Diagnostic(
+                "W703",
+                f"`{step.name}` has checks and no `retry`, so each failure costs a whole sample",
+                step.span,
+                hint="for example `retry = 3`",
+            )
+        )

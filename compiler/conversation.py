@@ -1,0 +1,245 @@
+"""Binding of `conversation`: its grid, draws, turns and steps, in the order they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from compiler.bound import Axis, Bound, Conversation, Draw, SetOf, Step
+from compiler.plan import Member
+from compiler.scope import Declared, Scope
+from compiler.shape import check_shape
+from compiler.step import bind_step
+from compiler.types import COUNT, TEXT, Type, record
+from compiler.values import FAILED, constant
+from dsl.diagnostic import Label
+from dsl.source import Span
+from dsl.syntax import Call, Expression, Integer, List, Name, Reference, Statement
+
+
+def bind_conversation(
+    statement: Statement, bound: Bound, outer: Scope, overrides: Mapping[str, str]
+) -> Conversation | None:
+    """The conversation a statement declares; its inner faults are reported and left out."""
+    if statement.name is None:
+        return None
+    scope = Scope(outer.diagnostics, outer=outer)
+    name = statement.name.text
+    axes = _bind_axes(statement, scope)
+    times = _bind_times(statement, scope)
+    scope.names["nth"] = Declared("nth", "number of the sample in its cell", statement.name.span, COUNT)
+
+    inner = [
+        (s, kind)
+        for s, kind in check_shape(statement.body or (), "conversation", scope.diagnostics)
+        if isinstance(s, Statement)
+    ]
+    for s, kind in inner:
+        if s.name is not None and kind.word in ("turn", "step"):
+            if s.damaged or s.kind.text != kind.word:
+                scope.poisoned.add(s.name.text)
+            scope.later.setdefault(s.name.text, Declared(s.name.text, kind.word, s.name.span))
+    draws: list[Draw] = []
+    steps: list[Step] = []
+    train_on: List | None = None
+    tags: tuple[str, ...] = ()
+    for s, kind in inner:
+        if kind.word == "draw":
+            draws.extend(_bind_draw(s, scope))
+        elif kind.word in ("turn", "step"):
+            step = bind_step(s, kind.word, steps, bound, scope)
+            if step is not None:
+                steps.append(step)
+            elif s.name is not None:
+                scope.poisoned.add(s.name.text)
+        elif kind.word == "train_on" and isinstance(s.value, List):
+            train_on = s.value
+        elif kind.word == "train_on" and s.value is not None:
+            scope.report(
+                "E202", "`train_on` lists turns", s.value.span, hint="for example `train_on = [answer]`"
+            )
+        elif kind.word == "tags" and s.value is not None:
+            value = constant(s.value, Type("list", (TEXT,)), scope, "`tags`")
+            tags = () if value is FAILED else tuple(value)
+    if axes is None or times is None:
+        outer.poisoned.add(name)
+        return None
+    quota = times * prod(len(axis.set.members) for axis in axes)
+    _check_quota(statement, quota, axes, overrides, scope)
+    if not any(step.role for step in steps) and not scope.diagnostics.has_errors:
+        scope.report(
+            "E107",
+            f"`{name}` has no turn",
+            statement.name.span,
+            hint="for example `turn answer: model by base { sees = transcript }`",
+        )
+    trained = _bind_train_on(train_on, steps, scope)
+    return Conversation(
+        name=name,
+        quota=quota,
+        times=times,
+        axes=tuple(axes),
+        draws=tuple(draws),
+        steps=tuple(steps),
+        train_on=tuple(name for name, _ in trained),
+        train_on_spans=tuple(span for _, span in trained),
+        tags=tags,
+        span=statement.name.span,
+        poisoned=frozenset(scope.poisoned),
+    )
+
+
+def _bind_axes(statement: Statement, scope: Scope) -> list[Axis] | None:
+    axes: list[Axis] = []
+    for clause in statement.clauses:
+        if clause.word != "over" or clause.name is None:
+            continue
+        set_ = _set_of(clause.value, scope)
+        if set_ is None:
+            scope.poisoned.add(clause.name.text)
+            return None
+        declared = Declared(clause.name.text, "axis", clause.name.span, record(set_.schema))
+        if scope.declare(declared):
+            axes.append(Axis(clause.name.text, set_, clause.span))
+    return axes
+
+
+def _bind_times(statement: Statement, scope: Scope) -> int | None:
+    clause = statement.clause("times")
+    if clause is None:
+        return None
+    value = constant(clause.value, COUNT, scope, "`times`")
+    return None if value is FAILED else int(value)
+
+
+def _check_quota(
+    statement: Statement, made: int, axes: list[Axis], overrides: Mapping[str, str], scope: Scope
+) -> None:
+    """E301: a declared quota must be what `over` x `times` makes, unless an override changed it."""
+    declared = statement.quantity
+    times = statement.clause("times")
+    if declared is None or times is None or statement.name is None:
+        return
+    if isinstance(times.value, Reference) and str(times.value) in overrides:
+        return
+    if not isinstance(declared, Integer):
+        scope.report(
+            "E202",
+            f"`{statement.name}` is declared as a share, and a quota is a count",
+            declared.span,
+            hint="for example `conversation chats 300 times 300`",
+        )
+    elif declared.value != made:
+        cells = prod(len(axis.set.members) for axis in axes)
+        labels = tuple(Label(axis.span, f"{len(axis.set.members)} members") for axis in axes)
+        each, left = divmod(declared.value, cells) if cells else (0, 1)
+        hint = (
+            f"{cells} x {each} = {declared.value}; write `times {each}`, or declare {made}"
+            if not left
+            else (f"declare {made}")
+        )
+        scope.report(
+            "E301",
+            f"`{statement.name}` is declared as {declared.value} conversations and makes {made}",
+            declared.span,
+            label="declared",
+            secondary=(*labels, Label(times.span, times.span.text)),
+            hint=hint,
+        )
+
+
+def _bind_draw(statement: Statement, scope: Scope) -> list[Draw]:
+    clause = statement.clause("from")
+    if statement.name is None or clause is None:
+        return []
+    name, span = statement.name.text, statement.name.span
+    if isinstance(clause.value, List):
+        found = _listed(clause.value, scope)
+    else:
+        set_ = _set_of(clause.value, scope)
+        found = None if set_ is None else (set_.name, set_.members, record(set_.schema))
+    if found is None:
+        scope.poisoned.add(name)
+        return []
+    source, members, type_ = found
+    if not scope.declare(Declared(name, "draw", span, type_)):
+        return []
+    return [Draw(name, source, members, type_, span)]
+
+
+def _listed(values: List, scope: Scope) -> tuple[str, tuple[Member, ...], Type] | None:
+    """Members of `draw turns from [2, 4, 6]`: each value is its own label."""
+    if not values.items:
+        scope.report("E303", "there is nothing to draw from", values.span, hint="for example `[2, 4, 6]`")
+        return None
+    type_ = COUNT if isinstance(values.items[0], Integer) else TEXT
+    items = constant(values, Type("list", (type_,)), scope, "each value")
+    if items is FAILED:
+        return None
+    if len(set(items)) != len(items):
+        scope.report("E104", "a value is listed twice", values.span, hint="give each value once")
+        return None
+    return "", tuple(Member(label=str(item), weight=1, fields={"value": item}) for item in items), type_
+
+
+def _set_of(expression: Expression, scope: Scope) -> SetOf | None:
+    if isinstance(expression, Reference) and len(expression.parts) == 1:
+        declared = scope.resolve(expression.parts[0])
+        if declared is None:
+            return None
+        if isinstance(declared.thing, SetOf):
+            return declared.thing
+        scope.report(
+            "E202",
+            f"`{expression}` is a {declared.what}, not a set",
+            expression.span,
+            secondary=(Label(declared.span, "declared here"),),
+        )
+        return None
+    shown = "a call" if isinstance(expression, Call) else "this"
+    scope.report(
+        "E202",
+        f"samples vary over a set, and {shown} is none",
+        expression.span,
+        hint="declare `set worlds: topic { ... }` and name it here",
+    )
+    return None
+
+
+def _bind_train_on(written: List | None, steps: list[Step], scope: Scope) -> list[tuple[str, Span]]:
+    """The trained turns: those listed, or all of the model's when nothing is."""
+    turns = {step.name: step for step in steps if step.role is not None}
+    own = [step for step in turns.values() if step.role == "model"]
+    if written is None:
+        return [(step.name, step.span) for step in own]
+    found: list[tuple[str, Span]] = []
+    for item in written.items:
+        name = item.parts[0] if isinstance(item, Reference) and len(item.parts) == 1 else None
+        if name is None:
+            scope.report(
+                "E202", "`train_on` lists turns", item.span, hint="for example `train_on = [answer]`"
+            )
+        elif name.text in turns:
+            if turns[name.text].role == "user":
+                _refuse_user_turn(turns[name.text], name, written, own, scope)
+            else:
+                found.append((name.text, name.span))
+        else:
+            scope.resolve(name, among=[step.name for step in own], what="model turn")
+    return found
+
+
+def _refuse_user_turn(step: Step, name: Name, written: List, own: list[Step], scope: Scope) -> None:
+    names = [f"`{turn.name}`" for turn in own]
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    scope.report(
+        "E501",
+        f"`{name}` is a user turn; only model turns are trained on",
+        written.span,
+        secondary=(Label(step.role_span, "user"),),
+        hint=f"the model turns are {listed}"
+        if len(names) > 1
+        else f"the model turn is {listed}"
+        if names
+        else "",
+    )

@@ -1,0 +1,139 @@
+"""Binding of `export`: which rows, in which form, and where to."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from compiler.bound import Bound, Conversation
+from compiler.plan import ExportPlan
+from compiler.scope import Scope
+from compiler.shape import check_shape
+from compiler.types import TEXT
+from compiler.values import FAILED, constant
+from dsl.diagnostic import Label
+from dsl.suggest import suggest
+from dsl.syntax import List, Reference, Statement
+
+FORMS: tuple[str, ...] = get_args(ExportPlan.model_fields["type"].annotation)
+
+
+def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan | None:
+    """The dataset a statement asks for, or None where its faults leave none."""
+    source_clause, to_clause = statement.clause("from"), statement.clause("to")
+    if statement.name is None or statement.type is None or source_clause is None or to_clause is None:
+        return None
+    form = statement.type.name.text
+    if form not in FORMS:
+        guess = suggest(form, FORMS)
+        scope.report(
+            "E202",
+            f"rows are exported as {', '.join(FORMS)}, not as `{form}`",
+            statement.type.span,
+            hint=f"did you mean `{guess}`?" if guess else "",
+        )
+        return None
+    conversation = _conversation(source_clause.value, scope)
+    to = constant(to_clause.value, TEXT, scope, "`to`")
+    fields: dict[str, Any] = {}
+    for inner, kind in check_shape(statement.body or (), "export", scope.diagnostics):
+        if not isinstance(inner, Statement) or inner.value is None or kind.field is None:
+            continue
+        if kind.word == "columns":
+            if conversation is not None:
+                fields["columns"] = _columns(inner, conversation, scope)
+            continue
+        value = constant(inner.value, kind.field, scope, f"`{kind.word}`")
+        if value is FAILED:
+            continue
+        if kind.word == "split" and not 0 < value < 100:
+            scope.report(
+                "E302",
+                f"a split leaves rows on both sides, and {value}% does not",
+                inner.value.span,
+                hint="for example `split = 95%`, or drop it",
+            )
+            continue
+        fields[kind.word] = str(value) if kind.word == "split" else value
+    if conversation is None or to is FAILED:
+        return None
+    if (
+        not to.strip()
+        or to.startswith(("/", "~"))
+        or ".." in to.replace("\\", "/").split("/")
+        or "\x00" in to
+    ):
+        scope.report(
+            "E202",
+            "a dataset is written below the output folder",
+            to_clause.value.span,
+            hint='for example `to "out/train"`; `synth materialize --out DIR` chooses the folder',
+        )
+        return None
+    return ExportPlan(name=statement.name.text, type=form, source=conversation.name, to=to, **fields)
+
+
+def _conversation(expression: Any, scope: Scope) -> Conversation | None:
+    if not isinstance(expression, Reference):
+        scope.report("E202", "an export is from a conversation", expression.span)
+        return None
+    declared = scope.resolve(expression.parts[0])
+    if declared is None:
+        return None
+    if not isinstance(declared.thing, Conversation):
+        scope.report(
+            "E202",
+            f"`{expression}` is a {declared.what}, not a conversation",
+            expression.span,
+            secondary=(Label(declared.span, "declared here"),),
+        )
+        return None
+    return declared.thing
+
+
+def _columns(statement: Statement, conversation: Conversation, scope: Scope) -> tuple[str, ...]:
+    """Names of axes, draws and steps whose values become columns: `[identity.world]`."""
+    if not isinstance(statement.value, List):
+        scope.report(
+            "E202",
+            "`columns` is a list",
+            statement.span,
+            hint=f"for example `columns = [{conversation.name}.world]`",
+        )
+        return ()
+    known = [
+        *(axis.name for axis in conversation.axes),
+        *(draw.name for draw in conversation.draws),
+        *(step.name for step in conversation.steps),
+    ]
+    found: list[str] = []
+    for item in statement.value.items:
+        if not isinstance(item, Reference) or len(item.parts) != 2:
+            scope.report(
+                "E202",
+                "a column is named with its conversation",
+                item.span,
+                hint=f"for example `{conversation.name}.{known[0] if known else 'world'}`",
+            )
+            continue
+        holder, column = item.parts
+        if holder.text != conversation.name:
+            scope.report(
+                "E101",
+                f"`{holder}` is not what is exported here",
+                holder.span,
+                hint=f"did you mean `{conversation.name}`?",
+            )
+        elif column.text not in known:
+            if column.text not in conversation.poisoned:
+                guess = suggest(column.text, known)
+                scope.report(
+                    "E102",
+                    f"`{conversation.name}` has no `{column}`",
+                    column.span,
+                    hint=f"did you mean `{guess}`?" if guess else f"it has {', '.join(known[:5])}",
+                )
+        elif column.text in found:
+            scope.report("E104", f"`{column}` is listed twice", column.span, hint="keep one of them")
+        else:
+            found.append(column.text)
+    return tuple(found)

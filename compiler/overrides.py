@@ -1,0 +1,77 @@
+"""`--set name=value`: text from a command line, typed against the parameter it is for."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from compiler.scope import Scope
+from compiler.types import Type
+from compiler.values import FAILED, article, number
+from dsl.diagnostic import Label
+from dsl.source import Span
+
+_EXAMPLES = {
+    "count": "10",
+    "number": "0.7",
+    "ratio": "40%",
+    "range": "2..8",
+    "duration": "30s",
+    "boolean": "true",
+}
+_UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
+
+
+def override(name: str, text: str, type_: Type, span: Span, scope: Scope) -> Any:
+    """The value of a parameter given as text, as JSON, or FAILED after reporting E602."""
+    try:
+        return _parse(text.strip(), type_)
+    except (ValueError, InvalidOperation):
+        example = type_.words[0] if type_.words else _EXAMPLES.get(type_.name, "...")
+        scope.report_override(
+            f"`{name}` is {article(type_)}; `{text}` is not",
+            name,
+            text,
+            f"for example `--set {name}={example}`",
+            (Label(span, "declared here"),),
+        )
+        return FAILED
+
+
+def _parse(text: str, type_: Type) -> Any:
+    match type_.name:
+        case "text" | "path":
+            low, high = type_.low or 0, type_.high
+            if len(text) < low or (high is not None and len(text) > high):
+                raise ValueError(text)
+            return text
+        case "count":
+            if not re.fullmatch(r"\d[\d_]*", text, re.ASCII):
+                raise ValueError(text)
+            return int(text)
+        case "number":
+            value = Decimal(text.replace("_", ""))
+            if not value.is_finite():
+                raise ValueError(text)
+            return number(value)
+        case "ratio":
+            if not re.fullmatch(r"\d[\d_]*(\.\d+)?%", text, re.ASCII):
+                raise ValueError(text)
+            return number(Decimal(text[:-1].replace("_", "")))
+        case "range":
+            low_text, dots, high_text = text.partition("..")
+            ends = [int(end) if end else None for end in (low_text, high_text)]
+            if not dots or ends == [None, None]:
+                raise ValueError(text)
+            return ends
+        case "duration":
+            found = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)(ms|s|m|h)", text, re.ASCII)
+            if found is None:
+                raise ValueError(text)
+            return number(Decimal(found[1].replace("_", "")) * _UNITS[found[2]])
+        case "boolean" if text in ("true", "false"):
+            return text == "true"
+        case "enum" if text in type_.words:
+            return text
+    raise ValueError(text)

@@ -1,0 +1,220 @@
+"""The plan: what a recipe asks for, ready to run and independent of its text.
+
+A plan is intensional: it holds cohorts, quotas, axes, draws and steps, never a list of
+samples.  It is frozen, its JSON is canonical, and `plan_hash` names it.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from hashlib import sha256
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+PLAN_FORMAT = 1
+
+Capability = Literal["chat", "json", "template", "embed", "logprobs", "frozen"]
+Role = Literal["user", "model"]
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, no escapes but those JSON needs."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def digest(value: Any) -> str:
+    """sha256 of a value's canonical JSON, in hex.  Lone surrogates are hashed as they stand."""
+    return sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FilterPlan(Frozen):
+    name: str
+    arguments: tuple[JsonValue, ...] = ()
+
+
+class RefPlan(Frozen):
+    """A value looked up when a prompt is rendered: a draw, an earlier step, `nth`."""
+
+    path: tuple[str, ...]
+    filters: tuple[FilterPlan, ...] = ()
+
+
+Template = tuple[str | RefPlan, ...]
+
+
+class Sampling(Frozen):
+    """How a model picks tokens.  None leaves the choice to the engine's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class ModelPlan(Frozen):
+    """A model as the recipe declares it; `--model` and synth.toml may map it elsewhere."""
+
+    name: str
+    capabilities: tuple[Capability, ...]
+    backend: str
+    id: str
+    revision: str | None = None
+    adapter: str | None = None
+    sampling: Sampling = Sampling()
+
+
+class Member(Frozen):
+    """One member of a set, or one value of a list that is drawn from."""
+
+    label: str
+    weight: Annotated[int, Field(ge=0)]
+    fields: dict[str, JsonValue]
+
+
+class DrawPlan(Frozen):
+    """A stratified draw.  A drawn list's members have the one field `value`."""
+
+    name: str
+    set: str
+    members: tuple[Member, ...]
+
+
+class AxisPlan(Frozen):
+    """`over name in set`: the grid's cells, one for each member."""
+
+    name: str
+    set: str
+    members: tuple[Member, ...]
+
+
+class CheckPlan(Frozen):
+    """One check with its arguments by parameter name."""
+
+    name: str
+    arguments: dict[str, JsonValue] = {}
+    label: str = ""
+
+
+class TextOutput(Frozen):
+    kind: Literal["text"] = "text"
+
+
+class JsonOutput(Frozen):
+    kind: Literal["json"] = "json"
+    schema_: dict[str, JsonValue] = Field(alias="schema")
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+
+class StepPlan(Frozen):
+    """A turn (it has a role and enters the transcript) or a step (it has none).
+
+    Either `value` is given (the text is composed, no model is asked) or `model` is.
+    `needs` are the earlier steps that must be accepted before this one can start.
+    """
+
+    name: str
+    role: Role | None = None
+    model: str | None = None
+    output: TextOutput | JsonOutput = Field(default=TextOutput(), discriminator="kind")
+    value: Template | None = None
+    system: Template | None = None
+    prompt: Template | None = None
+    sees: Literal["prompt", "transcript"] = "prompt"
+    sampling: Sampling = Sampling()
+    checks: tuple[CheckPlan, ...] = ()
+    retry: Annotated[int, Field(ge=0)] = 0
+    needs: tuple[str, ...] = ()
+
+
+class CohortPlan(Frozen):
+    """One conversation declaration: how many samples, what varies, what is generated."""
+
+    name: str
+    quota: Annotated[int, Field(ge=0)]
+    axes: tuple[AxisPlan, ...] = ()
+    times: Annotated[int, Field(ge=0)]
+    draws: tuple[DrawPlan, ...] = ()
+    steps: tuple[StepPlan, ...]
+    train_on: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+    @property
+    def turns(self) -> tuple[StepPlan, ...]:
+        return tuple(step for step in self.steps if step.role is not None)
+
+    @property
+    def set_checks(self) -> bool:
+        """Whether some check compares samples with each other."""
+        return any(check.name == "distinct" for step in self.steps for check in step.checks)
+
+    def step(self, name: str) -> StepPlan:
+        return next(step for step in self.steps if step.name == name)
+
+
+class ExportPlan(Frozen):
+    """One dataset.  `split` is the percentage of rows that train, None for no split."""
+
+    name: str
+    type: Literal["messages", "prompt_completion", "sharegpt"] = "messages"
+    source: str
+    to: str
+    split: str | None = None
+    columns: tuple[str, ...] = ()
+    roles: Literal["assistant", "model"] = "assistant"
+    format: Literal["jsonl", "parquet"] = "jsonl"
+
+
+class Plan(Frozen):
+    format: int = PLAN_FORMAT
+    edition: int
+    recipe: str
+    docs: str = ""
+    seed: int
+    params: dict[str, JsonValue] = {}
+    models: tuple[ModelPlan, ...] = ()
+    cohorts: tuple[CohortPlan, ...] = ()
+    exports: tuple[ExportPlan, ...] = ()
+
+    @cached_property
+    def plan_hash(self) -> str:
+        """sha256 of the canonical JSON, in hex."""
+        return digest(self.model_dump(mode="json"))
+
+    def to_json(self) -> str:
+        """Canonical JSON with a line end."""
+        return canonical_json(self.model_dump(mode="json")) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        return cls.model_validate_json(text)
+
+    def cohort(self, name: str) -> CohortPlan:
+        return next(cohort for cohort in self.cohorts if cohort.name == name)
+
+    def model(self, name: str) -> ModelPlan:
+        return next(model for model in self.models if model.name == name)
+
+    def fingerprint(self, cohort: CohortPlan) -> str:
+        """Names what is generated for a cohort: everything but how much and what is exported.
+
+        Two plans with the same fingerprint share samples, so a larger quota, another split
+        or other columns reuse what the log holds.  Where the models run is not part of it.
+        """
+        models = sorted({step.model for step in cohort.steps if step.model is not None})
+        body = cohort.model_dump(mode="json", exclude={"quota", "times", "train_on", "tags"})
+        return digest(
+            {
+                "recipe": self.recipe,
+                "seed": self.seed,
+                "cohort": body,
+                "models": {name: {"capabilities": sorted(self.model(name).capabilities)} for name in models},
+            }
+        )

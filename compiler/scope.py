@@ -1,0 +1,138 @@
+"""Names in reach at one place of a recipe, and the reporting that goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from compiler.types import Type
+from dsl.diagnostic import Diagnostic, Diagnostics, Fix, Label
+from dsl.source import Span
+from dsl.suggest import suggest
+from dsl.syntax import Name, Ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a name stands for.
+
+    `what` is the word for it in messages (`param`, `model`, `turn`).  A `constant` has its
+    value now; the others get theirs for each sample, when prompts are rendered.
+    """
+
+    name: str
+    what: str
+    span: Span
+    type: Type | None = None
+    value: Any = None
+    constant: bool = False
+    thing: Any = None
+
+
+@dataclass(slots=True)
+class Scope:
+    """A block's names in front of those of the block around it.
+
+    `later` are names that will be declared further down, for E110.  Poisoned names failed to
+    be declared; nothing that uses them is reported.  `place` names the statement being bound.
+    """
+
+    diagnostics: Diagnostics
+    place: str = "this"
+    outer: Scope | None = None
+    names: dict[str, Declared] = field(default_factory=dict)
+    later: dict[str, Declared] = field(default_factory=dict)
+    poisoned: set[str] = field(default_factory=set)
+
+    def declare(self, declared: Declared) -> bool:
+        """Adds a name; reports and refuses a second declaration of it.
+
+        A conversation's own names may be those of schemas: `draw craft from crafts` reads best.
+        """
+        known = self.find(declared.name)
+        if known is not None and (declared.name in self.names or known.what != "schema"):
+            self.report(
+                "E104",
+                f"`{declared.name}` is declared twice",
+                declared.span,
+                secondary=(Label(known.span, f"first declared here, as a {known.what}"),),
+                hint="give one of them another name",
+            )
+            return False
+        self.names[declared.name] = declared
+        return True
+
+    def find(self, name: str) -> Declared | None:
+        found = self.names.get(name)
+        if found is None and self.outer is not None:
+            return self.outer.find(name)
+        return found
+
+    def is_poisoned(self, name: str) -> bool:
+        return name in self.poisoned or (self.outer is not None and self.outer.is_poisoned(name))
+
+    def legal(self) -> Iterable[str]:
+        yield from self.names
+        if self.outer is not None:
+            yield from self.outer.legal()
+
+    def resolve(self, name: Name, *, among: Iterable[str] | None = None, what: str = "") -> Declared | None:
+        """What a name stands for; reports an unknown one (E101) or one said later (E110)."""
+        found = self.find(name.text)
+        if found is not None:
+            return found
+        if self.is_poisoned(name.text):
+            return None
+        if name.text in self.later:
+            after = self.later[name.text]
+            self.report(
+                "E110",
+                f"`{name}` is said after {self.place} is written",
+                name.span,
+                secondary=(Label(after.span, "said here"),),
+                hint="turns are written in order; only earlier ones can be quoted",
+            )
+            return None
+        guess = suggest(name.text, self.legal() if among is None else among)
+        noun = f"no {what} of this recipe" if what else "not defined here"
+        self.report(
+            "E101",
+            f"`{name}` is {noun}",
+            name.span,
+            hint=f"did you mean `{guess}`?" if guess else "",
+            fix=Fix(name.span, guess) if guess else None,
+        )
+        return None
+
+    def report(
+        self,
+        code: str,
+        message: str,
+        primary: Span | None,
+        *,
+        label: str = "",
+        secondary: tuple[Label, ...] = (),
+        hint: str = "",
+        fix: Fix | None = None,
+    ) -> None:
+        self.diagnostics.add(Diagnostic(code, message, primary, label, secondary, hint, fix))
+
+    def report_shares(self, name: str, primary: Span, shares: Iterable[Ratio]) -> None:
+        """E302 for percentages that do not sum to 100."""
+        shares = list(shares)
+        total = sum(share.percent for share in shares)
+        self.report(
+            "E302",
+            f"the shares of `{name}` sum to {total:f}%, not 100%",
+            primary,
+            secondary=tuple(Label(share.span, "") for share in shares),
+        )
+
+    def report_override(
+        self, message: str, name: str, text: str, hint: str, secondary: tuple[Label, ...] = ()
+    ) -> None:
+        """E602: a fault of `--set`, which has no place in a file."""
+        self.diagnostics.add(
+            Diagnostic("E602", message, None, secondary=secondary, hint=hint, command=f"--set {name}={text}")
+        )

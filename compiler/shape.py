@@ -1,0 +1,122 @@
+"""Pass: every statement is of a kind that exists where it stands and has the parts it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compiler.kinds import HOLDERS, Holder, Kind, Need
+from dsl.diagnostic import Diagnostic, Diagnostics, Fix
+from dsl.source import Span
+from dsl.suggest import suggest
+from dsl.syntax import Rule, Statement
+
+_PARTS = {
+    "name": "a name",
+    "type": "a type after `:`",
+    "quantity": "a quantity",
+    "value": "a value after `=`",
+    "body": "braces",
+}
+
+
+def check_shape(
+    statements: Sequence[Statement | Rule], holder_name: str, diagnostics: Diagnostics
+) -> list[tuple[Statement | Rule, Kind]]:
+    """Pairs each statement with its kind, here and not below; what has none is reported and left out.
+
+    A misspelt kind is paired with the one suggested, so that its inside is still bound.
+    """
+    holder = HOLDERS[holder_name]
+    paired: list[tuple[Statement | Rule, Kind]] = []
+    first: dict[str, Span] = {}
+    for statement in statements:
+        if isinstance(statement, Rule):
+            if holder.rules:
+                paired.append((statement, Kind(statement.name.text, "")))
+            else:
+                _report_unknown(statement, holder, diagnostics)
+            continue
+        kind = holder.kinds.get(statement.kind.text) or holder.member
+        if kind is None:
+            guess = _report_unknown(statement, holder, diagnostics)
+            if guess is not None:
+                paired.append((statement, holder.kinds[guess]))
+            continue
+        word = statement.kind.text
+        if not kind.repeats or kind is holder.member:
+            if word in first:
+                diagnostics.add(_twice(word, statement.kind.span))
+                continue
+            first[word] = statement.kind.span
+        _check_parts(statement, kind, diagnostics)
+        paired.append((statement, kind))
+    return paired
+
+
+def _check_parts(statement: Statement, kind: Kind, diagnostics: Diagnostics) -> None:
+    if statement.damaged:
+        return
+    word = statement.kind.text
+    parts: dict[str, tuple[Need, Span | None]] = {
+        "name": (kind.name, statement.name.span if statement.name else None),
+        "type": (kind.type, statement.type.span if statement.type else None),
+        "quantity": (kind.quantity, statement.quantity.span if statement.quantity else None),
+        "value": (kind.value, statement.value.span if statement.value else None),
+        "body": (kind.body, statement.kind.span if statement.body is not None else None),
+    }
+    for part, (need, span) in parts.items():
+        if need is Need.MUST and span is None:
+            diagnostics.add(_missing(statement, kind, _PARTS[part]))
+        elif need is Need.NO and span is not None:
+            diagnostics.add(
+                Diagnostic(
+                    "E108",
+                    f"`{word}` takes no {_PARTS[part].split(' ', 1)[-1]}",
+                    span,
+                    hint=f"for example `{kind.example}`",
+                )
+            )
+    for clause in statement.clauses:
+        if clause.word not in kind.clauses:
+            diagnostics.add(
+                Diagnostic(
+                    "E108",
+                    f"`{word}` takes no `{clause.word}`",
+                    clause.span,
+                    hint=f"for example `{kind.example}`",
+                )
+            )
+    for wanted, need in kind.clauses.items():
+        if need is Need.MUST and statement.clause(wanted) is None:
+            diagnostics.add(_missing(statement, kind, f"`{wanted}`"))
+
+
+def _missing(statement: Statement, kind: Kind, part: str) -> Diagnostic:
+    what = f"`{statement.name}`" if statement.name else f"`{statement.kind}`"
+    return Diagnostic(
+        "E107",
+        f"{what} needs {part}",
+        (statement.name or statement.kind).span,
+        hint=f"for example `{kind.example}`",
+    )
+
+
+def _twice(word: str, span: Span) -> Diagnostic:
+    return Diagnostic("E104", f"`{word}` is given twice", span, hint="keep one of them")
+
+
+def _report_unknown(statement: Statement | Rule, holder: Holder, diagnostics: Diagnostics) -> str | None:
+    name = statement.name if isinstance(statement, Rule) else statement.kind
+    guess = suggest(name.text, holder.kinds)
+    is_field = isinstance(statement, Statement) and statement.value is not None and statement.name is None
+    if is_field:
+        code, message = "E102", f"{holder.phrase} has no `{name}`"
+    else:
+        code, message = "E103", f"{holder.phrase} holds no `{name}`"
+    if guess is not None:
+        hint, fix = f"did you mean `{guess}`?", Fix(name.span, guess)
+    else:
+        known = [f"`{word}`" for word in list(holder.kinds)[:5]]
+        hint, fix = (f"it holds {', '.join(known)}" if known else ""), None
+    diagnostics.add(Diagnostic(code, message, name.span, hint=hint, fix=fix))
+    return guess

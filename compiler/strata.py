@@ -1,0 +1,219 @@
+"""Which samples a cohort has: exact counts, seeded order, stable names.
+
+A cohort is a grid of rows (one for each combination of its `over` axes, or one row when it
+has none) with `times` slots each.  Every draw deals its members over a row's slots:
+
+- counts are exact over the cohort by largest remainder, and in every row within one of exact;
+- the order is a seeded permutation, dealt in blocks of the weights' period, so that a longer
+  row begins as the shorter one did;
+- where the last block is cut short, its last slots are relabelled until the counts are right.
+
+A sample is named by its cell (axis and draw labels) and its ordinal within that cell.  Names
+therefore do not depend on the quota: a larger quota has the smaller one's samples among its
+own, save for the few relabelled in a row that the weights do not divide.
+
+Shuffles use `random.Random(int).random()` alone, whose sequence Python guarantees.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from itertools import product
+from math import gcd
+from random import Random
+
+from compiler.plan import CohortPlan, DrawPlan, Member, Plan, canonical_json
+
+# A block holds each member in proportion.  Weights with a longer period than this (say
+# 12345 : 6789) are dealt in blocks that approximate them; the counts end exact all the same.
+_LONGEST_PERIOD = 100_000
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A combination of axis and draw members; `labels` are (name, member label) pairs."""
+
+    row: int
+    labels: Labels
+    members: tuple[Member, ...] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place in the dataset: the `ordinal`-th sample (from 0) of a cell."""
+
+    position: int
+    cell: Cell
+    ordinal: int
+
+
+def largest_remainder(
+    weights: Sequence[int], total: int, prefer: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Integers in proportion to `weights` that sum to `total`.
+
+    Ties go to the member with more in `prefer`, then to the earlier one.
+
+    >>> largest_remainder([50, 30, 20], 12)
+    (6, 4, 2)
+    """
+    whole = sum(weights)
+    if whole <= 0:
+        raise ValueError("weights must have a positive sum")
+    counts = [total * weight // whole for weight in weights]
+    first = prefer or [0] * len(weights)
+    order = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), -first[i], i))
+    for index in order[: total - sum(counts)]:
+        counts[index] += 1
+    return tuple(counts)
+
+
+def sample_id(plan: Plan, cohort: CohortPlan, labels: Labels, ordinal: int) -> str:
+    """16 hex digits that name a sample whatever its prompts and the quota are."""
+    name = canonical_json([plan.recipe, cohort.name, labels, ordinal])
+    return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def call_seed(plan: Plan, sample: str, step: str, attempt: int) -> int:
+    """The sampling seed of one attempt, in [0, 2**31): the range every backend accepts."""
+    return _number(plan.seed, sample, step, attempt) >> 225
+
+
+def slots(plan: Plan, cohort: CohortPlan) -> Iterator[Slot]:
+    """All slots of a cohort, row by row.  Holds one row's counters, never the list."""
+    rows = list(product(*(range(len(axis.members)) for axis in cohort.axes)))
+    position = 0
+    for number, row in enumerate(rows):
+        fixed = tuple(axis.members[i] for axis, i in zip(cohort.axes, row, strict=True))
+        fixed_labels = tuple(
+            (axis.name, member.label) for axis, member in zip(cohort.axes, fixed, strict=True)
+        )
+        decks = [_deal(plan, cohort, draw, number, len(rows), fixed_labels) for draw in cohort.draws]
+        cells: dict[tuple[int, ...], Cell] = {}
+        counts: Counter[tuple[int, ...]] = Counter()
+        for _ in range(cohort.times):
+            drawn = tuple(next(deck) for deck in decks)
+            cell = cells.get(drawn)
+            if cell is None:
+                members = tuple(draw.members[i] for draw, i in zip(cohort.draws, drawn, strict=True))
+                labels = tuple(
+                    (draw.name, member.label) for draw, member in zip(cohort.draws, members, strict=True)
+                )
+                cell = cells[drawn] = Cell(number, fixed_labels + labels, fixed + members)
+            yield Slot(position, cell, counts[drawn])
+            counts[drawn] += 1
+            position += 1
+
+
+def member_counts(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> tuple[int, ...]:
+    """How many samples of the whole cohort draw each member."""
+    if all(len(axis.members) == 1 for axis in cohort.axes):
+        only = tuple((axis.name, axis.members[0].label) for axis in cohort.axes)
+        return row_counts(plan, cohort, draw, 0, 1, _Deck(plan, cohort, draw, only))
+    return largest_remainder([member.weight for member in draw.members], cohort.quota)
+
+
+def row_counts(
+    plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: int, rows: int, deck: _Deck
+) -> tuple[int, ...]:
+    """How many samples of one row draw each member: within one of exact, and over all rows
+    summing to `member_counts`.
+
+    In a single row, ties go to the members that the deck has dealt more of.  Over several, what
+    each member has beyond its whole share is laid end to end and dealt round the rows, so every
+    row gets equally many extras and no member twice (controlled rounding).
+    """
+    weights = [member.weight for member in draw.members]
+    if rows == 1:
+        return largest_remainder(weights, cohort.times, deck.counts(cohort.times))
+    whole = sum(weights)
+    base = [cohort.times * weight // whole for weight in weights]
+    totals = largest_remainder(weights, cohort.times * rows)
+    turn = (row + _number(plan.seed, cohort.name, draw.name, "rows")) % rows
+    start = 0
+    for index, total in enumerate(totals):
+        extra = total - rows * base[index]
+        if (turn - start) % rows < extra:
+            base[index] += 1
+        start += extra
+    return tuple(base)
+
+
+def _deal(
+    plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: int, rows: int, labels: Labels
+) -> Iterator[int]:
+    """The member index of each slot of one row: the deck's, relabelled from the end where its
+    counts are not yet the row's."""
+    deck = _Deck(plan, cohort, draw, labels)
+    wanted = row_counts(plan, cohort, draw, row, rows, deck)
+    surplus = [have - want for have, want in zip(deck.counts(cohort.times), wanted, strict=True)]
+    missing = [index for index, more in enumerate(surplus) for _ in range(-more)]
+    relabelled: dict[int, int] = {}
+    position = cohort.times
+    while missing:
+        position -= 1
+        member = deck.at(position)
+        if surplus[member] > 0:
+            surplus[member] -= 1
+            relabelled[position] = missing.pop()
+    for position in range(cohort.times):
+        yield relabelled[position] if position in relabelled else deck.at(position)
+
+
+class _Deck:
+    """An endless sequence of member indices: blocks of the weights' period, each shuffled."""
+
+    def __init__(self, plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: Labels) -> None:
+        self._key = (plan.seed, plan.recipe, cohort.name, row, draw.name)
+        self._members = len(draw.members)
+        self._content = _block_content(tuple(member.weight for member in draw.members))
+        self._latest: tuple[int, list[int]] = (-1, [])
+
+    def at(self, position: int) -> int:
+        block, place = divmod(position, len(self._content))
+        return self._block(block)[place]
+
+    def counts(self, length: int) -> list[int]:
+        """How many of the first `length` are each member."""
+        blocks, rest = divmod(length, len(self._content))
+        found = [0] * self._members
+        for member in self._content:
+            found[member] += blocks
+        for member in self._block(blocks)[:rest]:
+            found[member] += 1
+        return found
+
+    def _block(self, number: int) -> list[int]:
+        # The latest block is kept, since neighbours ask for the same one.
+        if self._latest[0] != number:
+            random = Random(_number(*self._key, number))
+            order = list(self._content)
+            for last in range(len(order) - 1, 0, -1):
+                other = int(random.random() * (last + 1))
+                order[last], order[other] = order[other], order[last]
+            self._latest = (number, order)
+        return self._latest[1]
+
+
+@cache
+def _block_content(weights: tuple[int, ...]) -> tuple[int, ...]:
+    """Member indices of one block, unshuffled."""
+    divisor = gcd(*weights)
+    period = sum(weights) // divisor
+    counts: Sequence[int]
+    if period <= _LONGEST_PERIOD:
+        counts = [weight // divisor for weight in weights]
+    else:
+        counts = largest_remainder(weights, min(_LONGEST_PERIOD, 100 * len(weights)))
+    return tuple(index for index, count in enumerate(counts) for _ in range(count))
+
+
+def _number(*key: object) -> int:
+    """A 256-bit number from a key."""
+    return int.from_bytes(sha256(canonical_json(key).encode("utf-8", "surrogatepass")).digest(), "big")

@@ -1,0 +1,191 @@
+"""Templates: typed and folded when a recipe is compiled, rendered for each sample.
+
+A template in a plan is a tuple of text and references.  Whatever is known at compile time is
+text already.  Rendering puts values in once and reads nothing in them: a `{{` that a model
+wrote stays two braces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compiler.filters import FILTERS, printers
+from compiler.plan import FilterPlan, RefPlan, Template
+from compiler.scope import Declared, Scope
+from compiler.types import COUNT, NUMBER, TEXT, Type, json_schema, prints
+from compiler.values import FAILED, article, number
+from dsl.diagnostic import Label
+from dsl.suggest import suggest
+from dsl.syntax import Damaged, Expression, Filter, Integer, Interpolation, Number, Reference, Text
+
+
+def bind_template(text: Text, scope: Scope) -> Template:
+    """The template of a text: constants folded in, neighbouring text merged.
+
+    References that cannot be resolved or printed are reported and left out.
+    """
+    parts: list[str | RefPlan] = []
+    for part in text.parts:
+        piece = part if isinstance(part, str) else _bind(part, scope)
+        if isinstance(piece, str) and parts and isinstance(parts[-1], str):
+            parts[-1] += piece
+        elif piece is not None and piece != "":
+            parts.append(piece)
+    return tuple(parts)
+
+
+def render(template: Template, values: Mapping[str, Any]) -> str:
+    """The text of a template for one sample.
+
+    `values` has a mapping for each record that was drawn, and text or JSON for each step.
+    """
+    return "".join(part if isinstance(part, str) else _show(part, values) for part in template)
+
+
+def references(template: Template | None) -> tuple[str, ...]:
+    """The first names of all references, in order of appearance, each once."""
+    found = (part.path[0] for part in template or () if isinstance(part, RefPlan))
+    return tuple(dict.fromkeys(found))
+
+
+def _show(part: RefPlan, values: Mapping[str, Any]) -> str:
+    value: Any = values
+    for name in part.path:
+        value = value[name]
+    for each in part.filters:
+        value = FILTERS[each.name].function(value)
+    return value if isinstance(value, str) else str(value)
+
+
+def _bind(part: Interpolation, scope: Scope) -> str | RefPlan | None:
+    found = _lookup(part.value, scope)
+    if found is None:
+        return None
+    type_, value, path = found
+    filters: list[FilterPlan] = []
+    for each in part.filters:
+        if not _check_filter(each, type_, scope):
+            return None
+        filters.append(FilterPlan(name=each.name.text))
+        type_ = TEXT
+    if not prints(type_):
+        _refuse(part, type_, scope)
+        return None
+    if path is not None:
+        return RefPlan(path=path, filters=tuple(filters))
+    for plan in filters:
+        value = FILTERS[plan.name].function(value)
+    return value if isinstance(value, str) else str(value)
+
+
+def _lookup(expression: Expression, scope: Scope) -> tuple[Type, Any, tuple[str, ...] | None] | None:
+    """(type, constant value, None) or (type, None, path); None when it was reported."""
+    match expression:
+        case Damaged():
+            return None
+        case Integer(value):
+            return COUNT, value, None
+        case Number(value):
+            return NUMBER, number(value), None
+        case Text() if expression.plain is not None:
+            return TEXT, expression.plain, None
+        case Reference():
+            return _lookup_reference(expression, scope)
+    scope.report(
+        "E005",
+        "a template prints a name, such as `{{ question }}`",
+        expression.span,
+        hint="declare the value above and print it by its name",
+    )
+    return None
+
+
+def _lookup_reference(expression: Reference, scope: Scope) -> tuple[Type, Any, tuple[str, ...] | None] | None:
+    first, *rest = expression.parts
+    declared = scope.resolve(first)
+    if declared is None:
+        return None
+    if declared.type is None:
+        scope.report(
+            "E201",
+            f"`{first}` is a {declared.what}, which a template cannot print",
+            expression.span,
+            secondary=(Label(declared.span, "declared here"),),
+        )
+        return None
+    if declared.what == "schema" and not rest:
+        return Type("schema", schema=declared.thing), json_schema(declared.type), None
+    type_: Type | None = declared.type
+    path = [first.text]
+    value: Any = declared.value
+    for name in rest:
+        type_ = None if type_ is None or declared.what == "schema" else _field(type_, name.text)
+        if type_ is None:
+            _report_field(declared, tuple(path), name.text, expression, scope)
+            return None
+        path.append(name.text)
+        if declared.constant and value is not FAILED:
+            value = value[name.text]
+    if declared.constant:
+        return None if value is FAILED or type_ is None else (type_, value, None)
+    return (type_, None, tuple(path)) if type_ is not None else None
+
+
+def _field(type_: Type, name: str) -> Type | None:
+    if type_.name == "json":
+        type_ = type_.arguments[0]
+    if type_.name != "record" or type_.schema is None:
+        return None
+    return type_.schema.field(name) or (TEXT if name == "name" else None)
+
+
+def _report_field(
+    declared: Declared, path: Sequence[str], name: str, expression: Reference, scope: Scope
+) -> None:
+    type_ = declared.type
+    inner = type_.arguments[0] if type_ is not None and type_.name == "json" else type_
+    fields = [field for field, _ in inner.schema.fields] if inner is not None and inner.schema else []
+    guess = suggest(name, [*fields, "name"])
+    scope.report(
+        "E102",
+        f"`{'.'.join(path)}` has no `{name}`",
+        expression.span,
+        secondary=(Label(declared.span, f"this {declared.what}"),),
+        hint=f"did you mean `{guess}`?" if guess else (f"it has {', '.join(fields[:5])}" if fields else ""),
+    )
+
+
+def _check_filter(each: Filter, type_: Type, scope: Scope) -> bool:
+    known = FILTERS.get(each.name.text)
+    if known is None:
+        guess = suggest(each.name.text, FILTERS)
+        scope.report(
+            "E203",
+            f"there is no filter `{each.name}`",
+            each.name.span,
+            hint=f"did you mean `{guess}`?" if guess else f"filters are {', '.join(FILTERS)}",
+        )
+        return False
+    if type_.name not in known.accepts:
+        scope.report(
+            "E202", f"`{known.name}` prints {', '.join(known.accepts)}, not {article(type_)}", each.span
+        )
+        return False
+    return True
+
+
+def _refuse(part: Interpolation, type_: Type, scope: Scope) -> None:
+    written = part.value.span.text
+    ways = [f"`| {name}`" for name in printers(type_)]
+    schema = type_.schema
+    if type_.name == "record" and schema is not None:
+        first = schema.fields[0][0] if schema.fields else "name"
+        hint = f"print one of its fields: `{{{{ {written}.{first} }}}}`"
+    elif ways:
+        hint = f"say how to print it: `{{{{ {written} {ways[0].strip('`')} }}}}`"
+        hint += f", {', '.join(ways[1:])}" if ways[1:] else ""
+    else:
+        hint = ""
+    shown = f"a {schema.name}" if type_.name == "record" and schema is not None else article(type_)
+    scope.report("E201", f"`{written}` is {shown}; a template takes text", part.value.span, hint=hint)

@@ -1,0 +1,211 @@
+"""Constant values and written types: evaluated where they stand, against the type wanted there.
+
+A value in a plan is JSON: text, number or boolean as themselves; a ratio as its percentage; a
+range as `[low, high]` with null for an open end; a duration in seconds; an enum as its word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from compiler.scope import Scope
+from compiler.types import (
+    BOOLEAN,
+    BUILT_IN_SCHEMAS,
+    CAPABILITIES,
+    COUNT,
+    DURATION,
+    NUMBER,
+    RANGE,
+    RATIO,
+    SCALARS,
+    TEXT,
+    Schema,
+    Type,
+    fits,
+    record,
+)
+from dsl.diagnostic import Label
+from dsl.suggest import suggest
+from dsl.syntax import (
+    Boolean,
+    Call,
+    Damaged,
+    Duration,
+    Expression,
+    Integer,
+    List,
+    Number,
+    Range,
+    Ratio,
+    Reference,
+    Text,
+    TypeName,
+)
+
+# Returned where a fault was reported (or lies in a poisoned name), since None is a value.
+FAILED: Any = object()
+
+
+def constant(expression: Expression, wanted: Type, scope: Scope, what: str) -> Any:
+    """The value of an expression known at compile time, as JSON, or FAILED.
+
+    `what` names the place in messages: `temperature`, `the seed`.
+    """
+    if isinstance(expression, Damaged):
+        return FAILED
+    if isinstance(expression, Reference):
+        return _referenced(expression, wanted, scope, what)
+    if isinstance(expression, List):
+        if wanted.name != "list":
+            return _refuse(expression, wanted, scope, what, "a list")
+        items = [constant(item, wanted.arguments[0], scope, what) for item in expression.items]
+        return FAILED if any(item is FAILED for item in items) else items
+    if isinstance(expression, Call):
+        return _refuse(expression, wanted, scope, what, "a call")
+    found, value = _literal(expression)
+    if found is None:
+        scope.report(
+            "E202",
+            f"{what} is a fixed value and takes no `{{{{ }}}}`",
+            expression.span,
+            hint="only prompts and composed turns are templates",
+        )
+        return FAILED
+    if not fits(found, wanted):
+        return _refuse(expression, wanted, scope, what, f"a {found.name}" if found != TEXT else "text")
+    if wanted.name == "text" and _outside(len(value), wanted):
+        return _refuse(expression, wanted, scope, what, f"text of {len(value)} characters")
+    return value
+
+
+def _literal(
+    expression: Integer | Number | Ratio | Duration | Range | Boolean | Text,
+) -> tuple[Type | None, Any]:
+    match expression:
+        case Integer(value):
+            return COUNT, value
+        case Number(value):
+            return NUMBER, number(value)
+        case Ratio(percent):
+            return RATIO, number(percent)
+        case Duration(seconds):
+            return DURATION, number(seconds)
+        case Range(low, high):
+            return RANGE, [low, high]
+        case Boolean(value):
+            return BOOLEAN, value
+        case Text():
+            return (TEXT, expression.plain) if expression.plain is not None else (None, None)
+
+
+def number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _referenced(expression: Reference, wanted: Type, scope: Scope, what: str) -> Any:
+    first = expression.parts[0]
+    # Bare words are enum values before they are names.
+    if wanted.name == "enum" and len(expression.parts) == 1 and first.text in wanted.words:
+        return first.text
+    if wanted.name == "enum" and scope.find(first.text) is None and not scope.is_poisoned(first.text):
+        guess = suggest(first.text, wanted.words)
+        words = " or ".join(f"`{word}`" for word in wanted.words[:5])
+        scope.report(
+            "E202",
+            f"{what} is {words}, not `{expression}`",
+            expression.span,
+            hint=f"did you mean `{guess}`?" if guess else "",
+        )
+        return FAILED
+    declared = scope.resolve(first)
+    if declared is None:
+        return FAILED
+    if not declared.constant or len(expression.parts) > 1:
+        return _refuse(expression, wanted, scope, what, f"a {declared.what}")
+    if declared.value is FAILED:
+        return FAILED
+    if declared.type is not None and not fits(declared.type, wanted):
+        scope.report(
+            "E202",
+            f"{what} takes {article(wanted)}, and `{expression}` is {article(declared.type)}",
+            expression.span,
+            secondary=(Label(declared.span, "declared here"),),
+        )
+        return FAILED
+    return declared.value
+
+
+def _refuse(expression: Expression, wanted: Type, scope: Scope, what: str, found: str) -> Any:
+    written = expression.span.text
+    shown = written if len(written) <= 40 and "\n" not in written else written.split("\n")[0][:36] + "..."
+    scope.report("E202", f"{what} takes {article(wanted)}, and `{shown}` is {found}", expression.span)
+    return FAILED
+
+
+def _outside(size: int, type_: Type) -> bool:
+    return (type_.low is not None and size < type_.low) or (type_.high is not None and size > type_.high)
+
+
+def article(type_: Type) -> str:
+    """`a count`, `text`, `an enum<a, b>`."""
+    if type_.name == "text" and type_.low is None and type_.high is None:
+        return "text"
+    return f"{'an' if str(type_)[0] in 'aeiou' else 'a'} {type_}"
+
+
+# Types ----------------------------------------------------------------------------------
+
+
+def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) -> Type | None:
+    """The type a recipe names; reports unknown names and misplaced arguments."""
+    name = written.name.text
+    low, high = (written.bounds.low, written.bounds.high) if written.bounds else (None, None)
+    words = tuple(argument.name.text for argument in written.arguments)
+    match name:
+        case "enum":
+            if not words:
+                _bad_type(written, scope, "`enum` lists its words", "enum<strip, keep>")
+                return None
+            return Type("enum", words=words, optional=written.optional)
+        case "model":
+            for argument in written.arguments:
+                if argument.name.text not in CAPABILITIES:
+                    guess = suggest(argument.name.text, CAPABILITIES)
+                    scope.report(
+                        "E101",
+                        f"`{argument.name}` is no capability of a model",
+                        argument.span,
+                        hint=f"did you mean `{guess}`?" if guess else f"they are {', '.join(CAPABILITIES)}",
+                    )
+            return Type("model", words=tuple(word for word in CAPABILITIES if word in words))
+        case "list" | "json":
+            if len(written.arguments) != 1:
+                _bad_type(written, scope, f"`{name}` says of what", f"{name}<Message>")
+                return None
+            inner = resolve_type(written.arguments[0], scope, schemas)
+            return inner and Type(name, (inner,), low=low, high=high, optional=written.optional)
+        case _ if name in SCALARS or name in ("messages", "preference", "chunk"):
+            return Type(name, low=low, high=high, optional=written.optional)
+    schema = schemas.get(name) or BUILT_IN_SCHEMAS.get(name)
+    if schema is not None:
+        found = record(schema)
+        return Type("record", schema=found.schema, optional=written.optional)
+    if not scope.is_poisoned(name):
+        legal: Sequence[str] = (*SCALARS, "list", "json", "enum", *schemas, *BUILT_IN_SCHEMAS)
+        guess = suggest(name, legal)
+        scope.report(
+            "E101",
+            f"`{name}` is no type",
+            written.name.span,
+            hint=f"did you mean `{guess}`?"
+            if guess
+            else "types are text, count, json<...> or a schema's name",
+        )
+    return None
+
+
+def _bad_type(written: TypeName, scope: Scope, message: str, example: str) -> None:
+    scope.report("E202", message, written.span, hint=f"for example `{example}`")

@@ -1,0 +1,116 @@
+"""The exceptions that reach a user.  Each is one sentence that says what to do.
+
+SynthError                 exit status 1
+├── RecipeError            1   the recipe has diagnostics
+├── ConfigError            1   synth.toml, --model, --set, a path
+├── EngineError            1   an engine cannot serve this run at all
+│   ├── ExtraMissing           its packages are not installed
+│   ├── KeyMissing             its API key is not set
+│   └── EngineDied             it stopped answering and could not be restarted
+├── CallFailed             -   one call failed; caught by the runtime, never shown
+├── QuotaShort             3   a quota, split or mix cannot be met
+├── Diverged               4   a dataset or a replay differs from the log
+└── LogError               5
+    ├── LogHeld                another process is writing
+    ├── LogDamaged             seq, counts or the hash chain do not hold
+    └── LogFull                the disk refused a commit
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from dsl.diagnostic import Diagnostic
+
+
+class SynthError(Exception):
+    """Base of everything this project raises on purpose."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class RecipeError(SynthError):
+    """A recipe has faults; `diagnostics` lists them in file order."""
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        super().__init__(f"{len(diagnostics)} faults in the recipe")
+        self.diagnostics = tuple(diagnostics)
+
+
+class ConfigError(SynthError):
+    """A setting, override or path cannot be used."""
+
+
+class EngineError(SynthError):
+    """An engine cannot serve this run at all: wrong key, unknown model, bad options."""
+
+
+class ExtraMissing(EngineError):
+    """A backend's packages are not installed."""
+
+    def __init__(self, backend: str, extra: str, module: str) -> None:
+        super().__init__(
+            f"the {backend} backend needs `{module}`, which is not installed: pip install 'synth[{extra}]'"
+        )
+
+
+class KeyMissing(EngineError):
+    """No API key in any of the environment variables that may hold it."""
+
+    def __init__(self, backend: str, variables: Sequence[str]) -> None:
+        super().__init__(f"the {backend} backend needs an API key: set {' or '.join(variables)}")
+
+
+class EngineDied(EngineError):
+    """An engine stopped answering and could not be restarted."""
+
+
+class CallFailed(SynthError):
+    """One call failed.
+
+    `kind` is one word for the log (`rate_limit`, `server`, `connection`, `timeout`,
+    `empty`, `malformed`, `refused`, `too_long`, `bad_request`, `engine`); `retry_after` is in seconds.
+    `prompt_tokens` and `completion_tokens` are what was paid for all the same.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        retryable: bool,
+        retry_after: float | None = None,
+        prompt_tokens: int = 0,
+        completion_tokens: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.prompt_tokens = prompt_tokens
+        self.completion_tokens = completion_tokens
+
+
+class QuotaShort(SynthError):
+    exit_status = 3
+
+
+class Diverged(SynthError):
+    exit_status = 4
+
+
+class LogError(SynthError):
+    exit_status = 5
+
+
+class LogHeld(LogError):
+    """Another process has the log open for writing."""
+
+
+class LogDamaged(LogError):
+    """What the log holds is not what was written."""
+
+
+class LogFull(LogError):
+    """The disk refused a commit; everything committed before is safe."""

@@ -1,0 +1,29 @@
+"""From a source to its syntax tree and everything that is wrong with its text."""
+
+from __future__ import annotations
+
+from dsl.diagnostic import Diagnostic, Diagnostics
+from dsl.prepare import prepare
+from dsl.recover import recover
+from dsl.source import Source
+from dsl.syntax import Syntax
+from dsl.tables import tables
+from dsl.tree import Builder
+
+
+def parse(source: Source) -> tuple[Syntax, tuple[Diagnostic, ...]]:
+    """Parses a recipe.  Never raises: faults are returned, in the order of their places.
+
+    The syntax holds all that could be read; see `Syntax.poisoned` and `Statement.damaged`
+    for what could not.
+    """
+    parser = tables()
+    prepared = prepare(source)
+    recovered = recover(prepared, parser)
+    builder = Builder(prepared, parser, recovered.repairs, recovered.fault_lines)
+    statements = builder.statements(recovered.tree)
+    found = Diagnostics()
+    found.extend(prepared.diagnostics)
+    found.extend(recovered.diagnostics)
+    found.extend(builder.diagnostics)
+    return Syntax(statements, recovered.poisoned, source), found.sorted()

@@ -1,0 +1,93 @@
+"""Whether an answer becomes a step's value, and if not, why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from compiler.checks import run_check
+from compiler.plan import JsonOutput, StepPlan, canonical_json
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """`check` names what refused the answer; `reason` is a clause without a full stop."""
+
+    check: str
+    reason: str
+
+
+def judge(step: StepPlan, text: str, finish_reason: str) -> Accepted | Rejected:
+    """The verdict on one answer.  White space around text is not part of its value."""
+    text = text.strip()
+    if not text:
+        return Rejected("not_empty", "the answer is empty")
+    value: Any = text
+    if isinstance(step.output, JsonOutput):
+        if finish_reason == "length":
+            return Rejected("complete", "was cut off at max_tokens, so its JSON cannot be trusted")
+        try:
+            value = _parse_json(text)
+        except ValueError as error:
+            return Rejected("json_valid", str(error))
+        reason = _misfit(canonical_json(step.output.schema_), value)
+        if reason is not None:
+            return Rejected("schema", reason)
+    shown = value if isinstance(value, str) else canonical_json(value)
+    for check in step.checks:
+        reason = run_check(check.name, check.arguments, shown)
+        if reason is not None:
+            return Rejected(check.label or check.name, reason)
+    return Accepted(value)
+
+
+def _parse_json(text: str) -> Any:
+    """Strict JSON: no fences, nothing after it, no key twice, no NaN."""
+    if text.startswith("```"):
+        raise ValueError("is fenced in ``` instead of being JSON alone")
+    try:
+        return json.loads(text, object_pairs_hook=_no_twice, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":
+            raise ValueError(f"has text after its JSON, at character {error.pos + 1}") from None
+        raise ValueError(f"is not JSON: {error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply to be read") from None
+
+
+def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"has the key `{key}` twice")
+        found[key] = value
+    return found
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"holds {word}, which JSON does not have")
+
+
+def _misfit(schema: str, value: Any) -> str | None:
+    from jsonschema.exceptions import best_match
+
+    error = best_match(_validator(schema).iter_errors(value))
+    if error is None:
+        return None
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+    message = error.message if len(error.message) <= 200 else error.message[:197] + "..."
+    return f"does not fit its schema{f' at `{place}`' if place else ''}: {message}"
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(schema))

@@ -1,0 +1,72 @@
+"""From a step and what came before it to one call: messages, and the key that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compiler.plan import CohortPlan, JsonOutput, Sampling, StepPlan, canonical_json, digest
+from compiler.strata import Slot
+from compiler.template import render
+from runtime.engines.base import Message, ModelIdentity
+
+
+def environment(cohort: CohortPlan, slot: Slot) -> dict[str, Any]:
+    """What templates can print before anything is generated: axes, draws and `nth`.
+
+    A record is its fields and its `name`; a value drawn from a list is that value.
+    """
+    names = [axis.name for axis in cohort.axes] + [draw.name for draw in cohort.draws]
+    plain = {draw.name for draw in cohort.draws if not draw.set}
+    values: dict[str, Any] = {"nth": slot.ordinal + 1}
+    for name, member in zip(names, slot.cell.members, strict=True):
+        values[name] = member.fields["value"] if name in plain else {"name": member.label, **member.fields}
+    return values
+
+
+def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The conversation a model is shown for a step.
+
+    With `sees = transcript`, that is every earlier turn; otherwise the prompt alone.
+    """
+    found: list[Message] = []
+    if step.system is not None:
+        found.append(Message("system", render(step.system, values)))
+    if step.sees == "transcript":
+        for turn in cohort.turns:
+            if turn.name == step.name:
+                break
+            assert turn.role is not None
+            found.append(Message(turn.role, as_text(values[turn.name])))
+    elif step.prompt is not None:
+        found.append(Message("user", render(step.prompt, values)))
+    return tuple(found)
+
+
+def as_text(value: Any) -> str:
+    """A step's value as it stands in a transcript: text, or canonical JSON."""
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def schema_of(step: StepPlan) -> dict[str, Any] | None:
+    return step.output.schema_ if isinstance(step.output, JsonOutput) else None
+
+
+def sampling_json(sampling: Sampling) -> dict[str, Any]:
+    """What was set, and nothing else, so that a new field later changes no key."""
+    return sampling.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+
+
+def call_key(
+    identity: ModelIdentity | Mapping[str, Any],
+    messages: Sequence[Message],
+    token_ids: Sequence[int] | None,
+    schema: Mapping[str, Any] | None,
+    sampling: Mapping[str, Any],
+    seed: int,
+) -> str:
+    """sha256, in hex, of everything an answer depends on.  The token prefix stands for the
+    messages where the runtime rendered it."""
+    model = identity.model_dump(mode="json") if isinstance(identity, ModelIdentity) else dict(identity)
+    prompt: Any = list(token_ids) if token_ids is not None else [[m.role, m.content] for m in messages]
+    return digest([model, prompt, schema, sampling, seed])

@@ -1,0 +1,258 @@
+"""One answer for one attempt of one step: from the log when it is there, else from an engine.
+
+A `Caller` is what stands between a sample and the models.  The live one limits, retries and
+records; the preview counts what would be issued; the replay takes the log for the only engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+from compiler.plan import Plan, StepPlan
+from compiler.strata import call_seed
+from dsl.errors import CallFailed, EngineDied, EngineError
+from runtime.call import call_key, sampling_json, schema_of
+from runtime.engines.base import Call, Completion, Message
+from runtime.limiter import backoff
+from runtime.models import Models, RunningModel
+from runtime.progress import Progress
+from runtime.recorder import Recorder
+from runtime.stop import Stop, Stopped
+from store.event import Kind
+from store.history import LoggedCall
+
+# Tries of one call before it is given up: with half-second first waits and full jitter that
+# is half a minute of a service's silence, give or take.
+MOST_TRIES = 8
+# A service that asks for more than this is out of quota: better to stop than to sit there.
+LONGEST_WAIT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`seq` is the event of the call; `reused` says that nothing was paid now."""
+
+    text: str
+    finish_reason: str
+    seq: int
+    call_key: str
+    reused: bool
+
+
+class GaveUp(Exception):
+    """A call that failed for good; the sample is abandoned for this reason."""
+
+
+class Missing(Exception):
+    """The log does not hold an answer, and there is no engine to ask."""
+
+
+Earlier = Mapping[str, LoggedCall]
+
+
+class Caller(Protocol):
+    async def call(
+        self,
+        sample_id: str,
+        step: StepPlan,
+        attempt: int,
+        messages: Sequence[Message],
+        priority: int,
+        earlier: Earlier,
+    ) -> Answer:
+        """Raises GaveUp, Missing or Stopped."""
+        ...
+
+
+class LiveCaller:
+    """Asks the engines, within limits, and records what they say."""
+
+    def __init__(
+        self, plan: Plan, models: Models, recorder: Recorder, stop: Stop, progress: Progress
+    ) -> None:
+        self._plan = plan
+        self._models = models
+        self._recorder = recorder
+        self._stop = stop
+        self._progress = progress
+        self._random = Random(plan.seed)
+
+    async def call(
+        self,
+        sample_id: str,
+        step: StepPlan,
+        attempt: int,
+        messages: Sequence[Message],
+        priority: int,
+        earlier: Earlier,
+    ) -> Answer:
+        assert step.model is not None
+        model = self._models[step.model]
+        try:
+            call = make_call(self._plan, model, sample_id, step, attempt, messages, priority)
+        except CallFailed as failure:
+            raise GaveUp(str(failure)) from None
+        known = earlier.get(call.key)
+        if known is not None:
+            self._progress.reused(step)
+            return Answer(known.text, known.finish_reason, known.seq, known.call_key, reused=True)
+        columns = {"sample_id": sample_id, "step": step.name, "attempt": attempt, "model": step.model}
+        await self._models.ready(model)
+        completion = await self._ask(model, step, call, columns)
+        seq = self._recorder.emit(
+            Kind.CALL_COMPLETED,
+            {
+                **_identify(model, call),
+                "messages": [{"role": m.role, "content": m.content} for m in call.messages],
+                "token_ids": list(call.token_ids) if call.token_ids is not None else None,
+                "schema": call.schema,
+                "sampling": sampling_json(call.sampling),
+                "seed": call.seed,
+                "text": completion.text,
+                "finish_reason": completion.finish_reason,
+                "cached_tokens": completion.cached_tokens,
+                "served_by": completion.served_by,
+            },
+            **columns,
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            latency_ms=completion.latency_ms,
+        )
+        self._progress.completed(step, completion.prompt_tokens, completion.completion_tokens)
+        self._stop.spend(model.cost(completion.prompt_tokens, completion.completion_tokens))
+        return Answer(completion.text, completion.finish_reason, seq, call.key, reused=False)
+
+    async def _ask(
+        self, model: RunningModel, step: StepPlan, call: Call, columns: dict[str, Any]
+    ) -> Completion:
+        """An answer after as many tries as it takes and MOST_TRIES allow."""
+        successes = model.successes
+        for number in range(1, MOST_TRIES + 1):
+            async with model.limiter.slot(call.priority) as slot:
+                await self._recorder.room()
+                self._stop.issue()
+                self._progress.issued(step)
+                try:
+                    completion = await model.engine.generate(call)
+                except CallFailed as error:
+                    failure = error
+                    slot.tokens = failure.prompt_tokens + failure.completion_tokens
+                    if failure.kind == "rate_limit":
+                        slot.rate_limited(failure.retry_after)
+                    self._record_failure(model, step, call, failure, number, columns)
+                else:
+                    slot.tokens = completion.prompt_tokens + completion.completion_tokens
+                    slot.succeeded()
+                    model.successes += 1
+                    return completion
+                finally:
+                    self._progress.returned(step)
+            if not failure.retryable:
+                raise GaveUp(f"{failure.kind}: {failure}")
+            if (failure.retry_after or 0) > LONGEST_WAIT_S:
+                raise EngineError(
+                    f"`{model.name}` ({model.engine.identity}) asks to be left alone for "
+                    f"{(failure.retry_after or 0) / 60:.0f} minutes ({failure}); what is done is safe: "
+                    "run again then"
+                )
+            if number < MOST_TRIES:
+                await self._pause(backoff(number, failure.retry_after, self._random))
+        if model.successes == successes:
+            # Nobody got an answer while this call tried: the service is down, not the call.
+            raise EngineDied(
+                f"`{model.name}` ({model.engine.identity}) has not answered {MOST_TRIES} tries in a row "
+                f"(last: {failure}); what is done is safe: run again when it is back"
+            )
+        raise GaveUp(f"{failure.kind} {MOST_TRIES} times in a row: {failure}")
+
+    def _record_failure(
+        self,
+        model: RunningModel,
+        step: StepPlan,
+        call: Call,
+        failure: CallFailed,
+        number: int,
+        columns: dict[str, Any],
+    ) -> None:
+        self._recorder.emit(
+            Kind.CALL_FAILED,
+            {
+                **_identify(model, call),
+                "failure": failure.kind,
+                "message": str(failure),
+                "retryable": failure.retryable,
+                "try": number,
+            },
+            **columns,
+            prompt_tokens=failure.prompt_tokens,
+            completion_tokens=failure.completion_tokens,
+        )
+        self._progress.failed(step, failure.kind, failure.prompt_tokens, failure.completion_tokens)
+        self._stop.spend(model.cost(failure.prompt_tokens, failure.completion_tokens))
+
+    async def _pause(self, seconds: float) -> None:
+        """Waits, but not for a run that is stopping."""
+        try:
+            await asyncio.wait_for(self._stop.event.wait(), seconds)
+        except TimeoutError:
+            return
+        raise Stopped
+
+
+class PreviewCaller:
+    """Answers from the log alone and raises Missing where a call would be issued."""
+
+    def __init__(self, plan: Plan, models: Models) -> None:
+        self._plan = plan
+        self._models = models
+
+    async def call(
+        self,
+        sample_id: str,
+        step: StepPlan,
+        attempt: int,
+        messages: Sequence[Message],
+        priority: int,
+        earlier: Earlier,
+    ) -> Answer:
+        assert step.model is not None
+        try:
+            call = make_call(
+                self._plan, self._models[step.model], sample_id, step, attempt, messages, priority
+            )
+        except CallFailed as failure:
+            raise GaveUp(str(failure)) from None
+        known = earlier.get(call.key)
+        if known is None:
+            raise Missing
+        return Answer(known.text, known.finish_reason, known.seq, known.call_key, reused=True)
+
+
+def make_call(
+    plan: Plan,
+    model: RunningModel,
+    sample_id: str,
+    step: StepPlan,
+    attempt: int,
+    messages: Sequence[Message],
+    priority: int,
+) -> Call:
+    """The call that an attempt makes.  Raises CallFailed when the chat template refuses."""
+    token_ids = model.engine.render(messages)
+    schema = schema_of(step)
+    seed = call_seed(plan, sample_id, step.name, attempt)
+    sampling = step.sampling
+    key = call_key(model.engine.identity, messages, token_ids, schema, sampling_json(sampling), seed)
+    return Call(key, tuple(messages), token_ids, schema, sampling, seed, priority, step.checks)
+
+
+def _identify(model: RunningModel, call: Call) -> dict[str, Any]:
+    return {
+        "call_key": call.key,
+        "identity": model.engine.identity.model_dump(mode="json"),
+        "engine": model.engine.version,
+    }

@@ -1,0 +1,210 @@
+"""The bookkeeping of one cohort: which samples to open, which stand, what replaces the lost.
+
+No awaiting here: the scheduler asks what to open and tells how it ended.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+from typing import Protocol
+
+from compiler.plan import CohortPlan, Plan
+from compiler.strata import Cell, Labels, Slot, sample_id, slots
+from runtime.accept import Rejected
+from runtime.jury import Jury, Order
+from runtime.progress import Progress
+from runtime.sample import Abandoned, Done, Outcome, Sample, Witness
+from store.history import Finished
+
+
+def most_losses(planned: int) -> int:
+    """How many samples a cell of `planned` slots may lose before it is given up."""
+    return 10 + 2 * planned
+
+
+class Ledger(Witness, Protocol):
+    """Is told how each sample ended."""
+
+    def completed(self, sample: Sample) -> None: ...
+
+    def abandoned(self, sample: Sample, step: str, reason: str) -> None: ...
+
+    def refused(self, sample: Sample, step: str, why: Rejected) -> None:
+        """A set-wide check refused a sample that had passed its own."""
+        ...
+
+    def pending(self, sample: Sample, steps: tuple[str, ...]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A sample to open, and its place in the jury's order."""
+
+    slot: Slot
+    name: str
+    order: Order
+
+
+@dataclass(slots=True)
+class _Row:
+    """The counts of one row, by cell.  Forgotten once the row is through and nothing is open."""
+
+    planned: Counter[Labels] = field(default_factory=Counter)
+    lost: Counter[Labels] = field(default_factory=Counter)
+    spares: Counter[Labels] = field(default_factory=Counter)
+    owed: list[Cell] = field(default_factory=list)
+    open: int = 0
+    through: bool = False
+
+
+class Cohort:
+    """One cohort of a run.  `limit` keeps to that many slots, spread over the rows."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        cohort: CohortPlan,
+        finished: Finished,
+        ledger: Ledger,
+        progress: Progress,
+        limit: int | None,
+    ) -> None:
+        self.plan = cohort
+        self.jury = Jury(cohort)
+        self.given_up: list[tuple[Labels, int]] = []
+        self._recipe = plan
+        self._finished = finished
+        self._ledger = ledger
+        self._counters = progress.cohort(cohort)
+        self._rows: dict[int, _Row] = {}
+        self._due: deque[Cell] = deque()
+        self._limit = cohort.quota if limit is None else min(limit, cohort.quota)
+        self._counters.quota = self._limit
+        rows = prod(len(axis.members) for axis in cohort.axes)
+        self._per_row = -(-self._limit // rows) if rows else 0
+
+    def openings(self) -> Iterator[Opening]:
+        """The slots that need a sample, in order; those the log has are counted on the way."""
+        last: int | None = None
+        in_row = taken = 0
+        for slot in slots(self._recipe, self.plan):
+            number = slot.cell.row
+            if number != last:
+                if last is not None:
+                    self._pass(last)
+                last, in_row = number, 0
+            row = self._rows.setdefault(number, _Row())
+            row.planned[slot.cell.labels] += 1
+            in_row += 1
+            if in_row > self._per_row or taken >= self._limit:
+                continue
+            taken += 1
+            opening = self._opening(slot, (0, slot.position, slot.cell.labels))
+            if self._is_open(opening):
+                yield opening
+        if last is not None:
+            self._pass(last)
+        self.jury.seal()
+        self._judge()
+
+    def replacements(self) -> Iterator[Opening]:
+        """The samples that take the place of lost ones and can be opened by now."""
+        while self._due:
+            cell = self._due.popleft()
+            row = self._rows[cell.row]
+            planned, labels = row.planned[cell.labels], cell.labels
+            if row.lost[labels] > most_losses(planned):
+                if not any(labels == known for known, _ in self.given_up):
+                    self.given_up.append((labels, row.lost[labels]))
+                self._forget(cell.row)
+                continue
+            spare = row.spares[labels]
+            row.spares[labels] += 1
+            slot = Slot(-1, cell, planned + spare)
+            opening = self._opening(slot, (1 + spare, cell.row, labels))
+            if self._is_open(opening):
+                yield opening
+
+    def opened(self) -> None:
+        self._counters.open += 1
+
+    def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None:
+        """Takes note of how a sample ended and judges those whose turn it is."""
+        self._counters.open -= 1
+        match outcome:
+            case Done():
+                if self.jury.sits:
+                    self.jury.arrived(opening.order, sample)
+                    self._judge()
+                else:
+                    self._complete(sample)
+            case Abandoned(step, reason):
+                self._ledger.abandoned(sample, step, reason)
+                self._lose(opening.slot.cell)
+                self.jury.lost(opening.order)
+                self._judge()
+            case _:
+                self._ledger.pending(sample, outcome.steps)
+
+    def _opening(self, slot: Slot, order: Order) -> Opening:
+        return Opening(slot, sample_id(self._recipe, self.plan, slot.cell.labels, slot.ordinal), order)
+
+    def _is_open(self, opening: Opening) -> bool:
+        """False for a sample that the log has finished, after counting it."""
+        row = self._rows[opening.slot.cell.row]
+        row.open += 1
+        if opening.name in self._finished.completed:
+            self._counters.completed += 1
+            self._counters.found += 1
+            self._leave(opening.slot.cell.row)
+            return False
+        if opening.name in self._finished.abandoned:
+            self._lose(opening.slot.cell)
+            return False
+        self.jury.expect(opening.order)
+        return True
+
+    def _judge(self) -> None:
+        for _, sample, refusal in self.jury.verdicts():
+            if refusal is None:
+                self._complete(sample)
+            else:
+                step, why = refusal
+                self._ledger.refused(sample, step, why)
+                self._ledger.abandoned(sample, step, f"{why.check}: {why.reason}")
+                self._lose(sample.slot.cell)
+
+    def _complete(self, sample: Sample) -> None:
+        self._counters.completed += 1
+        self._ledger.completed(sample)
+        self._leave(sample.slot.cell.row)
+
+    def _lose(self, cell: Cell) -> None:
+        self._counters.abandoned += 1
+        row = self._rows[cell.row]
+        row.lost[cell.labels] += 1
+        if row.through:
+            self._due.append(cell)
+        else:
+            row.owed.append(cell)
+        row.open -= 1
+
+    def _pass(self, number: int) -> None:
+        """A row's slots are all known, so the ordinals of its replacements are too."""
+        row = self._rows[number]
+        row.through = True
+        self._due.extend(row.owed)
+        row.owed.clear()
+        self._forget(number)
+
+    def _leave(self, number: int) -> None:
+        self._rows[number].open -= 1
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        row = self._rows[number]
+        if row.through and row.open == 0 and not any(cell.row == number for cell in self._due):
+            del self._rows[number]

@@ -1,0 +1,155 @@
+"""`synth.toml` and the options that map a recipe's models to where they run.
+
+[models.base]                 # a model of the recipe, by its name
+backend = "vllm"              # any backend; the other keys are its options
+id = "google/gemma-3-4b-it"
+revision = "<commit>"
+
+[prices."gemini-2.5-flash"]   # money per million tokens
+input = 0.30
+output = 2.50
+
+[simulate]                    # for --simulate
+latency = 0.2                 # seconds
+failures = 0.05               # share of calls
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from compiler.backends import BACKENDS
+from compiler.plan import Frozen, ModelPlan
+from dsl.errors import ConfigError
+from dsl.suggest import suggest
+from runtime.engines.base import EngineSpec
+
+FILE_NAME = "synth.toml"
+
+
+class Price(Frozen):
+    """Money per million tokens, in whatever unit the user counts in."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
+class File(Frozen):
+    """What a `synth.toml` may hold."""
+
+    models: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    prices: dict[str, Price] = Field(default_factory=dict)
+    simulate: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where each model runs.  `given` are `--model` options; `everywhere` is `pocket` or
+    `simulated` when `--pocket` or `--simulate` maps all that `given` does not."""
+
+    file: File = field(default_factory=File)
+    given: Mapping[str, EngineSpec] = field(default_factory=dict)
+    everywhere: str | None = None
+
+    def spec(self, model: ModelPlan) -> EngineSpec:
+        """Where a model runs: `--model`, else `--pocket` or `--simulate`, else synth.toml, else
+        what the recipe says."""
+        if model.name in self.given:
+            return self.given[model.name]
+        if self.everywhere is not None:
+            if self.everywhere == "simulated":
+                # Each model its own name, so that two of them do not answer alike.
+                return EngineSpec(model.name, "simulated", model.name, options=self.file.simulate)
+            return EngineSpec(model.name, self.everywhere, "")
+        entry = dict(self.file.models.get(model.name, {}))
+        backend = str(entry.pop("backend", model.backend))
+        same = backend == model.backend and "id" not in entry
+        return EngineSpec(
+            name=model.name,
+            backend=backend,
+            id=str(entry.pop("id", model.id if same else "")),
+            revision=entry.pop("revision", model.revision if same else None),
+            adapter=entry.pop("adapter", model.adapter if same else None),
+            options=entry,
+        )
+
+    def price(self, spec: EngineSpec) -> Price | None:
+        return self.file.prices.get(spec.id)
+
+
+def load(
+    folder: Path,
+    *,
+    models: Sequence[str] = (),
+    pocket: bool = False,
+    simulate: bool = False,
+    names: Sequence[str] = (),
+) -> Settings:
+    """Settings from the nearest `synth.toml` at or above a folder, and from options.
+
+    `models` are `NAME=BACKEND:ID[@REVISION]`; `names` are the recipe's models.  Raises
+    ConfigError.
+    """
+    if pocket and simulate:
+        raise ConfigError("--pocket and --simulate both say where every model runs: give one of them")
+    file = _read(folder)
+    given: dict[str, EngineSpec] = {}
+    for text in models:
+        spec = parse_mapping(text, file)
+        if spec.name not in names:
+            guess = suggest(spec.name, names)
+            known = ", ".join(f"`{name}`" for name in names) or "none"
+            raise ConfigError(
+                f"--model {text}: the recipe uses no model `{spec.name}`; "
+                + (f"did you mean `{guess}`?" if guess else f"its models are {known}")
+            )
+        given[spec.name] = spec
+    everywhere = "pocket" if pocket else "simulated" if simulate else None
+    return Settings(file, given, everywhere)
+
+
+def parse_mapping(text: str, file: File | None = None) -> EngineSpec:
+    """`base=vllm:google/gemma-3-1b-it@abc123`, with the options of synth.toml's same backend."""
+    name, equals, place = text.partition("=")
+    backend, _, rest = place.partition(":")
+    if not name or not equals or not backend:
+        raise ConfigError(f"--model {text}: write NAME=BACKEND:ID[@REVISION], such as base=openai:gpt-4o")
+    if backend not in BACKENDS:
+        guess = suggest(backend, BACKENDS)
+        raise ConfigError(
+            f"--model {text}: there is no backend `{backend}`; "
+            + (f"did you mean `{guess}`?" if guess else f"they are {', '.join(BACKENDS)}")
+        )
+    if BACKENDS[backend].needs_id and not rest:
+        raise ConfigError(f"--model {text}: say which model: {name}={backend}:ID")
+    id_, at, revision = rest.rpartition("@")
+    if not at:
+        id_, revision = rest, ""
+    entry = dict(file.models.get(name, {})) if file is not None else {}
+    options = {k: v for k, v in entry.items() if k not in ("backend", "id", "revision", "adapter")}
+    if entry.get("backend") != backend:
+        options = dict(file.simulate) if file is not None and backend == "simulated" else {}
+    return EngineSpec(name, backend, id_, revision or None, options=options)
+
+
+def _read(folder: Path) -> File:
+    for place in (folder, *folder.parents):
+        path = place / FILE_NAME
+        if path.is_file():
+            break
+    else:
+        return File()
+    try:
+        return File.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: `{where}`: {first['msg']}") from None

@@ -1,0 +1,115 @@
+"""What the runtime asks of an engine.
+
+Constructing an engine finds out who it is (`identity`, `capabilities`) and loads at most
+a tokenizer; `start` loads weights or opens connections.  An engine never retries and never
+limits itself: that is the runtime's business (`runtime.caller`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from compiler.plan import Capability, CheckPlan, Frozen, Sampling
+
+MessageRole = Literal["system", "user", "model"]
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: MessageRole
+    content: str
+
+
+class ModelIdentity(Frozen):
+    """Who answers.  Part of every call key, so a changed model is a changed call.
+
+    `template` is the sha256 of the chat template when the runtime renders it, else None.
+    """
+
+    backend: str
+    id: str
+    revision: str | None = None
+    adapter: str | None = None
+    template: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.backend}:{self.id}" + (f"@{self.revision}" if self.revision else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to a model.
+
+    `token_ids` is the exact prompt when the engine renders (`render` gave it), and then
+    `messages` is for the log only.  `priority`: smaller goes first.  `checks` tell the
+    simulated engine what an acceptable answer looks like; real engines ignore them.
+    """
+
+    key: str
+    messages: tuple[Message, ...]
+    token_ids: tuple[int, ...] | None
+    schema: Mapping[str, Any] | None
+    sampling: Sampling
+    seed: int
+    priority: int = 0
+    checks: tuple[CheckPlan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer.  Token counts are the engine's own; `latency_ms` from issue to answer.
+
+    `served_by` is the model name a server reported, when it did.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    latency_ms: int
+    cached_tokens: int = 0
+    served_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """Where one model of a recipe runs: backend, id and the backend's own options."""
+
+    name: str
+    backend: str
+    id: str
+    revision: str | None = None
+    adapter: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """One model behind one door.
+
+    `concurrency` is the most calls worth having in hand at once.  `adaptive` says that the
+    right number is unknown and must be felt for (hosted services).  `generate` raises
+    `CallFailed` for a fault of this call alone and `EngineError` when no call can succeed.
+    """
+
+    identity: ModelIdentity
+    capabilities: frozenset[Capability]
+    version: str
+    concurrency: int
+    adaptive: bool
+
+    def render(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
+        """The exact prompt tokens for a conversation, or None when the server renders.
+
+        Raises `CallFailed` (not retryable) when the chat template refuses the conversation.
+        """
+        ...
+
+    async def start(self) -> None: ...
+
+    async def generate(self, call: Call) -> Completion: ...
+
+    async def close(self) -> None: ...

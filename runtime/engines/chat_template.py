@@ -1,0 +1,153 @@
+"""Conversations to exact prompt tokens, with text a model wrote kept as data.
+
+A chat template marks turns with control tokens such as `<end_of_turn>`.  A message may
+contain the same characters: they are then encoded as plain text, so the only control tokens
+in a prompt are the template's own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from hashlib import sha256
+from itertools import chain, islice
+from typing import Any
+
+from dsl.errors import CallFailed, EngineError
+from runtime.engines.base import Message, MessageRole
+from runtime.engines.hosted import valid_text
+
+_ROLES: Mapping[MessageRole, str] = {"system": "system", "user": "user", "model": "assistant"}
+
+# Characters that Unicode gives no meaning, so a sentinel survives `trim` and `lower`.
+_PRIVATE_USE = (range(0xF0000, 0xFFFFE), range(0xE000, 0xF900), range(0x100000, 0x10FFFE))
+
+# Some templates print today's date.  Prompt tokens are part of a call's key, so a run that is
+# resumed tomorrow would pay for every call again; the clock a template sees stands still.
+_CLOCK = datetime(2025, 1, 1)
+
+
+class ChatTemplate:
+    """Renders conversations with a tokenizer's own chat template.
+
+    Safe to use from several threads: nothing is changed after construction.
+    Raises `EngineError` for a tokenizer without a chat template or without a fast backend.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        name = getattr(tokenizer, "name_or_path", "") or "this model"
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise EngineError(f"`{name}` has no fast tokenizer: use a checkpoint with a tokenizer.json")
+        try:
+            self.text: str = tokenizer.get_chat_template()
+        except ValueError:
+            raise EngineError(f"`{name}` has no chat template: use its instruction-tuned variant") from None
+        self.hash = sha256(self.text.encode("utf-8")).hexdigest()
+        self._tokenizer = tokenizer
+        self._backend = backend
+        self._controls = {
+            token.content: number
+            for number, token in backend.get_added_tokens_decoder().items()
+            if token.special and token.content
+        }
+        self._control_ids = frozenset(self._controls.values())
+        # Longest first, as the tokenizer itself matches; `(?!)` matches nothing.
+        spellings = sorted(self._controls, key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, spellings)) or "(?!)")
+
+    def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The prompt's token ids, ending where the model is to go on.
+
+        Without control tokens in the messages these are the ids of
+        `tokenizer.apply_chat_template(..., add_generation_prompt=True)`.  Half a surrogate pair,
+        which has no bytes, becomes U+FFFD.  Raises `CallFailed` (`bad_request`, not retryable)
+        when the template refuses the conversation.
+        """
+        contents = [valid_text(message.content) for message in messages]
+        literals = sorted({found for text in contents for found in self._control.findall(text)})
+        sentinels = _unused_characters([self.text, *contents], len(literals))
+        hide = dict(zip(literals, sentinels, strict=True))
+        conversation = [
+            {
+                "role": _ROLES[message.role],
+                "content": self._control.sub(lambda found: hide[found.group()], text),
+            }
+            for message, text in zip(messages, contents, strict=True)
+        ]
+        text = self._to_text(conversation)
+        if not literals:
+            ids = self._encode(self._backend, text)
+            # A normaliser can make a control token out of other characters (full-width `＜s＞`).
+            if self._count(ids) == sum(1 for _ in self._control.finditer(text)):
+                return tuple(ids)
+        return tuple(self._encode_hidden(text, dict(zip(sentinels, literals, strict=True))))
+
+    def _to_text(self, conversation: list[dict[str, str]]) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            text = self._tokenizer.apply_chat_template(
+                conversation, add_generation_prompt=True, tokenize=False, strftime_now=_CLOCK.strftime
+            )
+        except (TemplateError, TypeError, ValueError) as fault:
+            raise CallFailed(
+                "bad_request", f"the chat template refuses this conversation: {fault}", retryable=False
+            ) from fault
+        return str(text)
+
+    def _encode_hidden(self, text: str, literals: Mapping[str, str]) -> Iterable[int]:
+        """Encode `text`, in which sentinels stand for control tokens that are only text."""
+        hidden = re.compile("|".join(map(re.escape, literals)) or "(?!)")
+        # What needs no care is encoded in one go with the control tokens around it, since
+        # some tokenizers treat the start of a text differently.
+        plain = ""
+        for piece in re.split(f"({self._control.pattern})", text):
+            if piece in self._controls:
+                plain += piece
+            elif hidden.search(piece) or self._count(self._encode(self._backend, piece)):
+                yield from self._encode(self._backend, plain)
+                yield from self._encode_literally(hidden.sub(lambda found: literals[found.group()], piece))
+                plain = ""
+            else:
+                plain += piece
+        yield from self._encode(self._backend, plain)
+
+    def _encode_literally(self, text: str) -> list[int]:
+        ids = self._encode(self._literal_backend, text)
+        if not self._count(ids):
+            return ids
+        # The vocabulary itself holds the control token as a word: take that word apart.
+        pieces = re.split(f"({self._control.pattern})", text)
+        apart = chain.from_iterable(piece if piece in self._controls else [piece] for piece in pieces)
+        return [number for piece in apart for number in self._encode(self._literal_backend, piece)]
+
+    @cached_property
+    def _literal_backend(self) -> Any:
+        """A copy of the tokenizer that matches no special tokens."""
+        from tokenizers import Tokenizer
+
+        copy = Tokenizer.from_str(self._backend.to_str())
+        copy.encode_special_tokens = True
+        return copy
+
+    def _encode(self, backend: Any, text: str) -> list[int]:
+        ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _count(self, ids: Iterable[int]) -> int:
+        return sum(1 for number in ids if number in self._control_ids)
+
+
+def _unused_characters(texts: Sequence[str], count: int) -> list[str]:
+    """`count` characters that occur in none of the texts."""
+    if not count:
+        return []
+    used = set(chain.from_iterable(texts))
+    unused = (chr(code) for code in chain.from_iterable(_PRIVATE_USE) if chr(code) not in used)
+    found = list(islice(unused, count))
+    if len(found) < count:
+        raise CallFailed("bad_request", "a message holds every private-use character", retryable=False)
+    return found

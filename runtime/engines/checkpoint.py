@@ -1,0 +1,76 @@
+"""A checkpoint on disk or on the model hub: its tokenizer, and why it cannot be had."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from dsl.errors import EngineError, ExtraMissing
+from runtime.engines.base import EngineSpec
+
+
+def require(backend: str, extra: str, *modules: str) -> None:
+    """Raise `ExtraMissing` for the first module that cannot be imported."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise ExtraMissing(backend, extra, module)
+
+
+def load_tokenizer(spec: EngineSpec) -> Any:
+    """The fast tokenizer of `spec.id` at `spec.revision`.  Raises `EngineError`."""
+    from transformers import AutoTokenizer
+
+    if _is_path(spec.id) and not Path(spec.id).is_dir():
+        raise EngineError(f"`{spec.name}` is to run on `{spec.id}`, and there is no such directory")
+    try:
+        return AutoTokenizer.from_pretrained(spec.id, revision=spec.revision or "main")
+    except (OSError, ValueError, KeyError) as fault:
+        raise cannot_load(spec, fault) from fault
+
+
+def cannot_load(spec: EngineSpec, fault: BaseException) -> EngineError:
+    """One sentence for an exception raised while a checkpoint was looked up or read."""
+    from huggingface_hub import errors
+
+    model = f"`{spec.id}`"
+    causes = list(_chain(fault))
+
+    def caused_by(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(cause, kinds) for cause in causes)
+
+    if caused_by(errors.GatedRepoError):
+        return EngineError(f"{model} is gated: accept its licence on the model hub and set HF_TOKEN")
+    if caused_by(errors.RevisionNotFoundError):
+        return EngineError(f"{model} has no revision `{spec.revision}`: give a commit, branch or tag of it")
+    if caused_by(errors.RepositoryNotFoundError):
+        return EngineError(
+            f"the model hub has no {model}, or it is private: check the spelling, or set HF_TOKEN"
+        )
+    if caused_by(errors.HFValidationError):
+        return EngineError(f"{model} is neither a directory nor a model's name such as `owner/name`")
+    if caused_by(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+        at = f" at revision `{spec.revision}`" if spec.revision else ""
+        return EngineError(
+            f"{model}{at} is not on this machine and the model hub cannot be reached: "
+            "go online once, or give the path of a downloaded checkpoint"
+        )
+    return EngineError(f"{model} cannot be loaded by the {spec.backend} backend: {first_line(fault)}")
+
+
+def first_line(fault: BaseException) -> str:
+    """The start of an exception's message, or its type's name when it has none."""
+    lines = str(fault).strip().splitlines()
+    return lines[0].strip().rstrip(".:") if lines else type(fault).__name__
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "~", os.sep)) or Path(name).is_absolute()
+
+
+def _chain(fault: BaseException | None) -> Iterator[BaseException]:
+    while fault is not None:
+        yield fault
+        fault = fault.__cause__ or fault.__context__

@@ -1,0 +1,202 @@
+"""What engines behind a hosted service have in common: options, keys, waits, failures.
+
+What a service sends back is material from outside: its messages are cut to one line and
+never show the key, and a completion's text is made valid Unicode before it goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from compiler.plan import Frozen
+from dsl.errors import CallFailed, EngineError, KeyMissing
+from runtime.engines.base import EngineSpec
+
+LONGEST_MESSAGE = 300
+
+
+class HostedOptions(Frozen):
+    """Options that every hosted backend knows; `timeout` is in seconds of silence.
+
+    The two rates are for the runtime, which limits calls; the engine itself never does.
+    """
+
+    base_url: Annotated[str, Field(pattern="^https?://")] | None = None
+    api_key_env: str | None = None
+    concurrency: Annotated[int, Field(ge=1)] = 64
+    timeout: Annotated[float, Field(gt=0)] = 600.0
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+
+
+Options = TypeVar("Options", bound=HostedOptions)
+
+
+def read_options(kind: type[Options], spec: EngineSpec) -> Options:
+    """The options of a spec, checked.  Values are never quoted: one may be a key."""
+    try:
+        return kind.model_validate(dict(spec.options))
+    except ValidationError as error:
+        fault = error.errors()[0]
+    name = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = ", ".join(sorted(kind.model_fields))
+        raise EngineError(
+            f"model `{spec.name}`: the {spec.backend} backend has no option `{name}`; it has {known}"
+        )
+    raise EngineError(f"model `{spec.name}`: option `{name}` is wrong: {fault['msg']}")
+
+
+def find_key(backend: str, variables: Sequence[str]) -> str:
+    """The first key set in the environment.
+
+    Raises `KeyMissing` when there is none, `EngineError` when it cannot be a key.
+    """
+    for variable in variables:
+        key = os.environ.get(variable, "").strip()
+        if key and not (key.isascii() and key.isprintable()):
+            raise EngineError(
+                f"the {backend} backend cannot use the key in {variable}: it holds characters "
+                "that no key has; copy it again"
+            )
+        if key:
+            return key
+    raise KeyMissing(backend, variables)
+
+
+def allow_large_bodies() -> None:
+    """Silences aiohttp's warning about bodies over 1 MiB: writing one takes the loop a millisecond."""
+    warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
+
+
+def valid_text(text: str) -> str:
+    """The same text, with surrogates joined in pairs and lone ones replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def one_line(message: object, key: str) -> str:
+    """A service's message fit for a log: one line, not long, without the key."""
+    text = " ".join(valid_text(str(message)).replace(key, "[key]").split())
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..."
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Seconds to wait, from `retry-after-ms` or Retry-After (seconds or an HTTP date).
+
+    `headers` has lower-case names or does not care; `now` is seconds since the epoch.
+    None when nothing usable was sent.
+    """
+    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        try:
+            wait = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(wait):
+            return max(0.0, wait)
+    try:
+        moment = parsedate_to_datetime(headers["retry-after"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return None
+    return max(0.0, moment - (time.time() if now is None else now))
+
+
+def failed_status(status: int, message: str, wait: float | None) -> CallFailed:
+    """What an HTTP status says about a call that may yet succeed, or failed alone."""
+    if status == 429:
+        return CallFailed("rate_limit", message, retryable=True, retry_after=wait)
+    if status in (408, 504):
+        return CallFailed("timeout", message, retryable=True, retry_after=wait)
+    if status in (409, 425) or status >= 500:
+        return CallFailed("server", message, retryable=True, retry_after=wait)
+    if status == 413 or speaks_of_length(message):
+        return CallFailed("too_long", message, retryable=False)
+    return CallFailed("bad_request", message, retryable=False)
+
+
+def speaks_of_length(message: str) -> bool:
+    """Whether a refusal of a request says that its prompt is longer than the context."""
+    said = message.lower()
+    return any(
+        phrase in said
+        for phrase in (
+            "context length",
+            "context_length",
+            "context window",
+            "maximum number of tokens allowed",
+            "prompt is too long",
+            "maximum model length",
+        )
+    )
+
+
+def disconnected(error: BaseException) -> CallFailed:
+    """A connection that failed, broke or stayed silent.
+
+    Libraries wrap one another's errors and not always truly (a dropped connection may
+    arrive as a timeout), so the innermost cause decides; its text is left out, for it may
+    hold an address.
+    """
+    root, silent = error, isinstance(error, TimeoutError)
+    while root.__cause__ is not None:
+        root = root.__cause__
+        silent = silent or isinstance(root, TimeoutError)
+    if silent:
+        return CallFailed("timeout", "no answer within the time allowed", retryable=True)
+    return CallFailed("connection", f"the connection failed: {type(root).__name__}", retryable=True)
+
+
+def malformed(what: str, prompt_tokens: int = 0, completion_tokens: int = 0) -> CallFailed:
+    """An answer that is not what the protocol says."""
+    return CallFailed(
+        "malformed",
+        what,
+        retryable=True,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+    )
+
+
+def empty(limit: int | None, cut: bool, prompt_tokens: int, completion_tokens: int) -> CallFailed:
+    """An answer without text, paid for all the same.
+
+    When it was cut at the limit of tokens, hidden reasoning has used them up: trying
+    again would pay for the same, so that is not retryable.
+    """
+    message = "the answer has no text"
+    if cut:
+        message += f": all {limit or completion_tokens} tokens went before any; raise max_tokens"
+    return CallFailed(
+        "empty",
+        message,
+        retryable=not cut,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+    )
+
+
+def at(value: Any, *path: str | int) -> Any:
+    """What lies at a path in parsed JSON; None where the path leaves it."""
+    for step in path:
+        if isinstance(step, int):
+            value = value[step] if isinstance(value, list) and len(value) > step else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def count(value: Any, *path: str | int) -> int:
+    """A count of tokens at a path in parsed JSON; 0 where there is none."""
+    found = at(value, *path)
+    return found if isinstance(found, int) and found > 0 else 0

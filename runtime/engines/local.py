@@ -1,0 +1,246 @@
+"""Engines whose model runs on this machine: one thread owns the model, coroutines wait.
+
+A call becomes a `Ticket` in the thread's inbox; its future is settled on the event loop that
+issued it, with one wake-up of the loop for everything that finished together.  Only the thread
+touches the model and the tickets in hand, so neither needs a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from compiler.plan import Capability, Frozen
+from dsl.errors import CallFailed, EngineDied, EngineError
+from runtime.engines.base import Call, Completion, EngineSpec, FinishReason, Message, ModelIdentity
+from runtime.engines.chat_template import ChatTemplate
+from runtime.engines.checkpoint import cannot_load, first_line
+
+# Loading changes process-wide state (warning filters, torch's default dtype), so engines take turns.
+_LOADING = threading.Lock()
+
+Options = TypeVar("Options", bound=Frozen)
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One call in hand.  `issued` is on the monotonic clock; `number` counts the engine's calls."""
+
+    call: Call
+    token_ids: tuple[int, ...]
+    future: asyncio.Future[Completion]
+    issued: float
+    number: int
+
+    def completion(
+        self, text: str, finish_reason: FinishReason, completion_tokens: int, cached_tokens: int = 0
+    ) -> Completion:
+        return Completion(
+            text=text,
+            finish_reason=finish_reason,
+            prompt_tokens=len(self.token_ids),
+            completion_tokens=completion_tokens,
+            latency_ms=round((time.monotonic() - self.issued) * 1000),
+            cached_tokens=cached_tokens,
+        )
+
+
+# A future and what it is settled with: a value, or an exception that is then raised.
+Outcome = tuple["asyncio.Future[Any]", Any]
+
+
+class LocalEngine(ABC):
+    """An `Engine` on this machine.  Subclasses load the model and serve the inbox in the thread."""
+
+    adaptive = False
+
+    def __init__(
+        self,
+        spec: EngineSpec,
+        *,
+        template: ChatTemplate,
+        capabilities: Iterable[Capability],
+        version: str,
+        concurrency: int,
+    ) -> None:
+        self.identity = ModelIdentity(
+            backend=spec.backend,
+            id=spec.id,
+            revision=spec.revision,
+            adapter=spec.adapter,
+            template=template.hash,
+        )
+        proven: list[Capability] = ["frozen"] if spec.revision is not None and spec.adapter is None else []
+        self.capabilities: frozenset[Capability] = frozenset([*capabilities, *proven])
+        self.version = version
+        self.concurrency = concurrency
+        self._spec = spec
+        self._template = template
+        self._inbox: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._in_hand: dict[int, Ticket] = {}
+        self._outcomes: list[Outcome] = []
+        self._numbers = count()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._fault: EngineError | None = EngineError(f"{self.identity} has not been started")
+
+    def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The exact prompt tokens.  Raises `CallFailed` when the template refuses."""
+        return self._template.render(messages)
+
+    async def start(self) -> None:
+        """Load the model.  Raises `EngineError` when that fails."""
+        if self._thread is not None:
+            raise EngineError(f"{self.identity} was started before")
+        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # A daemon, so that a second Ctrl-C can end the process in the middle of a step.
+        self._thread = threading.Thread(
+            target=self._main, args=(loaded,), name=f"engine {self.identity}", daemon=True
+        )
+        self._thread.start()
+        await loaded
+
+    async def generate(self, call: Call) -> Completion:
+        """One answer.  Cancelling the caller withdraws the call from the model."""
+        ids = self.render(call.messages) if call.token_ids is None else call.token_ids
+        future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+        self._inbox.put(Ticket(call, ids, future, time.monotonic(), next(self._numbers)))
+        # After the put: a thread that ends empties the inbox once, after it has set the fault.
+        if (fault := self._fault) is not None:
+            future.cancel()
+            raise fault.with_traceback(None)
+        return await future
+
+    async def close(self) -> None:
+        """Stop the thread and free the model.  Calls still in hand fail."""
+        if self._thread is not None:
+            self._closing = True
+            self._inbox.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    # In the thread -----------------------------------------------------------------
+
+    @abstractmethod
+    def _load(self) -> None: ...
+
+    @abstractmethod
+    def _unload(self) -> None: ...
+
+    @abstractmethod
+    def _serve(self) -> None:
+        """Answer calls until `_arrivals` returns None."""
+
+    def _main(self, loaded: asyncio.Future[None]) -> None:
+        try:
+            self._load_quietly()
+        except Exception as fault:
+            self._fault = fault if isinstance(fault, EngineError) else cannot_load(self._spec, fault)
+            self._end()
+            _deliver([(loaded, self._fault)])
+            return
+        self._fault = None
+        _deliver([(loaded, None)])
+        try:
+            self._serve()
+            self._fault = EngineError(f"{self.identity} is closed")
+        except EngineError as fault:
+            self._fault = fault
+        except Exception as fault:
+            self._fault = EngineDied(f"{self.identity} stopped: {first_line(fault)}")
+        self._end()
+
+    def _load_quietly(self) -> None:
+        with _LOADING, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._load()
+
+    def _end(self) -> None:
+        """Free the model and fail whatever still waits with the engine's fault."""
+        with suppress(Exception):
+            self._unload()
+        waiting = list(self._in_hand.values())
+        while not self._inbox.empty():
+            ticket = self._inbox.get()
+            if ticket is not None:
+                waiting.append(ticket)
+        self._outcomes += [(ticket.future, self._fault) for ticket in waiting]
+        self._hand_over()
+
+    def _arrivals(self, *, wait: bool) -> list[Ticket] | None:
+        """New calls, now in hand; at least one when `wait`.  None when the engine is to close."""
+        arrived = []
+        while wait or not self._inbox.empty():
+            ticket = self._inbox.get()
+            if ticket is None:
+                return None
+            if not ticket.future.cancelled():
+                self._in_hand[ticket.number] = ticket
+                arrived.append(ticket)
+                wait = False
+        return arrived
+
+    def _settle(self, ticket: Ticket, outcome: Completion | CallFailed) -> None:
+        """Take a call out of hand; its caller learns the outcome at the next `_hand_over`."""
+        del self._in_hand[ticket.number]
+        self._outcomes.append((ticket.future, outcome))
+
+    def _hand_over(self) -> None:
+        """Give the callers everything that was settled."""
+        outcomes, self._outcomes = self._outcomes, []
+        _deliver(outcomes)
+
+    def _withdrawn(self) -> list[Ticket]:
+        """The calls in hand whose callers have gone away, taken out of hand."""
+        gone = [ticket for ticket in self._in_hand.values() if ticket.future.cancelled()]
+        for ticket in gone:
+            del self._in_hand[ticket.number]
+        return gone
+
+
+def _deliver(outcomes: Iterable[Outcome]) -> None:
+    """Settle futures from the thread, each with a value or an exception, on their own event loops."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[Outcome]] = defaultdict(list)
+    for future, outcome in outcomes:
+        by_loop[future.get_loop()].append((future, outcome))
+    for loop, batch in by_loop.items():
+        # A closed loop has nobody left who waits.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_wake, batch)
+
+
+def _wake(outcomes: Iterable[Outcome]) -> None:
+    for future, outcome in outcomes:
+        if future.done():
+            continue
+        if isinstance(outcome, EngineError | CallFailed):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+
+def read_options(kind: type[Options], spec: EngineSpec) -> Options:
+    """A backend's options from its spec.  Raises `EngineError` naming the option at fault."""
+    known = ", ".join(f"`{name}`" for name in sorted(kind.model_fields))
+    for name in spec.options:
+        if name not in kind.model_fields:
+            raise EngineError(f"the {spec.backend} backend has no option `{name}`; it knows {known}")
+    try:
+        return kind.model_validate(dict[str, Any](spec.options))
+    except ValidationError as fault:
+        first: Mapping[str, Any] = fault.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise EngineError(
+            f"option `{name}` of the {spec.backend} backend is not right: {first['msg'].lower()}"
+        ) from None

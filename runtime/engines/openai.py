@@ -1,0 +1,260 @@
+"""Chat completions by the `openai` client: OpenAI itself, or any server that speaks its protocol."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from compiler.plan import Capability
+from dsl.errors import CallFailed, EngineError, ExtraMissing
+from runtime.engines import hosted
+from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+
+ROLES = {"system": "system", "user": "user", "model": "assistant"}
+
+# Without a key a server at a given address is taken to need none; the client sends one anyway.
+NO_KEY = "unused"
+
+# Keywords that OpenAI's strict mode takes; a schema with any other is sent as advice.
+STRICT_KEYWORDS = frozenset(
+    {
+        *("$defs", "$ref", "additionalProperties", "anyOf", "const", "description", "enum", "format"),
+        *("exclusiveMaximum", "exclusiveMinimum", "items", "maxItems", "maxLength", "maximum"),
+        *("minItems", "minLength", "minimum", "multipleOf", "pattern", "properties", "required"),
+        *("title", "type"),
+    }
+)
+SPENT = frozenset({"insufficient_quota", "billing_not_active", "billing_hard_limit_reached"})
+REFUSED = frozenset({"content_filter", "content_policy_violation", "invalid_prompt"})
+
+
+class OpenAIOptions(hosted.HostedOptions):
+    """`max_tokens_field` names the limit on the wire: older servers know only `max_tokens`.
+
+    `json_mode` says how JSON is asked for: by `schema`, as any `object`, or by the
+    `prompt` alone, for servers that know no more.
+    """
+
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    json_mode: Literal["schema", "object", "prompt"] = "schema"
+
+
+class OpenAIEngine:
+    """One model behind the chat completions protocol.
+
+    Raises `ExtraMissing`, `KeyMissing` or `EngineError` (bad options) when constructed.
+    """
+
+    capabilities: frozenset[Capability] = frozenset({"chat", "json"})
+    adaptive = True
+
+    def __init__(self, spec: EngineSpec) -> None:
+        try:
+            import aiohttp  # noqa: F401 - the client's transport
+            import openai
+        except ModuleNotFoundError as error:
+            raise ExtraMissing("openai", "openai", error.name or "openai") from None
+        self.options = hosted.read_options(OpenAIOptions, spec)
+        self.identity = ModelIdentity(backend="openai", id=spec.id)
+        self.version = f"openai {openai.__version__}"
+        self.concurrency = self.options.concurrency
+        self._key = self._find_key()
+        self._client: AsyncOpenAI | None = None
+
+    def _find_key(self) -> str:
+        named = self.options.api_key_env
+        addressed = self.options.base_url or os.environ.get("OPENAI_BASE_URL")
+        if addressed and named is None and not os.environ.get("OPENAI_API_KEY", "").strip():
+            return NO_KEY
+        return hosted.find_key("openai", (named or "OPENAI_API_KEY",))
+
+    def render(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
+        return None
+
+    async def start(self) -> None:
+        import httpx2
+        import openai
+
+        hosted.allow_large_bodies()
+        slots = self.concurrency
+        self._client = openai.AsyncOpenAI(
+            api_key=self._key,
+            base_url=self.options.base_url,
+            max_retries=0,
+            timeout=httpx2.Timeout(self.options.timeout, connect=min(30.0, self.options.timeout)),
+            # The default pool is searched from end to end at every request.
+            http_client=openai.DefaultAioHttpClient(
+                limits=httpx2.Limits(max_connections=slots, max_keepalive_connections=slots)
+            ),
+        )
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def generate(self, call: Call) -> Completion:
+        import aiohttp
+        import httpx2
+        import openai
+
+        if self._client is None:
+            raise RuntimeError("the engine is not started")
+        body = json.dumps(self._request(call)).encode()
+        issued = time.perf_counter()
+        try:
+            # Half the cost of a call is in building its typed request and answer.
+            response = await self._client.post("/chat/completions", content=body, cast_to=httpx2.Response)
+        except openai.APIStatusError as error:
+            failure: Exception = self._refusal(error)
+        except (openai.APIConnectionError, aiohttp.ClientError, OSError) as error:
+            failure = hosted.disconnected(error)
+        else:
+            latency_ms = round((time.perf_counter() - issued) * 1000)
+            return _completion(response.content, call, latency_ms, self._key)
+        raise failure
+
+    def _request(self, call: Call) -> dict[str, Any]:
+        sampling = call.sampling
+        request: dict[str, Any] = {
+            "model": self.identity.id,
+            "messages": [
+                {"role": ROLES[message.role], "content": hosted.valid_text(message.content)}
+                for message in call.messages
+            ],
+            # The protocol's seeds are signed 64-bit integers.
+            "seed": call.seed & (2**63 - 1),
+        }
+        wanted = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            self.options.max_tokens_field: sampling.max_tokens,
+            "stop": list(sampling.stop) or None,
+            "response_format": self._response_format(call.schema),
+        }
+        request.update({name: value for name, value in wanted.items() if value is not None})
+        return request
+
+    def _response_format(self, schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        if schema is None or self.options.json_mode == "prompt":
+            return None
+        if self.options.json_mode == "object":
+            return {"type": "json_object"} if schema.get("type") == "object" else None
+        rooted = rooted_in_object(schema)
+        return {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "schema": rooted, "strict": strict(rooted)},
+        }
+
+    def _refusal(self, error: APIStatusError) -> Exception:
+        """What an error status means: for this call, or for every call of the run."""
+        model, status = self.identity.id, error.status_code
+        if status in (401, 403):
+            variable = self.options.api_key_env or "OPENAI_API_KEY"
+            return EngineError(
+                f"the server refused the key for openai model `{model}` ({status}): "
+                f"check {variable} and what that key may use"
+            )
+        if status == 404:
+            return EngineError(
+                f"the server knows no openai model `{model}` (404): check the model's id and base_url"
+            )
+        code = str(error.code or error.type)
+        if status == 402 or code in SPENT:
+            return EngineError(
+                f"the account behind openai model `{model}` has no credit left: add credit, then run again"
+            )
+        message = hosted.one_line(hosted.at(error.body, "message") or error.message, self._key)
+        if code in REFUSED:
+            return CallFailed("refused", message, retryable=False)
+        if code == "context_length_exceeded":
+            return CallFailed("too_long", message, retryable=False)
+        return hosted.failed_status(status, message, hosted.retry_after(error.response.headers))
+
+
+def _completion(data: bytes, call: Call, latency_ms: int, key: str) -> Completion:
+    """The answer in a response's body, or `CallFailed` for what is not one."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        raise hosted.malformed("the response is not JSON") from None
+    choice = hosted.at(body, "choices", 0)
+    prompt_tokens = hosted.count(body, "usage", "prompt_tokens")
+    completion_tokens = hosted.count(body, "usage", "completion_tokens")
+    message = hosted.at(choice, "message")
+    text = hosted.at(message, "content")
+    if not isinstance(message, dict) or not isinstance(text, str | None):
+        raise hosted.malformed(
+            "the response has no choice with a message of text", prompt_tokens, completion_tokens
+        )
+    refusal, finish = message.get("refusal"), hosted.at(choice, "finish_reason")
+    if refusal or finish == "content_filter":
+        raise CallFailed(
+            "refused",
+            hosted.one_line(refusal or "the content filter stopped the answer", key),
+            retryable=False,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+        )
+    cut = finish == "length"
+    if text is None or not text.strip():
+        raise hosted.empty(call.sampling.max_tokens, cut, prompt_tokens, completion_tokens)
+    if call.schema is not None and call.schema.get("type") != "object":
+        text = unrooted(text)
+    served = hosted.at(body, "model")
+    return Completion(
+        text=hosted.valid_text(text),
+        finish_reason="length" if cut else "stop",
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        latency_ms=latency_ms,
+        cached_tokens=hosted.count(body, "usage", "prompt_tokens_details", "cached_tokens"),
+        served_by=served if isinstance(served, str) else None,
+    )
+
+
+def rooted_in_object(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema itself, or an object with the one property `value`: the protocol wants an object."""
+    if schema.get("type") == "object":
+        return dict(schema)
+    inner = {name: part for name, part in schema.items() if name != "$defs"}
+    outer: dict[str, Any] = {
+        "type": "object",
+        "properties": {"value": inner},
+        "required": ["value"],
+        "additionalProperties": False,
+    }
+    return outer | ({"$defs": schema["$defs"]} if "$defs" in schema else {})
+
+
+def unrooted(text: str) -> str:
+    """The JSON that `rooted_in_object` wrapped; any other text as it stands."""
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(answer, dict) and answer.keys() == {"value"}:
+        return json.dumps(answer["value"], ensure_ascii=False)
+    return text
+
+
+def strict(schema: Mapping[str, Any]) -> bool:
+    """Whether OpenAI's strict mode takes a schema: closed objects, all of whose properties are required."""
+    if not schema.keys() <= STRICT_KEYWORDS:
+        return False
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    if schema.get("type") == "object" and (
+        schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(properties)
+    ):
+        return False
+    parts = [*properties.values(), *schema.get("$defs", {}).values(), *schema.get("anyOf", ())]
+    if isinstance(schema.get("items"), Mapping):
+        parts.append(schema["items"])
+    return all(strict(part) for part in parts)

@@ -1,0 +1,334 @@
+"""vLLM's offline engine, in this process: the main engine.
+
+One thread owns the engine and alternates between adding the calls that have arrived and
+stepping, so a sample's next call joins the running batch without waiting for it to drain.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import packages_distributions, version
+from multiprocessing import resource_tracker
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from compiler.plan import Frozen, canonical_json
+from dsl.errors import CallFailed, EngineDied
+from runtime.engines.base import EngineSpec
+from runtime.engines.chat_template import ChatTemplate
+from runtime.engines.checkpoint import first_line, load_tokenizer, require
+from runtime.engines.local import LocalEngine, Ticket, read_options
+
+_GIB = 1 << 30
+_MAX_MODEL_LEN = 8192
+_REBUILDS = 2
+
+# What vLLM, torch and the processes they start read from the environment.
+_ENVIRONMENT = {
+    "VLLM_LOGGING_LEVEL": "CRITICAL",
+    "VLLM_NO_USAGE_STATS": "1",
+    # A fork would copy locks that other threads of this process hold.
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+}
+_CPU_ENVIRONMENT = {
+    # In one process the engine starts in a third of the time and a step costs no messages.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+
+
+class VllmOptions(Frozen):
+    """What `synth.toml` may say about a vLLM model.  None leaves the choice to the machine.
+
+    `max_model_len` is in tokens: 8192, or the model's own limit if that is smaller.
+    `max_num_seqs` is how many calls run together: 256 on a GPU, 64 on a CPU.
+    `kv_cache_gb` fixes the key-value cache in GiB: by default what `gpu_memory_utilization`
+    leaves on a GPU, and 4 on a CPU.  `enforce_eager` skips compilation, as it always does on
+    a CPU by default.  `threads` are those of a CPU engine, by default one for each CPU; with
+    one, an answer does not depend on what runs beside it.  `max_lora_rank` is for adapters.
+    """
+
+    max_model_len: PositiveInt | None = None
+    max_num_seqs: PositiveInt | None = None
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.92
+    dtype: str = "auto"
+    tensor_parallel_size: PositiveInt = 1
+    enforce_eager: bool | None = None
+    load_format: str = "auto"
+    kv_cache_gb: PositiveFloat | None = None
+    threads: PositiveInt | None = None
+    max_lora_rank: PositiveInt = 16
+
+
+class _Turnstile:
+    """A lock that is granted in order of arrival.
+
+    Engines that share a process share vLLM's global state, so they step by turns; a plain lock
+    would be taken again at once by the thread that has just released it.
+    """
+
+    def __init__(self) -> None:
+        self._queue = threading.Lock()
+        self._inside = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._queue:
+            self._inside.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._inside.release()
+
+
+_TURN = _Turnstile()
+
+# Closing an engine that shares this process tears down vLLM's process groups for all of them,
+# so the closed ones wait here for the last.  Both are used inside `_TURN`.
+_live: set[int] = set()
+_closed: list[Any] = []
+
+
+class VllmEngine(LocalEngine):
+    """A model in vLLM.  Raises `EngineError` for an unknown model, revision or option."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        require(spec.backend, "vllm", "vllm")
+        self._options = read_options(VllmOptions, spec)
+        _set_defaults(_ENVIRONMENT)
+        import torch
+
+        self._on_cpu = not torch.cuda.is_available()
+        if self._on_cpu:
+            _set_defaults({**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._options.threads or _cpus())})
+        super().__init__(
+            spec,
+            template=ChatTemplate(load_tokenizer(spec)),
+            capabilities=("chat", "json", "template", "logprobs"),
+            version=f"vllm {_version()}",
+            concurrency=self._options.max_num_seqs or (64 if self._on_cpu else 256),
+        )
+        self._engine: Any = None
+        self._turn: AbstractContextManager[None] = nullcontext()
+        self._context = 0
+        self._adapter: Any = None
+        self._deaths = 0
+        self._answered = 0
+
+    # In the thread -----------------------------------------------------------------
+
+    def _load(self) -> None:
+        # Without a handler of its own the logger would fall back to stderr until it is configured.
+        if not (logger := logging.getLogger("vllm")).handlers:
+            logger.addHandler(logging.NullHandler())
+        from vllm import EngineArgs, LLMEngine
+        from vllm.config import StructuredOutputsConfig
+        from vllm.lora.request import LoRARequest
+        from vllm.usage.usage_lib import UsageContext
+
+        options, spec = self._options, self._spec
+        arguments: dict[str, Any] = {
+            "model": spec.id,
+            "revision": spec.revision,
+            "tokenizer_revision": spec.revision,
+            "dtype": options.dtype,
+            "max_model_len": options.max_model_len or min(_MAX_MODEL_LEN, self._longest_context()),
+            "max_num_seqs": self.concurrency,
+            "gpu_memory_utilization": options.gpu_memory_utilization,
+            "tensor_parallel_size": options.tensor_parallel_size,
+            "load_format": options.load_format,
+            "enforce_eager": self._on_cpu if options.enforce_eager is None else options.enforce_eager,
+            "scheduling_policy": "priority",
+            # Other back ends can emit raw control characters inside JSON strings.
+            "structured_outputs_config": StructuredOutputsConfig(
+                backend="guidance", disable_any_whitespace=True
+            ),
+            # Any other value keeps sliding-window models from sharing prefixes at all.
+            "prefix_cache_retention_interval": None,
+            "language_model_only": True,
+            "disable_log_stats": True,
+            "use_tqdm_on_load": False,
+        }
+        if self._on_cpu:
+            # A seeded request in a partial prefill kills the CPU engine.
+            arguments["enable_chunked_prefill"] = False
+        if self._on_cpu or options.kv_cache_gb is not None:
+            arguments["kv_cache_memory_bytes"] = int((options.kv_cache_gb or 4) * _GIB)
+        if spec.adapter is not None:
+            arguments |= {"enable_lora": True, "max_lora_rank": options.max_lora_rank}
+            self._adapter = LoRARequest(lora_name=spec.adapter, lora_int_id=1, lora_path=spec.adapter)
+        if self._on_cpu:
+            import torch
+
+            # vLLM reads the variable and torch no longer does, once it is imported; where the two
+            # differ, decoding is several times slower.
+            torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        if shares_process := os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "0":
+            self._turn = _TURN
+        else:
+            _shield_children()
+        with self._turn:
+            if shares_process:
+                _live.add(id(self))
+            engine = LLMEngine.from_engine_args(EngineArgs(**arguments), UsageContext.LLM_CLASS)
+            self._engine = engine
+            if self._adapter is not None:
+                # An adapter that cannot be read would otherwise stop the engine at the first call.
+                engine.add_lora(self._adapter)
+        if not shares_process:
+            threading.Thread(target=_watch, args=(engine.engine_core,), daemon=True).start()
+        self._context = engine.model_config.max_model_len
+
+    def _longest_context(self) -> int:
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(self._spec.id, revision=self._spec.revision or "main")
+        return int(getattr(config.get_text_config(), "max_position_embeddings", _MAX_MODEL_LEN))
+
+    def _unload(self) -> None:
+        engine, self._engine = self._engine, None
+        with _TURN:
+            _live.discard(id(self))
+            if engine is not None:
+                _closed.append(engine.engine_core)
+            while _closed and not _live:
+                _closed.pop().shutdown()
+
+    def _serve(self) -> None:
+        while (arrived := self._arrivals(wait=not self._in_hand)) is not None:
+            try:
+                with self._turn:
+                    self._engine.abort_request([str(ticket.number) for ticket in self._withdrawn()])
+                    for ticket in arrived:
+                        self._add(ticket)
+                    if self._in_hand:
+                        self._step()
+            except Exception as fault:
+                self._rebuild(fault)
+            else:
+                self._hand_over()
+
+    def _add(self, ticket: Ticket) -> None:
+        """Give a call to the engine, which may refuse it at once."""
+        from vllm.exceptions import VLLMClientError
+
+        if ticket.number not in self._in_hand:
+            return
+        length = len(ticket.token_ids)
+        if length >= self._context:
+            problem = f"the prompt has {length} tokens and `max_model_len` is {self._context}"
+            self._settle(ticket, CallFailed("too_long", problem, retryable=False))
+            return
+        try:
+            self._engine.add_request(
+                str(ticket.number),
+                {"type": "token", "prompt_token_ids": list(ticket.token_ids)},
+                _sampling_params(ticket),
+                lora_request=self._adapter,
+                priority=ticket.call.priority,
+            )
+        except (VLLMClientError, ValueError, TypeError, OverflowError) as fault:
+            # The front end may already know of a request that its core never saw.
+            self._engine.abort_request([str(ticket.number)])
+            self._settle(ticket, CallFailed("bad_request", first_line(fault), retryable=False))
+
+    def _step(self) -> None:
+        for output in self._engine.step():
+            ticket = self._in_hand.get(int(output.request_id))
+            if ticket is None or not output.finished:
+                continue
+            answer = output.outputs[0]
+            if answer.finish_reason in ("stop", "length"):
+                self._answered += 1
+                cached = output.num_cached_tokens or 0
+                tokens = len(answer.token_ids)
+                self._settle(ticket, ticket.completion(answer.text, answer.finish_reason, tokens, cached))
+            else:
+                problem = f"vLLM ended the call with `{answer.finish_reason}`"
+                self._settle(ticket, CallFailed("server", problem, retryable=True))
+
+    def _rebuild(self, fault: Exception) -> None:
+        """Fail what was in hand and load the model again.  Raises `EngineDied` when that is in vain."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        dead = isinstance(fault, EngineDeadError)
+        reason = "its core process died" if dead else first_line(fault)
+        failed = CallFailed("engine", f"the vLLM engine stopped: {reason}", retryable=True)
+        for ticket in list(self._in_hand.values()):
+            self._settle(ticket, failed)
+        self._hand_over()
+        # An engine that has answered a full batch since was worth restarting.
+        self._deaths = 1 if self._answered >= self.concurrency else self._deaths + 1
+        self._answered = 0
+        if self._deaths > _REBUILDS:
+            raise EngineDied(
+                f"{self.identity} stopped {self._deaths} times ({reason}): "
+                "VLLM_LOGGING_LEVEL=INFO shows vLLM's own log"
+            )
+        self._unload()
+        self._load_quietly()
+
+
+def _sampling_params(ticket: Ticket) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+    call = ticket.call
+    sampling = call.sampling
+    return SamplingParams(
+        temperature=1.0 if sampling.temperature is None else sampling.temperature,
+        top_p=1.0 if sampling.top_p is None else sampling.top_p,
+        top_k=0 if sampling.top_k is None else sampling.top_k,
+        max_tokens=sampling.max_tokens,
+        stop=list(sampling.stop),
+        # 63 bits: -1 would mean no seed, and the engine's messages hold signed integers.
+        seed=call.seed & (1 << 63) - 1,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        structured_outputs=(
+            None if call.schema is None else StructuredOutputsParams(json=canonical_json(dict(call.schema)))
+        ),
+    )
+
+
+def _watch(core: Any) -> None:
+    """Wake a step that waits for a core process which was killed and can no longer answer."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    while not core.resources.engine_dead:
+        time.sleep(0.2)
+    core.outputs_queue.put_nowait(EngineDeadError())
+
+
+def _shield_children() -> None:
+    """Keep a Ctrl-C on the terminal from the processes that this thread will spawn.
+
+    The run then finishes what is in flight, and for that the engine's processes must live.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        # Starting the tracker unblocks SIGINT again, so it must be running before.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _set_defaults(environment: Mapping[str, str]) -> None:
+    """Set variables that the user has not set."""
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+
+
+def _cpus() -> int:
+    """How many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _version() -> str:
+    """vLLM's version; its packages for other hardware have other names."""
+    return version(packages_distributions()["vllm"][0])

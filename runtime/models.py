@@ -1,0 +1,124 @@
+"""The models of a run: each name in the recipe with the engine that answers for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.plan import CohortPlan, ModelPlan, Plan, canonical_json, digest
+from runtime.config import Price, Settings
+from runtime.engines import open_engine
+from runtime.engines.base import Engine, EngineSpec
+from runtime.limiter import Limiter
+
+
+@dataclass(slots=True)
+class RunningModel:
+    """One engine under one name.  Models that run at the same place share engine and limiter."""
+
+    name: str
+    engine: Engine
+    limiter: Limiter
+    price: Price | None
+    successes: int = 0
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Money for one call, in the unit of synth.toml's prices; 0 where there is no price."""
+        if self.price is None:
+            return 0.0
+        return (prompt_tokens * self.price.input + completion_tokens * self.price.output) / 1e6
+
+
+class Models:
+    """The models a plan uses, in its order.  Opening them loads tokenizers, not weights."""
+
+    def __init__(self, plan: Plan, settings: Settings) -> None:
+        self._running: dict[str, RunningModel] = {}
+        self.warnings: list[str] = []
+        self._starting: dict[int, asyncio.Future[None]] = {}
+        shared: dict[str, tuple[Engine, Limiter]] = {}
+        for model in plan.models:
+            spec = settings.spec(model)
+            place = canonical_json([spec.backend, spec.id, spec.revision, spec.adapter, dict(spec.options)])
+            if place not in shared:
+                engine = open_engine(spec)
+                shared[place] = engine, _limiter(engine, spec.options)
+            engine, limiter = shared[place]
+            self._running[model.name] = RunningModel(model.name, engine, limiter, settings.price(spec))
+            self._warn(model, spec, engine)
+
+    def __getitem__(self, name: str) -> RunningModel:
+        return self._running[name]
+
+    def __iter__(self) -> Iterator[RunningModel]:
+        return iter(self._running.values())
+
+    @property
+    def engines(self) -> Sequence[Engine]:
+        """Each engine once."""
+        return list({id(model.engine): model.engine for model in self}.values())
+
+    def lineage(self, plan: Plan, cohort: CohortPlan) -> dict[str, Any]:
+        """What a cohort's samples come from: its fingerprint and the identity of each model.
+
+        `lineage` names it in 16 hex digits; samples of one lineage make one dataset.
+        """
+        used = sorted({step.model for step in cohort.steps if step.model is not None})
+        models = {name: self[name].engine.identity.model_dump(mode="json") for name in used}
+        return {
+            "lineage": digest([plan.fingerprint(cohort), models])[:16],
+            "fingerprint": plan.fingerprint(cohort),
+            "models": models,
+        }
+
+    async def ready(self, model: RunningModel) -> None:
+        """Starts a model's engine when its first call is due: a run that the log can answer
+        loads nothing.  Raises EngineError, to every caller alike."""
+        starting = self._starting.get(id(model.engine))
+        if starting is None:
+            starting = self._starting[id(model.engine)] = asyncio.ensure_future(model.engine.start())
+        if not starting.done():
+            await asyncio.shield(starting)
+        starting.result()
+
+    async def close(self) -> None:
+        """Closes every engine that was started or is starting."""
+        for engine in self.engines:
+            starting = self._starting.get(id(engine))
+            if starting is not None:
+                await asyncio.wait([starting])
+                if not starting.cancelled():
+                    starting.exception()
+                await engine.close()
+
+    def _warn(self, model: ModelPlan, spec: EngineSpec, engine: Engine) -> None:
+        if engine.identity.backend == "simulated":
+            self.warnings.append(f"`{model.name}` is simulated: its answers are a rehearsal, not data")
+            return
+        lacking = [word for word in model.capabilities if word not in engine.capabilities]
+        if not lacking:
+            return
+        meaning = {
+            "template": "prompts go as messages, so the exact tokens are not logged",
+            "frozen": "its weights cannot be proven frozen",
+            "json": "its JSON is only checked, not constrained",
+            "logprobs": "it gives no token probabilities",
+            "embed": "it gives no embeddings",
+            "chat": "it is not known to chat",
+        }
+        self.warnings.append(
+            f"`{model.name}` runs on {engine.identity}, which lacks {', '.join(lacking)}: "
+            + "; ".join(meaning[word] for word in lacking)
+        )
+
+
+def _limiter(engine: Engine, options: Mapping[str, Any]) -> Limiter:
+    """A local engine gets twice what it can run, so that it always has the next call in hand."""
+    return Limiter(
+        engine.concurrency if engine.adaptive else 2 * engine.concurrency,
+        adaptive=engine.adaptive,
+        requests_per_minute=options.get("requests_per_minute"),
+        tokens_per_minute=options.get("tokens_per_minute"),
+    )

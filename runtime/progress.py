@@ -1,0 +1,182 @@
+"""How far a run is: counters for the terminal, the summary and `progress.json`.
+
+Changed on the event loop only; read from anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compiler.plan import CohortPlan, Plan, StepPlan
+
+
+@dataclass(slots=True)
+class StepProgress:
+    """Calls of one step.  `issued` tries are `completed` answers, `failed` ones or in flight;
+    `completed` and `reused` answers (those of the log) are `accepted` or `rejected`."""
+
+    model: str
+    issued: int = 0
+    in_flight: int = 0
+    completed: int = 0
+    reused: int = 0
+    accepted: int = 0
+    failed: int = 0
+    rejected: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(slots=True)
+class CohortProgress:
+    """Samples of one cohort.  `found` of the completed ones were in the log before the run."""
+
+    quota: int
+    completed: int = 0
+    abandoned: int = 0
+    open: int = 0
+    found: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    plan: Plan
+    run_id: str
+    cohorts: dict[str, CohortProgress] = field(default_factory=dict)
+    steps: dict[tuple[str, str], StepProgress] = field(default_factory=dict)
+    failures: Counter[str] = field(default_factory=Counter)
+    rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
+    abandonments: Counter[str] = field(default_factory=Counter)
+    started: float = field(default_factory=time.monotonic)
+    _by_step: dict[int, StepProgress] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for cohort in self.plan.cohorts:
+            self.cohorts[cohort.name] = CohortProgress(cohort.quota)
+            for step in cohort.steps:
+                if step.model is not None:
+                    counters = StepProgress(step.model)
+                    self.steps[cohort.name, step.name] = counters
+                    # Steps are told apart by identity: two cohorts may have equal ones.
+                    self._by_step[id(step)] = counters
+
+    def cohort(self, cohort: CohortPlan) -> CohortProgress:
+        return self.cohorts[cohort.name]
+
+    def issued(self, step: StepPlan) -> None:
+        counters = self._by_step[id(step)]
+        counters.issued += 1
+        counters.in_flight += 1
+
+    def returned(self, step: StepPlan) -> None:
+        self._by_step[id(step)].in_flight -= 1
+
+    def completed(self, step: StepPlan, prompt_tokens: int, completion_tokens: int) -> None:
+        counters = self._by_step[id(step)]
+        counters.completed += 1
+        counters.prompt_tokens += prompt_tokens
+        counters.completion_tokens += completion_tokens
+
+    def reused(self, step: StepPlan) -> None:
+        self._by_step[id(step)].reused += 1
+
+    def failed(self, step: StepPlan, kind: str, prompt_tokens: int, completion_tokens: int) -> None:
+        counters = self._by_step[id(step)]
+        counters.failed += 1
+        counters.prompt_tokens += prompt_tokens
+        counters.completion_tokens += completion_tokens
+        self.failures[kind] += 1
+
+    def accepted(self, step: StepPlan) -> None:
+        self._by_step[id(step)].accepted += 1
+
+    def rejected(self, step: StepPlan, check: str) -> None:
+        self._by_step[id(step)].rejected += 1
+        self.rejections[step.name, check] += 1
+
+    def refused(self, step: StepPlan, check: str) -> None:
+        """A set-wide check refused what had been accepted; the step may be a composed one."""
+        counters = self._by_step.get(id(step))
+        if counters is not None:
+            counters.accepted -= 1
+            counters.rejected += 1
+        self.rejections[step.name, check] += 1
+
+    @property
+    def calls(self) -> int:
+        """Calls issued by this run, tries included."""
+        return sum(step.issued for step in self.steps.values())
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def to_json(self) -> dict[str, Any]:
+        """The counters as they stand, for `progress.json`, `--json` and `run.stopped`."""
+        return {
+            "cohorts": {
+                name: {
+                    "quota": c.quota,
+                    "completed": c.completed,
+                    "abandoned": c.abandoned,
+                    "open": c.open,
+                    "pending": c.quota - c.completed,
+                    "found": c.found,
+                }
+                for name, c in self.cohorts.items()
+            },
+            "steps": [
+                {
+                    "cohort": cohort,
+                    "step": step,
+                    "model": s.model,
+                    "issued": s.issued,
+                    "in_flight": s.in_flight,
+                    "completed": s.completed,
+                    "reused": s.reused,
+                    "accepted": s.accepted,
+                    "failed": s.failed,
+                    "rejected": s.rejected,
+                    "prompt_tokens": s.prompt_tokens,
+                    "completion_tokens": s.completion_tokens,
+                }
+                for (cohort, step), s in self.steps.items()
+            ],
+            "failures": dict(sorted(self.failures.items())),
+            "rejections": {f"{step}.{check}": n for (step, check), n in sorted(self.rejections.items())},
+            "abandonments": dict(sorted(self.abandonments.items())),
+        }
+
+
+def progress_path(log: Path) -> Path:
+    """`progress.json` beside the log."""
+    return log.with_name("progress.json")
+
+
+def write_progress(path: Path, progress: Progress, *, next_seq: int, state: str) -> None:
+    """Replaces the file atomically, so that a reader never sees half of it.
+
+    Failing to write it harms nothing: it is a convenience for readers, not a record.
+    """
+    body = {
+        "state": state,
+        "pid": os.getpid(),
+        "run_id": progress.run_id,
+        "recipe": progress.plan.recipe,
+        "plan_hash": progress.plan.plan_hash,
+        "seconds": round(progress.seconds, 1),
+        "next_seq": next_seq,
+        **progress.to_json(),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)

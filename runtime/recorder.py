@@ -1,0 +1,107 @@
+"""Events on their way into the log: numbered at once, committed in batches by one thread.
+
+Everything here but `_commit` runs on the event loop; the log itself is touched by one worker
+thread at a time.  An event counts once its commit returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from store.event import Event, Kind
+from store.log import Log
+
+BATCH_EVENTS = 256
+BATCH_SECONDS = 0.2
+# What is not committed yet is what a crash would cost, so batches go out sooner than that while
+# commits are quick: they may take up to a twentieth of one core.
+SHARE_OF_TIME = 0.05
+# Calls wait once this many events are not yet durable: a slow disk slows the run down
+# instead of filling memory.
+MOST_PENDING = 8 * BATCH_EVENTS
+
+
+class Recorder:
+    """The one way into the log while a run goes on."""
+
+    def __init__(self, log: Log, run_id: str, *, after_commit: Callable[[], None] | None = None) -> None:
+        self.run_id = run_id
+        self.failure: Exception | None = None
+        self._log = log
+        self._after_commit = after_commit
+        self._next = log.next_seq
+        self._pending: list[Event] = []
+        self._in_commit = 0
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="synth-log")
+        self._some = asyncio.Event()
+        self._full = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._closing = False
+        self._task = asyncio.create_task(self._flush_forever(), name="synth-recorder")
+
+    def emit(self, kind: Kind, payload: dict[str, Any], **columns: Any) -> int:
+        """Adds an event; returns its seq.  It is durable within BATCH_SECONDS or so."""
+        seq = self._next
+        self._next += 1
+        self._pending.append(Event(seq, kind, self.run_id, time.time_ns() // 1000, payload, **columns))
+        self._some.set()
+        if len(self._pending) >= BATCH_EVENTS:
+            self._full.set()
+        if len(self._pending) + self._in_commit >= MOST_PENDING:
+            self._room.clear()
+        return seq
+
+    async def room(self) -> None:
+        """Returns when the log keeps up.  Raises what stopped the log from being written."""
+        if self.failure is not None:
+            raise self.failure
+        await self._room.wait()
+
+    async def close(self) -> None:
+        """Commits what is left.  Raises what stopped the log from being written."""
+        self._closing = True
+        self._some.set()
+        self._full.set()
+        await self._task
+        self._worker.shutdown()
+        if self.failure is not None:
+            raise self.failure
+
+    async def _flush_forever(self) -> None:
+        loop = asyncio.get_running_loop()
+        patience = 0.0
+        while True:
+            while not self._pending and not self._closing:
+                self._some.clear()
+                await self._some.wait()
+            if not self._pending:
+                return
+            if not self._closing and len(self._pending) < BATCH_EVENTS:
+                self._full.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._full.wait(), patience)
+            batch, self._pending = self._pending, []
+            self._in_commit = len(batch)
+            try:
+                seconds = await loop.run_in_executor(self._worker, self._commit, batch)
+            except Exception as error:
+                self.failure = error
+                self._room.set()
+                return
+            patience = min(BATCH_SECONDS, seconds / SHARE_OF_TIME)
+            self._in_commit = 0
+            self._room.set()
+
+    def _commit(self, batch: list[Event]) -> float:
+        """Returns the processor time it took, in seconds: waiting for others costs them nothing."""
+        began = time.thread_time()
+        self._log.append(batch)
+        if self._after_commit is not None:
+            self._after_commit()
+        return time.thread_time() - began

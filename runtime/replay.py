@@ -1,0 +1,170 @@
+"""Replay: the plan is run again with the log as the only engine, and compared with the log.
+
+Nothing is written and no model is loaded: prompts are composed again from the plan, and each
+logged call must be the one they lead to, key and all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from compiler.plan import CohortPlan, Plan, StepPlan
+from compiler.strata import call_seed
+from runtime.accept import Rejected
+from runtime.call import call_key, sampling_json, schema_of
+from runtime.caller import Answer, Earlier, Missing
+from runtime.cohort import Cohort
+from runtime.engines.base import Message
+from runtime.past import LoggedPast
+from runtime.progress import Progress
+from runtime.sample import Sample
+from runtime.scheduler import Scheduler
+from runtime.stop import Stop
+from store.history import Finished, History, LoggedCall
+from store.log import Log
+from store.select import lineage_of
+
+_WINDOW = 1024
+
+
+@dataclass(slots=True)
+class Replayed:
+    """`same` samples came out as logged; `diverged` says of each other one how it did not.
+
+    `pending` samples are unfinished in the log as well.
+    """
+
+    same: int = 0
+    pending: int = 0
+    diverged: list[str] = field(default_factory=list)
+
+
+def replay(plan: Plan, log: Log) -> Replayed:
+    """Replays every cohort of a plan.  Raises QuotaShort when the log has no run of one."""
+    return asyncio.run(_replay(plan, log))
+
+
+async def _replay(plan: Plan, log: Log) -> Replayed:
+    history, replayed, stop = History(log), Replayed(), Stop()
+    for each in plan.cohorts:
+        lineage, models = lineage_of(plan, each, log.cursor(), log.next_seq)
+        progress = Progress(plan, "replay")
+        past = _RememberingPast(history, lineage)
+        ledger = _Comparison(each, past, replayed)
+        caller = _LogCaller(plan, models, replayed)
+        cohort = Cohort(plan, each, Finished(), ledger, progress, None)
+        try:
+            await Scheduler([cohort], caller, past, ledger, stop, window=_WINDOW).run()
+        finally:
+            past.close()
+    return replayed
+
+
+class _RememberingPast(LoggedPast):
+    """Also fetches how the samples ended, a chunk at a time."""
+
+    def __init__(self, history: History, lineage: str) -> None:
+        super().__init__(history)
+        self._lineage = lineage
+        self.endings: dict[str, dict[str, Any] | None] = {}
+
+    async def calls(self, names: Iterable[str]) -> Mapping[str, Earlier]:
+        names = list(names)
+        loop = asyncio.get_running_loop()
+        self.endings.update(
+            await loop.run_in_executor(self._worker, self._history.endings, self._lineage, names)
+        )
+        return await super().calls(names)
+
+
+class _Comparison:
+    """A ledger that writes nothing and compares."""
+
+    def __init__(self, cohort: CohortPlan, past: _RememberingPast, replayed: Replayed) -> None:
+        self._cohort = cohort
+        self._past = past
+        self._replayed = replayed
+
+    def accepted(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer) -> None:
+        """Verdicts are compared by what they lead to."""
+
+    def rejected(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer, why: Rejected) -> None:
+        """Likewise."""
+
+    def refused(self, sample: Sample, step: str, why: Rejected) -> None:
+        """Likewise: `abandoned` follows."""
+
+    def completed(self, sample: Sample) -> None:
+        logged = self._past.endings.pop(sample.sample_id, None)
+        if logged == sample.values:
+            self._replayed.same += 1
+            return
+        what = "the log abandoned it" if logged is None else f"its `{_difference(logged, sample)}` differs"
+        self._replayed.diverged.append(f"sample {sample.sample_id}: {what}")
+
+    def abandoned(self, sample: Sample, step: str, reason: str) -> None:
+        if sample.sample_id in self._past.endings and self._past.endings.pop(sample.sample_id) is None:
+            self._replayed.same += 1
+        else:
+            self._replayed.diverged.append(f"sample {sample.sample_id}: abandoned at `{step}` ({reason})")
+
+    def pending(self, sample: Sample, steps: tuple[str, ...]) -> None:
+        if sample.sample_id not in self._past.endings:
+            self._replayed.pending += 1
+            return
+        self._past.endings.pop(sample.sample_id)
+        self._replayed.diverged.append(
+            f"sample {sample.sample_id}: the log has no call for `{steps[0]}` as the plan makes it"
+        )
+
+
+def _difference(logged: Mapping[str, Any], sample: Sample) -> str:
+    return next((step for step, value in sample.values.items() if logged.get(step) != value), "steps")
+
+
+class _LogCaller:
+    """Finds the logged call that an attempt leads to.
+
+    The exact tokens of a local model's prompt are taken from the log, since rendering them
+    again would need the model's tokenizer; the messages they came from are composed again.
+    """
+
+    def __init__(self, plan: Plan, models: Mapping[str, Any], replayed: Replayed) -> None:
+        self._plan = plan
+        self._models = models
+        self._replayed = replayed
+
+    async def call(
+        self,
+        sample_id: str,
+        step: StepPlan,
+        attempt: int,
+        messages: Sequence[Message],
+        priority: int,
+        earlier: Earlier,
+    ) -> Answer:
+        assert step.model is not None
+        seed = call_seed(self._plan, sample_id, step.name, attempt)
+        sampling, schema = sampling_json(step.sampling), schema_of(step)
+        shown = tuple((message.role, message.content) for message in messages)
+        for known in earlier.values():
+            if (known.step, known.attempt, known.seed, known.messages) != (step.name, attempt, seed, shown):
+                continue
+            if (dict(known.sampling), known.schema, dict(known.identity)) != (
+                sampling,
+                schema,
+                self._models[step.model],
+            ):
+                continue
+            if self._key(known, messages) != known.call_key:
+                self._replayed.diverged.append(
+                    f"sample {sample_id}: the key of event {known.seq} is not that of its call"
+                )
+            return Answer(known.text, known.finish_reason, known.seq, known.call_key, reused=True)
+        raise Missing
+
+    def _key(self, known: LoggedCall, messages: Sequence[Message]) -> str:
+        return call_key(known.identity, messages, known.token_ids, known.schema, known.sampling, known.seed)

@@ -1,0 +1,170 @@
+"""One sample's life: its steps, each as soon as what it needs is there."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Protocol
+
+from compiler.plan import CohortPlan, StepPlan
+from compiler.strata import Slot
+from compiler.template import render
+from runtime.accept import Rejected, judge
+from runtime.call import environment, messages_for
+from runtime.caller import Answer, Caller, Earlier, GaveUp, Missing
+from runtime.stop import Stopped
+
+
+@dataclass(slots=True)
+class Sample:
+    """A sample under way.  `values` holds what was accepted; `calls` the seq of each call."""
+
+    cohort: CohortPlan
+    slot: Slot
+    sample_id: str
+    priority: int
+    values: dict[str, Any] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Every step was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A step failed for good; another sample takes this one's place."""
+
+    step: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The run stopped, or the log has no answer, before the steps named were accepted."""
+
+    steps: tuple[str, ...]
+
+
+Outcome = Done | Abandoned | Pending
+
+
+class Witness(Protocol):
+    """Is told of every verdict."""
+
+    def accepted(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer) -> None: ...
+
+    def rejected(
+        self, sample: Sample, step: StepPlan, attempt: int, answer: Answer, why: Rejected
+    ) -> None: ...
+
+
+class _Failed(Exception):
+    """Carries the outcome out of a step and into those that need it."""
+
+    def __init__(self, outcome: Abandoned | None) -> None:
+        self.outcome = outcome
+
+
+async def run_sample(sample: Sample, caller: Caller, earlier: Earlier, witness: Witness) -> Outcome:
+    """Runs a sample to its end.
+
+    Steps that need nothing of each other run side by side.  When one fails for good, what is in
+    flight beside it is still awaited and logged, since it was paid for; nothing new begins.
+    """
+    run = _Run(sample, caller, earlier, witness)
+    return await run.all()
+
+
+class _Run:
+    def __init__(self, sample: Sample, caller: Caller, earlier: Earlier, witness: Witness) -> None:
+        self._sample = sample
+        self._caller = caller
+        self._earlier = earlier
+        self._witness = witness
+        self._values = environment(sample.cohort, sample.slot)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._abandoned: Abandoned | None = None
+
+    async def all(self) -> Outcome:
+        steps = self._sample.cohort.steps
+        if _is_chain(steps):
+            return await self._chain(steps)
+        for step in steps:
+            self._tasks[step.name] = asyncio.create_task(self._after_needs(step))
+        try:
+            results = await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        except asyncio.CancelledError:
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            raise
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, _Failed):
+                raise result
+        return self._outcome()
+
+    async def _chain(self, steps: tuple[StepPlan, ...]) -> Outcome:
+        """The same without tasks, which a chain of steps does not need."""
+        for step in steps:
+            try:
+                await self._step(step)
+            except _Failed:
+                break
+        return self._outcome()
+
+    def _outcome(self) -> Outcome:
+        if self._abandoned is not None:
+            return self._abandoned
+        missing = tuple(s.name for s in self._sample.cohort.steps if s.name not in self._sample.values)
+        return Pending(missing) if missing else Done()
+
+    async def _after_needs(self, step: StepPlan) -> None:
+        for need in step.needs:
+            await asyncio.shield(self._tasks[need])
+        await self._step(step)
+
+    async def _step(self, step: StepPlan) -> None:
+        if step.value is not None:
+            self._accept(step, render(step.value, self._values))
+            return
+        messages = messages_for(self._sample.cohort, step, self._values)
+        refusal: Rejected | None = None
+        for attempt in range(step.retry + 1):
+            if self._abandoned is not None:
+                raise _Failed(None)
+            try:
+                answer = await self._caller.call(
+                    self._sample.sample_id, step, attempt, messages, self._sample.priority, self._earlier
+                )
+            except GaveUp as error:
+                raise self._abandon(step, str(error)) from None
+            except (Missing, Stopped):
+                raise _Failed(None) from None
+            verdict = judge(step, answer.text, answer.finish_reason)
+            if not isinstance(verdict, Rejected):
+                self._witness.accepted(self._sample, step, attempt, answer)
+                self._sample.calls[step.name] = answer.seq
+                self._accept(step, verdict.value)
+                return
+            refusal = verdict
+            self._witness.rejected(self._sample, step, attempt, answer, verdict)
+        assert refusal is not None
+        raise self._abandon(step, f"{refusal.check}: {refusal.reason}")
+
+    def _accept(self, step: StepPlan, value: Any) -> None:
+        self._sample.values[step.name] = value
+        self._values[step.name] = value
+
+    def _abandon(self, step: StepPlan, reason: str) -> _Failed:
+        if self._abandoned is None:
+            self._abandoned = Abandoned(step.name, reason)
+        return _Failed(self._abandoned)
+
+
+def _is_chain(steps: tuple[StepPlan, ...]) -> bool:
+    """Whether each step that asks a model needs the one before it that does."""
+    asking = [step for step in steps if step.model is not None]
+    return all(before.name in after.needs for before, after in pairwise(asking))

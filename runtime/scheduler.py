@@ -1,0 +1,111 @@
+"""Which samples are open, and when the next one is opened.
+
+Everything here runs on one event loop, and what it touches is touched by nothing else: that is
+what makes it free of races.  The invariants:
+
+- At most `window` samples are open.  A sample that ends makes room for the next at once; there
+  is no barrier between steps, batches or cohorts.
+- Samples open in slot order and their calls carry that order as priority, so that the engines
+  finish what is begun before they begin more.
+- Which ordinals of a cell are tried depends on which failed, never on when (`runtime.cohort`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Protocol
+
+from runtime.caller import Caller, Earlier
+from runtime.cohort import Cohort, Ledger, Opening
+from runtime.sample import Sample, run_sample
+from runtime.stop import Stop
+
+# How many slots are looked up in the log together.
+_LOOKAHEAD = 256
+
+
+class Past(Protocol):
+    """Earlier calls, by sample and call key."""
+
+    async def calls(self, names: Iterable[str]) -> Mapping[str, Earlier]: ...
+
+
+class Scheduler:
+    """Runs the samples of some cohorts."""
+
+    def __init__(
+        self, cohorts: list[Cohort], caller: Caller, past: Past, ledger: Ledger, stop: Stop, *, window: int
+    ) -> None:
+        self._cohorts = cohorts
+        self._caller = caller
+        self._past = past
+        self._ledger = ledger
+        self._stop = stop
+        self._room = asyncio.Semaphore(window)
+        self._open: set[asyncio.Task[None]] = set()
+        self._opened = 0
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Returns when every quota is met or given up, or the run was stopped and nothing is in
+        flight.  A fault that is not one sample's stops the run and is raised at its end."""
+        try:
+            for cohort in self._cohorts:
+                await self._open_all(cohort, cohort.openings())
+            # Replacements can become due as long as anything is open.
+            while not self._stop.stopping:
+                self._ended.clear()
+                await self._open_replacements()
+                if not self._open:
+                    break
+                await self._ended.wait()
+            while self._open:
+                await asyncio.wait(self._open)
+        except BaseException:
+            for task in self._open:
+                task.cancel()
+            await asyncio.gather(*self._open, return_exceptions=True)
+            raise
+        if self._stop.error is not None:
+            raise self._stop.error
+
+    async def _open_all(self, cohort: Cohort, openings: Iterator[Opening]) -> None:
+        while not self._stop.stopping and (some := list(islice(openings, _LOOKAHEAD))):
+            known = await self._past.calls(opening.name for opening in some)
+            for opening in some:
+                await self._open_sample(cohort, opening, known.get(opening.name, {}))
+                await self._open_replacements()
+
+    async def _open_replacements(self) -> None:
+        for cohort in self._cohorts:
+            for opening in cohort.replacements():
+                known = await self._past.calls([opening.name])
+                await self._open_sample(cohort, opening, known.get(opening.name, {}))
+
+    async def _open_sample(self, cohort: Cohort, opening: Opening, earlier: Earlier) -> None:
+        """Opens a sample as soon as the window has room; does nothing once the run stops."""
+        await self._room.acquire()
+        if self._stop.stopping:
+            self._room.release()
+            return
+        sample = Sample(cohort.plan, opening.slot, opening.name, self._opened)
+        self._opened += 1
+        cohort.opened()
+        task = asyncio.create_task(self._live(cohort, opening, sample, earlier))
+        self._open.add(task)
+
+    async def _live(self, cohort: Cohort, opening: Opening, sample: Sample, earlier: Earlier) -> None:
+        try:
+            outcome = await run_sample(sample, self._caller, earlier, self._ledger)
+            cohort.ended(opening, sample, outcome)
+        except Exception as error:
+            # An engine or the log cannot go on; what else is in flight is still awaited.
+            self._stop.stop("failed", str(error), error)
+        finally:
+            task = asyncio.current_task()
+            if task is not None:
+                self._open.discard(task)
+            self._room.release()
+            self._ended.set()

@@ -1,0 +1,62 @@
+"""Events: what the log is made of.  Nothing in the log is ever updated or deleted.
+
+Payloads, by kind:
+
+    plan.registered    plan_hash, plan (the whole of it)
+    run.started        plan_hash, lineages (by cohort: lineage, fingerprint, model identities),
+                       options, warnings, versions
+    call.completed     call_key, identity, engine, messages, token_ids (None where a server
+                       renders), schema, sampling, seed, text, finish_reason, cached_tokens,
+                       served_by
+    call.failed        call_key, identity, engine, failure, message, retryable, try
+    step.accepted      call (seq of the answer), call_key
+    step.rejected      call, call_key, check, reason, text
+    sample.completed   lineage, cohort, cell (name -> label), ordinal, values (step -> text or
+                       JSON), calls (step -> seq)
+    sample.abandoned   lineage, cohort, cell, ordinal, reason
+    run.stopped        outcome, reason, counts
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class Kind(StrEnum):
+    PLAN_REGISTERED = "plan.registered"
+    RUN_STARTED = "run.started"
+    CALL_COMPLETED = "call.completed"
+    CALL_FAILED = "call.failed"
+    STEP_ACCEPTED = "step.accepted"
+    STEP_REJECTED = "step.rejected"
+    SAMPLE_COMPLETED = "sample.completed"
+    SAMPLE_ABANDONED = "sample.abandoned"
+    RUN_STOPPED = "run.stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened.  `seq` is its place in the log, from 0 and without gaps;
+    `ts_us` is microseconds since 1970, UTC; `model` is the model's name in the recipe."""
+
+    seq: int
+    kind: Kind
+    run_id: str
+    ts_us: int
+    payload: dict[str, Any] = field(default_factory=dict)
+    sample_id: str | None = None
+    step: str | None = None
+    attempt: int | None = None
+    model: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    latency_ms: int | None = None
+
+    @property
+    def event_id(self) -> str:
+        """Unique over all logs: the run and the event's place."""
+        return f"{self.run_id}.{self.seq}"

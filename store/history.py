@@ -1,0 +1,162 @@
+"""What the log already holds, as the runtime asks for it: finished samples and earlier calls."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from store.event import Kind
+from store.log import Log
+
+
+class SampleIds:
+    """A set of sample ids in eight bytes each, so that millions fit."""
+
+    def __init__(self, sorted_numbers: array[int] | None = None) -> None:
+        self._numbers = sorted_numbers if sorted_numbers is not None else array("Q")
+
+    def __contains__(self, sample_id: str) -> bool:
+        number = int(sample_id, 16)
+        at = bisect_left(self._numbers, number)
+        return at < len(self._numbers) and self._numbers[at] == number
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCall:
+    """A completed call as the log has it.  `token_ids` is None where a server rendered."""
+
+    seq: int
+    call_key: str
+    step: str
+    attempt: int
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    messages: tuple[tuple[str, str], ...]
+    token_ids: tuple[int, ...] | None
+    identity: Mapping[str, Any]
+    sampling: Mapping[str, Any]
+    schema: Mapping[str, Any] | None
+    seed: int
+
+
+@dataclass(slots=True)
+class Finished:
+    """The samples of one lineage that need nothing more."""
+
+    completed: SampleIds = field(default_factory=SampleIds)
+    abandoned: SampleIds = field(default_factory=SampleIds)
+
+
+class History:
+    """Questions to a log.  Uses a cursor of its own; call it from one thread at a time."""
+
+    def __init__(self, log: Log) -> None:
+        self._cursor = log.cursor()
+        self._called = self._ids("kind = ?", [Kind.CALL_COMPLETED.value])
+
+    def finished(self, lineage: str) -> Finished:
+        """Samples completed or abandoned under a lineage."""
+        condition = "kind = ? AND (payload ->> 'lineage') = ?"
+        return Finished(
+            completed=self._ids(condition, [Kind.SAMPLE_COMPLETED.value, lineage]),
+            abandoned=self._ids(condition, [Kind.SAMPLE_ABANDONED.value, lineage]),
+        )
+
+    def knows(self, sample_id: str) -> bool:
+        """Whether any call of a sample is in the log."""
+        return sample_id in self._called
+
+    def calls(self, sample_ids: Iterable[str]) -> dict[str, dict[str, LoggedCall]]:
+        """The completed calls of some samples, by sample and call key; the first of a key counts."""
+        wanted = [sample_id for sample_id in sample_ids if sample_id in self._called]
+        found: dict[str, dict[str, LoggedCall]] = {}
+        if not wanted:
+            return found
+        rows = self._cursor.execute(
+            f"""SELECT sample_id, seq, step, attempt, prompt_tokens, completion_tokens, payload
+                FROM events WHERE kind = '{Kind.CALL_COMPLETED.value}'
+                AND sample_id IN (SELECT unnest(?)) ORDER BY seq""",
+            [wanted],
+        )
+        for sample_id, seq, step, attempt, prompt_tokens, completion_tokens, payload in _stream(rows):
+            call = _logged_call(seq, step, attempt, prompt_tokens, completion_tokens, json.loads(payload))
+            found.setdefault(sample_id, {}).setdefault(call.call_key, call)
+        return found
+
+    def values(self, lineage: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Sample id and accepted values by step of every completed sample of a lineage, in order."""
+        rows = self._cursor.execute(
+            f"""SELECT sample_id, payload FROM events WHERE kind = '{Kind.SAMPLE_COMPLETED.value}'
+                AND (payload ->> 'lineage') = ? ORDER BY seq""",
+            [lineage],
+        )
+        for sample_id, payload in _stream(rows):
+            yield sample_id, json.loads(payload)["values"]
+
+    def endings(self, lineage: str, sample_ids: Iterable[str]) -> dict[str, dict[str, Any] | None]:
+        """How samples ended under a lineage: accepted values by step, or None when abandoned."""
+        rows = self._cursor.execute(
+            f"""SELECT sample_id, payload FROM events
+                WHERE kind IN ('{Kind.SAMPLE_COMPLETED.value}', '{Kind.SAMPLE_ABANDONED.value}')
+                AND sample_id IN (SELECT unnest(?)) AND (payload ->> 'lineage') = ? ORDER BY seq""",
+            [list(sample_ids), lineage],
+        )
+        return {sample_id: json.loads(payload).get("values") for sample_id, payload in _stream(rows)}
+
+    def mean_tokens(self, step: str, model: str | None) -> tuple[float, float] | None:
+        """Mean prompt and completion tokens of a step's calls, or None where there are none."""
+        row = self._cursor.execute(
+            """SELECT avg(prompt_tokens), avg(completion_tokens) FROM events
+               WHERE kind = ? AND step = ? AND model = ?""",
+            [Kind.CALL_COMPLETED.value, step, model],
+        ).fetchone()
+        return None if row is None or row[0] is None else (float(row[0]), float(row[1]))
+
+    def _ids(self, condition: str, parameters: list[str]) -> SampleIds:
+        rows = self._cursor.execute(
+            f"""SELECT DISTINCT CAST('0x' || sample_id AS UBIGINT) AS number
+                FROM events WHERE {condition} ORDER BY number""",
+            parameters,
+        )
+        numbers = array("Q")
+        while chunk := rows.fetchmany(65_536):
+            numbers.extend(row[0] for row in chunk)
+        return SampleIds(numbers)
+
+
+def _stream(rows: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    while chunk := rows.fetchmany(4096):
+        yield from chunk
+
+
+def _logged_call(
+    seq: int, step: str, attempt: int, prompt_tokens: int, completion_tokens: int, payload: dict[str, Any]
+) -> LoggedCall:
+    token_ids = payload.get("token_ids")
+    return LoggedCall(
+        seq=seq,
+        call_key=payload["call_key"],
+        step=step,
+        attempt=attempt,
+        text=payload["text"],
+        finish_reason=payload["finish_reason"],
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        messages=tuple((message["role"], message["content"]) for message in payload["messages"]),
+        token_ids=tuple(token_ids) if token_ids is not None else None,
+        identity=payload["identity"],
+        sampling=payload["sampling"],
+        schema=payload.get("schema"),
+        seed=payload["seed"],
+    )

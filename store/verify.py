@@ -1,0 +1,88 @@
+"""A dataset against its manifest, and against the log it says it comes from."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from compiler.plan import Plan
+from dsl.errors import ConfigError, Diverged
+from store.dataset import MANIFEST, file_hash, materialize
+from store.event import Kind
+from store.log import Log
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a dataset.  Raises ConfigError when there is none to read."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{folder} holds no {MANIFEST}: name a folder that `synth materialize` wrote"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise ConfigError(f"{path} is no manifest of a dataset")
+    return manifest
+
+
+def verify_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Raises Diverged for the first file that is not as the manifest says."""
+    for name, entry in manifest["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise Diverged(f"{path} is missing")
+        if file_hash(path) != entry["sha256"]:
+            raise Diverged(f"{path} was changed after it was written: its sha256 is not the manifest's")
+
+
+def verify_against_log(folder: Path, manifest: Mapping[str, Any], log: Log) -> None:
+    """Materializes the dataset again from the log and compares.
+
+    The same DuckDB version must give the same bytes, any other the same content.  Raises Diverged.
+    """
+    plan = logged_plan(log, manifest["plan_hash"])
+    position = manifest["log"]
+    if position["events"] > log.next_seq:
+        raise Diverged(
+            f"{folder} was made from {position['events']} events, and {log.path} has {log.next_seq}"
+        )
+    with tempfile.TemporaryDirectory(prefix="synth-verify-") as temporary:
+        again = materialize(
+            plan,
+            log,
+            Path(temporary),
+            as_of=position["events"] - 1,
+            partial=True,
+            only=manifest["export"],
+        )[0].manifest
+    if again["log"] != position:
+        raise Diverged(f"{log.path} is another log than the one {folder} was made from")
+    same_version = again["versions"] == manifest["versions"]
+    key = "sha256" if same_version else "content_sha256"
+    for name, entry in again["files"].items():
+        if manifest["files"].get(name, {}).get(key) != entry.get(key):
+            raise Diverged(f"{folder / name} is not what {log.path} gives at event {position['events'] - 1}")
+    for part in ("source", "written_by", "counts", "cells"):
+        if again[part] != manifest.get(part):
+            raise Diverged(f"{folder / MANIFEST} was changed: its `{part}` is not what {log.path} gives")
+
+
+def logged_plan(log: Log, plan_hash: str) -> Plan:
+    """A plan by its hash, from the event that registered it.  Raises Diverged when there is none."""
+    row = (
+        log.cursor()
+        .execute(
+            "SELECT payload -> 'plan' FROM events WHERE kind = ? AND (payload ->> 'plan_hash') = ? LIMIT 1",
+            [Kind.PLAN_REGISTERED.value, plan_hash],
+        )
+        .fetchone()
+    )
+    if row is None:
+        raise Diverged(f"{log.path} never ran the plan {plan_hash[:12]} that this dataset names")
+    return Plan.from_json(row[0])

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from synth.cli.options import parse_overrides, set_option
+
+
+@click.command(short_help="Say what is wrong with recipes.")
+@click.argument("recipes", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@set_option
+@click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text")
+def command(recipes: tuple[Path, ...], overrides: tuple[str, ...], form: str) -> None:
+    """Say what is wrong with recipes, and exit with 1 when there are faults.
+
+    Warnings are printed too, but do not change the exit status.
+    """
+    from compiler.compile import diagnose
+    from dsl.diagnostic import Diagnostic, Severity
+    from dsl.read import read
+    from dsl.render import to_github, to_json
+    from synth.cli.output import plural, print_diagnostics
+
+    found: list[Diagnostic] = []
+    for recipe in recipes:
+        source, faults = read(recipe)
+        found += diagnose(source, faults, parse_overrides(overrides))[1].sorted()
+    if form == "json":
+        click.echo(json.dumps(to_json(found), ensure_ascii=False, indent=1))
+    elif form == "github":
+        click.echo(to_github(found), nl=bool(found))
+    else:
+        print_diagnostics(found)
+        if not found:
+            click.echo(f"{plural(len(recipes), 'recipe')} without a fault")
+    if any(item.severity is Severity.ERROR for item in found):
+        raise SystemExit(1)

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from synth.cli.options import (
+    compile_recipe,
+    json_option,
+    load_settings,
+    model_options,
+    recipe_argument,
+    set_option,
+)
+
+if TYPE_CHECKING:
+    from compiler.plan import Plan
+    from runtime.preview import StepCost
+
+
+@click.command(short_help="Turn a recipe into a plan and say what it will cost.")
+@recipe_argument
+@set_option
+@click.option("--log", type=click.Path(path_type=Path), help="Count only what this log does not hold yet.")
+@model_options
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan as JSON here."
+)
+@json_option
+def command(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    log: Path | None,
+    models: tuple[str, ...],
+    pocket: bool,
+    simulate: bool,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Turn a recipe into a plan and say what it will cost.
+
+    Calls are counted exactly, without retries.  With --log, the answers that the log holds are
+    not counted, and tokens are the means of its earlier calls.
+    """
+    from dsl.errors import ConfigError
+    from runtime.preview import estimate, preview
+    from store.log import Log
+
+    plan = compile_recipe(recipe, overrides)
+    settings = load_settings(recipe, plan, models, pocket, simulate)
+    if log is not None:
+        with Log(log) as opened:
+            costs = preview(plan, settings, opened)
+    else:
+        costs = estimate(plan, settings)
+    if output is not None:
+        try:
+            output.write_text(plan.to_json(), "utf-8", newline="\n")
+        except OSError as error:
+            raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
+    if as_json:
+        click.echo(json.dumps(_as_json(plan, costs), ensure_ascii=False, indent=1))
+    else:
+        _print(plan, costs, log)
+
+
+def _as_json(plan: Plan, costs: list[StepCost]) -> dict[str, object]:
+    return {
+        "plan_hash": plan.plan_hash,
+        "recipe": plan.recipe,
+        "cohorts": {cohort.name: {"quota": cohort.quota} for cohort in plan.cohorts},
+        "steps": [
+            {
+                "cohort": cost.cohort,
+                "step": cost.step,
+                "model": cost.model,
+                "calls": cost.new,
+                "reused": cost.reused,
+                "prompt_tokens": round(cost.new * cost.prompt_tokens),
+                "completion_tokens": round(cost.new * cost.completion_tokens),
+                "measured": cost.measured,
+                "cost": cost.cost,
+            }
+            for cost in costs
+        ],
+        "calls": sum(cost.new for cost in costs),
+    }
+
+
+def _print(plan: Plan, costs: list[StepCost], log: Path | None) -> None:
+    from compiler.strata import member_counts
+    from synth.cli.output import plural, table
+
+    click.echo(f"{plan.recipe}, plan {plan.plan_hash[:12]}")
+    for cohort in plan.cohorts:
+        grid = " x ".join([*(str(len(axis.members)) for axis in cohort.axes), f"{cohort.times:,}"])
+        shape = f" ({grid})" if cohort.axes else ""
+        click.echo(f"\n{cohort.name}: {plural(cohort.quota, 'conversation')}{shape}")
+        for axis in cohort.axes:
+            click.echo(f"  over {axis.name}: {', '.join(member.label for member in axis.members)}")
+        for draw in cohort.draws:
+            counts = member_counts(plan, cohort, draw)
+            shown = [f"{m.label} {n:,}" for m, n in zip(draw.members, counts, strict=True)]
+            more = f", and {len(shown) - 12} more" if len(shown) > 12 else ""
+            click.echo(f"  draw {draw.name}: {', '.join(shown[:12])}{more}")
+    priced = any(cost.cost is not None for cost in costs)
+    header = ["step", "model", "calls", *(["in the log"] if log else []), "tokens in", "tokens out"]
+    rows: list[list[object]] = [
+        [
+            f"{cost.cohort}.{cost.step}",
+            cost.model,
+            cost.new,
+            *([cost.reused] if log else []),
+            _tokens(cost.new * cost.prompt_tokens, cost.measured),
+            _tokens(cost.new * cost.completion_tokens, cost.measured),
+            *([_money(cost.cost)] if priced else []),
+        ]
+        for cost in costs
+    ]
+    click.echo()
+    click.echo(table([*header, *(["cost"] if priced else [])], rows, left=2))
+    total = sum(cost.new for cost in costs)
+    line = f"\n{plural(total, 'call')} to make"
+    if priced:
+        line += f", about {_money(sum(cost.cost or 0 for cost in costs))} before retries"
+    click.echo(line + ("." if total or log is None else ": the log holds every answer."))
+
+
+def _tokens(count: float, measured: bool) -> str:
+    return f"{'' if measured else '~'}{round(count):,}"
+
+
+def _money(amount: float | None) -> str:
+    return "-" if amount is None else f"{amount:,.2f}"

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from synth.cli.options import compile_recipe, json_option, log_option, recipe_argument, set_option
+
+
+@click.command(short_help="Write the datasets of a recipe from the log.")
+@recipe_argument
+@set_option
+@log_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="The folder below which exports are written; the current one by default.",
+)
+@click.option("--as-of", type=click.IntRange(0), metavar="SEQ", help="Let no event after this one count.")
+@click.option("--partial", is_flag=True, help="Take the samples that are there when some are missing.")
+@click.option("--threads", type=click.IntRange(1), help="DuckDB's threads; the bytes do not depend on them.")
+@json_option
+def command(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    log: Path,
+    out: Path,
+    as_of: int | None,
+    partial: bool,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Write the datasets of a recipe from the log: the same bytes for the same plan and log.
+
+    Exit status: 0 written, 1 faults, 3 samples are missing, 5 trouble with the log.
+    """
+    from store.dataset import materialize
+    from store.log import Log
+    from synth.cli.output import plural
+
+    plan = compile_recipe(recipe, overrides)
+    with Log(log) as opened:
+        datasets = materialize(plan, opened, out, as_of=as_of, partial=partial, threads=threads)
+    if as_json:
+        shown = [
+            {"export": d.export.name, "folder": str(d.folder), "rows": d.rows, "missing": d.missing}
+            for d in datasets
+        ]
+        click.echo(json.dumps(shown, ensure_ascii=False, indent=1))
+        return
+    for dataset in datasets:
+        for name, entry in dataset.manifest["files"].items():
+            if "rows" in entry:
+                click.echo(
+                    f"{dataset.folder / name}: {plural(entry['rows'], 'row')}, sha256 {entry['sha256'][:16]}"
+                )
+        if dataset.missing:
+            click.echo(f"  {plural(dataset.missing, 'sample')} missing", err=True)
+        if "eval" in dataset.rows and 0 in dataset.rows.values():
+            empty = next(name for name, rows in dataset.rows.items() if rows == 0)
+            click.echo(f"  warning: no row fell into {empty}: the dataset is small for its split", err=True)

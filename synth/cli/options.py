@@ -1,0 +1,86 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from compiler.plan import Plan
+    from runtime.config import Settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+recipe_argument = click.argument("recipe", type=click.Path(path_type=Path), metavar="FILE")
+
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Give a parameter another value."
+)
+
+log_option = click.option(
+    "--log",
+    type=click.Path(path_type=Path),
+    default=Path("synth.duckdb"),
+    show_default=True,
+    help="The project's log.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+
+
+def model_options(command: F) -> F:
+    """`--model`, `--pocket` and `--simulate`."""
+    for option in (
+        click.option(
+            "--simulate", is_flag=True, help="Rehearse: every model answers from its seed, at no cost."
+        ),
+        click.option("--pocket", is_flag=True, help="Every model is the 135M model that comes along."),
+        click.option(
+            "--model",
+            "models",
+            multiple=True,
+            metavar="NAME=BACKEND:ID[@REVISION]",
+            help="Where one of the recipe's models runs.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def parse_overrides(texts: tuple[str, ...]) -> dict[str, str]:
+    """`name=value` pairs; the last of a name counts.  Raises click.UsageError."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise click.UsageError(f"--set {text}: write NAME=VALUE, such as --set conversations=20")
+        found[name.strip()] = value
+    return found
+
+
+def compile_recipe(recipe: Path, overrides: tuple[str, ...]) -> Plan:
+    """The plan of a recipe; warnings go to stderr, faults are raised."""
+    from compiler.compile import compile_file
+    from synth.cli.output import print_diagnostics
+
+    compiled = compile_file(recipe, parse_overrides(overrides))
+    print_diagnostics(compiled.warnings)
+    return compiled.plan
+
+
+def load_settings(
+    recipe: Path, plan: Plan, models: tuple[str, ...], pocket: bool, simulate: bool
+) -> Settings:
+    """Where the recipe's models run: options first, then the nearest synth.toml."""
+    from runtime.config import load
+
+    return load(
+        recipe.resolve().parent,
+        models=models,
+        pocket=pocket,
+        simulate=simulate,
+        names=[model.name for model in plan.models],
+    )

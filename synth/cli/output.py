@@ -1,0 +1,75 @@
+"""What commands print: diagnostics, tables and small numbers, on a terminal or not."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+
+import click
+
+from dsl.diagnostic import Diagnostic, Severity
+
+
+def print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:
+    """Diagnostics as text on stderr, with a line that counts them."""
+    from dsl.render import to_text
+
+    if not diagnostics:
+        return
+    width = shutil.get_terminal_size((100, 24)).columns
+    click.echo(to_text(diagnostics, color=sys.stderr.isatty(), width=width), err=True)
+    errors = sum(1 for item in diagnostics if item.severity is Severity.ERROR)
+    warnings = len(diagnostics) - errors
+    parts = [plural(errors, "error")] if errors else []
+    parts += [plural(warnings, "warning")] if warnings else []
+    click.echo(" and ".join(parts), err=True)
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def duration(seconds: float) -> str:
+    """`8s`, `3m 20s`, `2h 05m`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> str:
+    """Columns lined up; the first `left` flush left, numbers flush right."""
+    cells = [[_cell(value) for value in row] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = []
+    for row in cells:
+        parts = [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  " + "  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}".rstrip("0").rstrip(".")
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: control characters shown as escapes, so that none takes effect."""
+    return "".join(
+        c if c in "\n\t" or (c.isprintable() and c not in _BIDI) else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
+_BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"

@@ -1,0 +1,134 @@
+"""What a person sees while a run goes on: bars on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtime.run import Watch
+from synth.cli.output import duration
+
+if TYPE_CHECKING:
+    from runtime.models import Models
+    from runtime.progress import Progress, StepProgress
+
+_LINE_EVERY = 10.0
+_REFRESH = 0.25
+
+
+class Display:
+    """Shows a run's progress on stderr from a thread of its own; it only reads counters."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.watch = Watch(on_start=self._begin)
+        self._quiet = quiet
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _begin(self, progress: Progress, models: Models) -> None:
+        if self._quiet:
+            return
+        for warning in models.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        show = self._bars if sys.stderr.isatty() else self._lines
+        self._thread = threading.Thread(target=show, args=(progress,), name="synth-display", daemon=True)
+        self._thread.start()
+
+    def _lines(self, progress: Progress) -> None:
+        # The first line comes early, so that a short run shows one as well.
+        wait = 2.0
+        while not self._done.wait(wait):
+            wait = _LINE_EVERY
+            parts = [
+                f"{name} {c.completed:,}/{c.quota:,}"
+                + (f" ({c.abandoned:,} abandoned)" if c.abandoned else "")
+                for name, c in progress.cohorts.items()
+            ]
+            parts += [
+                f"{step} {s.accepted:,} ({_rate(s, progress)})" for (_, step), s in progress.steps.items()
+            ]
+            click.echo(f"{duration(progress.seconds):>7}  " + ", ".join(parts), err=True)
+
+    def _bars(self, progress: Progress) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        with Live(
+            console=Console(stderr=True),
+            get_renderable=lambda: _table(progress),
+            refresh_per_second=1 / _REFRESH,
+            transient=True,
+        ):
+            self._done.wait()
+
+
+def _table(progress: Progress) -> Any:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    table = Table(
+        box=None,
+        padding=(0, 1),
+        title=f"{progress.plan.recipe}  {duration(progress.seconds)}",
+        title_justify="left",
+    )
+    for name in ("", "model", ""):
+        table.add_column(name)
+    for name in ("done", "in flight", "rate", "left"):
+        table.add_column(name, justify="right")
+    for name, c in progress.cohorts.items():
+        note = f"{c.abandoned:,} abandoned" if c.abandoned else ""
+        table.add_row(
+            f"[bold]{name}",
+            note,
+            ProgressBar(c.quota or 1, c.completed, width=28),
+            f"{c.completed:,}/{c.quota:,}",
+            f"{c.open:,} open",
+            "",
+            "",
+        )
+        for (cohort, step), s in progress.steps.items():
+            if cohort == name:
+                done = c.found + s.accepted
+                table.add_row(
+                    f"  {step}",
+                    s.model,
+                    ProgressBar(c.quota or 1, done, width=28),
+                    f"{done:,}",
+                    f"{s.in_flight:,}",
+                    _rate(s, progress),
+                    _left(s, c.quota - done, progress),
+                )
+    return table
+
+
+def _rate(step: StepProgress, progress: Progress) -> str:
+    """Answers a second since the run began, or a minute where that reads better."""
+    rate = step.completed / max(progress.seconds, 1e-9)
+    if rate == 0:
+        return "-"
+    return f"{rate:,.1f}/s" if rate >= 1 else f"{rate * 60:,.1f}/min"
+
+
+def _left(step: StepProgress, remaining: int, progress: Progress) -> str:
+    done = step.accepted
+    if remaining <= 0:
+        return "done"
+    if done == 0:
+        return "-"
+    return duration(remaining * (time.monotonic() - progress.started) / done)

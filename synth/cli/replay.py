@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from synth.cli.options import compile_recipe, json_option, log_option, recipe_argument, set_option
+
+
+@click.command(short_help="Run a recipe again with the log as the only engine, and compare.")
+@recipe_argument
+@set_option
+@log_option
+@json_option
+def command(recipe: Path, overrides: tuple[str, ...], log: Path, as_json: bool) -> None:
+    """Run a recipe again with the log as the only engine, and compare.
+
+    No model is loaded and nothing is written.  Exit status: 0 the same, 4 diverged, 5 trouble
+    with the log.
+    """
+    from dsl.errors import Diverged
+    from runtime.replay import replay
+    from store.log import Log
+    from synth.cli.output import plural
+
+    plan = compile_recipe(recipe, overrides)
+    with Log(log) as opened:
+        found = replay(plan, opened)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {"same": found.same, "pending": found.pending, "diverged": found.diverged}, ensure_ascii=False
+            )
+        )
+    else:
+        pending = f", {plural(found.pending, 'sample')} pending in the log" if found.pending else ""
+        click.echo(f"{plural(found.same, 'sample')} came out as logged{pending}")
+    if found.diverged:
+        more = f", and {len(found.diverged) - 1} more" if len(found.diverged) > 1 else ""
+        raise Diverged(f"{log} does not replay: {found.diverged[0]}{more}")

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from synth.cli.options import (
+    compile_recipe,
+    json_option,
+    load_settings,
+    log_option,
+    model_options,
+    recipe_argument,
+    set_option,
+)
+
+if TYPE_CHECKING:
+    from compiler.plan import Plan
+    from runtime.run import RunReport
+
+
+@click.command(short_help="Generate until every quota is met.")
+@recipe_argument
+@set_option
+@log_option
+@model_options
+@click.option("--limit", type=click.IntRange(1), help="Only this many samples of each conversation.")
+@click.option("--max-calls", type=click.IntRange(0), help="Stop after this many calls.")
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this long.")
+@click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Stop when this much is spent.")
+@json_option
+def command(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    log: Path,
+    models: tuple[str, ...],
+    pocket: bool,
+    simulate: bool,
+    limit: int | None,
+    max_calls: int | None,
+    max_minutes: float | None,
+    max_cost: float | None,
+    as_json: bool,
+) -> None:
+    """Generate until every quota is met.
+
+    Every answer goes into the log, and what is there is never asked for again: to go on after a
+    stop, run the same command.  Ctrl-C stops cleanly; a second one does not wait for the calls
+    in flight.
+
+    Exit status: 0 met, 1 failed, 3 quotas not met, 5 trouble with the log, 130 interrupted.
+    """
+    from dsl.errors import ConfigError
+    from runtime.run import RunOptions, run
+    from synth.cli.progress import Display
+
+    plan = compile_recipe(recipe, overrides)
+    settings = load_settings(recipe, plan, models, pocket, simulate)
+    if max_cost is not None and not settings.file.prices:
+        raise ConfigError('--max-cost needs prices: give them in synth.toml, [prices."MODEL ID"]')
+    options = RunOptions(limit, max_calls, max_minutes, max_cost)
+    with Display(quiet=as_json) as display:
+        report = run(plan, settings, log, options, display.watch)
+    if as_json:
+        click.echo(json.dumps(_as_json(report), ensure_ascii=False, indent=1))
+    else:
+        _print(plan, recipe, log, report)
+    raise SystemExit(report.exit_status)
+
+
+def _as_json(report: RunReport) -> dict[str, object]:
+    return {
+        "outcome": report.outcome,
+        "reason": report.reason,
+        "run_id": report.run_id,
+        "seconds": round(report.seconds, 3),
+        "cost": report.cost,
+        "warnings": list(report.warnings),
+        **report.counts,
+    }
+
+
+_WORDS = {
+    "finished": "Done",
+    "limited": "Done as far as asked",
+    "interrupted": "Interrupted",
+    "out_of_budget": "Stopped",
+    "short": "Quotas not met",
+    "failed": "Failed",
+}
+
+
+def _print(plan: Plan, recipe: Path, log: Path, report: RunReport) -> None:
+    from synth.cli.output import duration, plural, table
+
+    counts = report.counts
+    click.echo(f"{_WORDS[report.outcome]} in {duration(report.seconds)}: {report.reason}.\n")
+    click.echo(
+        table(
+            ["conversation", "quota", "completed", "from the log", "abandoned", "pending"],
+            [
+                [name, c["quota"], c["completed"], c["found"], c["abandoned"], c["pending"]]
+                for name, c in counts["cohorts"].items()
+            ],
+        )
+    )
+    steps = [s for s in counts["steps"] if s["issued"] or s["reused"]]
+    if steps:
+        click.echo()
+        click.echo(
+            table(
+                ["step", "model", "tries", "failed", "answers", "reused", "rejected", "accepted", "tokens"],
+                [
+                    [
+                        f"{s['cohort']}.{s['step']}",
+                        s["model"],
+                        s["issued"],
+                        s["failed"],
+                        s["completed"],
+                        s["reused"],
+                        s["rejected"],
+                        s["accepted"],
+                        s["prompt_tokens"] + s["completion_tokens"],
+                    ]
+                    for s in steps
+                ],
+                left=2,
+            )
+        )
+    for title, found in (
+        ("failed tries", counts["failures"]),
+        ("rejected by", counts["rejections"]),
+        ("abandoned for", counts["abandonments"]),
+    ):
+        if found:
+            click.echo(f"\n  {title}: " + ", ".join(f"{name} {n:,}" for name, n in found.items()))
+    if report.cost:
+        click.echo(f"\n  cost: {report.cost:,.4f}")
+    pending = sum(c["pending"] for c in counts["cohorts"].values())
+    click.echo()
+    if report.outcome in ("finished", "limited") and not pending:
+        partial = " --partial" if report.outcome == "limited" else ""
+        click.echo(f"Next: synth materialize {recipe}{_log_option(log)}{partial}")
+    elif report.outcome != "short":
+        click.echo(f"{plural(pending, 'sample')} pending; the same command goes on from here.")
+
+
+def _log_option(log: Path) -> str:
+    return "" if log == Path("synth.duckdb") else f" --log {log}"

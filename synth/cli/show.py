@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synth.cli.options import json_option, log_option
+
+
+@click.command(short_help="Tell one sample's whole story.")
+@click.argument("sample")
+@log_option
+@json_option
+def command(sample: str, log: Path, as_json: bool) -> None:
+    """Tell one sample's whole story: who was asked what, what came back, what was refused and why.
+
+    SAMPLE is a row's id, or the beginning of one.
+    """
+    from store.log import Log
+
+    with Log(log, deep=False) as opened:
+        events = list(_events(opened.cursor(), sample, log))
+    if as_json:
+        click.echo(json.dumps(events, ensure_ascii=False, indent=1))
+        return
+    from synth.cli.output import printable
+
+    for line in _story(events):
+        click.echo(printable(line))
+
+
+def _events(cursor: Any, sample: str, log: Path) -> Iterator[dict[str, Any]]:
+    from dsl.errors import LogError
+
+    # A row's id may carry the number of a trained turn behind the sample's.
+    name = sample.split("-", 1)[0]
+    ids = cursor.execute(
+        "SELECT DISTINCT sample_id FROM events WHERE starts_with(sample_id, ?) ORDER BY 1 LIMIT 6", [name]
+    ).fetchall()
+    if not ids or not name:
+        raise LogError(f"{log} knows no sample `{sample}`: rows carry theirs as `id`")
+    if len(ids) > 1:
+        raise LogError(f"`{sample}` begins several samples: {', '.join(row[0] for row in ids[:5])}")
+    columns = (
+        "seq", "kind", "run_id", "ts_us", "sample_id", "step", "attempt", "model",
+        "prompt_tokens", "completion_tokens", "latency_ms", "payload",
+    )  # fmt: skip
+    rows = cursor.execute(
+        f"SELECT {', '.join(columns)} FROM events WHERE sample_id = ? ORDER BY seq", [ids[0][0]]
+    )
+    for row in rows.fetchall():
+        event = dict(zip(columns, row, strict=True))
+        event["payload"] = json.loads(event["payload"])
+        yield event
+
+
+def _story(events: list[dict[str, Any]]) -> Iterator[str]:
+    yield f"sample {events[0]['sample_id']}"
+    for event in events:
+        payload = event["payload"]
+        step = f"{event['step']}, attempt {(event['attempt'] or 0) + 1}"
+        match event["kind"]:
+            case "call.completed":
+                yield f"\n[{event['seq']}] {step}: {event['model']} = {_who(payload)} answered"
+                prompt = "exact tokens" if payload["token_ids"] is not None else "messages"
+                yield (
+                    f"  {event['prompt_tokens']} tokens in ({prompt}), {event['completion_tokens']} out, "
+                    f"{event['latency_ms']} ms, {payload['finish_reason']}, seed {payload['seed']}"
+                    + "".join(f", {k} {v}" for k, v in payload["sampling"].items())
+                )
+                for message in payload["messages"]:
+                    yield _indented(f"{message['role']}: {message['content']}", "  | ")
+                yield _indented(payload["text"], "  > ")
+            case "call.failed":
+                again = "tried again" if payload["retryable"] else "given up"
+                yield (
+                    f"\n[{event['seq']}] {step}: {event['model']} = {_who(payload)} failed, try "
+                    f"{payload['try']}: {payload['failure']}: {payload['message']} ({again})"
+                )
+            case "step.accepted":
+                yield f"[{event['seq']}] {step}: accepted (the answer of event {payload['call']})"
+            case "step.rejected":
+                yield f"[{event['seq']}] {event['step']}: rejected by {payload['check']}: {payload['reason']}"
+            case "sample.completed" | "sample.abandoned":
+                yield from _ending(event, payload)
+
+
+def _ending(event: dict[str, Any], payload: dict[str, Any]) -> Iterator[str]:
+    cell = ", ".join(f"{name} {label}" for name, label in payload["cell"].items())
+    place = f"`{payload['cohort']}`" + (f" ({cell})" if cell else "") + f", number {payload['ordinal'] + 1}"
+    if event["kind"] == "sample.abandoned":
+        yield f"\n[{event['seq']}] abandoned at {event['step']}: {payload['reason']}; it was {place}"
+        return
+    yield f"\n[{event['seq']}] completed, {place}"
+    for step, value in payload["values"].items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        by = f"event {payload['calls'][step]}" if step in payload["calls"] else "composed"
+        yield _indented(f"{step} ({by}): {text}", "  ")
+
+
+def _who(payload: dict[str, Any]) -> str:
+    identity = payload["identity"]
+    revision = f"@{identity['revision']}" if identity.get("revision") else ""
+    return f"{identity['backend']}:{identity['id']}{revision} ({payload['engine']})"
+
+
+def _indented(text: str, prefix: str) -> str:
+    return "\n".join(prefix + line for line in text.split("\n"))

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from synth.cli.options import json_option, log_option
+
+
+@click.command(short_help="Show how far runs are.")
+@log_option
+@json_option
+def command(log: Path, as_json: bool) -> None:
+    """Show how far runs are: the one under way, and those that the log remembers."""
+    from dsl.errors import LogHeld
+    from runtime.progress import progress_path
+    from store.log import Log
+
+    try:
+        with Log(log, deep=False) as opened:
+            runs = _runs(opened)
+            events = opened.next_seq
+    except LogHeld:
+        _print_live(progress_path(log), log, as_json)
+        return
+    if as_json:
+        click.echo(json.dumps({"events": events, "runs": runs}, ensure_ascii=False, indent=1))
+        return
+    from synth.cli.output import plural, table
+
+    click.echo(f"{log}: {plural(events, 'event')}, {plural(len(runs), 'run')}")
+    if runs:
+        click.echo()
+        rows = [
+            [run["run_id"], run["recipe"], run["started"], run["outcome"], run["calls"], run["samples"]]
+            for run in runs
+        ]
+        click.echo(table(["run", "recipe", "started", "outcome", "calls", "samples"], rows, left=4))
+
+
+def _runs(log: Any) -> list[dict[str, Any]]:
+    rows = (
+        log.cursor()
+        .execute(
+            """
+            WITH plans AS (
+                SELECT payload ->> 'plan_hash' AS plan_hash, payload -> 'plan' ->> 'recipe' AS recipe
+                FROM events WHERE kind = 'plan.registered'
+            )
+            SELECT run_id,
+                   min(ts_us) FILTER (kind = 'run.started') AS started,
+                   any_value(payload ->> 'plan_hash') FILTER (kind = 'run.started') AS plan_hash,
+                   any_value(payload ->> 'outcome') FILTER (kind = 'run.stopped') AS outcome,
+                   count(*) FILTER (kind = 'call.completed') AS calls,
+                   count(*) FILTER (kind = 'sample.completed') AS samples,
+                   any_value(plans.recipe)
+            FROM events LEFT JOIN plans ON plans.plan_hash = events.payload ->> 'plan_hash'
+                 AND events.kind = 'run.started'
+            GROUP BY run_id ORDER BY min(seq)
+            """
+        )
+        .fetchall()
+    )
+    return [
+        {
+            "run_id": run_id,
+            "recipe": recipe,
+            "plan_hash": plan_hash,
+            "started": datetime.fromtimestamp((started or 0) / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
+            "outcome": outcome or "was cut off",
+            "calls": calls,
+            "samples": samples,
+        }
+        for run_id, started, plan_hash, outcome, calls, samples, recipe in rows
+    ]
+
+
+def _print_live(path: Path, log: Path, as_json: bool) -> None:
+    from dsl.errors import LogError
+    from synth.cli.output import duration, table
+
+    try:
+        live = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        raise LogError(f"{log} is being written, and there is no {path} yet that says how far") from None
+    if as_json:
+        click.echo(json.dumps(live, ensure_ascii=False, indent=1))
+        return
+    click.echo(
+        f"{live['recipe']}: {live['state']} in process {live['pid']} for {duration(live['seconds'])}\n"
+    )
+    rows = [
+        [name, c["completed"], c["quota"], c["abandoned"], c["open"]] for name, c in live["cohorts"].items()
+    ]
+    click.echo(table(["conversation", "completed", "quota", "abandoned", "open"], rows))

@@ -1,0 +1,270 @@
+"""Whatever is wrong, one sentence that says what to do, and an honest exit status."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.models.fixtures import needs
+from tests.runtime.test_run import PERSONA_ON_OPENAI, persona, served
+from tests.servers.gemini import GeminiServer
+from tests.servers.openai import OpenAIServer
+from tests.support import (
+    PERSONA,
+    QUICKSTART,
+    REVISION,
+    command,
+    environment,
+    one_sentence,
+    query,
+    synth,
+)
+
+
+@pytest.mark.parametrize("name", ["run", "compile", "materialize", "replay", "check"])
+def test_a_recipe_that_is_not_there(tmp_path: Path, name: str) -> None:
+    sentence = one_sentence(synth(name, "nowhere.recipe", cwd=tmp_path), 1)
+    assert "nowhere.recipe" in sentence
+
+
+def test_a_recipe_with_faults_is_quoted(tmp_path: Path) -> None:
+    recipe = tmp_path / "bad.recipe"
+    recipe.write_text(QUICKSTART.read_text("utf-8").replace("turn question", "trun question"))
+    for name in ("run", "compile", "materialize", "replay", "check"):
+        result = synth(name, recipe, cwd=tmp_path)
+        assert result.status == 1
+        assert "error[E103]: a conversation holds no `trun`" in result.err
+        assert "did you mean `turn`?" in result.err
+        assert "Traceback" not in result.err
+        assert not (tmp_path / "synth.duckdb").exists()
+
+
+def test_logs_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "text.duckdb").write_text("no database\n" * 500)
+    for name in ("run", "materialize", "replay"):
+        arguments = ("--simulate",) if name == "run" else ()
+        sentence = one_sentence(synth(name, *persona(3), "--log", "text.duckdb", *arguments, cwd=tmp_path), 5)
+        assert "is not a DuckDB file" in sentence
+    for name in ("materialize", "replay"):
+        assert "there is no log at" in one_sentence(synth(name, *persona(3), cwd=tmp_path), 5)
+    for question in (["status"], ["show", "abc"], ["sql", "SELECT 1"]):
+        assert "there is no log at" in one_sentence(synth(*question, cwd=tmp_path), 5)
+
+
+def test_a_log_that_another_process_writes(tmp_path: Path, openai_server: OpenAIServer) -> None:
+    openai_server.latency_s = 30.0
+    env = served(openai_server)
+    holder = subprocess.Popen(
+        command("run", *persona(50, *PERSONA_ON_OPENAI)),
+        cwd=tmp_path,
+        env=environment(env),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while openai_server.total == 0 or not (tmp_path / "progress.json").exists():
+            assert holder.poll() is None
+        for arguments in (("run", *persona(50, *PERSONA_ON_OPENAI)), ("materialize", *persona(50))):
+            sentence = one_sentence(synth(*arguments, cwd=tmp_path, env=env), 5)
+            assert f"is being written by process {holder.pid}" in sentence
+        status = synth("status", cwd=tmp_path)
+        assert status.status == 0, status.err
+        assert f"persona: running in process {holder.pid}" in status.out
+    finally:
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+
+
+def test_a_disk_that_fills_up_while_a_run_commits(tmp_path: Path) -> None:
+    def small_disk() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
+
+    arguments = persona(3000, "--simulate")
+    done = subprocess.run(
+        command("run", *arguments, "--json"),
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        preexec_fn=small_disk,
+        timeout=120,
+    )
+    assert done.returncode == 5, done.stderr
+    (sentence,) = (line for line in done.stderr.splitlines() if not line.startswith("warning"))
+    assert "the log cannot be written" in sentence
+    assert "make room and run again" in sentence
+    kept = query(tmp_path / "synth.duckdb", "SELECT count(*) FROM events WHERE kind = 'call.completed'")[0][0]
+    assert kept > 0
+    again = synth("run", *arguments, "--json", cwd=tmp_path).json()
+    assert again["outcome"] == "finished"
+    made = sum(step["completed"] for step in again["steps"])
+    assert made + kept >= 12_000
+    assert query(
+        tmp_path / "synth.duckdb",
+        """SELECT count(*) - count(DISTINCT payload ->> 'call_key') FROM events
+           WHERE kind = 'call.completed'""",
+    ) == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("author=openai:gpt-4o", ["OPENAI_API_KEY"]),
+        ("author=gemini:gemini-2.5-flash", ["GEMINI_API_KEY", "GOOGLE_API_KEY"]),
+    ],
+)
+def test_a_key_that_is_missing_is_named(tmp_path: Path, model: str, names: list[str]) -> None:
+    sentence = one_sentence(
+        synth("run", *persona(3), "--model", model, "--model", "base=simulated:b", cwd=tmp_path), 1
+    )
+    assert all(name in sentence for name in names)
+    assert not (tmp_path / "synth.duckdb").exists()
+
+
+def test_a_model_that_a_server_does_not_know(tmp_path: Path) -> None:
+    with OpenAIServer(models=frozenset({"large"})) as server:
+        sentence = one_sentence(
+            synth("run", *persona(3, *PERSONA_ON_OPENAI), cwd=tmp_path, env=served(server)), 1
+        )
+        assert "small" in sentence
+    with GeminiServer(models=frozenset({"none"})) as gemini:
+        sentence = one_sentence(
+            synth(
+                "run",
+                *persona(3, "--model", "base=simulated:b"),
+                cwd=tmp_path,
+                env={"GOOGLE_GEMINI_BASE_URL": gemini.base_url, "GEMINI_API_KEY": "secret-k"},
+            ),
+            1,
+        )
+        assert "gemini-2.5-flash" in sentence
+        assert "secret-k" not in sentence
+
+
+@pytest.mark.parametrize("backend", ["vllm", "transformers"])
+def test_a_local_model_that_is_not_there(tmp_path: Path, backend: str) -> None:
+    needs(backend)
+    sentence = one_sentence(
+        synth(
+            "run",
+            *persona(3, "--model", "author=simulated:a", "--model", f"base={backend}:/nowhere/at/all@1"),
+            cwd=tmp_path,
+            env={"HF_HUB_OFFLINE": "1"},
+        ),
+        1,
+    )
+    assert "/nowhere/at/all" in sentence
+
+
+@pytest.mark.parametrize(
+    ("backend", "module", "line"),
+    [
+        ("openai:gpt-4o", "openai", "pip install 'synth[openai]'"),
+        ("gemini:gemini-2.5-flash", "google.genai", "pip install 'synth[gemini]'"),
+        ("vllm:some/model@1", "vllm", "pip install 'synth[vllm]'"),
+        ("transformers:some/model@1", "transformers", "pip install 'synth[transformers]'"),
+        ("pocket:", "transformers", "pip install"),
+    ],
+)
+def test_an_extra_that_is_not_installed(tmp_path: Path, backend: str, module: str, line: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        textwrap.dedent(
+            f"""
+            from importlib.machinery import PathFinder
+
+            find = PathFinder.find_spec
+
+            def find_spec(name, path=None, target=None):
+                absent = name == {module!r} or name.startswith({module + "."!r})
+                return None if absent else find(name, path, target)
+
+            PathFinder.find_spec = staticmethod(find_spec)
+            """
+        )
+    )
+    env = environment({"OPENAI_API_KEY": "k", "GEMINI_API_KEY": "k"})
+    done = subprocess.run(
+        command("run", *persona(3, "--model", "author=simulated:a", "--model", f"base={backend}")),
+        cwd=tmp_path,
+        env={**env, "PYTHONPATH": f"{tmp_path}:{env['PYTHONPATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    assert line in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--model", "base"), "write NAME=BACKEND:ID"),
+        (("--model", "bsae=openai:gpt-4o"), "did you mean `base`?"),
+        (("--model", "base=opnai:gpt-4o"), "did you mean `openai`?"),
+        (("--model", "base=openai:"), "say which model"),
+        (("--pocket", "--simulate"), "give one of them"),
+    ],
+)
+def test_models_mapped_wrongly(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    assert said in one_sentence(synth("run", *persona(3), *arguments, cwd=tmp_path), 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[models.base\n", "cannot be read"),
+        ("[modles]\n", "modles"),
+        ('[prices.x]\ninput = "much"\noutput = 1\n', "prices.x.input"),
+        ("[simulate]\nlatncy = 1\n", "latncy"),
+    ],
+)
+def test_settings_with_faults(tmp_path: Path, text: str, said: str) -> None:
+    recipe = tmp_path / "persona.recipe"
+    recipe.write_text(PERSONA.read_text("utf-8"))
+    (tmp_path / "synth.toml").write_text(text)
+    sentence = one_sentence(synth("run", recipe, *REVISION, "--simulate", cwd=tmp_path), 1)
+    assert said in sentence
+
+
+def test_usage_faults_exit_with_2(tmp_path: Path) -> None:
+    for arguments, said in (
+        (("rnu",), "did you mean `run`?"),
+        (("run",), "Missing argument"),
+        (("run", PERSONA, "--set", "x"), "write NAME=VALUE"),
+        (("run", PERSONA, "--limit", "0"), "--limit"),
+    ):
+        result = synth(*arguments, cwd=tmp_path)
+        assert result.status == 2, result.err
+        assert said in result.err
+
+
+def test_overrides_are_typed(tmp_path: Path) -> None:
+    for given, said in (
+        ("conversations=many", "`conversations` is a count; `many` is not"),
+        ("converstaions=3", "did you mean `conversations`?"),
+    ):
+        result = synth("compile", PERSONA, *REVISION, "--set", given, cwd=tmp_path)
+        assert result.status == 1
+        assert "error[E602]" in result.err
+        assert said in result.err
+    result = synth("compile", PERSONA, cwd=tmp_path)
+    assert "error[E601]: `base_revision` has no value" in result.err
+
+
+def test_verify_of_what_is_no_dataset(tmp_path: Path) -> None:
+    assert "holds no manifest.json" in one_sentence(synth("verify", tmp_path, cwd=tmp_path), 1)
+
+
+def test_a_broken_pipe_is_no_traceback(tmp_path: Path) -> None:
+    shell = " ".join(command("compile", PERSONA, *REVISION)) + " | head -1"
+    done = subprocess.run(
+        ["bash", "-c", shell], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert "Traceback" not in done.stderr

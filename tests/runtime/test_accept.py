@@ -1,0 +1,61 @@
+"""Verdicts on answers: text and JSON, with reasons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler.plan import CheckPlan, JsonOutput, StepPlan
+from runtime.accept import Accepted, Rejected, judge
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"action": {"type": "string", "minLength": 1}, "query": {"type": "string"}},
+    "required": ["action"],
+    "additionalProperties": False,
+}
+COMMAND = StepPlan(name="s", model="m", output=JsonOutput(schema_=SCHEMA))
+TEXT = StepPlan(name="s", model="m", checks=(CheckPlan(name="length", arguments={"characters": [1, 5]}),))
+
+
+def test_text_is_taken_without_the_space_around_it() -> None:
+    assert judge(TEXT, "  ok\n", "stop") == Accepted("ok")
+    assert judge(TEXT, " \n ", "stop") == Rejected("not_empty", "the answer is empty")
+    assert judge(TEXT, "too long", "stop") == Rejected("length", "has 8 characters; at most 5 are allowed")
+    assert judge(TEXT, "cut", "length") == Accepted("cut"), "text may be cut; JSON may not"
+
+
+@pytest.mark.parametrize(
+    ("text", "check", "reason"),
+    [
+        ('{"action": "x"} and so on', "json_valid", "has text after its JSON, at character 17"),
+        ('```json\n{"action": "x"}\n```', "json_valid", "is fenced in ```"),
+        ('{"action": "x", "action": "y"}', "json_valid", "has the key `action` twice"),
+        ('{"action": "x"', "json_valid", "is not JSON"),
+        ('{"action": NaN}', "json_valid", "holds NaN"),
+        ("[" * 100_000, "json_valid", "nested too deeply"),
+        ('{"action": ""}', "schema", "does not fit its schema at `.action`"),
+        ('{"query": "x"}', "schema", "'action' is a required property"),
+        ('{"action": "x", "more": 1}', "schema", "does not fit its schema"),
+    ],
+)
+def test_json_is_refused_with_a_reason(text: str, check: str, reason: str) -> None:
+    verdict = judge(COMMAND, text, "stop")
+    assert isinstance(verdict, Rejected)
+    assert verdict.check == check
+    assert reason in verdict.reason
+    assert len(verdict.reason) < 400
+
+
+def test_json_that_was_cut_is_never_trusted() -> None:
+    assert judge(COMMAND, '{"action": "x"}', "length") == Rejected(
+        "complete", "was cut off at max_tokens, so its JSON cannot be trusted"
+    )
+
+
+@given(st.text())
+def test_no_answer_breaks_the_judge(text: str) -> None:
+    assert isinstance(judge(COMMAND, text, "stop"), Accepted | Rejected)

@@ -1,0 +1,44 @@
+"""What the documents show is what the product does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from compiler.compile import compile_text
+from synth.cli import COMMANDS
+from tests.support import ROOT, synth
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readme_recipe_compiles_without_a_word() -> None:
+    recipes = [block for block in re.findall(r"```\n(.*?)```", README, re.S) if block.startswith("edition")]
+    assert recipes
+    for recipe in recipes:
+        compiled = compile_text(recipe, "README.md")
+        assert compiled.warnings == ()
+        assert compiled.plan.cohorts[0].quota == 12
+
+
+def test_the_readme_names_every_command() -> None:
+    for name in COMMANDS:
+        assert f"synth {name}" in README
+
+
+def test_the_files_that_the_architecture_names_exist() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    places = [
+        path
+        for folder in ("dsl", "compiler", "store", "runtime", "runtime/engines")
+        for path in [ROOT / folder]
+    ]
+    for name in re.findall(r"`((?:engines/)?[a-z_]+\.(?:py|lark))`", text):
+        assert any((place / name).exists() for place in places), name
+
+
+def test_check_finds_nothing_in_the_recipes(tmp_path: Path) -> None:
+    quick = synth("check", *sorted((ROOT / "recipes").glob("quickstart.recipe")), cwd=tmp_path)
+    assert (quick.status, quick.err) == (0, "")
+    persona = synth("check", ROOT / "recipes/persona.recipe", "--set", "base_revision=x", cwd=tmp_path)
+    assert (persona.status, persona.err) == (0, "")
