@@ -33,13 +33,15 @@ BACKENDS: Mapping[str, Backend] = {
         ),
         Backend(
             "transformers",
-            ("chat", "template", "logprobs", "frozen"),
-            ("revision", "adapter"),
+            ("chat", "json", "template", "frozen"),
+            ("revision",),
             'transformers("google/gemma-3-1b-it", revision = "<commit>")',
         ),
         Backend("gemini", ("chat", "json", "embed"), (), 'gemini("gemini-2.5-flash")'),
         Backend("openai", ("chat", "json", "embed"), (), 'openai("gpt-4o")'),
-        Backend("pocket", ("chat", "template", "frozen"), (), "pocket()", needs_id=False, pinned=True),
+        Backend(
+            "pocket", ("chat", "json", "template", "frozen"), (), "pocket()", needs_id=False, pinned=True
+        ),
         Backend("simulated", ("chat", "json"), (), "simulated()", needs_id=False),
     )
 }

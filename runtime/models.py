@@ -83,6 +83,12 @@ class Models:
             await asyncio.shield(starting)
         starting.result()
 
+    @property
+    def loading(self) -> set[str]:
+        """The names of the models whose engine is starting."""
+        starting = {key for key, future in self._starting.items() if not future.done()}
+        return {model.name for model in self if id(model.engine) in starting}
+
     async def close(self) -> None:
         """Closes every engine that was started or is starting."""
         for engine in self.engines:

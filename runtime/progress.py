@@ -31,6 +31,12 @@ class StepProgress:
     rejected: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    first_issued: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Since this step's first try, so that loading a model does not count."""
+        return 0.0 if self.first_issued is None else time.monotonic() - self.first_issued
 
 
 @dataclass(slots=True)
@@ -73,6 +79,8 @@ class Progress:
         counters = self._by_step[id(step)]
         counters.issued += 1
         counters.in_flight += 1
+        if counters.first_issued is None:
+            counters.first_issued = time.monotonic()
 
     def returned(self, step: StepPlan) -> None:
         self._by_step[id(step)].in_flight -= 1

@@ -17,7 +17,7 @@ from typing import Any
 
 from dsl.errors import CallFailed, EngineError
 from runtime.engines.base import Message, MessageRole
-from runtime.engines.hosted import valid_text
+from runtime.text import valid_text
 
 _ROLES: Mapping[MessageRole, str] = {"system": "system", "user": "user", "model": "assistant"}
 

@@ -12,6 +12,7 @@ from compiler.plan import Capability
 from dsl.errors import CallFailed, EngineError, ExtraMissing
 from runtime.engines import hosted
 from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity
+from runtime.text import valid_text
 
 if TYPE_CHECKING:
     import aiohttp
@@ -171,13 +172,13 @@ def _request(call: Call) -> dict[str, Any]:
     system = "\n\n".join(message.content for message in call.messages if message.role == "system")
     request: dict[str, Any] = {
         "contents": [
-            {"role": message.role, "parts": [{"text": hosted.valid_text(message.content)}]}
+            {"role": message.role, "parts": [{"text": valid_text(message.content)}]}
             for message in call.messages
             if message.role != "system"
         ]
     }
     if system:
-        request["systemInstruction"] = {"parts": [{"text": hosted.valid_text(system)}]}
+        request["systemInstruction"] = {"parts": [{"text": valid_text(system)}]}
     sampling = call.sampling
     wanted = {
         "temperature": sampling.temperature,
@@ -227,7 +228,7 @@ def _completion(data: str, call: Call, latency_ms: int) -> Completion:
         raise hosted.empty(call.sampling.max_tokens, cut, prompt_tokens, completion_tokens)
     served = body.get("modelVersion")
     return Completion(
-        text=hosted.valid_text(text),
+        text=valid_text(text),
         finish_reason="length" if cut else "stop",
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 from compiler.plan import Frozen
 from dsl.errors import CallFailed, EngineError, KeyMissing
 from runtime.engines.base import EngineSpec
+from runtime.text import valid_text
 
 LONGEST_MESSAGE = 300
 
@@ -75,15 +76,6 @@ def find_key(backend: str, variables: Sequence[str]) -> str:
 def allow_large_bodies() -> None:
     """Silences aiohttp's warning about bodies over 1 MiB: writing one takes the loop a millisecond."""
     warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
-
-
-def valid_text(text: str) -> str:
-    """The same text, with surrogates joined in pairs and lone ones replaced by U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def one_line(message: object, key: str) -> str:

@@ -12,6 +12,7 @@ from compiler.plan import Capability
 from dsl.errors import CallFailed, EngineError, ExtraMissing
 from runtime.engines import hosted
 from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity
+from runtime.text import valid_text
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -125,7 +126,7 @@ class OpenAIEngine:
         request: dict[str, Any] = {
             "model": self.identity.id,
             "messages": [
-                {"role": ROLES[message.role], "content": hosted.valid_text(message.content)}
+                {"role": ROLES[message.role], "content": valid_text(message.content)}
                 for message in call.messages
             ],
             # The protocol's seeds are signed 64-bit integers.
@@ -210,7 +211,7 @@ def _completion(data: bytes, call: Call, latency_ms: int, key: str) -> Completio
         text = unrooted(text)
     served = hosted.at(body, "model")
     return Completion(
-        text=hosted.valid_text(text),
+        text=valid_text(text),
         finish_reason="length" if cut else "stop",
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,

@@ -51,9 +51,9 @@ class VllmOptions(Frozen):
     `max_model_len` is in tokens: 8192, or the model's own limit if that is smaller.
     `max_num_seqs` is how many calls run together: 256 on a GPU, 64 on a CPU.
     `kv_cache_gb` fixes the key-value cache in GiB: by default what `gpu_memory_utilization`
-    leaves on a GPU, and 4 on a CPU.  `enforce_eager` skips compilation, as it always does on
-    a CPU by default.  `threads` are those of a CPU engine, by default one for each CPU; with
-    one, an answer does not depend on what runs beside it.  `max_lora_rank` is for adapters.
+    leaves on a GPU, and 4 on a CPU.  `enforce_eager` skips compilation: by default on a CPU only.
+    `threads` are a CPU engine's, by default one for each CPU; OMP_NUM_THREADS overrules it.  With
+    one thread an answer does not depend on what runs beside it.  `max_lora_rank` is for adapters.
     """
 
     max_model_len: PositiveInt | None = None
@@ -168,7 +168,7 @@ class VllmEngine(LocalEngine):
 
             # vLLM reads the variable and torch no longer does, once it is imported; where the two
             # differ, decoding is several times slower.
-            torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+            torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
         if shares_process := os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "0":
             self._turn = _TURN
         else:

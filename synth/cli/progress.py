@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +45,12 @@ class Display:
         for warning in models.warnings:
             click.echo(f"warning: {warning}", err=True)
         show = self._bars if sys.stderr.isatty() else self._lines
-        self._thread = threading.Thread(target=show, args=(progress,), name="synth-display", daemon=True)
+        self._thread = threading.Thread(
+            target=show, args=(progress, models), name="synth-display", daemon=True
+        )
         self._thread.start()
 
-    def _lines(self, progress: Progress) -> None:
+    def _lines(self, progress: Progress, models: Models) -> None:
         # The first line comes early, so that a short run shows one as well.
         wait = 2.0
         while not self._done.wait(wait):
@@ -59,25 +60,24 @@ class Display:
                 + (f" ({c.abandoned:,} abandoned)" if c.abandoned else "")
                 for name, c in progress.cohorts.items()
             ]
-            parts += [
-                f"{step} {s.accepted:,} ({_rate(s, progress)})" for (_, step), s in progress.steps.items()
-            ]
+            parts += [f"{step} {s.accepted:,} ({_rate(s)})" for (_, step), s in progress.steps.items()]
+            parts += [f"loading `{name}`" for name in sorted(models.loading)]
             click.echo(f"{duration(progress.seconds):>7}  " + ", ".join(parts), err=True)
 
-    def _bars(self, progress: Progress) -> None:
+    def _bars(self, progress: Progress, models: Models) -> None:
         from rich.console import Console
         from rich.live import Live
 
         with Live(
             console=Console(stderr=True),
-            get_renderable=lambda: _table(progress),
+            get_renderable=lambda: _table(progress, models),
             refresh_per_second=1 / _REFRESH,
             transient=True,
         ):
             self._done.wait()
 
 
-def _table(progress: Progress) -> Any:
+def _table(progress: Progress, models: Models) -> Any:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
 
@@ -111,24 +111,21 @@ def _table(progress: Progress) -> Any:
                     ProgressBar(c.quota or 1, done, width=28),
                     f"{done:,}",
                     f"{s.in_flight:,}",
-                    _rate(s, progress),
-                    _left(s, c.quota - done, progress),
+                    "loading" if s.model in models.loading else _rate(s),
+                    _left(s, c.quota - done),
                 )
     return table
 
 
-def _rate(step: StepProgress, progress: Progress) -> str:
-    """Answers a second since the run began, or a minute where that reads better."""
-    rate = step.completed / max(progress.seconds, 1e-9)
-    if rate == 0:
+def _rate(step: StepProgress) -> str:
+    """Answers a second since the step's first call, or a minute where that reads better."""
+    if not step.completed or not step.seconds:
         return "-"
+    rate = step.completed / step.seconds
     return f"{rate:,.1f}/s" if rate >= 1 else f"{rate * 60:,.1f}/min"
 
 
-def _left(step: StepProgress, remaining: int, progress: Progress) -> str:
-    done = step.accepted
+def _left(step: StepProgress, remaining: int) -> str:
     if remaining <= 0:
         return "done"
-    if done == 0:
-        return "-"
-    return duration(remaining * (time.monotonic() - progress.started) / done)
+    return duration(remaining * step.seconds / step.completed) if step.completed else "-"

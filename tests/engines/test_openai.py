@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from compiler.plan import Sampling
 from dsl.errors import EngineError, ExtraMissing, KeyMissing
 from runtime.engines.base import Call, Engine, Message
-from runtime.engines.hosted import retry_after, valid_text
+from runtime.engines.hosted import retry_after
 from runtime.engines.openai import OpenAIEngine, rooted_in_object, strict, unrooted
+from runtime.text import valid_text
 from tests.servers.asking import SECRET, ask, call, failure, shown, spec
 from tests.servers.faults import Fault, FaultPlan
 from tests.servers.loopback import Raw

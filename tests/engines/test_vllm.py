@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -93,6 +94,24 @@ def test_a_missing_package_is_named(tiny_spec: EngineSpec, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ExtraMissing, match=r"synth\[vllm\]"):
         open_engine(tiny_spec)
+
+
+def test_what_the_environment_leaves_open_is_set(
+    tiny_spec: EngineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without OMP_NUM_THREADS a CPU engine decodes several times slower."""
+    needs("torch")
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("the thread settings are those of a machine without a GPU")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "ERROR")
+    VllmEngine(replace(tiny_spec, options={}))
+    assert int(os.environ["OMP_NUM_THREADS"]) >= 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    VllmEngine(replace(tiny_spec, options={"threads": 7}))
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["VLLM_LOGGING_LEVEL"]) == ("1", "ERROR")
 
 
 # Answers ----------------------------------------------------------------------------

@@ -1,0 +1,12 @@
+"""Text from outside, made fit to be kept."""
+
+from __future__ import annotations
+
+
+def valid_text(text: str) -> str:
+    """The same text, with surrogates joined in pairs and lone ones replaced by U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
