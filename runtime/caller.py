@@ -44,7 +44,14 @@ class Answer:
 
 
 class GaveUp(Exception):
-    """A call that failed for good; the sample is abandoned for this reason."""
+    """A call that failed for good; the sample is abandoned for this reason.
+
+    `lasting` says that the call itself is at fault: another run would fare no better.
+    """
+
+    def __init__(self, reason: str, *, lasting: bool = True) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
 
 
 class Missing(Exception):
@@ -167,7 +174,7 @@ class LiveCaller:
                 f"`{model.name}` ({model.engine.identity}) has not answered {MOST_TRIES} tries in a row "
                 f"(last: {failure}); what is done is safe: run again when it is back"
             )
-        raise GaveUp(f"{failure.kind} {MOST_TRIES} times in a row: {failure}")
+        raise GaveUp(f"{failure.kind} {MOST_TRIES} times in a row: {failure}", lasting=False)
 
     def _record_failure(
         self,

@@ -30,7 +30,7 @@ class Ledger(Witness, Protocol):
 
     def completed(self, sample: Sample) -> None: ...
 
-    def abandoned(self, sample: Sample, step: str, reason: str) -> None: ...
+    def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None: ...
 
     def refused(self, sample: Sample, step: str, why: Rejected) -> None:
         """A set-wide check refused a sample that had passed its own."""
@@ -141,8 +141,8 @@ class Cohort:
                     self._judge()
                 else:
                     self._complete(sample)
-            case Abandoned(step, reason):
-                self._ledger.abandoned(sample, step, reason)
+            case Abandoned(step, reason, lasting):
+                self._ledger.abandoned(sample, step, reason, lasting)
                 self._lose(opening.slot.cell)
                 self.jury.lost(opening.order)
                 self._judge()
@@ -162,7 +162,8 @@ class Cohort:
             self._leave(opening.slot.cell.row)
             return False
         if opening.name in self._finished.abandoned:
-            self._lose(opening.slot.cell)
+            # What failed for the service's sake does not count against the cell in a later run.
+            self._lose(opening.slot.cell, counts=opening.name not in self._finished.unlucky)
             return False
         self.jury.expect(opening.order)
         return True
@@ -174,7 +175,7 @@ class Cohort:
             else:
                 step, why = refusal
                 self._ledger.refused(sample, step, why)
-                self._ledger.abandoned(sample, step, f"{why.check}: {why.reason}")
+                self._ledger.abandoned(sample, step, f"{why.check}: {why.reason}", True)
                 self._lose(sample.slot.cell)
 
     def _complete(self, sample: Sample) -> None:
@@ -182,10 +183,10 @@ class Cohort:
         self._ledger.completed(sample)
         self._leave(sample.slot.cell.row)
 
-    def _lose(self, cell: Cell) -> None:
+    def _lose(self, cell: Cell, *, counts: bool = True) -> None:
         self._counters.abandoned += 1
         row = self._rows[cell.row]
-        row.lost[cell.labels] += 1
+        row.lost[cell.labels] += counts
         if row.through:
             self._due.append(cell)
         else:

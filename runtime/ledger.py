@@ -59,11 +59,11 @@ class LiveLedger:
             sample_id=sample.sample_id,
         )
 
-    def abandoned(self, sample: Sample, step: str, reason: str) -> None:
+    def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None:
         self._progress.abandonments[f"{step}: {reason.split(':', 1)[0]}"] += 1
         self._recorder.emit(
             Kind.SAMPLE_ABANDONED,
-            {**self._place(sample), "reason": reason},
+            {**self._place(sample), "reason": reason, "lasting": lasting},
             sample_id=sample.sample_id,
             step=step,
         )

@@ -114,7 +114,7 @@ class _Counting:
     def completed(self, sample: Sample) -> None:
         """Every call of it is in the log."""
 
-    def abandoned(self, sample: Sample, step: str, reason: str) -> None:
+    def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None:
         """Its replacement is previewed in its turn."""
 
     def pending(self, sample: Sample, steps: tuple[str, ...]) -> None:

@@ -105,7 +105,7 @@ class _Comparison:
         what = "the log abandoned it" if logged is None else f"its `{_difference(logged, sample)}` differs"
         self._replayed.diverged.append(f"sample {sample.sample_id}: {what}")
 
-    def abandoned(self, sample: Sample, step: str, reason: str) -> None:
+    def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None:
         if sample.sample_id in self._past.endings and self._past.endings.pop(sample.sample_id) is None:
             self._replayed.same += 1
         else:

@@ -39,6 +39,7 @@ class Abandoned:
 
     step: str
     reason: str
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ class _Run:
                     self._sample.sample_id, step, attempt, messages, self._sample.priority, self._earlier
                 )
             except GaveUp as error:
-                raise self._abandon(step, str(error)) from None
+                raise self._abandon(step, str(error), error.lasting) from None
             except (Missing, Stopped):
                 raise _Failed(None) from None
             verdict = judge(step, answer.text, answer.finish_reason)
@@ -158,9 +159,9 @@ class _Run:
         self._sample.values[step.name] = value
         self._values[step.name] = value
 
-    def _abandon(self, step: StepPlan, reason: str) -> _Failed:
+    def _abandon(self, step: StepPlan, reason: str, lasting: bool = True) -> _Failed:
         if self._abandoned is None:
-            self._abandoned = Abandoned(step.name, reason)
+            self._abandoned = Abandoned(step.name, reason, lasting)
         return _Failed(self._abandoned)
 
 

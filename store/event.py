@@ -13,7 +13,7 @@ Payloads, by kind:
     step.rejected      call, call_key, check, reason, text
     sample.completed   lineage, cohort, cell (name -> label), ordinal, values (step -> text or
                        JSON), calls (step -> seq)
-    sample.abandoned   lineage, cohort, cell, ordinal, reason
+    sample.abandoned   lineage, cohort, cell, ordinal, reason, lasting (False: a service failed)
     run.stopped        outcome, reason, counts
 """
 

@@ -52,10 +52,14 @@ class LoggedCall:
 
 @dataclass(slots=True)
 class Finished:
-    """The samples of one lineage that need nothing more."""
+    """The samples of one lineage that need nothing more.
+
+    The `unlucky` among the abandoned failed for a service's sake, not for their own.
+    """
 
     completed: SampleIds = field(default_factory=SampleIds)
     abandoned: SampleIds = field(default_factory=SampleIds)
+    unlucky: SampleIds = field(default_factory=SampleIds)
 
 
 class History:
@@ -71,6 +75,9 @@ class History:
         return Finished(
             completed=self._ids(condition, [Kind.SAMPLE_COMPLETED.value, lineage]),
             abandoned=self._ids(condition, [Kind.SAMPLE_ABANDONED.value, lineage]),
+            unlucky=self._ids(
+                f"{condition} AND (payload ->> 'lasting') = 'false'", [Kind.SAMPLE_ABANDONED.value, lineage]
+            ),
         )
 
     def knows(self, sample_id: str) -> bool:

@@ -10,6 +10,9 @@ import click
 
 from dsl.diagnostic import Diagnostic, Severity
 
+# Beyond this, faults are consequences of the first ones or of a file that is no recipe.
+MOST_SHOWN = 50
+
 
 def print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:
     """Diagnostics as text on stderr, with a line that counts them."""
@@ -18,7 +21,9 @@ def print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:
     if not diagnostics:
         return
     width = shutil.get_terminal_size((100, 24)).columns
-    click.echo(to_text(diagnostics, color=sys.stderr.isatty(), width=width), err=True)
+    click.echo(to_text(diagnostics[:MOST_SHOWN], color=sys.stderr.isatty(), width=width), err=True)
+    if len(diagnostics) > MOST_SHOWN:
+        click.echo(f"... and {len(diagnostics) - MOST_SHOWN:,} more", err=True)
     errors = sum(1 for item in diagnostics if item.severity is Severity.ERROR)
     warnings = len(diagnostics) - errors
     parts = [plural(errors, "error")] if errors else []

@@ -23,12 +23,13 @@ def command(sample: str, log: Path, as_json: bool) -> None:
 
     with Log(log, deep=False) as opened:
         events = list(_events(opened.cursor(), sample, log))
+        order = _steps(opened.cursor(), events)
     if as_json:
         click.echo(json.dumps(events, ensure_ascii=False, indent=1))
         return
     from synth.cli.output import printable
 
-    for line in _story(events):
+    for line in _story(events, order):
         click.echo(printable(line))
 
 
@@ -57,7 +58,22 @@ def _events(cursor: Any, sample: str, log: Path) -> Iterator[dict[str, Any]]:
         yield event
 
 
-def _story(events: list[dict[str, Any]]) -> Iterator[str]:
+def _steps(cursor: Any, events: list[dict[str, Any]]) -> list[str]:
+    """The steps of a completed sample in the order of its recipe, which its plan knows."""
+    ending = events[-1]
+    if ending["kind"] != "sample.completed":
+        return []
+    (plan,) = cursor.execute(
+        """SELECT CAST(p.payload -> 'plan' AS VARCHAR) FROM events p JOIN events r
+           ON (p.payload ->> 'plan_hash') = (r.payload ->> 'plan_hash')
+           WHERE p.kind = 'plan.registered' AND r.kind = 'run.started' AND r.run_id = ?""",
+        [ending["run_id"]],
+    ).fetchone()
+    cohorts = {cohort["name"]: cohort for cohort in json.loads(plan)["cohorts"]}
+    return [step["name"] for step in cohorts[ending["payload"]["cohort"]]["steps"]]
+
+
+def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
     yield f"sample {events[0]['sample_id']}"
     for event in events:
         payload = event["payload"]
@@ -85,17 +101,18 @@ def _story(events: list[dict[str, Any]]) -> Iterator[str]:
             case "step.rejected":
                 yield f"[{event['seq']}] {event['step']}: rejected by {payload['check']}: {payload['reason']}"
             case "sample.completed" | "sample.abandoned":
-                yield from _ending(event, payload)
+                yield from _ending(event, payload, order)
 
 
-def _ending(event: dict[str, Any], payload: dict[str, Any]) -> Iterator[str]:
+def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) -> Iterator[str]:
     cell = ", ".join(f"{name} {label}" for name, label in payload["cell"].items())
     place = f"`{payload['cohort']}`" + (f" ({cell})" if cell else "") + f", number {payload['ordinal'] + 1}"
     if event["kind"] == "sample.abandoned":
         yield f"\n[{event['seq']}] abandoned at {event['step']}: {payload['reason']}; it was {place}"
         return
     yield f"\n[{event['seq']}] completed, {place}"
-    for step, value in payload["values"].items():
+    for step in order:
+        value = payload["values"][step]
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         by = f"event {payload['calls'][step]}" if step in payload["calls"] else "composed"
         yield _indented(f"{step} ({by}): {text}", "  ")

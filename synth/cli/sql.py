@@ -47,7 +47,7 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int) -> No
             )
         )
     elif as_csv:
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(found)
     elif header:

@@ -1,0 +1,81 @@
+"""The books of a cohort: losses, replacements and when a cell is given up."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+
+from compiler.plan import CohortPlan, Plan, StepPlan
+from compiler.strata import sample_id
+from runtime.cohort import Cohort, Opening, most_losses
+from runtime.progress import Progress
+from runtime.sample import Abandoned, Done, Sample
+from store.history import Finished, SampleIds
+
+COHORT = CohortPlan(name="c", quota=1, times=1, steps=(StepPlan(name="s", role="user", value=("x",)),))
+PLAN = Plan(edition=1, recipe="books", seed=1, cohorts=(COHORT,))
+
+
+class Silent:
+    """A ledger that remembers who stood."""
+
+    def __init__(self) -> None:
+        self.stood: list[int] = []
+
+    def accepted(self, *_: object) -> None: ...
+
+    def rejected(self, *_: object) -> None: ...
+
+    def refused(self, *_: object) -> None: ...
+
+    def pending(self, *_: object) -> None: ...
+
+    def abandoned(self, *_: object) -> None: ...
+
+    def completed(self, sample: Sample) -> None:
+        self.stood.append(sample.slot.ordinal)
+
+
+def ids(ordinals: range) -> SampleIds:
+    numbers = sorted(int(sample_id(PLAN, COHORT, (), ordinal), 16) for ordinal in ordinals)
+    return SampleIds(array("Q", numbers))
+
+
+def cohort(finished: Finished, ledger: Silent) -> Cohort:
+    return Cohort(PLAN, COHORT, finished, ledger, Progress(PLAN, "run"), None)
+
+
+def opened(books: Cohort) -> list[Opening]:
+    return [*books.openings(), *books.replacements()]
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_what_a_service_lost_does_not_use_up_a_cell_in_later_runs(lasting: bool) -> None:
+    lost = range(most_losses(1) + 5)
+    finished = Finished(abandoned=ids(lost), unlucky=ids(range(0) if lasting else lost))
+    books = cohort(finished, Silent())
+    found = opened(books)
+    if lasting:
+        assert found == []
+        assert books.given_up == [((), most_losses(1) + 1)]
+    else:
+        assert [each.slot.ordinal for each in found] == [len(lost)]
+        assert books.given_up == []
+
+
+def test_a_cell_is_tried_in_order_until_it_stands_or_is_given_up() -> None:
+    ledger = Silent()
+    books = cohort(Finished(), ledger)
+    tried = []
+    pending = opened(books)
+    while pending:
+        opening = pending.pop()
+        tried.append(opening.slot.ordinal)
+        books.opened()
+        sample = Sample(COHORT, opening.slot, opening.name, 0)
+        books.ended(opening, sample, Abandoned("s", "why") if len(tried) < 4 else Done())
+        pending += books.replacements()
+    assert tried == [0, 1, 2, 3]
+    assert ledger.stood == [3]
+    assert not books.given_up
