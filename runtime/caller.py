@@ -61,16 +61,21 @@ class Missing(Exception):
 Earlier = Mapping[str, LoggedCall]
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt (from 0) at one step of a sample: what the model is shown, in what order of
+    urgency, and the sample's earlier calls by key."""
+
+    sample_id: str
+    step: StepPlan
+    number: int
+    messages: Sequence[Message]
+    priority: int
+    earlier: Earlier
+
+
 class Caller(Protocol):
-    async def call(
-        self,
-        sample_id: str,
-        step: StepPlan,
-        attempt: int,
-        messages: Sequence[Message],
-        priority: int,
-        earlier: Earlier,
-    ) -> Answer:
+    async def call(self, attempt: Attempt) -> Answer:
         """Raises GaveUp, Missing or Stopped."""
         ...
 
@@ -88,26 +93,19 @@ class LiveCaller:
         self._progress = progress
         self._random = Random(plan.seed)
 
-    async def call(
-        self,
-        sample_id: str,
-        step: StepPlan,
-        attempt: int,
-        messages: Sequence[Message],
-        priority: int,
-        earlier: Earlier,
-    ) -> Answer:
-        assert step.model is not None
-        model = self._models[step.model]
-        try:
-            call = make_call(self._plan, model, sample_id, step, attempt, messages, priority)
-        except CallFailed as failure:
-            raise GaveUp(str(failure)) from None
-        known = earlier.get(call.key)
+    async def call(self, attempt: Attempt) -> Answer:
+        step, model = attempt.step, model_of(self._models, attempt.step)
+        call = make_call(self._plan, model, attempt)
+        known = attempt.earlier.get(call.key)
         if known is not None:
             self._progress.reused(step)
-            return Answer(known.text, known.finish_reason, known.seq, known.call_key, reused=True)
-        columns = {"sample_id": sample_id, "step": step.name, "attempt": attempt, "model": step.model}
+            return logged(known)
+        columns = {
+            "sample_id": attempt.sample_id,
+            "step": step.name,
+            "attempt": attempt.number,
+            "model": step.model,
+        }
         await self._models.ready(model)
         completion = await self._ask(model, step, call, columns)
         seq = self._recorder.emit(
@@ -217,44 +215,39 @@ class PreviewCaller:
         self._plan = plan
         self._models = models
 
-    async def call(
-        self,
-        sample_id: str,
-        step: StepPlan,
-        attempt: int,
-        messages: Sequence[Message],
-        priority: int,
-        earlier: Earlier,
-    ) -> Answer:
-        assert step.model is not None
-        try:
-            call = make_call(
-                self._plan, self._models[step.model], sample_id, step, attempt, messages, priority
-            )
-        except CallFailed as failure:
-            raise GaveUp(str(failure)) from None
-        known = earlier.get(call.key)
+    async def call(self, attempt: Attempt) -> Answer:
+        call = make_call(self._plan, model_of(self._models, attempt.step), attempt)
+        known = attempt.earlier.get(call.key)
         if known is None:
             raise Missing
-        return Answer(known.text, known.finish_reason, known.seq, known.call_key, reused=True)
+        return logged(known)
 
 
-def make_call(
-    plan: Plan,
-    model: RunningModel,
-    sample_id: str,
-    step: StepPlan,
-    attempt: int,
-    messages: Sequence[Message],
-    priority: int,
-) -> Call:
-    """The call that an attempt makes.  Raises CallFailed when the chat template refuses."""
-    token_ids = model.engine.render(messages)
+def model_of(models: Models, step: StepPlan) -> RunningModel:
+    assert step.model is not None, "a composed step asks nobody"
+    return models[step.model]
+
+
+def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
+    """The call that an attempt makes.  Raises GaveUp when the chat template refuses."""
+    step = attempt.step
+    try:
+        token_ids = model.engine.render(attempt.messages)
+    except CallFailed as failure:
+        raise GaveUp(str(failure)) from None
     schema = schema_of(step)
-    seed = call_seed(plan, sample_id, step.name, attempt)
-    sampling = step.sampling
-    key = call_key(model.engine.identity, messages, token_ids, schema, sampling_json(sampling), seed)
-    return Call(key, tuple(messages), token_ids, schema, sampling, seed, priority, step.checks)
+    seed = call_seed(plan, attempt.sample_id, step.name, attempt.number)
+    key = call_key(
+        model.engine.identity, attempt.messages, token_ids, schema, sampling_json(step.sampling), seed
+    )
+    return Call(
+        key, tuple(attempt.messages), token_ids, schema, step.sampling, seed, attempt.priority, step.checks
+    )
+
+
+def logged(call: LoggedCall) -> Answer:
+    """An answer that the log has."""
+    return Answer(call.text, call.finish_reason, call.seq, call.call_key, reused=True)
 
 
 def _identify(model: RunningModel, call: Call) -> dict[str, Any]:

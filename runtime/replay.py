@@ -15,7 +15,7 @@ from compiler.plan import CohortPlan, Plan, StepPlan
 from compiler.strata import call_seed
 from runtime.accept import Rejected
 from runtime.call import call_key, sampling_json, schema_of
-from runtime.caller import Answer, Earlier, Missing
+from runtime.caller import Answer, Attempt, Earlier, Missing, logged
 from runtime.cohort import Cohort
 from runtime.engines.base import Message
 from runtime.past import LoggedPast
@@ -137,33 +137,23 @@ class _LogCaller:
         self._models = models
         self._replayed = replayed
 
-    async def call(
-        self,
-        sample_id: str,
-        step: StepPlan,
-        attempt: int,
-        messages: Sequence[Message],
-        priority: int,
-        earlier: Earlier,
-    ) -> Answer:
+    async def call(self, attempt: Attempt) -> Answer:
+        step = attempt.step
         assert step.model is not None
-        seed = call_seed(self._plan, sample_id, step.name, attempt)
-        sampling, schema = sampling_json(step.sampling), schema_of(step)
-        shown = tuple((message.role, message.content) for message in messages)
-        for known in earlier.values():
-            if (known.step, known.attempt, known.seed, known.messages) != (step.name, attempt, seed, shown):
+        seed = call_seed(self._plan, attempt.sample_id, step.name, attempt.number)
+        shown = tuple((message.role, message.content) for message in attempt.messages)
+        wanted = (step.name, attempt.number, seed, shown)
+        made = (sampling_json(step.sampling), schema_of(step), self._models[step.model])
+        for known in attempt.earlier.values():
+            if (known.step, known.attempt, known.seed, known.messages) != wanted:
                 continue
-            if (dict(known.sampling), known.schema, dict(known.identity)) != (
-                sampling,
-                schema,
-                self._models[step.model],
-            ):
+            if (dict(known.sampling), known.schema, dict(known.identity)) != made:
                 continue
-            if self._key(known, messages) != known.call_key:
+            if self._key(known, attempt.messages) != known.call_key:
                 self._replayed.diverged.append(
-                    f"sample {sample_id}: the key of event {known.seq} is not that of its call"
+                    f"sample {attempt.sample_id}: the key of event {known.seq} is not that of its call"
                 )
-            return Answer(known.text, known.finish_reason, known.seq, known.call_key, reused=True)
+            return logged(known)
         raise Missing
 
     def _key(self, known: LoggedCall, messages: Sequence[Message]) -> str:

@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from runtime.stop import Outcome, Stop
 from store.event import Kind
 from store.history import History
 from store.log import Log
+from store.versions import package_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,19 +207,12 @@ def _started(
         "options": {name: getattr(options, name) for name in RunOptions.__slots__},
         "warnings": models.warnings,
         "versions": {
-            "synth": _version("synth"),
+            "synth": package_version("synth"),
             "python": platform.python_version(),
-            "duckdb": _version("duckdb"),
+            "duckdb": package_version("duckdb"),
             **{str(model.engine.identity): model.engine.version for model in models},
         },
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from compiler.strata import Slot
 from compiler.template import render
 from runtime.accept import Rejected, judge
 from runtime.call import environment, messages_for
-from runtime.caller import Answer, Caller, Earlier, GaveUp, Missing
+from runtime.caller import Answer, Attempt, Caller, Earlier, GaveUp, Missing
 from runtime.stop import Stopped
 
 
@@ -138,7 +138,14 @@ class _Run:
                 raise _Failed(None)
             try:
                 answer = await self._caller.call(
-                    self._sample.sample_id, step, attempt, messages, self._sample.priority, self._earlier
+                    Attempt(
+                        self._sample.sample_id,
+                        step,
+                        attempt,
+                        messages,
+                        self._sample.priority,
+                        self._earlier,
+                    )
                 )
             except GaveUp as error:
                 raise self._abandon(step, str(error), error.lasting) from None

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +23,7 @@ from store.card import card
 from store.log import Log
 from store.rows import column_types, rows_of
 from store.select import Selection, completed, select
+from store.versions import package_version
 
 MANIFEST = "manifest.json"
 
@@ -223,7 +223,7 @@ def _manifest(
             {"cell": dict(cell.labels), "samples": n}
             for cell, n in sorted(selection.cells.items(), key=lambda item: item[0].labels)
         ],
-        "versions": {"synth": _version("synth"), "duckdb": duckdb.__version__},
+        "versions": {"synth": package_version("synth"), "duckdb": duckdb.__version__},
         "files": {
             file.path.name: {
                 "split": name,
@@ -247,13 +247,6 @@ def file_hash(path: Path) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @contextmanager
