@@ -7,25 +7,50 @@ sets, conversations, exports), whatever their order in the file.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from compiler import models
-from compiler.bound import Bound, Param, SetOf
+from compiler import models, sources
+from compiler.bound import Bound, Param
+from compiler.check_blocks import NamedCheck, bind_block
 from compiler.conversation import bind_conversation
+from compiler.evaluations import bind_evaluation
 from compiler.exports import bind_export
+from compiler.imports import Importer
 from compiler.kinds import Kind
+from compiler.mixes import bind_mix
 from compiler.overrides import override
-from compiler.plan import Member
+from compiler.preferences import bind_preference
 from compiler.scope import Declared, Scope
+from compiler.sets import bind_set
 from compiler.shape import check_shape
-from compiler.types import BUILT_IN_SCHEMAS, COUNT, Schema, Type, record
-from compiler.values import FAILED, constant, resolve_type
+from compiler.types import COUNT, TEXT, Schema, Type, record
+from compiler.values import FAILED, constant, infer, resolve_type
 from dsl.diagnostic import Diagnostics
 from dsl.source import Span
 from dsl.suggest import suggest
-from dsl.syntax import Integer, Ratio, Statement, Syntax
+from dsl.syntax import Integer, Statement, Syntax
 
-_ORDER = ("recipe", "schema", "param", "model", "set", "personas", "tiers", "conversation", "export")
+# A library's own names come first: the rest of the file can use them.
+_SHARED = ("use", "schema", "let", "check", "set", "personas", "tiers")
+_ORDER = (
+    "recipe",
+    "use",
+    "schema",
+    "param",
+    "let",
+    "check",
+    "model",
+    "set",
+    "personas",
+    "tiers",
+    "source",
+    "conversation",
+    "preference",
+    "mix",
+    "export",
+    "evaluation",
+)
 NEWEST_EDITION = 1
 
 
@@ -34,19 +59,13 @@ def bind(syntax: Syntax, overrides: Mapping[str, str], diagnostics: Diagnostics)
 
     `overrides` are the texts given with `--set`.
     """
-    scope = Scope(diagnostics, poisoned=set(syntax.poisoned))
     bound = Bound()
-    paired = check_shape(syntax.statements, "file", diagnostics)
-    statements = [(s, kind) for s, kind in paired if isinstance(s, Statement)]
-    for statement, kind in statements:
-        misspelt = statement.kind.text != kind.word
-        if statement.name is not None and (statement.damaged or misspelt):
-            scope.poisoned.add(statement.name.text)
+    scope = Scope(diagnostics, poisoned=set(syntax.poisoned))
+    importer = Importer(syntax.source, diagnostics, _bind_library)
+    statements = _statements(syntax, "file", scope)
     _check_edition(syntax, statements, bound, scope)
-    for word in _ORDER:
-        for statement, kind in statements:
-            if kind.word == word:
-                _BINDERS[word](statement, bound, scope, overrides)
+    context = Context(bound, scope, overrides, importer)
+    _bind_all(statements, _ORDER, context)
     if not bound.recipe:
         scope.report(
             "E107",
@@ -55,7 +74,74 @@ def bind(syntax: Syntax, overrides: Mapping[str, str], diagnostics: Diagnostics)
             hint="for example `recipe name { seed = 1 }`",
         )
     _check_overrides(bound, overrides, scope)
+    _report_unused(scope)
     return bound
+
+
+def is_library(syntax: Syntax) -> bool:
+    return any(isinstance(s, Statement) and s.kind.text == "library" for s in syntax.statements)
+
+
+def bind_library_file(syntax: Syntax, diagnostics: Diagnostics) -> None:
+    """Binds a library that is checked on its own."""
+    _bind_library(syntax, Importer(syntax.source, diagnostics, _bind_library))
+
+
+def _bind_library(syntax: Syntax, importer: Importer) -> Scope:
+    scope = Scope(importer.diagnostics, poisoned=set(syntax.poisoned))
+    statements = _statements(syntax, "library", scope)
+    _check_edition(syntax, statements, Bound(), scope)
+    if not is_library(syntax):
+        scope.report(
+            "E106",
+            f"`{syntax.source.name}` is no library",
+            _start(syntax),
+            hint="a library says so below its edition: `library house_style`",
+        )
+    _bind_all(statements, _SHARED, Context(Bound(), scope, {}, importer))
+    return scope
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What binding one statement of a file may need of the rest."""
+
+    bound: Bound
+    scope: Scope
+    overrides: Mapping[str, str]
+    importer: Importer
+
+
+def _statements(syntax: Syntax, holder: str, scope: Scope) -> list[tuple[Statement, Kind]]:
+    paired = check_shape(syntax.statements, holder, scope.diagnostics)
+    statements = [(s, kind) for s, kind in paired if isinstance(s, Statement)]
+    for statement, kind in statements:
+        misspelt = statement.kind.text != kind.word
+        if statement.name is not None and (statement.damaged or misspelt):
+            scope.poisoned.add(statement.name.text)
+    return statements
+
+
+def _bind_all(statements: list[tuple[Statement, Kind]], order: tuple[str, ...], context: Context) -> None:
+    for word in order:
+        for statement, kind in statements:
+            if kind.word == word:
+                _BINDERS[word](statement, context)
+
+
+# Kinds whose names are there to be used; a conversation or an export is an end in itself.
+_TO_BE_USED = {
+    "param", "model", "schema", "set", "personas", "tiers", "let", "check", "source", "library",
+}  # fmt: skip
+
+
+def _report_unused(scope: Scope) -> None:
+    """W701, once the rest is right: a name that nothing uses is often a misspelt one elsewhere."""
+    if scope.diagnostics.has_errors:
+        return
+    for name, declared in scope.names.items():
+        if declared.what in _TO_BE_USED and name not in scope.used:
+            scope.report("W701", f"`{name}` is never used", declared.span, hint="drop it, or use it")
 
 
 def _check_edition(
@@ -87,7 +173,8 @@ def _start(syntax: Syntax) -> Span:
     return Span(syntax.source, 0, min(1, len(syntax.source.text)))
 
 
-def _bind_recipe(statement: Statement, bound: Bound, scope: Scope, overrides: Mapping[str, str]) -> None:
+def _bind_recipe(statement: Statement, context: Context) -> None:
+    bound, scope = context.bound, context.scope
     if statement.name is not None:
         bound.recipe = statement.name.text
     bound.docs = "\n".join(statement.docs)
@@ -97,15 +184,16 @@ def _bind_recipe(statement: Statement, bound: Bound, scope: Scope, overrides: Ma
             bound.seed = 0 if value is FAILED else value
 
 
-def _bind_param(statement: Statement, bound: Bound, scope: Scope, overrides: Mapping[str, str]) -> None:
+def _bind_param(statement: Statement, context: Context) -> None:
+    bound, scope = context.bound, context.scope
     if statement.name is None or statement.type is None:
         return
     name = statement.name.text
     type_ = resolve_type(statement.type, scope, bound.schemas)
     value: Any = FAILED
     if type_ is not None:
-        if name in overrides:
-            value = override(name, overrides[name], type_, statement.name.span, scope)
+        if name in context.overrides:
+            value = override(name, context.overrides[name], type_, statement.name.span, scope)
         elif statement.value is not None:
             value = constant(statement.value, type_, scope, f"`{name}`")
         elif type_.optional:
@@ -122,7 +210,8 @@ def _bind_param(statement: Statement, bound: Bound, scope: Scope, overrides: Map
         bound.params[name] = Param(name, type_, value, statement.name.span)
 
 
-def _bind_schema(statement: Statement, bound: Bound, scope: Scope, overrides: Mapping[str, str]) -> None:
+def _bind_schema(statement: Statement, context: Context) -> None:
+    bound, scope = context.bound, context.scope
     if statement.name is None:
         return
     fields: list[tuple[str, Type]] = []
@@ -158,135 +247,41 @@ def _mentions(statement: Statement, name: str) -> bool:
     return False
 
 
-def _bind_model(statement: Statement, bound: Bound, scope: Scope, overrides: Mapping[str, str]) -> None:
+def _bind_model(statement: Statement, context: Context) -> None:
+    bound, scope = context.bound, context.scope
     model = models.bind_model(statement, scope, bound.schemas)
     if model is not None and scope.declare(Declared(model.plan.name, "model", model.span, None, thing=model)):
         bound.models[model.plan.name] = model
 
 
-def _bind_set(statement: Statement, bound: Bound, scope: Scope, overrides: Mapping[str, str]) -> None:
-    if statement.name is None:
-        return
-    schema = _set_schema(statement, bound, scope)
-    if schema is None:
-        scope.poisoned.add(statement.name.text)
-        return
-    members = [
-        member
-        for inner, _ in check_shape(statement.body or (), "set", scope.diagnostics)
-        if isinstance(inner, Statement)
-        for member in [_bind_member(inner, schema, scope)]
-        if member is not None
-    ]
-    members = _weigh(statement, members, scope)
-    set_ = SetOf(statement.name.text, schema, tuple(members), statement.name.span)
-    if scope.declare(Declared(set_.name, statement.kind.text, set_.span, None, thing=set_)):
-        bound.sets[set_.name] = set_
+def _bind_set(statement: Statement, context: Context) -> None:
+    scope = context.scope
+    set_ = bind_set(statement, scope, context.bound.schemas)
+    if set_ is None:
+        if statement.name is not None:
+            scope.poisoned.add(statement.name.text)
+    elif scope.declare(Declared(set_.name, set_.what, set_.span, thing=set_)):
+        context.bound.sets[set_.name] = set_
 
 
-def _set_schema(statement: Statement, bound: Bound, scope: Scope) -> Schema | None:
-    if statement.kind.text == "personas":
-        return BUILT_IN_SCHEMAS["persona"]
-    if statement.kind.text == "tiers":
-        return BUILT_IN_SCHEMAS["tier"]
-    if statement.type is None:
-        return None
-    type_ = resolve_type(statement.type, scope, bound.schemas)
-    if type_ is not None and type_.schema is None:
-        scope.report(
-            "E202",
-            f"a set is of a schema, and `{type_}` is none",
-            statement.type.span,
-            hint="declare `schema item { words: text }` and write `set name: item`",
-        )
-    return type_.schema if type_ is not None else None
-
-
-def _bind_member(statement: Statement, schema: Schema, scope: Scope) -> Member | None:
-    fields: dict[str, Any] = {}
-    failed = statement.damaged
-    for inner, _ in check_shape(statement.body or (), "member", scope.diagnostics):
-        if not isinstance(inner, Statement) or inner.value is None:
-            failed = True
-            continue
-        name = inner.kind.text
-        type_ = schema.field(name)
-        if type_ is None:
-            guess = suggest(name, [field for field, _ in schema.fields])
-            scope.report(
-                "E102",
-                f"a {schema.name} has no `{name}`",
-                inner.kind.span,
-                hint=f"did you mean `{guess}`?" if guess else "",
-            )
-            failed = True
-            continue
-        value = constant(inner.value, type_.required, scope, f"`{name}`")
-        failed = failed or value is FAILED
-        fields[name] = value
-    lacking = [name for name, type_ in schema.fields if name not in fields and not type_.optional]
-    if lacking and not failed:
-        scope.report(
-            "E204",
-            f"`{statement.kind}` lacks `{lacking[0]}`, which every {schema.name} has",
-            statement.kind.span,
-            hint=f'for example `{lacking[0]} = "..."`',
-        )
-        failed = True
-    if failed:
-        return None
-    fields.update((name, None) for name, _ in schema.fields if name not in fields)
-    weight = statement.quantity
-    # Weights are integers: percentages count in ten-thousandths of a percent.
-    share = int(weight.percent * 10_000) if isinstance(weight, Ratio) else weight.value if weight else 1
-    return Member(label=statement.kind.text, weight=share, fields=fields)
-
-
-def _weigh(statement: Statement, members: list[Member], scope: Scope) -> list[Member]:
-    """Checks that shares are of one kind and that percentages sum to 100."""
-    inner = [s for s in statement.body or () if isinstance(s, Statement)]
-    shares = [s.quantity for s in inner]
-    name = statement.name.text if statement.name is not None else ""
-    percents = [share for share in shares if isinstance(share, Ratio)]
-    if statement.name is None or len(members) != len(inner):
-        return members
-    if not members:
-        scope.report(
-            "E303", f"`{name}` has no members", statement.name.span, hint="a set needs at least one member"
-        )
-    elif percents and len(percents) != len(shares):
-        odd = next(s for s in inner if not isinstance(s.quantity, Ratio))
-        scope.report(
-            "E302",
-            f"`{odd.kind}` has no percentage, and other members of `{name}` do",
-            odd.kind.span,
-            hint="give every member a percentage, or none",
-        )
-    elif percents and sum(share.percent for share in percents) != 100:
-        scope.report_shares(name, statement.name.span, percents)
-    elif sum(member.weight for member in members) == 0:
-        scope.report(
-            "E302",
-            f"the weights of `{name}` are all zero",
-            statement.name.span,
-            hint="give at least one member a weight above zero",
-        )
-    return members
-
-
-def _bind_conversation(
-    statement: Statement, bound: Bound, scope: Scope, overrides: Mapping[str, str]
-) -> None:
-    conversation = bind_conversation(statement, bound, scope, overrides)
+def _bind_conversation(statement: Statement, context: Context) -> None:
+    bound, scope = context.bound, context.scope
+    conversation = bind_conversation(statement, bound, scope, context.overrides)
     if conversation is not None and scope.declare(
         Declared(conversation.name, "conversation", conversation.span, None, thing=conversation)
     ):
         bound.conversations[conversation.name] = conversation
 
 
-def _bind_export(statement: Statement, bound: Bound, scope: Scope, overrides: Mapping[str, str]) -> None:
+def _bind_export(statement: Statement, context: Context) -> None:
+    bound, scope = context.bound, context.scope
     export = bind_export(statement, bound, scope)
-    if export is not None:
+    if export is None:
+        if statement.name is not None:
+            scope.poisoned.add(statement.name.text)
+    elif statement.name is not None and scope.declare(
+        Declared(export.name, "export", statement.name.span, thing=export)
+    ):
         bound.exports[export.name] = export
 
 
@@ -303,6 +298,76 @@ def _check_overrides(bound: Bound, overrides: Mapping[str, str], scope: Scope) -
             )
 
 
+def _bind_use(statement: Statement, context: Context) -> None:
+    clause = statement.clause("from")
+    if statement.name is None or clause is None:
+        return
+    scope, name = context.scope, statement.name.text
+    written = constant(clause.value, TEXT, scope, "`use`")
+    library = None if written is FAILED else context.importer.load(written, clause.value.span, scope)
+    if library is None:
+        scope.poisoned.add(name)
+    else:
+        scope.declare(Declared(name, "library", statement.name.span, thing=library))
+
+
+def _bind_let(statement: Statement, context: Context) -> None:
+    if statement.name is None or statement.value is None:
+        return
+    scope, name = context.scope, statement.name.text
+    found = infer(statement.value, scope)
+    if found is None:
+        scope.poisoned.add(name)
+    else:
+        scope.declare(Declared(name, "let", statement.name.span, *found, constant=True))
+
+
+def _bind_check(statement: Statement, context: Context) -> None:
+    if statement.name is None:
+        return
+    scope = context.scope
+    takes = resolve_type(statement.type, scope, context.bound.schemas) if statement.type else None
+    named = NamedCheck(statement.name.text, takes, tuple(bind_block(statement, takes, scope)))
+    scope.declare(Declared(named.name, "check", statement.name.span, thing=named))
+
+
+def _bind_source(statement: Statement, context: Context) -> None:
+    scope = context.scope
+    source = sources.bind_source(statement, scope, context.bound.schemas)
+    if source is None:
+        if statement.name is not None:
+            scope.poisoned.add(statement.name.text)
+    elif scope.declare(Declared(source.plan.name, "source", source.span, thing=source)):
+        context.bound.sources[source.plan.name] = source
+
+
+def _bind_preference(statement: Statement, context: Context) -> None:
+    preference = bind_preference(statement, context.bound, context.scope)
+    if preference is None:
+        if statement.name is not None:
+            context.scope.poisoned.add(statement.name.text)
+        return
+    name = preference.name
+    if context.scope.declare(Declared(name, "preference", preference.span, thing=preference)):
+        context.bound.preferences[name] = preference
+
+
+def _bind_mix(statement: Statement, context: Context) -> None:
+    mix = bind_mix(statement, context.bound, context.scope)
+    if statement.name is None:
+        return
+    if mix is None:
+        context.scope.poisoned.add(statement.name.text)
+    elif context.scope.declare(Declared(mix.name, "mix", statement.name.span, thing=mix)):
+        context.bound.mixes[mix.name] = mix
+
+
+def _bind_evaluation(statement: Statement, context: Context) -> None:
+    evaluation = bind_evaluation(statement, context.bound, context.scope)
+    if evaluation is not None:
+        context.bound.evaluations[evaluation.name] = evaluation
+
+
 _BINDERS = {
     "recipe": _bind_recipe,
     "schema": _bind_schema,
@@ -313,4 +378,11 @@ _BINDERS = {
     "tiers": _bind_set,
     "conversation": _bind_conversation,
     "export": _bind_export,
+    "use": _bind_use,
+    "let": _bind_let,
+    "check": _bind_check,
+    "source": _bind_source,
+    "preference": _bind_preference,
+    "mix": _bind_mix,
+    "evaluation": _bind_evaluation,
 }

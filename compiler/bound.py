@@ -5,16 +5,21 @@ Between Syntax and Plan.  Declarations carry the spans that later passes point a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from compiler.plan import (
+    CallPlan,
     CheckPlan,
+    EvaluationPlan,
     ExportPlan,
     Member,
+    MixPlan,
     ModelPlan,
     Role,
     Sampling,
+    SourcePlan,
     Template,
 )
 from compiler.types import Schema, Type
@@ -44,11 +49,22 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class SetOf:
-    """A set, personas or tiers: members in declared order, all of one schema."""
+    """A set, personas or tiers: members in declared order, all of one schema.
+
+    `what` is its keyword; `places` has the span of each member's field values.
+    """
 
     name: str
+    what: str
     schema: Schema
     members: tuple[Member, ...]
+    span: Span
+    places: Mapping[tuple[str, str], Span]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    plan: SourcePlan
     span: Span
 
 
@@ -61,10 +77,11 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """`record` is the type its name has in templates."""
+    """`record` is the type its name has in templates; `personas` says that it draws who speaks."""
 
     name: str
     source: str
+    personas: bool
     members: tuple[Member, ...]
     record: Type
     span: Span
@@ -79,11 +96,13 @@ class Step:
     model: Model | None
     output: Type
     value: Template | None
+    call: CallPlan | None
     system: Template | None
     prompt: Template | None
     sees: str
     sampling: Sampling
     checks: tuple[CheckPlan, ...]
+    must_fail: tuple[CheckPlan, ...]
     retry: int
     needs: tuple[str, ...]
     span: Span
@@ -94,18 +113,36 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
+    """`declared` is the quota as written, which an override may have rescaled to `quota`."""
+
     name: str
     quota: int
+    declared: int
     times: int
     axes: tuple[Axis, ...]
     draws: tuple[Draw, ...]
     steps: tuple[Step, ...]
     train_on: tuple[str, ...]
     train_on_spans: tuple[Span, ...]
+    train_every: Role | None
+    transcript: str | None
     tags: tuple[str, ...]
     span: Span
     # Names inside that failed to be declared; rules over all turns do not hold without them.
     poisoned: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Pairs from a conversation; `steps` are what its block generates."""
+
+    name: str
+    quota: int | None
+    source: str
+    steps: tuple[Step, ...]
+    chosen: CallPlan
+    rejected: CallPlan
+    span: Span
 
 
 @dataclass(slots=True)
@@ -120,5 +157,10 @@ class Bound:
     schemas: dict[str, Schema] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     sets: dict[str, SetOf] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
     conversations: dict[str, Conversation] = field(default_factory=dict)
+    preferences: dict[str, Preference] = field(default_factory=dict)
+    mixes: dict[str, MixPlan] = field(default_factory=dict)
     exports: dict[str, ExportPlan] = field(default_factory=dict)
+    evaluations: dict[str, EvaluationPlan] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from itertools import pairwise
+from pathlib import Path
 
 from compiler.bound import Bound, Conversation, Model, Step
+from compiler.template import references
 from dsl.diagnostic import Diagnostic, Diagnostics, Label
 from dsl.source import Span
 
@@ -14,6 +18,9 @@ def check(bound: Bound, diagnostics: Diagnostics) -> None:
     for conversation in bound.conversations.values():
         for step in conversation.steps:
             _capabilities(step, diagnostics)
+            _template(step, diagnostics)
+            _context(step, diagnostics)
+            _personas(step, conversation, diagnostics)
             _checks_without_retry(step, diagnostics)
         _alternation(conversation, diagnostics)
         _provenance(conversation, bound, diagnostics)
@@ -49,6 +56,75 @@ def _capabilities(step: Step, diagnostics: Diagnostics) -> None:
                 hint="a local model has it: the exact prompt can then be logged",
             )
         )
+
+
+# The first two generations of Gemma refuse a system message; the third puts it into the first
+# user turn.
+_NO_SYSTEM = re.compile(r"gemma-(?:2-)?\d+b|gemma-1\.1", re.IGNORECASE)
+
+
+def _template(step: Step, diagnostics: Diagnostics) -> None:
+    """E403: a system text for a model whose chat template has no place for one."""
+    model = step.model
+    if model is None or step.system is None or not _NO_SYSTEM.search(model.plan.id):
+        return
+    diagnostics.add(
+        Diagnostic(
+            "E403",
+            f"`{step.name}` gives a system text, and `{model.plan.name}` has no system role in its template",
+            step.model_span,
+            secondary=(Label(model.call_span, "this model"),),
+            hint="put what `system` says at the head of `prompt`",
+        )
+    )
+
+
+def _context(step: Step, diagnostics: Diagnostics) -> None:
+    """E405: more tokens asked for than the model has room for, where its config lies at hand."""
+    model, wanted = step.model, step.sampling.max_tokens
+    if model is None or wanted is None:
+        return
+    room = _context_length(model.plan.id)
+    if room is not None and wanted >= room:
+        diagnostics.add(
+            Diagnostic(
+                "E405",
+                f"`{step.name}` may take {wanted} tokens, and `{model.plan.name}` has room for {room} in all",
+                step.span,
+                secondary=(Label(model.call_span, "this model"),),
+                hint=f"ask for fewer: `max_tokens = {max(1, room // 2)}`",
+            )
+        )
+
+
+def _context_length(model: str) -> int | None:
+    """The context of a model in a local folder, in tokens."""
+    try:
+        config = json.loads((Path(model) / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    config = config.get("text_config", config) if isinstance(config, dict) else {}
+    found = config.get("max_position_embeddings")
+    return found if isinstance(found, int) else None
+
+
+def _personas(step: Step, conversation: Conversation, diagnostics: Diagnostics) -> None:
+    """W702: how the user speaks, told to the model that answers."""
+    if step.role != "model":
+        return
+    personas = {draw.name: draw for draw in conversation.draws if draw.personas}
+    for template in (step.system, step.prompt):
+        for name in references(template):
+            if name in personas:
+                diagnostics.add(
+                    Diagnostic(
+                        "W702",
+                        f"`{name}` is how the user speaks, and `{step.name}` is a model turn",
+                        step.span,
+                        secondary=(Label(personas[name].span, "drawn from personas"),),
+                        hint="quote it in the user's turn; the model hears it from there",
+                    )
+                )
 
 
 def _declared_with(model: Model) -> Label:

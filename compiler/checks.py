@@ -10,31 +10,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.types import NUMBER, RANGE, TEXT, Type
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """`default` is None for a parameter that must be given; a variadic one takes the rest."""
-
-    name: str
-    type: Type
-    default: Any = None
-    variadic: bool = False
+from compiler.calls import TEXT_OR_ROLE, Parameter
+from compiler.types import CHUNKS, COUNT, NUMBER, RANGE, RATIO, ROLE, TEXT, WORD
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """`function(text, **arguments)` gives a reason for refusing, or None.
 
-    A check without a function compares samples with each other and is judged in order over
-    the whole cohort (`compiler.distinct`).
+    `takes` says of what: `text` (JSON counts as its text), `messages`, or either.  A check with
+    `many` compares samples with each other and is judged in order over the whole cohort
+    (`compiler.distinct`).  One that has no function and is not `many` can be compiled only.
     """
 
     name: str
     parameters: tuple[Parameter, ...]
     function: Callable[..., str | None] | None
     example: str
+    takes: str = "text"
+    many: bool = False
 
 
 def length(text: str, characters: tuple[int | None, int | None]) -> str | None:
@@ -79,19 +73,67 @@ def _shown(text: str) -> str:
     return "`" + text.replace("\n", "\\n") + "`"
 
 
+_WORDS = Parameter("words", TEXT, variadic=True)
+
 CHECKS: Mapping[str, Check] = {
     check.name: check
     for check in (
         Check("length", (Parameter("characters", RANGE),), length, "length(40..400)"),
         Check("sentences", (Parameter("count", RANGE),), sentences, "sentences(1..2)"),
         Check("starts_with", (Parameter("prefix", TEXT),), starts_with, 'starts_with("You are")'),
-        Check("ends_with", (Parameter("suffix", TEXT),), ends_with, 'ends_with("?")'),
-        Check("distinct", (Parameter("similarity", NUMBER, 0.9),), None, "distinct(similarity = 0.9)"),
+        Check("ends_with", (Parameter("suffix", TEXT_OR_ROLE),), ends_with, 'ends_with("?")', takes="any"),
+        Check("opens_with_any", (_WORDS,), None, 'opens_with_any("Sure", "Of course")'),
+        Check("no_words", (_WORDS,), None, 'no_words("assistant", "AI")', takes="any"),
+        Check("no_emoji", (), None, "no_emoji()", takes="any"),
+        Check(
+            "max_repetition",
+            (Parameter("ngram", COUNT, 4), Parameter("share", RATIO, 15)),
+            None,
+            "max_repetition(ngram = 4, share = 15%)",
+            takes="any",
+        ),
+        Check("script", (_WORDS,), None, 'script("Arabic", "Latin")', takes="any"),
+        Check("language", (_WORDS,), None, 'language("ar", "en")', takes="any"),
+        Check("no_bidi_controls", (), None, "no_bidi_controls()", takes="any"),
+        Check(
+            "distinct",
+            (Parameter("similarity", NUMBER, 0.9),),
+            None,
+            "distinct(similarity = 0.9)",
+            takes="any",
+            many=True,
+        ),
+        Check("turns", (Parameter("count", RANGE),), None, "turns(2..12)", takes="messages"),
+        Check(
+            "alternates",
+            (Parameter("first", ROLE), Parameter("second", ROLE)),
+            None,
+            "alternates(user, model)",
+            takes="messages",
+        ),
+        Check(
+            "every",
+            (Parameter("role", ROLE), Parameter("has", WORD)),
+            None,
+            "every(model, has = thought)",
+            takes="messages",
+        ),
+        Check("json_valid", (), None, "json_valid()"),
+        Check(
+            "supported_by",
+            (Parameter("evidence", CHUNKS), Parameter("share", RATIO, 60)),
+            None,
+            "supported_by(evidence, share = 60%)",
+            takes="any",
+        ),
     )
 }
 
 
 def run_check(name: str, arguments: Mapping[str, Any], text: str) -> str | None:
-    """The reason why a text fails one check, or None.  Set-wide checks pass here."""
-    function = CHECKS[name].function
-    return None if function is None else function(text, **arguments)
+    """The reason why a text fails one check, or None.  Checks over many samples pass here."""
+    check = CHECKS[name]
+    if check.many:
+        return None
+    assert check.function is not None, f"{name} cannot run yet; runs are refused before"
+    return check.function(text, **arguments)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.bind import bind
+from compiler.bind import bind, bind_library_file, is_library
 from compiler.check import check
 from compiler.lower import lower
 from compiler.plan import Plan
 from dsl.diagnostic import Diagnostic, Diagnostics
-from dsl.errors import RecipeError
+from dsl.errors import ConfigError, RecipeError
 from dsl.parse import parse
 from dsl.read import read, read_text
 from dsl.source import Source
@@ -19,10 +19,11 @@ from dsl.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A plan and what there was to say about the recipe: warnings only."""
+    """A plan, warnings about the recipe, and notes on what overrides changed in it."""
 
     plan: Plan
     warnings: tuple[Diagnostic, ...]
+    notes: tuple[str, ...] = ()
 
 
 def compile_file(path: Path, overrides: Mapping[str, str] | None = None) -> Compiled:
@@ -36,21 +37,35 @@ def compile_text(text: str, name: str = "<recipe>", overrides: Mapping[str, str]
     return _compile(*read_text(text, name), overrides or {})
 
 
-def diagnose(
-    source: Source, found: list[Diagnostic], overrides: Mapping[str, str]
-) -> tuple[Plan | None, Diagnostics]:
-    """The plan, or None when there are faults, and everything there is to say."""
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """`plan` is None where there are faults, and for a library."""
+
+    plan: Plan | None
+    diagnostics: Diagnostics
+    notes: tuple[str, ...] = ()
+    library: bool = False
+
+
+def diagnose(source: Source, found: list[Diagnostic], overrides: Mapping[str, str]) -> Diagnosed:
+    """Everything there is to say about a recipe or library."""
     diagnostics = Diagnostics()
     diagnostics.extend(found)
     syntax, faults = parse(source)
     diagnostics.extend(faults)
+    if is_library(syntax):
+        bind_library_file(syntax, diagnostics)
+        return Diagnosed(None, diagnostics, library=True)
     bound = bind(syntax, overrides, diagnostics)
     check(bound, diagnostics)
-    return (None if diagnostics.has_errors else lower(bound)), diagnostics
+    plan = None if diagnostics.has_errors else lower(bound)
+    return Diagnosed(plan, diagnostics, tuple(bound.notes))
 
 
 def _compile(source: Source, found: list[Diagnostic], overrides: Mapping[str, str]) -> Compiled:
-    plan, diagnostics = diagnose(source, found, overrides)
-    if plan is None:
-        raise RecipeError(diagnostics.sorted())
-    return Compiled(plan, diagnostics.sorted())
+    diagnosed = diagnose(source, found, overrides)
+    if diagnosed.library and not diagnosed.diagnostics.has_errors:
+        raise ConfigError(f"{source.name} is a library: compile a recipe that uses it")
+    if diagnosed.plan is None:
+        raise RecipeError(diagnosed.diagnostics.sorted())
+    return Compiled(diagnosed.plan, diagnosed.diagnostics.sorted(), diagnosed.notes)

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from math import prod
 
 from compiler.bound import Axis, Bound, Conversation, Draw, SetOf, Step
-from compiler.plan import Member
+from compiler.lets import bind_let
+from compiler.plan import Member, Role
 from compiler.scope import Declared, Scope
 from compiler.shape import check_shape
 from compiler.step import bind_step
-from compiler.types import COUNT, TEXT, Type, record
-from compiler.values import FAILED, constant
+from compiler.types import COUNT, TEXT, Type, is_transcript, record
+from compiler.values import FAILED, article, constant
 from dsl.diagnostic import Label
 from dsl.source import Span
 from dsl.syntax import Call, Expression, Integer, List, Name, Reference, Statement
@@ -35,29 +36,31 @@ def bind_conversation(
         if isinstance(s, Statement)
     ]
     for s, kind in inner:
-        if s.name is not None and kind.word in ("turn", "step"):
+        if s.name is not None and kind.word in ("turn", "step", "let"):
             if s.damaged or s.kind.text != kind.word:
                 scope.poisoned.add(s.name.text)
             scope.later.setdefault(s.name.text, Declared(s.name.text, kind.word, s.name.span))
     draws: list[Draw] = []
     steps: list[Step] = []
-    train_on: List | None = None
+    train_on: Expression | None = None
+    transcript: Expression | None = None
     tags: tuple[str, ...] = ()
     for s, kind in inner:
         if kind.word == "draw":
             draws.extend(_bind_draw(s, scope))
-        elif kind.word in ("turn", "step"):
-            step = bind_step(s, kind.word, steps, bound, scope)
+        elif kind.word in ("turn", "step", "let"):
+            if kind.word == "let":
+                step = bind_let(s, steps, draws, bound, scope)
+            else:
+                step = bind_step(s, kind.word, steps, bound, scope)
             if step is not None:
                 steps.append(step)
             elif s.name is not None:
                 scope.poisoned.add(s.name.text)
-        elif kind.word == "train_on" and isinstance(s.value, List):
+        elif kind.word == "train_on":
             train_on = s.value
-        elif kind.word == "train_on" and s.value is not None:
-            scope.report(
-                "E202", "`train_on` lists turns", s.value.span, hint="for example `train_on = [answer]`"
-            )
+        elif kind.word == "transcript":
+            transcript = s.value
         elif kind.word == "tags" and s.value is not None:
             value = constant(s.value, Type("list", (TEXT,)), scope, "`tags`")
             tags = () if value is FAILED else tuple(value)
@@ -65,24 +68,29 @@ def bind_conversation(
         outer.poisoned.add(name)
         return None
     quota = times * prod(len(axis.set.members) for axis in axes)
-    _check_quota(statement, quota, axes, overrides, scope)
-    if not any(step.role for step in steps) and not scope.diagnostics.has_errors:
+    _check_quota(statement, quota, axes, overrides, bound, scope)
+    dialogue = _bind_transcript(transcript, steps, scope)
+    if not any(step.role for step in steps) and transcript is None and not scope.poisoned:
         scope.report(
             "E107",
             f"`{name}` has no turn",
             statement.name.span,
             hint="for example `turn answer: model by base { sees = transcript }`",
         )
-    trained = _bind_train_on(train_on, steps, scope)
+    every = _train_every(train_on)
+    trained = [] if every else _bind_train_on(train_on, steps, scope)
     return Conversation(
         name=name,
         quota=quota,
+        declared=statement.quantity.value if isinstance(statement.quantity, Integer) else quota,
         times=times,
         axes=tuple(axes),
         draws=tuple(draws),
         steps=tuple(steps),
         train_on=tuple(name for name, _ in trained),
         train_on_spans=tuple(span for _, span in trained),
+        train_every=every,
+        transcript=dialogue,
         tags=tags,
         span=statement.name.span,
         poisoned=frozenset(scope.poisoned),
@@ -113,7 +121,12 @@ def _bind_times(statement: Statement, scope: Scope) -> int | None:
 
 
 def _check_quota(
-    statement: Statement, made: int, axes: list[Axis], overrides: Mapping[str, str], scope: Scope
+    statement: Statement,
+    made: int,
+    axes: list[Axis],
+    overrides: Mapping[str, str],
+    bound: Bound,
+    scope: Scope,
 ) -> None:
     """E301: a declared quota must be what `over` x `times` makes, unless an override changed it."""
     declared = statement.quantity
@@ -121,6 +134,11 @@ def _check_quota(
     if declared is None or times is None or statement.name is None:
         return
     if isinstance(times.value, Reference) and str(times.value) in overrides:
+        if isinstance(declared, Integer) and declared.value != made:
+            bound.notes.append(
+                f"`{statement.name}`: {declared.value} conversations become {made} with "
+                f"--set {times.value}={overrides[str(times.value)]}"
+            )
         return
     if not isinstance(declared, Integer):
         scope.report(
@@ -153,18 +171,20 @@ def _bind_draw(statement: Statement, scope: Scope) -> list[Draw]:
     if statement.name is None or clause is None:
         return []
     name, span = statement.name.text, statement.name.span
+    personas = False
     if isinstance(clause.value, List):
         found = _listed(clause.value, scope)
     else:
         set_ = _set_of(clause.value, scope)
         found = None if set_ is None else (set_.name, set_.members, record(set_.schema))
+        personas = set_ is not None and set_.what == "personas"
     if found is None:
         scope.poisoned.add(name)
         return []
     source, members, type_ = found
     if not scope.declare(Declared(name, "draw", span, type_)):
         return []
-    return [Draw(name, source, members, type_, span)]
+    return [Draw(name, source, personas, members, type_, span)]
 
 
 def _listed(values: List, scope: Scope) -> tuple[str, tuple[Member, ...], Type] | None:
@@ -183,11 +203,11 @@ def _listed(values: List, scope: Scope) -> tuple[str, tuple[Member, ...], Type] 
 
 
 def _set_of(expression: Expression, scope: Scope) -> SetOf | None:
-    if isinstance(expression, Reference) and len(expression.parts) == 1:
-        declared = scope.resolve(expression.parts[0])
+    if isinstance(expression, Reference):
+        declared, rest = scope.resolve_path(expression)
         if declared is None:
             return None
-        if isinstance(declared.thing, SetOf):
+        if isinstance(declared.thing, SetOf) and not rest:
             return declared.thing
         scope.report(
             "E202",
@@ -206,12 +226,60 @@ def _set_of(expression: Expression, scope: Scope) -> SetOf | None:
     return None
 
 
-def _bind_train_on(written: List | None, steps: list[Step], scope: Scope) -> list[tuple[str, Span]]:
+def _bind_transcript(written: Expression | None, steps: list[Step], scope: Scope) -> str | None:
+    """E205: the step whose JSON list of messages is the conversation."""
+    if written is None:
+        return None
+    if not isinstance(written, Reference) or len(written.parts) != 1:
+        scope.report(
+            "E202", "`transcript` names a step", written.span, hint="for example `transcript = dialogue`"
+        )
+        return None
+    declared = scope.resolve(written.parts[0])
+    if declared is None or declared.type is None:
+        return None
+    if not is_transcript(declared.type):
+        scope.report(
+            "E205",
+            f"`{written}` is no conversation: a message has `role: enum<user, model>` and `content: text`",
+            written.span,
+            secondary=(Label(declared.span, f"this is {article(declared.type)}"),),
+            hint="for example `schema Message { role: enum<user, model>, content: text }`",
+        )
+        return None
+    turn = next((step for step in steps if step.role is not None), None)
+    if turn is not None:
+        scope.report(
+            "E108",
+            f"`{turn.name}` is a turn, and the transcript is `{written}`",
+            turn.span,
+            secondary=(Label(written.span, "the whole conversation"),),
+            hint="write turns, or one step that gives them all",
+        )
+    return written.parts[0].text
+
+
+def _train_every(written: Expression | None) -> Role | None:
+    """The role of `train_on = every(model)`."""
+    if not isinstance(written, Call) or str(written.function) != "every" or len(written.arguments) != 1:
+        return None
+    return "model" if written.arguments[0].value.span.text == "model" else None
+
+
+def _bind_train_on(written: Expression | None, steps: list[Step], scope: Scope) -> list[tuple[str, Span]]:
     """The trained turns: those listed, or all of the model's when nothing is."""
     turns = {step.name: step for step in steps if step.role is not None}
     own = [step for step in turns.values() if step.role == "model"]
     if written is None:
         return [(step.name, step.span) for step in own]
+    if not isinstance(written, List):
+        scope.report(
+            "E202",
+            "`train_on` lists turns",
+            written.span,
+            hint="for example `train_on = [answer]` or `train_on = every(model)`",
+        )
+        return []
     found: list[tuple[str, Span]] = []
     for item in written.items:
         name = item.parts[0] if isinstance(item, Reference) and len(item.parts) == 1 else None

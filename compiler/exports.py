@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from compiler.bound import Bound, Conversation
-from compiler.plan import ExportPlan
+from compiler.bound import Bound, Conversation, Preference
+from compiler.plan import ExportPlan, MixPlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
 from compiler.types import TEXT
 from compiler.values import FAILED, constant
 from dsl.diagnostic import Label
 from dsl.suggest import suggest
-from dsl.syntax import List, Reference, Statement
+from dsl.syntax import Expression, List, Reference, Statement
 
 FORMS: tuple[str, ...] = get_args(ExportPlan.model_fields["type"].annotation)
 
@@ -32,15 +32,17 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
             hint=f"did you mean `{guess}`?" if guess else "",
         )
         return None
-    conversation = _conversation(source_clause.value, scope)
+    source = _source(source_clause.value, form, scope)
     to = constant(to_clause.value, TEXT, scope, "`to`")
     fields: dict[str, Any] = {}
     for inner, kind in check_shape(statement.body or (), "export", scope.diagnostics):
         if not isinstance(inner, Statement) or inner.value is None or kind.field is None:
             continue
         if kind.word == "columns":
-            if conversation is not None:
-                fields["columns"] = _columns(inner, conversation, scope)
+            if isinstance(source, Conversation):
+                fields["columns"] = _columns(inner, source, scope)
+            elif source is not None:
+                scope.report("E108", "only rows of one conversation have its columns", inner.kind.span)
             continue
         value = constant(inner.value, kind.field, scope, f"`{kind.word}`")
         if value is FAILED:
@@ -54,7 +56,7 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
             )
             continue
         fields[kind.word] = str(value) if kind.word == "split" else value
-    if conversation is None or to is FAILED:
+    if source is None or to is FAILED:
         return None
     if (
         not to.strip()
@@ -69,25 +71,32 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
             hint='for example `to "out/train"`; `synth materialize --out DIR` chooses the folder',
         )
         return None
-    return ExportPlan(name=statement.name.text, type=form, source=conversation.name, to=to, **fields)
+    return ExportPlan(name=statement.name.text, type=form, source=source.name, to=to, **fields)
 
 
-def _conversation(expression: Any, scope: Scope) -> Conversation | None:
+Exported = Conversation | MixPlan | Preference
+
+
+def _source(expression: Expression, form: str, scope: Scope) -> Exported | None:
+    """What is exported: a conversation or a mix as conversations, a preference as pairs."""
     if not isinstance(expression, Reference):
-        scope.report("E202", "an export is from a conversation", expression.span)
+        scope.report("E202", "an export is from a conversation, a mix or a preference", expression.span)
         return None
     declared = scope.resolve(expression.parts[0])
     if declared is None:
         return None
-    if not isinstance(declared.thing, Conversation):
-        scope.report(
-            "E202",
-            f"`{expression}` is a {declared.what}, not a conversation",
-            expression.span,
-            secondary=(Label(declared.span, "declared here"),),
-        )
-        return None
-    return declared.thing
+    wanted = (Preference,) if form == "preference" else (Conversation, MixPlan)
+    if isinstance(declared.thing, wanted):
+        found: Exported = declared.thing
+        return found
+    noun = "a preference" if form == "preference" else "a conversation or a mix"
+    scope.report(
+        "E202",
+        f"`{expression}` is a {declared.what}, not {noun}",
+        expression.span,
+        secondary=(Label(declared.span, "declared here"),),
+    )
+    return None
 
 
 def _columns(statement: Statement, conversation: Conversation, scope: Scope) -> tuple[str, ...]:

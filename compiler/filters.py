@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from compiler.plan import canonical_json
-from compiler.types import Type
+from compiler.types import Type, is_transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +19,47 @@ class TemplateFilter:
     function: Callable[[Any], str]
 
 
+def numbered(chunks: Sequence[Mapping[str, Any]]) -> str:
+    """Passages with numbers to refer to: `[1] ...`."""
+    return "\n\n".join(f"[{number}] {chunk['text']}" for number, chunk in enumerate(chunks, 1))
+
+
+def cited(chunks: Sequence[Mapping[str, Any]]) -> str:
+    """Passages below the name of the document that each is from."""
+    return "\n\n".join(f"({chunk['document']})\n{chunk['text']}" for chunk in chunks)
+
+
+def plain(chunks: Sequence[Mapping[str, Any]]) -> str:
+    """Passages alone, a blank line between them."""
+    return "\n\n".join(str(chunk["text"]) for chunk in chunks)
+
+
+def chat(messages: Sequence[Mapping[str, Any]]) -> str:
+    """A conversation with its speakers: `User: ...` and `Model: ...`."""
+    return "\n".join(f"{str(m['role']).capitalize()}: {m['content']}" for m in messages)
+
+
 FILTERS: Mapping[str, TemplateFilter] = {
     each.name: each
     for each in (
         TemplateFilter("json", ("json", "record", "list", "text", "count", "number"), canonical_json),
         TemplateFilter("json_schema", ("schema",), canonical_json),
+        TemplateFilter("numbered", ("chunks",), numbered),
+        TemplateFilter("cited", ("chunks",), cited),
+        TemplateFilter("plain", ("chunks",), plain),
+        TemplateFilter("chat", ("messages",), chat),
     )
 }
 
 
 def printers(type_: Type) -> tuple[str, ...]:
-    """The filters that print a type, for hints."""
-    return tuple(each.name for each in FILTERS.values() if type_.name in each.accepts)
+    """The filters that print a type, for hints: those made for it first."""
+    found = [each.name for each in FILTERS.values() if can_print(each, type_)]
+    return tuple(sorted(found, key=lambda name: name == "json"))
+
+
+def can_print(each: TemplateFilter, type_: Type) -> bool:
+    """Whether a filter prints a type.  Chunks and conversations are kinds of list."""
+    if type_.name == "list" and type_.arguments[0].name == "chunk":
+        return "chunks" in each.accepts
+    return type_.name in each.accepts or ("messages" in each.accepts and is_transcript(type_))

@@ -13,7 +13,7 @@ from enum import Enum
 from compiler.types import COUNT, NUMBER, RATIO, TEXT, Type
 
 LIST_OF_NAMES = Type("names")
-ANY = Type("any")
+CALL = Type("call")
 
 
 class Need(Enum):
@@ -78,16 +78,71 @@ _ASKING = (
     _field("sees", Type("enum", words=("prompt", "transcript")), "sees = transcript"),
     _field("retry", COUNT, "retry = 3"),
     Kind("check", "check { length(1..400) }", body=Need.MUST, holds="checks"),
+    _field("checks", LIST_OF_NAMES, "checks = [house_style.plain]"),
     *_SAMPLING,
 )
 
 _SET = {"name": Need.MUST, "body": Need.MUST}
 
+_TURN = Kind(
+    "turn",
+    "turn answer: model by base { sees = transcript }",
+    name=Need.MUST,
+    type=Need.MUST,
+    clauses={"by": Need.MAY},
+    value=Need.MAY,
+    body=Need.MAY,
+    holds="turn",
+)
+
+# What a library may declare too: names that mean the same wherever they are used.
+_SHARED = (
+    Kind("edition", "edition 1", quantity=Need.MUST, repeats=False),
+    Kind(
+        "use",
+        'use house_style from "lib/house_style.recipe"',
+        name=Need.MUST,
+        clauses={"from": Need.MUST},
+    ),
+    Kind("let", 'let banned = ["As an AI"]', name=Need.MUST, value=Need.MUST),
+    Kind(
+        "check",
+        "check plain: text { no_emoji() }",
+        name=Need.MUST,
+        type=Need.MAY,
+        body=Need.MUST,
+        holds="checks",
+    ),
+    Kind("schema", "schema craft { called: text }", name=Need.MUST, body=Need.MUST, holds="schema"),
+    Kind(
+        "set",
+        'set worlds: topic { law { about = "courts" } }',
+        name=Need.MUST,
+        type=Need.MUST,
+        body=Need.MUST,
+        holds="set",
+    ),
+    Kind(
+        "personas",
+        'personas people { calm { voice = "calm" } }',
+        name=Need.MUST,
+        body=Need.MUST,
+        holds="set",
+    ),
+    Kind(
+        "tiers",
+        'tiers levels { direct { evolve = "Ask for one fact." } }',
+        name=Need.MUST,
+        body=Need.MUST,
+        holds="set",
+    ),
+)
+
 HOLDERS: Mapping[str, Holder] = {
     "file": Holder(
         "a recipe file",
         _table(
-            Kind("edition", "edition 1", quantity=Need.MUST, repeats=False),
+            *_SHARED,
             Kind(
                 "recipe",
                 "recipe name { seed = 1 }",
@@ -106,28 +161,14 @@ HOLDERS: Mapping[str, Holder] = {
                 body=Need.MAY,
                 holds="model",
             ),
-            Kind("schema", "schema craft { called: text }", name=Need.MUST, body=Need.MUST, holds="schema"),
             Kind(
-                "set",
-                'set worlds: topic { law { about = "courts" } }',
+                "source",
+                'source natural: messages from jsonl("data/chat.jsonl")',
+                name=Need.MUST,
                 type=Need.MUST,
-                holds="set",
-                name=Need.MUST,
-                body=Need.MUST,
-            ),
-            Kind(
-                "personas",
-                'personas people { calm { voice = "calm" } }',
-                holds="set",
-                name=Need.MUST,
-                body=Need.MUST,
-            ),
-            Kind(
-                "tiers",
-                'tiers levels { direct { evolve = "Ask for one fact." } }',
-                holds="set",
-                name=Need.MUST,
-                body=Need.MUST,
+                clauses={"from": Need.MUST},
+                body=Need.MAY,
+                holds="source",
             ),
             Kind(
                 "conversation",
@@ -139,6 +180,22 @@ HOLDERS: Mapping[str, Holder] = {
                 holds="conversation",
             ),
             Kind(
+                "preference",
+                "preference corrections 150 from chats { }",
+                name=Need.MUST,
+                quantity=Need.MAY,
+                clauses={"from": Need.MUST},
+                body=Need.MUST,
+                holds="preference",
+            ),
+            Kind(
+                "mix",
+                "mix training { own 60% from [chats], natural 40% from natural }",
+                name=Need.MUST,
+                body=Need.MUST,
+                holds="mix",
+            ),
+            Kind(
                 "export",
                 'export train: messages from chats to "out/train"',
                 name=Need.MUST,
@@ -147,7 +204,19 @@ HOLDERS: Mapping[str, Holder] = {
                 body=Need.MAY,
                 holds="export",
             ),
+            Kind(
+                "evaluation",
+                "evaluation quality of train { emoji(at_most = 0%) }",
+                name=Need.MUST,
+                clauses={"of": Need.MUST},
+                body=Need.MUST,
+                holds="evaluation",
+            ),
         ),
+    ),
+    "library": Holder(
+        "a library",
+        _table(*_SHARED, Kind("library", "library house_style", name=Need.MUST, repeats=False)),
     ),
     "recipe": Holder("a recipe", _table(_field("seed", COUNT, "seed = 11"))),
     "model": Holder("a model", _table(*_SAMPLING)),
@@ -157,20 +226,25 @@ HOLDERS: Mapping[str, Holder] = {
         member=Kind("", 'calm 40% { voice = "calm" }', quantity=Need.MAY, body=Need.MUST, holds="member"),
     ),
     "member": Holder("a member", member=Kind("", 'voice = "calm"', value=Need.MUST)),
+    "source": Holder(
+        "a source",
+        _table(
+            _field("split", CALL, "split = by_heading(max_words = 220)"),
+            _field("index", CALL, 'index = lancedb("index/docs", search = "hybrid")'),
+            Kind("keep", "keep { turns(2..12) }", body=Need.MUST, holds="checks", repeats=False),
+        ),
+    ),
     "conversation": Holder(
         "a conversation",
         _table(
             Kind("draw", "draw world from worlds", name=Need.MUST, clauses={"from": Need.MUST}),
             Kind(
-                "turn",
-                "turn answer: model by base { sees = transcript }",
+                "let",
+                "let evidence = retrieve(docs, query = topic.about, top_k = 3)",
                 name=Need.MUST,
-                type=Need.MUST,
-                clauses={"by": Need.MAY},
-                value=Need.MAY,
-                body=Need.MAY,
-                holds="turn",
+                value=Need.MUST,
             ),
+            _TURN,
             Kind(
                 "step",
                 'step outline: text by author { prompt = "..." }',
@@ -180,15 +254,37 @@ HOLDERS: Mapping[str, Holder] = {
                 body=Need.MUST,
                 holds="step",
             ),
+            _field("transcript", LIST_OF_NAMES, "transcript = dialogue"),
             _field("train_on", LIST_OF_NAMES, "train_on = [answer]"),
             _field("tags", Type("list", (TEXT,)), 'tags = ["negative"]'),
         ),
     ),
     "turn": Holder(
-        "a turn", _table(*_ASKING, Kind("produces", "produces: json<Command>", type=Need.MUST, repeats=False))
+        "a turn",
+        _table(
+            *_ASKING,
+            Kind("produces", "produces: json<Command>", type=Need.MUST, repeats=False),
+            _field("must_fail", LIST_OF_NAMES, "must_fail = [plain]"),
+        ),
     ),
     "step": Holder("a step", _table(*_ASKING)),
     "checks": Holder("a check", rules=True),
+    "preference": Holder(
+        "a preference",
+        _table(
+            _TURN,
+            _field("chosen", LIST_OF_NAMES, "chosen = chats.answer"),
+            _field("rejected", LIST_OF_NAMES, "rejected = padded"),
+        ),
+    ),
+    "mix": Holder(
+        "a mix",
+        _table(
+            _field("total", COUNT, "total = 2_000"),
+            _field("when_short", Type("enum", words=("fail", "shrink", "repeat")), "when_short = fail"),
+        ),
+        member=Kind("", "natural 30% from natural", quantity=Need.MUST, clauses={"from": Need.MUST}),
+    ),
     "export": Holder(
         "an export",
         _table(
@@ -196,6 +292,8 @@ HOLDERS: Mapping[str, Holder] = {
             _field("columns", LIST_OF_NAMES, "columns = [chats.world]"),
             _field("roles", Type("enum", words=("assistant", "model")), "roles = model"),
             _field("format", Type("enum", words=("jsonl", "parquet")), "format = parquet"),
+            _field("thought", Type("enum", words=("strip", "keep", "wrap")), "thought = keep"),
         ),
     ),
+    "evaluation": Holder("an evaluation", rules=True),
 }

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from compiler.bound import Bound, Conversation, Step
+from collections.abc import Iterator
+
+from compiler.bound import Bound, Conversation, Preference, Step
 from compiler.plan import (
     AxisPlan,
     CohortPlan,
     DrawPlan,
     JsonOutput,
     Plan,
+    PreferencePlan,
     StepPlan,
     TextOutput,
 )
@@ -17,12 +20,10 @@ from compiler.types import json_schema
 
 def lower(bound: Bound) -> Plan:
     """The plan of a recipe that has no faults.  Models nobody uses are left out."""
-    used = {
-        step.model.plan.name
-        for conversation in bound.conversations.values()
-        for step in conversation.steps
-        if step.model is not None
-    }
+    steps = [step for each in bound.conversations.values() for step in each.steps]
+    steps += [step for each in bound.preferences.values() for step in each.steps]
+    used = {step.model.plan.name for step in steps if step.model is not None}
+    used |= {str(name) for name in _asked_by_measures(bound)}
     return Plan(
         edition=bound.edition,
         recipe=bound.recipe,
@@ -30,8 +31,12 @@ def lower(bound: Bound) -> Plan:
         seed=bound.seed,
         params={name: param.value for name, param in bound.params.items()},
         models=tuple(model.plan for name, model in bound.models.items() if name in used),
+        sources=tuple(source.plan for source in bound.sources.values()),
         cohorts=tuple(_cohort(conversation) for conversation in bound.conversations.values()),
+        preferences=tuple(_preference(preference) for preference in bound.preferences.values()),
+        mixes=tuple(bound.mixes.values()),
         exports=tuple(bound.exports.values()),
+        evaluations=tuple(bound.evaluations.values()),
     )
 
 
@@ -48,8 +53,21 @@ def _cohort(conversation: Conversation) -> CohortPlan:
             DrawPlan(name=draw.name, set=draw.source, members=draw.members) for draw in conversation.draws
         ),
         steps=tuple(_step(step) for step in conversation.steps),
+        transcript=conversation.transcript,
         train_on=conversation.train_on,
+        train_every=conversation.train_every,
         tags=conversation.tags,
+    )
+
+
+def _preference(preference: Preference) -> PreferencePlan:
+    return PreferencePlan(
+        name=preference.name,
+        quota=preference.quota,
+        source=preference.source,
+        steps=tuple(_step(step) for step in preference.steps),
+        chosen=preference.chosen,
+        rejected=preference.rejected,
     )
 
 
@@ -60,11 +78,19 @@ def _step(step: Step) -> StepPlan:
         model=step.model.plan.name if step.model is not None else None,
         output=JsonOutput(schema_=json_schema(step.output)) if step.output.name == "json" else TextOutput(),
         value=step.value,
+        call=step.call,
         system=step.system,
         prompt=step.prompt,
         sees="transcript" if step.sees == "transcript" else "prompt",
         sampling=step.sampling,
         checks=step.checks,
+        must_fail=step.must_fail,
         retry=step.retry,
         needs=step.needs,
     )
+
+
+def _asked_by_measures(bound: Bound) -> Iterator[object]:
+    for evaluation in bound.evaluations.values():
+        for measure in evaluation.measures:
+            yield from (measure.arguments[key] for key in ("student", "judge") if key in measure.arguments)

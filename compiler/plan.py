@@ -47,6 +47,9 @@ class RefPlan(Frozen):
 
 Template = tuple[str | RefPlan, ...]
 
+# What a call's argument is: known now, or each sample's own.
+ArgumentValue = Annotated[RefPlan | JsonValue, Field(union_mode="left_to_right")]
+
 
 class Sampling(Frozen):
     """How a model picks tokens.  None leaves the choice to the engine's default."""
@@ -98,7 +101,7 @@ class CheckPlan(Frozen):
     """One check with its arguments by parameter name."""
 
     name: str
-    arguments: dict[str, JsonValue] = {}
+    arguments: dict[str, ArgumentValue] = {}
     label: str = ""
 
 
@@ -113,10 +116,17 @@ class JsonOutput(Frozen):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
 
-class StepPlan(Frozen):
-    """A turn (it has a role and enters the transcript) or a step (it has none).
+class CallPlan(Frozen):
+    """A function of the language with its arguments by parameter name."""
 
-    Either `value` is given (the text is composed, no model is asked) or `model` is.
+    name: str
+    arguments: dict[str, ArgumentValue] = {}
+
+
+class StepPlan(Frozen):
+    """A turn (it has a role and enters the transcript), a step or a let (they have none).
+
+    One of `value` (composed text), `call` (a function, such as `retrieve`) and `model` is given.
     `needs` are the earlier steps that must be accepted before this one can start.
     """
 
@@ -125,11 +135,13 @@ class StepPlan(Frozen):
     model: str | None = None
     output: TextOutput | JsonOutput = Field(default=TextOutput(), discriminator="kind")
     value: Template | None = None
+    call: CallPlan | None = None
     system: Template | None = None
     prompt: Template | None = None
     sees: Literal["prompt", "transcript"] = "prompt"
     sampling: Sampling = Sampling()
     checks: tuple[CheckPlan, ...] = ()
+    must_fail: tuple[CheckPlan, ...] = ()
     retry: Annotated[int, Field(ge=0)] = 0
     needs: tuple[str, ...] = ()
 
@@ -143,7 +155,9 @@ class CohortPlan(Frozen):
     times: Annotated[int, Field(ge=0)]
     draws: tuple[DrawPlan, ...] = ()
     steps: tuple[StepPlan, ...]
+    transcript: str | None = None
     train_on: tuple[str, ...] = ()
+    train_every: Role | None = None
     tags: tuple[str, ...] = ()
 
     @property
@@ -159,17 +173,77 @@ class CohortPlan(Frozen):
         return next(step for step in self.steps if step.name == name)
 
 
-class ExportPlan(Frozen):
-    """One dataset.  `split` is the percentage of rows that train, None for no split."""
+class SourcePlan(Frozen):
+    """Rows or documents from outside.  `keep` are the checks that rows must pass."""
 
     name: str
-    type: Literal["messages", "prompt_completion", "sharegpt"] = "messages"
+    type: Literal["messages", "chunk"]
+    reader: CallPlan
+    split: CallPlan | None = None
+    index: CallPlan | None = None
+    keep: tuple[CheckPlan, ...] = ()
+
+
+class PreferencePlan(Frozen):
+    """Pairs from the samples of a cohort.  `chosen` and `rejected` name a step of this block
+    (`padded`), a turn of the cohort (`direct.answer`) or its refused attempts."""
+
+    name: str
+    quota: int | None
+    source: str
+    steps: tuple[StepPlan, ...]
+    chosen: CallPlan
+    rejected: CallPlan
+
+
+class MixPart(Frozen):
+    """`share` is relative to the sum over the parts."""
+
+    name: str
+    share: Annotated[int, Field(ge=0)]
+    sources: tuple[str, ...]
+
+
+class MixPlan(Frozen):
+    name: str
+    parts: tuple[MixPart, ...]
+    total: int | None = None
+    when_short: Literal["fail", "shrink", "repeat"] = "fail"
+
+
+class MeasurePlan(Frozen):
+    """Bounds are ratios as percentages, or numbers; None is no bound."""
+
+    name: str
+    arguments: dict[str, JsonValue] = {}
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+class EvaluationPlan(Frozen):
+    name: str
+    of: str
+    measures: tuple[MeasurePlan, ...]
+
+
+class ExportPlan(Frozen):
+    """One dataset.  `split` is the percentage of rows that train, None for no split.
+
+    `thought` says what becomes of private reasoning."""
+
+    name: str
+    type: Literal["messages", "prompt_completion", "sharegpt", "preference"] = "messages"
     source: str
     to: str
     split: str | None = None
     columns: tuple[str, ...] = ()
     roles: Literal["assistant", "model"] = "assistant"
     format: Literal["jsonl", "parquet"] = "jsonl"
+    thought: Literal["strip", "keep", "wrap"] = "strip"
+
+
+# Of a cohort, what decides how much and what for, not what is generated.
+_NOT_GENERATED = {"quota", "times", "train_on", "train_every", "transcript", "tags"}
 
 
 class Plan(Frozen):
@@ -180,8 +254,12 @@ class Plan(Frozen):
     seed: int
     params: dict[str, JsonValue] = {}
     models: tuple[ModelPlan, ...] = ()
+    sources: tuple[SourcePlan, ...] = ()
     cohorts: tuple[CohortPlan, ...] = ()
+    preferences: tuple[PreferencePlan, ...] = ()
+    mixes: tuple[MixPlan, ...] = ()
     exports: tuple[ExportPlan, ...] = ()
+    evaluations: tuple[EvaluationPlan, ...] = ()
 
     @cached_property
     def plan_hash(self) -> str:
@@ -209,7 +287,8 @@ class Plan(Frozen):
         or other columns reuse what the log holds.  Where the models run is not part of it.
         """
         models = sorted({step.model for step in cohort.steps if step.model is not None})
-        body = cohort.model_dump(mode="json", exclude={"quota", "times", "train_on", "tags"})
+        # Defaults are left out, so that what a later version adds renames nothing.
+        body = cohort.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_GENERATED)
         return digest(
             {
                 "recipe": self.recipe,

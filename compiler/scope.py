@@ -10,7 +10,7 @@ from compiler.types import Type
 from dsl.diagnostic import Diagnostic, Diagnostics, Fix, Label
 from dsl.source import Span
 from dsl.suggest import suggest
-from dsl.syntax import Name, Ratio
+from dsl.syntax import Name, Ratio, Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Scope:
     names: dict[str, Declared] = field(default_factory=dict)
     later: dict[str, Declared] = field(default_factory=dict)
     poisoned: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
 
     def declare(self, declared: Declared) -> bool:
         """Adds a name; reports and refuses a second declaration of it.
@@ -69,6 +70,13 @@ class Scope:
             return self.outer.find(name)
         return found
 
+    def use(self, name: str) -> None:
+        """Marks a name as used in the scope that declares it."""
+        if name in self.names or self.outer is None:
+            self.used.add(name)
+        else:
+            self.outer.use(name)
+
     def is_poisoned(self, name: str) -> bool:
         return name in self.poisoned or (self.outer is not None and self.outer.is_poisoned(name))
 
@@ -81,6 +89,7 @@ class Scope:
         """What a name stands for; reports an unknown one (E101) or one said later (E110)."""
         found = self.find(name.text)
         if found is not None:
+            self.use(name.text)
             return found
         if self.is_poisoned(name.text):
             return None
@@ -104,6 +113,29 @@ class Scope:
             fix=Fix(name.span, guess) if guess else None,
         )
         return None
+
+    def resolve_path(self, reference: Reference) -> tuple[Declared | None, tuple[Name, ...]]:
+        """What a dotted reference begins with, and the parts that are left: a library's names are
+        looked up in the library."""
+        declared = self.resolve(reference.parts[0])
+        rest = reference.parts[1:]
+        if declared is None or declared.what != "library" or not rest:
+            return declared, rest
+        inner: Scope = declared.thing
+        found = inner.names.get(rest[0].text)
+        if found is None:
+            if not inner.is_poisoned(rest[0].text):
+                guess = suggest(rest[0].text, inner.names)
+                self.report(
+                    "E101",
+                    f"`{declared.name}` has no `{rest[0]}`",
+                    rest[0].span,
+                    hint=f"did you mean `{guess}`?" if guess else "",
+                    fix=Fix(rest[0].span, guess) if guess else None,
+                )
+            return None, ()
+        self.used.add(declared.name)
+        return found, rest[1:]
 
     def report(
         self,

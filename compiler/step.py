@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from compiler.bound import Bound, Model, Step
-from compiler.checks import CHECKS, Check
+from compiler.check_blocks import bind_block, named_checks, varying, words_of
 from compiler.models import bind_sampling
 from compiler.plan import CheckPlan, Role, Sampling, Template
 from compiler.scope import Declared, Scope
@@ -17,7 +17,7 @@ from compiler.values import FAILED, constant, resolve_type
 from dsl.diagnostic import Fix, Label
 from dsl.source import Span
 from dsl.suggest import suggest
-from dsl.syntax import Argument, Name, Reference, Rule, Statement, Text
+from dsl.syntax import Reference, Rule, Statement, Text
 
 ROLES: dict[str, Role] = {"user": "user", "model": "model"}
 
@@ -31,12 +31,12 @@ def bind_step(
     name = statement.name
     own = Scope(scope.diagnostics, place=f"`{name}`", outer=scope, later=scope.later)
     fields: dict[str, tuple[Statement, Span]] = {}
-    checks: list[CheckPlan] = []
+    written: list[Statement] = []
     for inner, kind in check_shape(statement.body or (), word, scope.diagnostics):
         if isinstance(inner, Rule):
             continue
         if kind.word == "check":
-            checks += _bind_checks(inner, own)
+            written.append(inner)
         elif inner.value is not None or kind.word == "produces":
             fields[kind.word] = (inner, inner.kind.span)
 
@@ -51,7 +51,11 @@ def bind_step(
     if model is not None:
         given = model.plan.sampling.model_dump(exclude_unset=True)
         sampling = Sampling(**{**given, **bind_sampling(statement, word, own)})
+    checks = [plan for each in written for plan in bind_block(each, output, own)]
+    forbidden = [word for plan in checks if plan.name == "no_words" for word in words_of(plan)]
+    checks += _named_checks(fields, "checks", output, own)
     _check_author(statement, word, fields, own)
+    _forbidden_in_prompt(forbidden, fields, own)
 
     scope.later.pop(name.text, None)
     poisoned = scope.is_poisoned(name.text)
@@ -59,20 +63,24 @@ def bind_step(
         return None
     if word == "turn" and role is None:
         return None
+    known = {each.name for each in earlier}
     needs = [each.name for each in earlier if sees == "transcript" and each.role is not None]
     for template in (value, system, prompt):
-        needs += [ref for ref in references(template) if any(each.name == ref for each in earlier)]
+        needs += [ref for ref in references(template) if ref in known]
+    needs += [ref for plan in checks for ref in varying(plan) if ref in known]
     return Step(
         name=name.text,
         role=role,
         model=model,
         output=output,
         value=value,
+        call=None,
         system=system,
         prompt=prompt,
         sees=sees,
         sampling=sampling,
         checks=tuple(checks),
+        must_fail=tuple(_named_checks(fields, "must_fail", output, own)),
         retry=retry,
         needs=tuple(dict.fromkeys(needs)),
         span=name.span,
@@ -215,64 +223,28 @@ def _check_author(
             )
 
 
-# Checks ------------------------------------------------------------------------------------
+def _named_checks(
+    fields: dict[str, tuple[Statement, Span]], key: str, output: Type, scope: Scope
+) -> list[CheckPlan]:
+    """The checks of `checks = [house_style.plain]` or `must_fail = [...]`."""
+    if key not in fields or fields[key][0].value is None:
+        return []
+    return named_checks(fields[key][0].value, key, output, scope)  # type: ignore[arg-type]
 
 
-def _bind_checks(statement: Statement, scope: Scope) -> list[CheckPlan]:
-    found: list[CheckPlan] = []
-    for rule, _ in check_shape(statement.body or (), "checks", scope.diagnostics):
-        if not isinstance(rule, Rule):
+def _forbidden_in_prompt(words: list[str], fields: dict[str, tuple[Statement, Span]], scope: Scope) -> None:
+    """W704: a prompt that holds the very word it is checked against invites it."""
+    for key in ("prompt", "system"):
+        value = fields[key][0].value if key in fields else None
+        if not isinstance(value, Text):
             continue
-        check = CHECKS.get(rule.name.text)
-        if check is None:
-            guess = suggest(rule.name.text, CHECKS)
-            scope.report(
-                "E203",
-                f"there is no check `{rule.name}`",
-                rule.name.span,
-                hint=f"did you mean `{guess}`?" if guess else f"checks are {', '.join(CHECKS)}",
-                fix=Fix(rule.name.span, guess) if guess else None,
-            )
-            continue
-        plan = _bind_check(rule, check, scope)
-        if plan is not None:
-            found.append(plan)
-    return found
-
-
-def _bind_check(rule: Rule, check: Check, scope: Scope) -> CheckPlan | None:
-    values: dict[str, Any] = {}
-    positional = [p for p in check.parameters if not p.variadic]
-    for argument in rule.arguments:
-        parameter = _parameter(argument, positional, values, check)
-        if parameter is None:
-            scope.report(
-                "E202",
-                f"`{check.name}` takes no such argument",
-                argument.span,
-                hint=f"for example `{check.example}`",
-            )
-            return None
-        value = constant(argument.value, parameter.type, scope, f"`{check.name}`")
-        if value is FAILED:
-            return None
-        values[parameter.name] = value
-    for parameter in check.parameters:
-        if parameter.name not in values:
-            if parameter.default is None:
+        text = " ".join(part for part in value.parts if isinstance(part, str)).casefold()
+        for word in words:
+            if word.casefold() in text:
                 scope.report(
-                    "E202",
-                    f"`{check.name}` needs {parameter.type}",
-                    rule.span,
-                    hint=f"for example `{check.example}`",
+                    "W704",
+                    f"`{word}` is forbidden in the answer and stands in the prompt",
+                    fields[key][1],
+                    hint="models repeat what they read: say what to write instead",
                 )
-                return None
-            values[parameter.name] = parameter.default
-    return CheckPlan(name=check.name, arguments=values)
-
-
-def _parameter(argument: Argument, positional: list[Any], values: dict[str, Any], check: Check) -> Any:
-    if argument.name is None:
-        return next((p for p in positional if p.name not in values), None)
-    name: Name = argument.name
-    return next((p for p in check.parameters if p.name == name.text and p.name not in values), None)
+                break

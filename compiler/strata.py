@@ -119,6 +119,20 @@ def member_counts(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> tuple[int, 
     return largest_remainder([member.weight for member in draw.members], cohort.quota)
 
 
+def count_rows(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> list[tuple[int, ...]]:
+    """The different counts that rows have of a draw's members, as far as the first two."""
+    rows = list(product(*(axis.members for axis in cohort.axes)))
+    found: list[tuple[int, ...]] = []
+    for number, row in enumerate(rows):
+        labels = tuple((axis.name, m.label) for axis, m in zip(cohort.axes, row, strict=True))
+        counts = row_counts(plan, cohort, draw, number, len(rows), _Deck(plan, cohort, draw, labels))
+        if counts not in found:
+            found.append(counts)
+        if len(found) == 2:
+            break
+    return found
+
+
 def row_counts(
     plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: int, rows: int, deck: _Deck
 ) -> tuple[int, ...]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compiler.filters import FILTERS, printers
+from compiler.filters import FILTERS, can_print, printers
 from compiler.plan import FilterPlan, RefPlan, Template
 from compiler.scope import Declared, Scope
 from compiler.types import COUNT, NUMBER, TEXT, Type, json_schema, prints
-from compiler.values import FAILED, article, number
+from compiler.values import FAILED, article, field_type, number
 from dsl.diagnostic import Label
 from dsl.suggest import suggest
 from dsl.syntax import Damaged, Expression, Filter, Integer, Interpolation, Number, Reference, Text
@@ -102,8 +102,8 @@ def _lookup(expression: Expression, scope: Scope) -> tuple[Type, Any, tuple[str,
 
 
 def _lookup_reference(expression: Reference, scope: Scope) -> tuple[Type, Any, tuple[str, ...] | None] | None:
-    first, *rest = expression.parts
-    declared = scope.resolve(first)
+    first = expression.parts[0]
+    declared, rest = scope.resolve_path(expression)
     if declared is None:
         return None
     if declared.type is None:
@@ -120,7 +120,7 @@ def _lookup_reference(expression: Reference, scope: Scope) -> tuple[Type, Any, t
     path = [first.text]
     value: Any = declared.value
     for name in rest:
-        type_ = None if type_ is None or declared.what == "schema" else _field(type_, name.text)
+        type_ = None if type_ is None or declared.what == "schema" else field_type(type_, name.text)
         if type_ is None:
             _report_field(declared, tuple(path), name.text, expression, scope)
             return None
@@ -130,14 +130,6 @@ def _lookup_reference(expression: Reference, scope: Scope) -> tuple[Type, Any, t
     if declared.constant:
         return None if value is FAILED or type_ is None else (type_, value, None)
     return (type_, None, tuple(path)) if type_ is not None else None
-
-
-def _field(type_: Type, name: str) -> Type | None:
-    if type_.name == "json":
-        type_ = type_.arguments[0]
-    if type_.name != "record" or type_.schema is None:
-        return None
-    return type_.schema.field(name) or (TEXT if name == "name" else None)
 
 
 def _report_field(
@@ -167,7 +159,7 @@ def _check_filter(each: Filter, type_: Type, scope: Scope) -> bool:
             hint=f"did you mean `{guess}`?" if guess else f"filters are {', '.join(FILTERS)}",
         )
         return False
-    if type_.name not in known.accepts:
+    if not can_print(known, type_):
         scope.report(
             "E202", f"`{known.name}` prints {', '.join(known.accepts)}, not {article(type_)}", each.span
         )

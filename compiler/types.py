@@ -66,6 +66,14 @@ RANGE = Type("range")
 DURATION = Type("duration")
 PATH = Type("path")
 BOOLEAN = Type("boolean")
+MESSAGES = Type("messages")
+CHUNK = Type("chunk")
+CHUNKS = Type("list", (CHUNK,))
+PREFERENCE = Type("preference")
+ROLE = Type("enum", words=("user", "model"))
+# A name taken as it is written, such as a schema's field: `every(model, has = thought)`.
+WORD = Type("word")
+MODEL = Type("model")
 
 # The records that `personas`, `tiers` and the ready-made set types are made of.
 BUILT_IN_SCHEMAS = {
@@ -81,6 +89,25 @@ BUILT_IN_SCHEMAS = {
 
 def record(schema: Schema) -> Type:
     return Type("record", schema=schema)
+
+
+def is_transcript(type_: Type) -> bool:
+    """Whether a value can be a conversation: `messages`, or a JSON list of records with
+    `role: enum<user, model>` and `content: text`."""
+    if type_.name == "messages":
+        return True
+    inner = type_.arguments[0] if type_.name == "json" else type_
+    if inner.name != "list" or inner.arguments[0].schema is None:
+        return False
+    role, content = (inner.arguments[0].schema.field(name) for name in ("role", "content"))
+    return (
+        role is not None
+        and role.name == "enum"
+        and set(role.words) <= {"user", "model"}
+        and content is not None
+        and content.name == "text"
+        and not content.optional
+    )
 
 
 def prints(type_: Type) -> bool:

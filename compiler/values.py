@@ -81,6 +81,55 @@ def constant(expression: Expression, wanted: Type, scope: Scope, what: str) -> A
     return value
 
 
+def infer(expression: Expression, scope: Scope) -> tuple[Type, Any] | None:
+    """The type and value of an expression that says its own type; None after a report."""
+    if isinstance(expression, Damaged):
+        return None
+    if isinstance(expression, Reference):
+        declared, rest = scope.resolve_path(expression)
+        if declared is None:
+            return None
+        if not declared.constant or declared.type is None or rest or declared.what == "schema":
+            scope.report("E202", f"`{expression}` is a {declared.what}, not a value", expression.span)
+            return None
+        return None if declared.value is FAILED else (declared.type, declared.value)
+    if isinstance(expression, List):
+        return _infer_list(expression, scope)
+    if isinstance(expression, Call):
+        scope.report("E202", "a call is no value here", expression.span)
+        return None
+    found, value = _literal(expression)
+    if found is None:
+        scope.report("E202", "a fixed value takes no `{{ }}`", expression.span)
+        return None
+    return found, value
+
+
+def _infer_list(expression: List, scope: Scope) -> tuple[Type, Any] | None:
+    items = [infer(item, scope) for item in expression.items]
+    found = [item for item in items if item is not None]
+    if len(found) != len(items):
+        return None
+    if not found:
+        scope.report("E202", "an empty list says no type", expression.span, hint='for example `["word"]`')
+        return None
+    first = found[0][0]
+    for item, (type_, _) in zip(expression.items, found, strict=True):
+        if type_ != first:
+            scope.report("E202", f"this list holds {article(first)} first, then {article(type_)}", item.span)
+            return None
+    return Type("list", (first,)), [value for _, value in found]
+
+
+def field_type(type_: Type, name: str) -> Type | None:
+    """The type of a record's field; every member of a set has a `name`."""
+    if type_.name == "json":
+        type_ = type_.arguments[0]
+    if type_.name != "record" or type_.schema is None:
+        return None
+    return type_.schema.field(name) or (TEXT if name == "name" else None)
+
+
 def _literal(
     expression: Integer | Number | Ratio | Duration | Range | Boolean | Text,
 ) -> tuple[Type | None, Any]:
@@ -120,10 +169,10 @@ def _referenced(expression: Reference, wanted: Type, scope: Scope, what: str) ->
             hint=f"did you mean `{guess}`?" if guess else "",
         )
         return FAILED
-    declared = scope.resolve(first)
+    declared, rest = scope.resolve_path(expression)
     if declared is None:
         return FAILED
-    if not declared.constant or len(expression.parts) > 1:
+    if not declared.constant or rest:
         return _refuse(expression, wanted, scope, what, f"a {declared.what}")
     if declared.value is FAILED:
         return FAILED
@@ -191,6 +240,7 @@ def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) ->
             return Type(name, low=low, high=high, optional=written.optional)
     schema = schemas.get(name) or BUILT_IN_SCHEMAS.get(name)
     if schema is not None:
+        scope.use(name)
         found = record(schema)
         return Type("record", schema=found.schema, optional=written.optional)
     if not scope.is_poisoned(name):

@@ -17,7 +17,7 @@ from dsl.display import code_point, quoted
 if TYPE_CHECKING:
     from lark import Token
 
-CLAUSE_WORDS = frozenset({"BY", "FROM", "TO", "TIMES", "OVER"})
+CLAUSE_WORDS = frozenset({"BY", "FROM", "TO", "TIMES", "OF", "OVER"})
 TEXTS = frozenset({"STRING", "TEXT", "RAW_TEXT", "UNTERMINATED"})
 NUMBERS = frozenset({"INT", "NUMBER", "RATIO", "DURATION", "RANGE", "BAD_UNIT"})
 LITERALS = TEXTS | NUMBERS | {"TRUE", "FALSE"}
@@ -49,6 +49,7 @@ _AFTER = {
     "FROM": ("a source", 'such as `from worlds` or `from jsonl("data.jsonl")`'),
     "TO": ("a path", 'such as `to "out/train"`'),
     "TIMES": ("a count", "such as `times 50`"),
+    "OF": ("an export", "such as `of train`"),
     "OVER": ("a name", "such as `over topic in topics`"),
     "IN": ("a set", "such as `over topic in topics`"),
     "DOT": ("a name", "a field stands after the dot, such as `topic.about`"),

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from compiler.plan import JsonOutput, Plan, StepPlan, canonical_json
+from compiler.runnable import require_runnable
 from runtime.accept import Rejected
 from runtime.caller import Answer, PreviewCaller
 from runtime.cohort import Cohort
@@ -51,16 +52,21 @@ class StepCost:
 
 def estimate(plan: Plan, settings: Settings) -> list[StepCost]:
     """What a run with an empty log issues: the quota, once for each step that asks a model."""
+    made: list[tuple[str, int, tuple[StepPlan, ...]]] = [(c.name, c.quota, c.steps) for c in plan.cohorts]
+    for pair in plan.preferences:
+        quota = pair.quota if pair.quota is not None else plan.cohort(pair.source).quota
+        made.append((pair.name, quota, pair.steps))
     return [
-        _price(plan, settings, cohort.name, step, cohort.quota, 0, None)
-        for cohort in plan.cohorts
-        for step in cohort.steps
+        _price(plan, settings, name, steps, step, quota, 0, None)
+        for name, quota, steps in made
+        for step in steps
         if step.model is not None
     ]
 
 
 def preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
     """What a run with this log issues.  Opens the models' tokenizers, but no model."""
+    require_runnable(plan)
     return asyncio.run(_preview(plan, settings, log))
 
 
@@ -85,6 +91,7 @@ async def _preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
             plan,
             settings,
             cohort.name,
+            cohort.steps,
             step,
             counts.new[cohort.name, step.name],
             cohort.quota - counts.new[cohort.name, step.name],
@@ -127,13 +134,14 @@ def _price(
     plan: Plan,
     settings: Settings,
     cohort: str,
+    steps: tuple[StepPlan, ...],
     step: StepPlan,
     new: int,
     reused: int,
     measured: tuple[float, float] | None,
 ) -> StepCost:
     assert step.model is not None
-    prompt, completion = measured or _guess(plan, cohort, step)
+    prompt, completion = measured or _guess(steps, step)
     price: Price | None = settings.price(settings.spec(plan.model(step.model)))
     cost = None if price is None else new * (prompt * price.input + completion * price.output) / 1e6
     return StepCost(
@@ -141,9 +149,9 @@ def _price(
     )
 
 
-def _guess(plan: Plan, cohort: str, step: StepPlan) -> tuple[float, float]:
+def _guess(earlier: tuple[StepPlan, ...], step: StepPlan) -> tuple[float, float]:
     """Tokens of a prompt from its text, and of an answer from what bounds it."""
-    steps = {each.name: each for each in plan.cohort(cohort).steps}
+    steps = {each.name: each for each in earlier}
     characters = 0
     for template in (step.system, step.prompt):
         for part in template or ():

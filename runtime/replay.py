@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from compiler.plan import CohortPlan, Plan, StepPlan
+from compiler.runnable import require_runnable
 from compiler.strata import call_seed
 from runtime.accept import Rejected
 from runtime.call import call_key, sampling_json, schema_of
@@ -44,6 +45,7 @@ class Replayed:
 
 def replay(plan: Plan, log: Log) -> Replayed:
     """Replays every cohort of a plan.  Raises QuotaShort when the log has no run of one."""
+    require_runnable(plan)
     return asyncio.run(_replay(plan, log))
 
 

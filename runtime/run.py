@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.plan import Plan
+from compiler.runnable import require_runnable
 from runtime.caller import LiveCaller
 from runtime.cohort import Cohort
 from runtime.config import Settings
@@ -77,6 +78,7 @@ def run(
     watch: Watch | None = None,
 ) -> RunReport:
     """Runs a plan.  Raises SynthError when it cannot go on; what was committed is safe."""
+    require_runnable(plan)
     options, watch = options or RunOptions(), watch or Watch()
     models = Models(plan, settings)
     with Log(log_path, writer=True) as log:

@@ -18,6 +18,7 @@ from typing import IO, Any
 import duckdb
 
 from compiler.plan import ExportPlan, Plan
+from compiler.runnable import require_runnable
 from dsl.errors import ConfigError, LogError, QuotaShort
 from store.card import card
 from store.log import Log
@@ -71,6 +72,7 @@ def materialize(
     or not at all.  Raises QuotaShort where samples are missing, unless `partial`; ConfigError
     where a folder is in the way.
     """
+    require_runnable(plan)
     cursor = log.cursor()
     if threads is not None:
         cursor.execute(f"SET threads = {int(threads)}")

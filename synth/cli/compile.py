@@ -16,7 +16,7 @@ from synth.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from compiler.plan import Plan
+    from compiler.plan import CohortPlan, DrawPlan, Plan
     from runtime.preview import StepCost
 
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan as JSON here."
 )
+@click.option("--graph", is_flag=True, help="Print the steps as a Mermaid flowchart instead.")
 @json_option
 def command(
     recipe: Path,
@@ -37,6 +38,7 @@ def command(
     pocket: bool,
     simulate: bool,
     output: Path | None,
+    graph: bool,
     as_json: bool,
 ) -> None:
     """Turn a recipe into a plan and say what it will cost.
@@ -44,11 +46,15 @@ def command(
     Calls are counted exactly, without retries.  With --log, the answers that the log holds are
     not counted, and tokens are the means of its earlier calls.
     """
+    from compiler.graph import mermaid
     from dsl.errors import ConfigError
     from runtime.preview import estimate, preview
     from store.log import Log
 
     plan = compile_recipe(recipe, overrides)
+    if graph:
+        click.echo(mermaid(plan))
+        return
     settings = load_settings(recipe, plan, models, pocket, simulate)
     if log is not None:
         with Log(log) as opened:
@@ -104,7 +110,8 @@ def _print(plan: Plan, costs: list[StepCost], log: Path | None) -> None:
             counts = member_counts(plan, cohort, draw)
             shown = [f"{m.label} {n:,}" for m, n in zip(draw.members, counts, strict=True)]
             more = f", and {len(shown) - 12} more" if len(shown) > 12 else ""
-            click.echo(f"  draw {draw.name}: {', '.join(shown[:12])}{more}")
+            click.echo(f"  draw {draw.name}: {', '.join(shown[:12])}{more}{_in_rows(plan, cohort, draw)}")
+    _print_rest(plan)
     priced = any(cost.cost is not None for cost in costs)
     header = ["step", "model", "calls", *(["in the log"] if log else []), "tokens in", "tokens out"]
     rows: list[list[object]] = [
@@ -126,6 +133,37 @@ def _print(plan: Plan, costs: list[StepCost], log: Path | None) -> None:
     if priced:
         line += f", about {_money(sum(cost.cost or 0 for cost in costs))} before retries"
     click.echo(line + ("." if total or log is None else ": the log holds every answer."))
+
+
+def _print_rest(plan: Plan) -> None:
+    lines = [
+        f"{pair.name}: {pair.quota or 'all'} pairs from {pair.source}"
+        + "".join(f", {step.name} by {step.model}" for step in pair.steps)
+        for pair in plan.preferences
+    ]
+    for mix in plan.mixes:
+        whole = sum(part.share for part in mix.parts)
+        shares = [f"{part.name} {100 * part.share / whole:.4g}%" for part in mix.parts]
+        lines.append(f"{mix.name}: {', '.join(shares)}, when short {mix.when_short}")
+    lines += [f"{source.name}: {source.type} from {source.reader.name}" for source in plan.sources]
+    lines += [f"{export.name}: {export.type} of {export.source} to {export.to}" for export in plan.exports]
+    if lines:
+        click.echo()
+    for line in lines:
+        click.echo(line)
+
+
+def _in_rows(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> str:
+    """What a draw comes to in one row, where it comes to the same in all."""
+    from compiler.strata import count_rows
+
+    if not cohort.axes:
+        return ""
+    found = count_rows(plan, cohort, draw)
+    names = " and ".join(axis.name for axis in cohort.axes)
+    if len(found) > 1:
+        return f" (within one of its share in each {names})"
+    return f" ({'/'.join(map(str, found[0]))} in each {names})"
 
 
 def _tokens(count: float, measured: bool) -> str:

@@ -68,6 +68,8 @@ def compile_recipe(recipe: Path, overrides: tuple[str, ...]) -> Plan:
 
     compiled = compile_file(recipe, parse_overrides(overrides))
     print_diagnostics(compiled.warnings)
+    for note in compiled.notes:
+        click.echo(f"note: {note}", err=True)
     return compiled.plan
 
 

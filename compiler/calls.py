@@ -1,0 +1,170 @@
+"""Calls in recipes: arguments bound to the parameters of a function's signature.
+
+Checks, readers, splitters, indexes, `retrieve` and measures are all called the same way; each
+table of functions gives its signatures, and this is the one place where arguments meet them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.plan import RefPlan
+from compiler.scope import Declared, Scope
+from compiler.types import ROLE, TEXT, Type, fits
+from compiler.values import FAILED, article, constant, field_type, infer
+from dsl.diagnostic import Label
+from dsl.source import Span
+from dsl.suggest import suggest
+from dsl.syntax import Argument, Expression, List, Reference
+
+# A text, or the name of a role: `ends_with("?")` and `ends_with(model)`.
+TEXT_OR_ROLE = Type("text_or_role")
+# The name of a source or of a model, bound to what it declares.
+SOURCE = Type("source")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter that is neither variadic nor `optional` and has no default must be given.
+
+    `varies` lets a value differ from sample to sample: a draw's field or an earlier step.
+    """
+
+    name: str
+    type: Type
+    default: Any = None
+    variadic: bool = False
+    optional: bool = False
+    varies: bool = False
+
+
+def bind_arguments(
+    name: str,
+    arguments: Sequence[Argument],
+    parameters: Sequence[Parameter],
+    span: Span,
+    example: str,
+    scope: Scope,
+) -> dict[str, Any] | None:
+    """Values by parameter name, defaults filled in; None after a report."""
+    values: dict[str, Any] = {}
+    failed = False
+    hint = f"for example `{example}`"
+    for argument in arguments:
+        parameter = _parameter(argument, parameters, values)
+        if parameter is None:
+            names = [each.name for each in parameters if not each.variadic]
+            guess = suggest(argument.name.text, names) if argument.name is not None else None
+            scope.report(
+                "E202",
+                f"`{name}` takes no such argument",
+                argument.span,
+                hint=f"did you mean `{guess}`?" if guess else hint,
+            )
+            return None
+        value = _value(argument.value, parameter, scope, f"`{name}`")
+        if value is FAILED:
+            failed = True
+        elif parameter.variadic:
+            values.setdefault(parameter.name, []).extend(value if isinstance(value, list) else [value])
+        else:
+            values[parameter.name] = value
+    if failed:
+        return None
+    for parameter in parameters:
+        if parameter.name in values:
+            continue
+        if parameter.default is not None:
+            values[parameter.name] = parameter.default
+        elif not parameter.optional:
+            scope.report("E202", f"`{name}` needs `{parameter.name}`", span, hint=hint)
+            return None
+    return values
+
+
+def _parameter(
+    argument: Argument, parameters: Sequence[Parameter], values: dict[str, Any]
+) -> Parameter | None:
+    if argument.name is not None:
+        name = argument.name.text
+        return next((p for p in parameters if p.name == name and name not in values), None)
+    return next((p for p in parameters if p.variadic or p.name not in values), None)
+
+
+def _value(expression: Expression, parameter: Parameter, scope: Scope, what: str) -> Any:
+    wanted = parameter.type
+    if wanted.name == "word" and isinstance(expression, Reference) and len(expression.parts) == 1:
+        return expression.parts[0].text
+    if wanted.name == "text_or_role":
+        role = isinstance(expression, Reference) and str(expression) in ROLE.words
+        return str(expression) if role else constant(expression, TEXT, scope, what)
+    if wanted.name == "choice":
+        chosen = constant(expression, TEXT, scope, what)
+        if chosen is not FAILED and chosen not in wanted.words:
+            guess = suggest(str(chosen), wanted.words)
+            scope.report(
+                "E202",
+                f"`{parameter.name}` is {' or '.join(wanted.words)}, not `{chosen}`",
+                expression.span,
+                hint=f"did you mean `{guess}`?" if guess else "",
+            )
+            return FAILED
+        return chosen
+    if wanted.name in ("source", "model"):
+        return _declared(expression, wanted, scope, what)
+    if parameter.variadic and isinstance(expression, Reference | List):
+        found = infer(expression, scope)
+        if found is None:
+            return FAILED
+        type_, value = found
+        if fits(type_, wanted) or (type_.name == "list" and fits(type_.arguments[0], wanted)):
+            return value
+        scope.report("E202", f"{what} takes {article(wanted)}, not {article(type_)}", expression.span)
+        return FAILED
+    if parameter.varies and isinstance(expression, Reference):
+        varying = _varying(expression, wanted, scope, what)
+        if varying is not None:
+            return varying
+    return constant(expression, wanted, scope, what)
+
+
+def _declared(expression: Expression, wanted: Type, scope: Scope, what: str) -> Any:
+    """The name of a source or model, once it is known to be one."""
+    if not isinstance(expression, Reference):
+        scope.report("E202", f"{what} takes the name of a {wanted.name}", expression.span)
+        return FAILED
+    declared = scope.resolve(expression.parts[0])
+    if declared is None:
+        return FAILED
+    if declared.what != wanted.name:
+        scope.report(
+            "E202",
+            f"`{expression}` is a {declared.what}, not a {wanted.name}",
+            expression.span,
+            secondary=(Label(declared.span, "declared here"),),
+        )
+        return FAILED
+    return declared.name
+
+
+def _varying(expression: Reference, wanted: Type, scope: Scope, what: str) -> Any:
+    """A reference whose value each sample has for itself; None when it is a constant."""
+    declared: Declared | None = scope.resolve(expression.parts[0])
+    if declared is None:
+        return FAILED
+    if declared.constant or declared.type is None:
+        return None
+    type_: Type | None = declared.type
+    for part in expression.parts[1:]:
+        type_ = field_type(type_, part.text) if type_ is not None else None
+    if type_ is None:
+        scope.report("E102", f"`{declared.name}` has no `{expression.parts[-1]}`", expression.span)
+        return FAILED
+    if not fits(type_, wanted) and not (wanted.name == "text" and type_.name == "json"):
+        scope.report(
+            "E202", f"{what} takes {article(wanted)}, and `{expression}` is {article(type_)}", expression.span
+        )
+        return FAILED
+    return RefPlan(path=tuple(part.text for part in expression.parts))

@@ -1,0 +1,116 @@
+"""Binding of checks: `check { }` blocks, `keep { }` filters and lists of named checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.calls import bind_arguments
+from compiler.checks import CHECKS
+from compiler.plan import CheckPlan, RefPlan
+from compiler.scope import Scope
+from compiler.shape import check_shape
+from compiler.types import Type, is_transcript
+from compiler.values import article
+from dsl.diagnostic import Fix, Label
+from dsl.suggest import suggest
+from dsl.syntax import Expression, List, Reference, Rule, Statement
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCheck:
+    """`check plain: text { ... }`: what it takes and what it is made of."""
+
+    name: str
+    takes: Type | None
+    checks: tuple[CheckPlan, ...]
+
+
+def bind_block(statement: Statement, checked: Type | None, scope: Scope) -> list[CheckPlan]:
+    """The checks of a block, for values of a type; None takes any."""
+    found: list[CheckPlan] = []
+    for rule, _ in check_shape(statement.body or (), "checks", scope.diagnostics):
+        if isinstance(rule, Rule):
+            plan = _bind_rule(rule, checked, scope)
+            if plan is not None:
+                found.append(plan)
+    return found
+
+
+def named_checks(expression: Expression, what: str, checked: Type, scope: Scope) -> list[CheckPlan]:
+    """The checks that a list names; each keeps the name it was listed under."""
+    if not isinstance(expression, List):
+        scope.report(
+            "E202", f"`{what}` is a list of checks", expression.span, hint=f"for example `{what} = [plain]`"
+        )
+        return []
+    found: list[CheckPlan] = []
+    for item in expression.items:
+        if not isinstance(item, Reference):
+            scope.report("E202", f"`{what}` names checks", item.span, hint=f"for example `{what} = [plain]`")
+            continue
+        declared, rest = scope.resolve_path(item)
+        if declared is None:
+            continue
+        if not isinstance(declared.thing, NamedCheck) or rest:
+            scope.report(
+                "E202",
+                f"`{item}` is a {declared.what}, not a check",
+                item.span,
+                secondary=(Label(declared.span, "declared here"),),
+            )
+            continue
+        named = declared.thing
+        if named.takes is not None and not _may_check(_kind(named.takes), checked):
+            scope.report(
+                "E202", f"`{item}` checks {article(named.takes)}, and this is {article(checked)}", item.span
+            )
+            continue
+        found += [plan.model_copy(update={"label": f"{item}.{plan.name}"}) for plan in named.checks]
+    return found
+
+
+def varying(plan: CheckPlan) -> Iterator[str]:
+    """The steps and draws that a check's arguments are taken from."""
+    for value in plan.arguments.values():
+        if isinstance(value, RefPlan):
+            yield value.path[0]
+
+
+def words_of(plan: CheckPlan) -> list[str]:
+    words: Any = plan.arguments.get("words")
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
+
+
+def _bind_rule(rule: Rule, checked: Type | None, scope: Scope) -> CheckPlan | None:
+    check = CHECKS.get(rule.name.text)
+    if check is None:
+        guess = suggest(rule.name.text, CHECKS)
+        known = ", ".join(list(CHECKS)[:5])
+        scope.report(
+            "E203",
+            f"there is no check `{rule.name}`",
+            rule.name.span,
+            hint=f"did you mean `{guess}`?" if guess else f"checks are {known} and others",
+            fix=Fix(rule.name.span, guess) if guess else None,
+        )
+        return None
+    if checked is not None and not _may_check(check.takes, checked):
+        scope.report(
+            "E202",
+            f"`{check.name}` checks {check.takes}, and this is {article(checked)}",
+            rule.name.span,
+        )
+        return None
+    arguments = bind_arguments(check.name, rule.arguments, check.parameters, rule.span, check.example, scope)
+    return None if arguments is None else CheckPlan(name=check.name, arguments=arguments)
+
+
+def _kind(type_: Type) -> str:
+    return "messages" if is_transcript(type_) else "text"
+
+
+def _may_check(takes: str, checked: Type) -> bool:
+    """JSON is checked as its text; a conversation only by what takes messages, or either."""
+    return takes == "any" or takes == _kind(checked)

@@ -1,0 +1,306 @@
+"""Sources, libraries, lets, preferences, mixes and evaluations: bound, checked and planned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compiler.compile import compile_file, compile_text, diagnose
+from compiler.plan import Plan, RefPlan
+from compiler.strata import slots
+from dsl.diagnostic import Diagnostic
+from dsl.errors import ConfigError, RecipeError
+from dsl.read import read
+from tests.support import ROOT, synth
+
+RECIPES = ROOT / "tests/dsl/recipes"
+PILLARS, RAG = RECIPES / "pillars.recipe", RECIPES / "rag.recipe"
+TEACHER = {"teacher_revision": "abc"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the recipes, to be edited."""
+    (tmp_path / "lib").mkdir()
+    for path in (*RECIPES.glob("*.recipe"), *RECIPES.glob("lib/*.recipe")):
+        (tmp_path / path.relative_to(RECIPES)).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def faults(path: Path, *changes: tuple[str, str], **params: str) -> list[tuple[str, str, Diagnostic]]:
+    """Code and quoted text of what is said about a recipe after edits."""
+    text = path.read_text("utf-8")
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new, 1)
+    path.write_text(text, "utf-8")
+    try:
+        found = compile_file(path, params).warnings
+    except RecipeError as error:
+        found = error.diagnostics
+    return [(each.code, each.primary.text if each.primary else "", each) for each in found]
+
+
+def said(path: Path, *changes: tuple[str, str], **params: str) -> list[tuple[str, str]]:
+    return [(code, text) for code, text, _ in faults(path, *changes, **params)]
+
+
+def test_the_three_systems_compile_without_a_word() -> None:
+    assert compile_file(PILLARS).warnings == ()
+    assert compile_file(RAG, TEACHER).warnings == ()
+    source, found = read(RECIPES / "lib/house_style.recipe")
+    diagnosed = diagnose(source, found, {})
+    assert diagnosed.library
+    assert diagnosed.diagnostics.sorted() == ()
+    with pytest.raises(ConfigError, match="is a library"):
+        compile_file(RECIPES / "lib/house_style.recipe")
+
+
+def test_the_plans_survive_their_json() -> None:
+    for plan in (compile_file(PILLARS).plan, compile_file(RAG, TEACHER).plan):
+        again = Plan.from_json(plan.to_json())
+        assert again == plan
+        assert again.plan_hash == plan.plan_hash
+
+
+def test_rag_is_the_seeds_grid() -> None:
+    plan = compile_file(RAG, TEACHER).plan
+    (cohort,) = plan.cohorts
+    assert (cohort.quota, cohort.times, len(cohort.axes[0].members)) == (1020, 85, 12)
+    tiers: dict[int, dict[str, int]] = {}
+    for slot in slots(plan, cohort):
+        row = tiers.setdefault(slot.cell.row, {})
+        tier = dict(slot.cell.labels)["tier"]
+        row[tier] = row.get(tier, 0) + 1
+    assert all(row == {"direct": 34, "reasoning": 34, "edge": 17} for row in tiers.values())
+    evidence, dialogue = cohort.steps
+    assert evidence.call is not None
+    assert evidence.call.arguments["query"] == RefPlan(path=("category", "about"))
+    assert evidence.call.arguments["documents"] == RefPlan(path=("technique", "sources"))
+    assert evidence.call.arguments["top_k"] == 3
+    assert dialogue.needs == ("evidence",)
+    assert (cohort.transcript, cohort.train_every) == ("dialogue", "model")
+    assert plan.exports[0].thought == "keep"
+    (docs,) = plan.sources
+    assert docs.split is not None
+    assert docs.split.arguments == {"max_words": 220, "overlap": 30}
+    shown = synth("compile", RAG, "--set", "teacher_revision=x", cwd=ROOT).out
+    assert "grounded: 1,020 conversations (12 x 85)" in shown
+    assert "draw tier: direct 408, reasoning 408, edge 204 (34/34/17 in each category)" in shown
+
+
+def test_pillars_has_its_quotas_pairs_and_mix() -> None:
+    plan = compile_file(PILLARS).plan
+    assert {c.name: c.quota for c in plan.cohorts} == {
+        "identity": 300,
+        "commands": 320,
+        "json_only": 80,
+        "direct": 300,
+    }
+    (pairs,) = plan.preferences
+    assert (pairs.quota, pairs.source, pairs.chosen.name, pairs.rejected.name) == (
+        150,
+        "direct",
+        "turn",
+        "step",
+    )
+    assert pairs.steps[0].must_fail[1].name == "no_words"
+    (mix,) = plan.mixes
+    assert [(part.name, part.share) for part in mix.parts] == [
+        ("synthetic", 500_000),
+        ("natural", 300_000),
+        ("cognitive", 200_000),
+    ]
+    answer = plan.cohort("identity").step("answer")
+    assert [check.label for check in answer.checks] == [
+        "house_style.no_assistant.no_words",
+        "house_style.plain.length",
+        "house_style.plain.no_words",
+        "house_style.plain.no_emoji",
+        "house_style.plain.max_repetition",
+    ]
+    assert "كمساعد ذكي" in str(answer.checks[2].arguments["words"])
+
+
+def test_an_override_rescales_declared_quotas_and_says_so() -> None:
+    compiled = compile_file(PILLARS, {"variations": "10"})
+    assert {c.name: c.quota for c in compiled.plan.cohorts}["identity"] == 60
+    assert compiled.plan.preferences[0].quota == 30
+    assert "`identity`: 300 conversations become 60 with --set variations=10" in compiled.notes
+    assert "`corrections`: 150 pairs become 30 with `direct`" in compiled.notes
+
+
+CHANGES: list[tuple[Path, tuple[str, str], list[tuple[str, str]]]] = [
+    (
+        PILLARS,
+        ('use house_style from "lib/house', 'use house_style from "lib/huose'),
+        [("E106", '"lib/huose_style.recipe"')],
+    ),
+    (PILLARS, ('from "lib/house_style.recipe"', 'from "../../etc/passwd"'), [("E106", '"../../etc/passwd"')]),
+    (PILLARS, ("house_style.plain]\n    retry", "house_style.palin]\n    retry"), [("E101", "palin")]),
+    (
+        PILLARS,
+        ("checks = [house_style.plain]\n    check", "checks = [house_style]\n    check"),
+        [("E202", "house_style")],
+    ),
+    (
+        PILLARS,
+        ("must_fail = [house_style.plain]", "must_fail = house_style.plain"),
+        [("E202", "house_style.plain")],
+    ),
+    (PILLARS, ("from jsonl(natural_chat)", "from jsnol(natural_chat)"), [("E203", "jsnol")]),
+    (PILLARS, ("source natural: messages", "source natural: chunk"), [("E202", "chunk")]),
+    (PILLARS, ("natural 30% from natural", "natural 35% from natural"), [("E302", "training")]),
+    (PILLARS, ("cognitive 20% from map", "cognitive 20% from writer"), [("E202", "writer"), ("W701", "map")]),
+    (
+        PILLARS,
+        ("when_short = fail", "total = 4_000\n  when_short = fail"),
+        [("E303", "synthetic 50% from [identity, commands, json_only, direct]")],
+    ),
+    (PILLARS, ("when_short = fail", "when_short = fial"), [("E202", "fial")]),
+    (PILLARS, ("rejected = padded", "rejected = direct.answer"), [("E503", "direct.answer")]),
+    (PILLARS, ("chosen = direct.answer", "chosen = direct.ask"), [("E202", "direct.ask")]),
+    (PILLARS, ("chosen = direct.answer\n", ""), [("E107", "corrections")]),
+    (PILLARS, ("preference corrections 150", "preference corrections 350"), [("E301", "350")]),
+    (PILLARS, ("{{ direct.ask }}", "{{ direct.aks }}"), [("E102", "direct.aks")]),
+    (
+        PILLARS,
+        ("export pairs: preference from corrections", "export pairs: preference from direct"),
+        [("E202", "direct")],
+    ),
+    (PILLARS, ("turns(2..12)", "sentences(2..12)"), [("E202", "sentences")]),
+    (PILLARS, ("check { length(1..400) }", 'check { no_words("greeting") }'), [("W704", "prompt")]),
+    (RAG, ("    sources = 2..", "    sources = 4.."), [("E304", "4..")]),
+    (RAG, ("{{ evidence | numbered }}", "{{ evidence }}"), [("E201", "evidence")]),
+    (RAG, ("{{ evidence | numbered }}", "{{ evidence | numberd }}"), [("E203", "numberd")]),
+    (RAG, ("model<chat, json> from vllm", "model<chat> from vllm"), [("E401", "teacher")]),
+    (
+        RAG,
+        ("  role: enum<user, model>\n", ""),
+        [("E202", "alternates"), ("E202", "every"), ("E205", "dialogue")],
+    ),
+    (RAG, ("transcript = dialogue", "transcript = evidence"), [("E205", "evidence")]),
+    (RAG, ("retrieve(docs", "retreive(docs"), [("E203", "retreive")]),
+    (RAG, ("query = category.about", "query = category.abuot"), [("E102", "category.abuot")]),
+    (RAG, ("retrieve(docs", "retrieve(teacher"), [("E202", "teacher"), ("W701", "docs")]),
+    (RAG, ('search = "hybrid"', 'search = "hybird"'), [("E202", '"hybird"')]),
+    (RAG, ("by_heading(max_words", "by_heading(max_wrods"), [("E202", "max_wrods = 220")]),
+    (RAG, ("split = by_heading", "split = by_haeding"), [("E203", "by_haeding")]),
+    (RAG, ("thought = thoughts", "thought = keeep"), [("E202", "keeep")]),
+    (RAG, ("enum<strip, keep> = keep", "enum<strip, keep> = wrap"), [("E202", "wrap")]),
+    (RAG, ("gemma-3-12b-it", "gemma-2-9b-it"), [("E403", "teacher")]),
+    (RAG, ("documents = technique.sources", "documents = tier.evolve"), [("E202", "tier.evolve")]),
+]
+
+
+@pytest.mark.parametrize(("recipe", "change", "expected"), CHANGES)
+def test_faults_of_the_larger_kinds(
+    folder: Path, recipe: Path, change: tuple[str, str], expected: list[tuple[str, str]]
+) -> None:
+    params: dict[str, Any] = TEACHER if recipe == RAG else {}
+    found = said(folder / recipe.name, change, **params)
+    errors = [each for each in expected if not each[0].startswith("W7") or len(expected) == 1]
+    assert found == errors
+
+
+def test_libraries_that_use_each_other_are_a_cycle(folder: Path) -> None:
+    library = folder / "lib/house_style.recipe"
+    library.write_text(
+        library.read_text("utf-8").replace(
+            "library house_style\n", 'library house_style\nuse other from "other.recipe"\n'
+        )
+    )
+    (folder / "lib/other.recipe").write_text(
+        'edition 1\nlibrary other\nuse back from "house_style.recipe"\nlet x = 1\n'
+    )
+    found = faults(folder / "pillars.recipe")
+    assert [(code, text) for code, text, _ in found] == [("E105", '"house_style.recipe"')]
+    (folder / "lib/other.recipe").write_text('edition 1\nlibrary other\nuse back from "../pillars.recipe"\n')
+    assert [code for code, _, _ in faults(folder / "pillars.recipe")] == ["E105"]
+
+
+def test_faults_in_a_library_are_said_in_its_own_file(folder: Path) -> None:
+    library = folder / "lib/house_style.recipe"
+    library.write_text(library.read_text("utf-8").replace("no_emoji()", "no_emojis()"))
+    (found,) = faults(folder / "pillars.recipe")
+    assert (found[0], found[1]) == ("E203", "no_emojis")
+    assert found[2].primary is not None
+    assert found[2].primary.source.name == "lib/house_style.recipe"
+
+
+def test_names_that_nothing_uses_are_warned_of(folder: Path) -> None:
+    text = "param spare: count = 3\n\nmodel idle: model<chat> from pocket()\n\nmodel writer"
+    assert said(folder / "pillars.recipe", ("model writer", text)) == [("W701", "spare"), ("W701", "idle")]
+
+
+def test_a_persona_in_a_model_turn_is_warned_of() -> None:
+    text = """edition 1
+recipe r { seed = 1 }
+model m: model<chat> from openai("x")
+personas people { calm { voice = "calm" } }
+conversation c times 4 {
+  draw person from people
+  turn ask: user by m { prompt = "Ask, {{ person.voice }}." }
+  turn answer: model by m { prompt = "Answer {{ ask }} as {{ person.voice }}." }
+}
+export e: messages from c to "out/c"
+"""
+    assert [(w.code, w.primary.text if w.primary else "") for w in compile_text(text).warnings] == [
+        ("W702", "answer")
+    ]
+
+
+def test_an_evaluation_is_of_an_export_and_has_bounds() -> None:
+    head = """edition 1
+recipe r { seed = 1 }
+model m: model<chat> from openai("x")
+conversation c times 4 {
+  turn ask: user by m { prompt = "Ask." }
+  turn answer: model by m { prompt = "Answer {{ ask }}." }
+}
+export e: messages from c to "out/c"
+"""
+    plan = compile_text(
+        head + "evaluation q of e { emoji(at_most = 0%)\n perplexity(student = m, at_most = 20) }\n"
+    ).plan
+    (evaluation,) = plan.evaluations
+    assert [(m.name, m.at_most, m.at_least) for m in evaluation.measures] == [
+        ("emoji", 0, None),
+        ("perplexity", 20, None),
+    ]
+    for tail, code, text in (
+        ("evaluation q of c { emoji(at_most = 0%) }\n", "E202", "c"),
+        ("evaluation q of e { emojis(at_most = 0%) }\n", "E203", "emojis"),
+        ("evaluation q of e { emoji() }\n", "E202", "emoji()"),
+        ("evaluation q of e { perplexity(at_most = 20) }\n", "E202", "perplexity(at_most = 20)"),
+        ("evaluation q { emoji(at_most = 0%) }\n", "E107", "q"),
+    ):
+        with pytest.raises(RecipeError) as caught:
+            compile_text(head + tail)
+        (fault,) = caught.value.diagnostics
+        assert (fault.code, fault.primary.text if fault.primary else "") == (code, text)
+
+
+def test_tokens_beyond_a_local_models_context(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 128}')
+    text = f"""edition 1
+recipe r {{ seed = 1 }}
+model m: model<chat> from vllm("{tmp_path}") {{ max_tokens = 500 }}
+conversation c times 4 {{
+  turn ask: user = "Ask."
+  turn answer: model by m {{ prompt = "Answer {{{{ ask }}}}." }}
+}}
+export e: messages from c to "out/c"
+"""
+    with pytest.raises(RecipeError) as caught:
+        compile_text(text)
+    assert [each.code for each in caught.value.diagnostics] == ["E405"]
+
+
+def test_what_cannot_run_yet_is_said_before_anything_is_paid_for(tmp_path: Path) -> None:
+    result = synth("run", PILLARS, "--simulate", cwd=tmp_path)
+    assert result.status == 1
+    assert "compiles, and this version of synth does not run `source`, `preference`, `mix`" in result.err
+    assert not (tmp_path / "synth.duckdb").exists()
