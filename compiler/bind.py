@@ -54,17 +54,20 @@ _ORDER = (
 NEWEST_EDITION = 1
 
 
-def bind(syntax: Syntax, overrides: Mapping[str, str], diagnostics: Diagnostics) -> Bound:
+def bind(
+    syntax: Syntax, overrides: Mapping[str, str], diagnostics: Diagnostics, *, lenient: bool = False
+) -> Bound:
     """Binds a whole recipe file.  Faults go to `diagnostics`; what is left is still bound.
 
-    `overrides` are the texts given with `--set`.
+    `overrides` are the texts given with `--set`.  `lenient` lets texts that must be given for a
+    run be absent, for a look at the plan.
     """
     bound = Bound()
     scope = Scope(diagnostics, poisoned=set(syntax.poisoned))
     importer = Importer(syntax.source, diagnostics, _bind_library)
     statements = _statements(syntax, "file", scope)
     _check_edition(syntax, statements, bound, scope)
-    context = Context(bound, scope, overrides, importer)
+    context = Context(bound, scope, overrides, importer, lenient)
     _bind_all(statements, _ORDER, context)
     if not bound.recipe:
         scope.report(
@@ -110,6 +113,7 @@ class Context:
     scope: Scope
     overrides: Mapping[str, str]
     importer: Importer
+    lenient: bool = False
 
 
 def _statements(syntax: Syntax, holder: str, scope: Scope) -> list[tuple[Statement, Kind]]:
@@ -198,6 +202,9 @@ def _bind_param(statement: Statement, context: Context) -> None:
             value = constant(statement.value, type_, scope, f"`{name}`")
         elif type_.optional:
             value = None
+        elif context.lenient and type_.name in ("text", "path"):
+            value = f"<{name}>"
+            bound.notes.append(f"`{name}` must be given for a run: --set {name}=...")
         else:
             scope.report(
                 "E601",

@@ -51,7 +51,8 @@ class Model:
 class SetOf:
     """A set, personas or tiers: members in declared order, all of one schema.
 
-    `what` is its keyword; `places` has the span of each member's field values.
+    `what` is its keyword; `places` has the span of each member's field values; a set is not `whole`
+    when a member of it was at fault and left out.
     """
 
     name: str
@@ -60,6 +61,7 @@ class SetOf:
     members: tuple[Member, ...]
     span: Span
     places: Mapping[tuple[str, str], Span]
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,21 @@ def bind_block(statement: Statement, checked: Type | None, scope: Scope) -> list
     """The checks of a block, for values of a type; None takes any."""
     found: list[CheckPlan] = []
     for rule, _ in check_shape(statement.body or (), "checks", scope.diagnostics):
-        if isinstance(rule, Rule):
-            plan = _bind_rule(rule, checked, scope)
-            if plan is not None:
-                found.append(plan)
+        if not isinstance(rule, Rule):
+            continue
+        check = CHECKS.get(rule.name.text)
+        if check is not None and checked is not None and not _may_check(check.takes, checked):
+            # What is checked is at fault more often than the checks: one word is enough.
+            if scope.first(f"{statement.span.start} checks"):
+                scope.report(
+                    "E202",
+                    f"`{check.name}` checks {check.takes}, and this is {article(checked)}",
+                    rule.name.span,
+                )
+            continue
+        plan = _bind_rule(rule, scope)
+        if plan is not None:
+            found.append(plan)
     return found
 
 
@@ -83,7 +94,7 @@ def words_of(plan: CheckPlan) -> list[str]:
     return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 
-def _bind_rule(rule: Rule, checked: Type | None, scope: Scope) -> CheckPlan | None:
+def _bind_rule(rule: Rule, scope: Scope) -> CheckPlan | None:
     check = CHECKS.get(rule.name.text)
     if check is None:
         guess = suggest(rule.name.text, CHECKS)
@@ -94,13 +105,6 @@ def _bind_rule(rule: Rule, checked: Type | None, scope: Scope) -> CheckPlan | No
             rule.name.span,
             hint=f"did you mean `{guess}`?" if guess else f"checks are {known} and others",
             fix=Fix(rule.name.span, guess) if guess else None,
-        )
-        return None
-    if checked is not None and not _may_check(check.takes, checked):
-        scope.report(
-            "E202",
-            f"`{check.name}` checks {check.takes}, and this is {article(checked)}",
-            rule.name.span,
         )
         return None
     arguments = bind_arguments(check.name, rule.arguments, check.parameters, rule.span, check.example, scope)

@@ -26,10 +26,12 @@ class Compiled:
     notes: tuple[str, ...] = ()
 
 
-def compile_file(path: Path, overrides: Mapping[str, str] | None = None) -> Compiled:
+def compile_file(
+    path: Path, overrides: Mapping[str, str] | None = None, *, lenient: bool = False
+) -> Compiled:
     """Compiles a recipe file.  Raises RecipeError with all diagnostics when there are faults,
-    ConfigError when the file cannot be read."""
-    return _compile(*read(path), overrides or {})
+    ConfigError when the file cannot be read.  `lenient` is for looking, not for running."""
+    return _compile(*read(path), overrides or {}, lenient)
 
 
 def compile_text(text: str, name: str = "<recipe>", overrides: Mapping[str, str] | None = None) -> Compiled:
@@ -47,7 +49,9 @@ class Diagnosed:
     library: bool = False
 
 
-def diagnose(source: Source, found: list[Diagnostic], overrides: Mapping[str, str]) -> Diagnosed:
+def diagnose(
+    source: Source, found: list[Diagnostic], overrides: Mapping[str, str], *, lenient: bool = False
+) -> Diagnosed:
     """Everything there is to say about a recipe or library."""
     diagnostics = Diagnostics()
     diagnostics.extend(found)
@@ -55,15 +59,17 @@ def diagnose(source: Source, found: list[Diagnostic], overrides: Mapping[str, st
     diagnostics.extend(faults)
     if is_library(syntax):
         bind_library_file(syntax, diagnostics)
-        return Diagnosed(None, diagnostics, library=True)
-    bound = bind(syntax, overrides, diagnostics)
+        return Diagnosed(None, diagnostics.without_echoes(), library=True)
+    bound = bind(syntax, overrides, diagnostics, lenient=lenient)
     check(bound, diagnostics)
     plan = None if diagnostics.has_errors else lower(bound)
-    return Diagnosed(plan, diagnostics, tuple(bound.notes))
+    return Diagnosed(plan, diagnostics.without_echoes(), tuple(bound.notes))
 
 
-def _compile(source: Source, found: list[Diagnostic], overrides: Mapping[str, str]) -> Compiled:
-    diagnosed = diagnose(source, found, overrides)
+def _compile(
+    source: Source, found: list[Diagnostic], overrides: Mapping[str, str], lenient: bool = False
+) -> Compiled:
+    diagnosed = diagnose(source, found, overrides, lenient=lenient)
     if diagnosed.library and not diagnosed.diagnostics.has_errors:
         raise ConfigError(f"{source.name} is a library: compile a recipe that uses it")
     if diagnosed.plan is None:

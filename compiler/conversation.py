@@ -35,6 +35,9 @@ def bind_conversation(
         for s, kind in check_shape(statement.body or (), "conversation", scope.diagnostics)
         if isinstance(s, Statement)
     ]
+    if len(inner) < len(statement.body or ()) or statement.damaged:
+        # A turn may be among what was lost.
+        scope.poisoned.add("")
     for s, kind in inner:
         if s.name is not None and kind.word in ("turn", "step", "let"):
             if s.damaged or s.kind.text != kind.word:
@@ -132,6 +135,8 @@ def _check_quota(
     declared = statement.quantity
     times = statement.clause("times")
     if declared is None or times is None or statement.name is None:
+        return
+    if not all(axis.set.whole for axis in axes):
         return
     if isinstance(times.value, Reference) and str(times.value) in overrides:
         if isinstance(declared, Integer) and declared.value != made:

@@ -80,6 +80,15 @@ class Scope:
     def is_poisoned(self, name: str) -> bool:
         return name in self.poisoned or (self.outer is not None and self.outer.is_poisoned(name))
 
+    def first(self, fault: str) -> bool:
+        """Whether a fault that can show in many places is met for the first time in the file."""
+        if self.outer is not None:
+            return self.outer.first(fault)
+        if fault in self.poisoned:
+            return False
+        self.poisoned.add(fault)
+        return True
+
     def legal(self) -> Iterable[str]:
         yield from self.names
         if self.outer is not None:
@@ -103,6 +112,8 @@ class Scope:
                 hint="turns are written in order; only earlier ones can be quoted",
             )
             return None
+        # Once is enough: its other uses are the same fault.
+        self.first(name.text)
         guess = suggest(name.text, self.legal() if among is None else among)
         noun = f"no {what} of this recipe" if what else "not defined here"
         self.report(

@@ -28,6 +28,7 @@ def bind_set(statement: Statement, scope: Scope, schemas: dict[str, Schema]) -> 
         for member in [_bind_member(inner, schema, scope)]
         if member is not None
     ]
+    whole = len(members) == len(statement.body or ()) and not statement.damaged
     members = _weigh(statement, members, scope)
     places = {
         (member.kind.text, inner.kind.text): inner.value.span
@@ -37,7 +38,7 @@ def bind_set(statement: Statement, scope: Scope, schemas: dict[str, Schema]) -> 
         if isinstance(inner, Statement) and inner.value is not None
     }
     return SetOf(
-        statement.name.text, statement.kind.text, schema, tuple(members), statement.name.span, places
+        statement.name.text, statement.kind.text, schema, tuple(members), statement.name.span, places, whole
     )
 
 
@@ -61,7 +62,7 @@ def _set_schema(statement: Statement, scope: Scope, schemas: dict[str, Schema]) 
 
 def _bind_member(statement: Statement, schema: Schema, scope: Scope) -> Member | None:
     fields: dict[str, Any] = {}
-    failed = statement.damaged
+    failed = statement.damaged or statement.body is None or statement.value is not None
     for inner, _ in check_shape(statement.body or (), "member", scope.diagnostics):
         if not isinstance(inner, Statement) or inner.value is None:
             failed = True
@@ -69,6 +70,9 @@ def _bind_member(statement: Statement, schema: Schema, scope: Scope) -> Member |
         name = inner.kind.text
         type_ = schema.field(name)
         if type_ is None:
+            failed = True
+            if not scope.first(f"{schema.name}.{name}"):
+                continue
             guess = suggest(name, [field for field, _ in schema.fields])
             scope.report(
                 "E102",
@@ -82,14 +86,14 @@ def _bind_member(statement: Statement, schema: Schema, scope: Scope) -> Member |
         failed = failed or value is FAILED
         fields[name] = value
     lacking = [name for name, type_ in schema.fields if name not in fields and not type_.optional]
-    if lacking and not failed:
+    if lacking and not failed and scope.first(f"{schema.name} lacks {lacking[0]}"):
         scope.report(
             "E204",
             f"`{statement.kind}` lacks `{lacking[0]}`, which every {schema.name} has",
             statement.kind.span,
             hint=f'for example `{lacking[0]} = "..."`',
         )
-        failed = True
+    failed = failed or bool(lacking)
     if failed:
         return None
     fields.update((name, None) for name, _ in schema.fields if name not in fields)

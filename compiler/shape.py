@@ -29,18 +29,23 @@ def check_shape(
     holder = HOLDERS[holder_name]
     paired: list[tuple[Statement | Rule, Kind]] = []
     first: dict[str, Span] = {}
+    stray = faulty = False
     for statement in statements:
         if isinstance(statement, Rule):
-            if holder.rules:
-                paired.append((statement, Kind(statement.name.text, "")))
-            else:
-                _report_unknown(statement, holder, diagnostics)
-            continue
-        kind = holder.kinds.get(statement.kind.text) or holder.member
+            kind = Kind(statement.name.text, "") if holder.rules else None
+        else:
+            kind = holder.kinds.get(statement.kind.text) or holder.member
         if kind is None:
-            guess = _report_unknown(statement, holder, diagnostics)
+            # Of statements in a row that do not belong here, the first is reported: the line that
+            # opened their block is gone, say, and they all stray for one reason.
+            guess = _report_unknown(statement, holder, diagnostics, quiet=stray)
+            stray = guess is None
             if guess is not None:
                 paired.append((statement, holder.kinds[guess]))
+            continue
+        stray = False
+        if isinstance(statement, Rule):
+            paired.append((statement, kind))
             continue
         word = statement.kind.text
         if not kind.repeats or kind is holder.member:
@@ -48,14 +53,24 @@ def check_shape(
                 diagnostics.add(_twice(word, statement.kind.span))
                 continue
             first[word] = statement.kind.span
-        _check_parts(statement, kind, diagnostics)
+        if _check_parts(statement, kind, diagnostics, quiet=faulty and kind is holder.member):
+            faulty = True
         paired.append((statement, kind))
     return paired
 
 
-def _check_parts(statement: Statement, kind: Kind, diagnostics: Diagnostics) -> None:
+def _check_parts(statement: Statement, kind: Kind, diagnostics: Diagnostics, *, quiet: bool) -> bool:
+    """Reports the first part that is too many or too few, unless `quiet`: members of one block
+    mostly fail alike."""
     if statement.damaged:
-        return
+        return False
+    fault = _wrong_part(statement, kind)
+    if fault is not None and not quiet:
+        diagnostics.add(fault)
+    return fault is not None
+
+
+def _wrong_part(statement: Statement, kind: Kind) -> Diagnostic | None:
     word = statement.kind.text
     parts: dict[str, tuple[Need, Span | None]] = {
         "name": (kind.name, statement.name.span if statement.name else None),
@@ -65,30 +80,22 @@ def _check_parts(statement: Statement, kind: Kind, diagnostics: Diagnostics) -> 
         "body": (kind.body, statement.kind.span if statement.body is not None else None),
     }
     for part, (need, span) in parts.items():
-        if need is Need.MUST and span is None:
-            diagnostics.add(_missing(statement, kind, _PARTS[part]))
-        elif need is Need.NO and span is not None:
-            diagnostics.add(
-                Diagnostic(
-                    "E108",
-                    f"`{word}` takes no {_PARTS[part].split(' ', 1)[-1]}",
-                    span,
-                    hint=f"for example `{kind.example}`",
-                )
-            )
+        if need is Need.NO and span is not None:
+            return _too_many(word, _PARTS[part].split(" ", 1)[-1], span, kind)
     for clause in statement.clauses:
         if clause.word not in kind.clauses:
-            diagnostics.add(
-                Diagnostic(
-                    "E108",
-                    f"`{word}` takes no `{clause.word}`",
-                    clause.span,
-                    hint=f"for example `{kind.example}`",
-                )
-            )
-    for wanted, need in kind.clauses.items():
-        if need is Need.MUST and statement.clause(wanted) is None:
-            diagnostics.add(_missing(statement, kind, f"`{wanted}`"))
+            return _too_many(word, f"`{clause.word}`", clause.span, kind)
+    lacking = [_PARTS[part] for part, (need, span) in parts.items() if need is Need.MUST and span is None]
+    lacking += [
+        f"`{wanted}`"
+        for wanted, need in kind.clauses.items()
+        if need is Need.MUST and statement.clause(wanted) is None
+    ]
+    return _missing(statement, kind, lacking[0]) if lacking else None
+
+
+def _too_many(word: str, part: str, span: Span, kind: Kind) -> Diagnostic:
+    return Diagnostic("E108", f"`{word}` takes no {part}", span, hint=f"for example `{kind.example}`")
 
 
 def _missing(statement: Statement, kind: Kind, part: str) -> Diagnostic:
@@ -105,9 +112,14 @@ def _twice(word: str, span: Span) -> Diagnostic:
     return Diagnostic("E104", f"`{word}` is given twice", span, hint="keep one of them")
 
 
-def _report_unknown(statement: Statement | Rule, holder: Holder, diagnostics: Diagnostics) -> str | None:
+def _report_unknown(
+    statement: Statement | Rule, holder: Holder, diagnostics: Diagnostics, *, quiet: bool
+) -> str | None:
+    """The kind that was probably meant, or None.  A likely one is always reported."""
     name = statement.name if isinstance(statement, Rule) else statement.kind
     guess = suggest(name.text, holder.kinds)
+    if quiet and guess is None:
+        return None
     is_field = isinstance(statement, Statement) and statement.value is not None and statement.name is None
     if is_field:
         code, message = "E102", f"{holder.phrase} has no `{name}`"

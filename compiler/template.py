@@ -139,6 +139,8 @@ def _report_field(
     inner = type_.arguments[0] if type_ is not None and type_.name == "json" else type_
     fields = [field for field, _ in inner.schema.fields] if inner is not None and inner.schema else []
     guess = suggest(name, [*fields, "name"])
+    if inner is not None and inner.schema is not None and not scope.first(f"{inner.schema.name}.{name}"):
+        return
     scope.report(
         "E102",
         f"`{'.'.join(path)}` has no `{name}`",

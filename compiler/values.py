@@ -246,6 +246,7 @@ def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) ->
     if not scope.is_poisoned(name):
         legal: Sequence[str] = (*SCALARS, "list", "json", "enum", *schemas, *BUILT_IN_SCHEMAS)
         guess = suggest(name, legal)
+        scope.first(name)
         scope.report(
             "E101",
             f"`{name}` is no type",

@@ -62,6 +62,20 @@ class Diagnostic:
         return Severity.WARNING if self.code.startswith("W") else Severity.ERROR
 
 
+# Faults of the text itself, after which the rest of the line means something else.
+_BREAKS_ITS_LINE = frozenset({"E001", "E002", "E004", "E005"})
+
+
+# What cannot be judged, and what is out of place, when a bracket is missing.
+_NEEDS_BRACKETS = ("E101", "E104", "E110", "E201", "E202", "E204", "E205", "E3", "E5", "W7")
+_MISPLACED = frozenset({"E102", "E103", "E107", "E108"})
+
+
+def _line(item: Diagnostic) -> tuple[int, int]:
+    at = item.primary
+    return (0, 0) if at is None else (id(at.source), at.source.position(at.start)[0])
+
+
 class Diagnostics:
     """Collects diagnostics in the order found; the same fault at the same place counts once."""
 
@@ -84,6 +98,27 @@ class Diagnostics:
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
         for diagnostic in diagnostics:
             self.add(diagnostic)
+
+    def without_echoes(self) -> Diagnostics:
+        """The same, less what follows from faults of the text itself.
+
+        Nothing more is said about a line whose text is at fault.  Where a bracket is missing,
+        names and counts cannot be judged, since any declaration may be inside another; of what
+        stands in the wrong place, only the first is kept, which is about where it went wrong.
+        """
+        broken = {_line(item) for item in self._items if item.code in _BREAKS_ITS_LINE}
+        lost = any(item.code == "E003" for item in self._items)
+        misplaced = 0
+        kept = Diagnostics()
+        for item in self.sorted():
+            if not item.code.startswith("E0"):
+                if _line(item) in broken or (lost and item.code.startswith(_NEEDS_BRACKETS)):
+                    continue
+                misplaced += lost and item.code in _MISPLACED
+                if misplaced > 1 and item.code in _MISPLACED:
+                    continue
+            kept.add(item)
+        return kept
 
     @property
     def has_errors(self) -> bool:

@@ -13,6 +13,8 @@ import click
 COMMANDS = {
     "init": "Make a starter project.",
     "check": "Say what is wrong with recipes.",
+    "explain": "Explain a diagnostic's code, or a part of the language.",
+    "fmt": "Write recipes in the one layout.",
     "compile": "Turn a recipe into a plan and say what it will cost.",
     "run": "Generate until every quota is met.",
     "materialize": "Write the datasets of a recipe from the log.",

@@ -26,7 +26,7 @@ def command(recipes: tuple[Path, ...], overrides: tuple[str, ...], form: str) ->
     found: list[Diagnostic] = []
     for recipe in recipes:
         source, faults = read(recipe)
-        found += diagnose(source, faults, parse_overrides(overrides)).diagnostics.sorted()
+        found += diagnose(source, faults, parse_overrides(overrides), lenient=True).diagnostics.sorted()
     if form == "json":
         click.echo(json.dumps(to_json(found), ensure_ascii=False, indent=1))
     elif form == "github":

@@ -51,7 +51,8 @@ def command(
     from runtime.preview import estimate, preview
     from store.log import Log
 
-    plan = compile_recipe(recipe, overrides)
+    # A plan that is kept or compared with a log must be the one that will run.
+    plan = compile_recipe(recipe, overrides, lenient=log is None and output is None)
     if graph:
         click.echo(mermaid(plan))
         return

@@ -61,12 +61,12 @@ def parse_overrides(texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def compile_recipe(recipe: Path, overrides: tuple[str, ...]) -> Plan:
-    """The plan of a recipe; warnings go to stderr, faults are raised."""
+def compile_recipe(recipe: Path, overrides: tuple[str, ...], *, lenient: bool = False) -> Plan:
+    """The plan of a recipe; warnings and notes go to stderr, faults are raised."""
     from compiler.compile import compile_file
     from synth.cli.output import print_diagnostics
 
-    compiled = compile_file(recipe, parse_overrides(overrides))
+    compiled = compile_file(recipe, parse_overrides(overrides), lenient=lenient)
     print_diagnostics(compiled.warnings)
     for note in compiled.notes:
         click.echo(f"note: {note}", err=True)

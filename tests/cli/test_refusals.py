@@ -254,8 +254,13 @@ def test_overrides_are_typed(tmp_path: Path) -> None:
         assert result.status == 1
         assert "error[E602]" in result.err
         assert said in result.err
-    result = synth("compile", PERSONA, cwd=tmp_path)
-    assert "error[E601]: `base_revision` has no value" in result.err
+    looked_at = synth("compile", PERSONA, cwd=tmp_path)
+    assert looked_at.status == 0
+    assert "note: `base_revision` must be given for a run" in looked_at.err
+    for arguments in (("run", PERSONA), ("compile", PERSONA, "-o", "plan.json"), ("materialize", PERSONA)):
+        result = synth(*arguments, cwd=tmp_path)
+        assert result.status == 1
+        assert "error[E601]: `base_revision` has no value" in result.err
 
 
 def test_verify_of_what_is_no_dataset(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from dsl.errors import ConfigError, RecipeError
 from dsl.read import read
 from tests.support import ROOT, synth
 
-RECIPES = ROOT / "tests/dsl/recipes"
+RECIPES = ROOT / "recipes"
 PILLARS, RAG = RECIPES / "pillars.recipe", RECIPES / "rag.recipe"
 TEACHER = {"teacher_revision": "abc"}
 
@@ -179,7 +179,7 @@ CHANGES: list[tuple[Path, tuple[str, str], list[tuple[str, str]]]] = [
     (
         RAG,
         ("  role: enum<user, model>\n", ""),
-        [("E202", "alternates"), ("E202", "every"), ("E205", "dialogue")],
+        [("E202", "alternates"), ("E205", "dialogue")],
     ),
     (RAG, ("transcript = dialogue", "transcript = evidence"), [("E205", "evidence")]),
     (RAG, ("retrieve(docs", "retreive(docs"), [("E203", "retreive")]),

@@ -14,9 +14,9 @@ SHIPPED = HERE.parent.parent / "recipes"
 PATHS = {
     "persona.recipe": SHIPPED / "persona.recipe",
     "quickstart.recipe": SHIPPED / "quickstart.recipe",
-    "pillars.recipe": HERE / "recipes" / "pillars.recipe",
-    "rag.recipe": HERE / "recipes" / "rag.recipe",
-    "house_style.recipe": HERE / "recipes" / "lib" / "house_style.recipe",
+    "pillars.recipe": SHIPPED / "pillars.recipe",
+    "rag.recipe": SHIPPED / "rag.recipe",
+    "house_style.recipe": SHIPPED / "lib" / "house_style.recipe",
 }
 RECIPES = {name: path.read_text("utf-8") for name, path in PATHS.items()}
 

@@ -1,0 +1,72 @@
+"""Damaged recipes: always diagnostics, never an exception, and few of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from compiler.compile import diagnose
+from dsl.read import read_text
+from dsl.source import Source
+from tests.support import ROOT
+
+PATHS = {
+    "persona": ROOT / "recipes/persona.recipe",
+    "pillars": ROOT / "recipes/pillars.recipe",
+    "rag": ROOT / "recipes/rag.recipe",
+}
+TEXTS = {name: path.read_text("utf-8") for name, path in PATHS.items()}
+
+
+def how_many(text: str, path: Path) -> int:
+    """How many diagnostics a text gets, as if it stood in a file."""
+    source, found = read_text(text, path.name)
+    placed = Source(source.name, source.text, path, source.replaced)
+    return len(diagnose(placed, found, {}, lenient=True).diagnostics.sorted())
+
+
+def share_of_few(counts: Counter[int]) -> float:
+    return sum(n for found, n in counts.items() if found <= 2) / counts.total()
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_losing_any_line_bracket_or_quote_is_said_in_two_words_at_most(name: str) -> None:
+    text, path = TEXTS[name], PATHS[name]
+    lines = text.split("\n")
+    damaged = ["\n".join(lines[:i] + lines[i + 1 :]) for i in range(len(lines))]
+    damaged += [text[:i] + text[i + 1 :] for i, c in enumerate(text) if c in '{}()[]<>"']
+    counts = Counter(how_many(each, path) for each in damaged)
+    assert share_of_few(counts) >= 0.95, counts
+    assert max(counts) <= 6, counts
+
+
+INSERTED = st.sampled_from(
+    [*"{}()[]<>\"'=:,.|#%?!-\n\t \\", '"""', "{{", "}}", "//", "\u202e", "ß", "1_0", "..", "turn "]
+)
+
+
+@pytest.mark.slow
+def test_ten_thousand_random_edits_never_raise_and_are_mostly_one_fault() -> None:
+    counts: Counter[int] = Counter()
+
+    @settings(max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(
+        st.sampled_from(sorted(TEXTS)),
+        st.floats(0, 1, exclude_max=True),
+        st.integers(0, 12),
+        INSERTED,
+        st.booleans(),
+    )
+    def edit(name: str, place: float, length: int, inserted: str, cut: bool) -> None:
+        text = TEXTS[name]
+        at = int(place * len(text))
+        changed = text[:at] + ("" if cut else inserted) + text[at + length :]
+        counts[how_many(changed, PATHS[name])] += 1
+
+    edit()
+    assert counts.total() >= 10_000
+    assert share_of_few(counts) >= 0.95, counts

@@ -1,0 +1,162 @@
+"""Facts of a plan, in the words of the reference's `plan` blocks.
+
+    calls                         calls of all conversations, without retries
+    seed, params.size, models.base.sampling.temperature, exports.train.split,
+    sources.docs.split.name, preferences.pairs.quota, mixes.training.parts, evaluations.quality.of
+    chats.quota, chats.train_on, chats.calls, chats.turns, chats.steps
+    chats.answer.retry            anything a plan knows of a turn or step
+    chats.draw temper             how many samples draw each member, counted sample by sample
+    chats.draw temper in law      the same for the samples of one cell of `over`
+    chats.over world
+    chats[3].question             text composed for the third sample; `<answer>` stands for what
+    chats[3].answer.prompt        the model writes in `answer`
+
+Values are written as text; lists are separated by commas, and a text with line ends is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from compiler.plan import CheckPlan, CohortPlan, ExportPlan, MixPlan, Plan, StepPlan
+from compiler.strata import Slot, sample_id, slots
+from compiler.template import render
+from runtime.call import environment
+from store.rows import rows_of
+
+_COUNTED = re.compile(r"(?P<cohort>\w+)\.(?:draw|over) (?P<name>\w+)(?: in (?P<cell>\w+))?")
+_COMPOSED = re.compile(r"(?P<cohort>\w+)\[(?P<number>\d+)\]\.(?P<step>\w+)(?:\.(?P<field>prompt|system))?")
+
+
+def fact(plan: Plan, path: str) -> str:
+    """The value of one fact, as it is written in a page."""
+    if found := _COUNTED.fullmatch(path):
+        return _counted(plan, plan.cohort(found["cohort"]), found["name"], found["cell"])
+    if found := _COMPOSED.fullmatch(path):
+        cohort = plan.cohort(found["cohort"])
+        slot = next(islice(slots(plan, cohort), int(found["number"]) - 1, None))
+        return _composed(cohort, slot, found["step"], found["field"] or "value")
+    value: Any = _tree(plan)
+    for name in path.split("."):
+        value = value[name]
+    return _written(value)
+
+
+def rows(plan: Plan, export_name: str) -> list[dict[str, Any]]:
+    """The rows of an export's first sample, with `<answer>` for what a model writes."""
+    export: ExportPlan = next(each for each in plan.exports if each.name == export_name)
+    cohort = plan.cohort(export.source)
+    slot = next(slots(plan, cohort))
+    name = sample_id(plan, cohort, slot.cell.labels, slot.ordinal)
+    values = {name: str(value) for name, value in _values(cohort, slot).items()}
+    payload = {"cell": dict(slot.cell.labels), "values": values}
+    return list(rows_of(export, cohort, name, payload))
+
+
+def _tree(plan: Plan) -> dict[str, Any]:
+    """The plan as nested mappings, with what is named under its name."""
+    tree: dict[str, Any] = plan.model_dump(include={"seed", "recipe", "docs", "params"})
+    tree["models"] = {each.name: each.model_dump() for each in plan.models}
+    tree["exports"] = {each.name: each.model_dump() for each in plan.exports}
+    tree["sources"] = {each.name: {**each.model_dump(), "keep": _names(each.keep)} for each in plan.sources}
+    tree["preferences"] = {
+        each.name: {**each.model_dump(), **_steps(each.steps)} for each in plan.preferences
+    }
+    tree["mixes"] = {each.name: {**each.model_dump(), "parts": _shares(each)} for each in plan.mixes}
+    tree["evaluations"] = {
+        each.name: {"of": each.of, "measures": [measure.name for measure in each.measures]}
+        for each in plan.evaluations
+    }
+    for cohort in plan.cohorts:
+        written = [step.name for step in cohort.steps if step.model is not None]
+        tree[cohort.name] = {
+            **cohort.model_dump(exclude={"axes", "draws", "steps"}),
+            "calls": cohort.quota * len(written),
+            "turns": [turn.name for turn in cohort.turns],
+            "steps": [step.name for step in cohort.steps],
+            **_steps(cohort.steps),
+        }
+    tree["calls"] = sum(tree[cohort.name]["calls"] for cohort in plan.cohorts)
+    return tree
+
+
+def _steps(steps: Iterable[StepPlan]) -> dict[str, Any]:
+    return {
+        step.name: {
+            **step.model_dump(),
+            "checks": _names(step.checks),
+            "must_fail": _names(step.must_fail),
+        }
+        for step in steps
+    }
+
+
+def _names(checks: Iterable[CheckPlan]) -> list[str]:
+    return [check.label or check.name for check in checks]
+
+
+def _shares(mix: MixPlan) -> list[str]:
+    whole = sum(part.share for part in mix.parts)
+    return [f"{part.name} {100 * part.share / whole:g}%" for part in mix.parts]
+
+
+def _counted(plan: Plan, cohort: CohortPlan, name: str, cell: str | None) -> str:
+    counts: Counter[str] = Counter()
+    for slot in slots(plan, cohort):
+        labels = dict(slot.cell.labels)
+        if cell is None or cell in labels.values():
+            counts[labels[name]] += 1
+    members = {
+        **{axis.name: axis.members for axis in cohort.axes},
+        **{draw.name: draw.members for draw in cohort.draws},
+    }[name]
+    return ", ".join(f"{member.label} {counts[member.label]}" for member in members)
+
+
+def _composed(cohort: CohortPlan, slot: Slot, name: str, field: str) -> str:
+    template = getattr(cohort.step(name), field)
+    return _written(render(template, _values(cohort, slot)))
+
+
+class Answer(dict[str, Any]):
+    """Stands for JSON that a model writes: `<fact>`, and `<fact.claim>` for a field."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def __missing__(self, field: str) -> Answer:
+        return Answer(f"{self._name}.{field}")
+
+    def __str__(self) -> str:
+        return f"<{self._name}>"
+
+
+def _values(cohort: CohortPlan, slot: Slot) -> dict[str, Any]:
+    values = environment(cohort, slot)
+    for step in cohort.steps:
+        if step.value is not None:
+            values[step.name] = render(step.value, values)
+        elif step.call is not None:
+            values[step.name] = [{"document": "<document>", "text": f"<{step.name}>"}]
+        else:
+            values[step.name] = Answer(step.name) if step.output.kind == "json" else f"<{step.name}>"
+    return values
+
+
+def _written(value: Any) -> str:
+    match value:
+        case str():
+            return json.dumps(value, ensure_ascii=False) if "\n" in value else value
+        case bool() | None:
+            return json.dumps(value)
+        case list() | tuple():
+            return ", ".join(map(_written, value))
+        case dict():
+            return json.dumps(value, ensure_ascii=False)
+    return str(value)

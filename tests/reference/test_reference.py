@@ -1,0 +1,161 @@
+"""The reference is what the language does: every example in it is compiled."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from compiler.compile import compile_file
+from compiler.plan import Plan
+from dsl.diagnostic import Diagnostic
+from dsl.errors import RecipeError
+from dsl.render import to_text
+from synth.cli import cli
+from tests.reference.facts import fact, rows
+from tests.reference.pages import MAIN, REFERENCE, Example, Expected, examples, pages
+from tests.support import ROOT, command, environment, synth
+
+EXAMPLES = [example for page in pages() for example in examples(page)]
+CODES = sorted(path.stem for path in (REFERENCE / "codes").glob("*.md"))
+CHAPTERS = sorted(path.stem for path in REFERENCE.glob("*.md"))
+
+
+def compiled(example: Example, folder: Path) -> tuple[Plan | None, tuple[Diagnostic, ...]]:
+    """The plan of an example, or None, and all that is said about it, from within a folder."""
+    try:
+        with chdir(folder):
+            found = compile_file(example.write(folder), example.overrides)
+    except RecipeError as error:
+        return None, error.diagnostics
+    return found.plan, found.warnings
+
+
+def as_expected(found: Diagnostic, expected: Expected, example: Example, folder: Path) -> Expected:
+    """A diagnostic, as far as it is to be compared."""
+    message = found.message if expected.message is not None else None
+    at = found.primary
+    if expected.text is None or at is None:
+        return Expected(found.code, message=message)
+    assert at.source.path is not None
+    file = at.source.path.resolve().relative_to(folder.resolve()).as_posix()
+    line, column = at.source.position(at.start)
+    if file == MAIN:
+        line -= example.shift
+    return Expected(found.code, file, at.text, (line, column) if expected.place else None, message)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_an_example_is_what_its_page_says(example: Example, tmp_path: Path) -> None:
+    plan, found = compiled(example, tmp_path)
+    shown = to_text(found, color=False, width=100)
+    assert len(found) == len(example.expected), shown
+    for diagnostic, expected in zip(found, example.expected, strict=True):
+        assert as_expected(diagnostic, expected, example, tmp_path) == expected, shown
+    if example.facts or example.rows:
+        assert plan is not None
+        for path, value in example.facts:
+            assert (path, fact(plan, path)) == (path, value)
+        for export, row in example.rows:
+            made = rows(plan, export)
+            assert (made[0] if len(made) == 1 else made) == json.loads(row)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_page_of_a_code_shows_what_is_wrong_and_what_is_right(code: str) -> None:
+    page = REFERENCE / "codes" / f"{code}.md"
+    assert re.match(rf"# {code}: [a-z`].+[^.]\n\n", page.read_text("utf-8"))
+    found = [example for example in EXAMPLES if example.page == page]
+    assert {example.heading for example in found} == {"Wrong", "Right"}
+    for example in found:
+        if example.heading == "Wrong":
+            assert example.expected, example.name
+            assert {each.code for each in example.expected} == {code}, example.name
+            assert all(each.text is not None for each in example.expected) or code == "E602", example.name
+        else:
+            assert all(each.code.startswith("W") for each in example.expected), example.name
+            assert code not in {each.code for each in example.expected}, example.name
+
+
+def test_every_code_has_a_page_and_every_page_a_code() -> None:
+    emitted = {
+        code
+        for folder in ("dsl", "compiler")
+        for path in (ROOT / folder).rglob("*.py")
+        for code in re.findall(r'"([EW]\d{3})"', path.read_text("utf-8"))
+    }
+    assert emitted == set(CODES)
+
+
+def test_the_overview_leads_to_every_chapter() -> None:
+    overview = (REFERENCE / "overview.md").read_text("utf-8")
+    assert sorted(["overview", *re.findall(r"\]\((\w+)\.md\)", overview)]) == CHAPTERS
+
+
+def test_links_are_names_that_can_be_explained() -> None:
+    for page in pages():
+        for text, link in re.findall(r"\[([^\]\n]+)\]\(([^)\n]+)\)", page.read_text("utf-8")):
+            assert (page.parent / link).resolve() in pages(), f"{page.name}: {link}"
+            assert text == Path(link).stem, page.name
+
+
+@pytest.mark.parametrize("name", [*CHAPTERS, *CODES])
+def test_every_page_can_be_explained(name: str) -> None:
+    result = CliRunner().invoke(cli, ["explain", name.lower()])
+    assert (result.exit_code, result.stderr) == (0, "")
+    folder = REFERENCE / "codes" if name in CODES else REFERENCE
+    title = (folder / f"{name}.md").read_text("utf-8").splitlines()[0]
+    assert result.stdout.splitlines()[0] == title
+    assert ".md)" not in result.stdout
+
+
+def test_every_page_is_listed_with_its_title() -> None:
+    result = CliRunner().invoke(cli, ["explain"])
+    listed = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if line)
+    assert sorted(listed) == sorted([*CHAPTERS, *CODES])
+    assert listed["E302"] == "shares that do not add up"
+    assert listed["templates"] == "Templates and filters"
+
+
+def test_a_terminal_gets_a_page_without_its_marks() -> None:
+    ours, theirs = os.openpty()
+    with subprocess.Popen(command("explain", "E302"), stdout=theirs, env=environment()) as process:
+        os.close(theirs)
+        shown = b"".join(_read(ours)).decode()
+    assert process.returncode == 0
+    assert "E302: shares that do not add up" in shown
+    assert "```" not in shown
+    assert "\x1b[" in shown
+
+
+def _read(terminal: int) -> Iterator[bytes]:
+    """What is written to a terminal until its other end is closed, which Linux calls an error."""
+    try:
+        while some := os.read(terminal, 4096):
+            yield some
+    except OSError:
+        pass
+    finally:
+        os.close(terminal)
+
+
+@pytest.mark.parametrize(
+    ("topic", "said"),
+    [
+        ("E320", "there is no page about `E320`; did you mean `E302`?"),
+        ("templtes", "there is no page about `templtes`; did you mean `templates`?"),
+        ("", "there is no page about ``; `synth explain` lists what can be explained"),
+        ("\x1b[31m\u202e", "there is no page about `\\x1b[31m\\u202e`; `synth explain` lists"),
+    ],
+)
+def test_an_unknown_topic_is_one_sentence(topic: str, said: str, tmp_path: Path) -> None:
+    result = synth("explain", topic, cwd=tmp_path)
+    assert (result.status, result.out) == (2, "")
+    assert f"Error: {said}" in result.err
