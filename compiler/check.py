@@ -7,6 +7,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
+from compiler.backends import BACKENDS
 from compiler.bound import Bound, Conversation, Model, Step
 from compiler.template import references
 from dsl.diagnostic import Diagnostic, Diagnostics, Label
@@ -17,7 +18,7 @@ def check(bound: Bound, diagnostics: Diagnostics) -> None:
     """Runs every rule over every conversation."""
     for conversation in bound.conversations.values():
         for step in conversation.steps:
-            _capabilities(step, diagnostics)
+            _capabilities(step, bound, diagnostics)
             _template(step, diagnostics)
             _context(step, diagnostics)
             _personas(step, conversation, diagnostics)
@@ -26,7 +27,7 @@ def check(bound: Bound, diagnostics: Diagnostics) -> None:
         _provenance(conversation, bound, diagnostics)
 
 
-def _capabilities(step: Step, diagnostics: Diagnostics) -> None:
+def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
     """E401, E404: a model can do what the step asks of it."""
     model = step.model
     if model is None or step.model_span is None:
@@ -43,7 +44,7 @@ def _capabilities(step: Step, diagnostics: Diagnostics) -> None:
                     f"`{model.plan.name}` cannot {verb}",
                     step.model_span,
                     secondary=(_declared_with(model),),
-                    hint=f"declare `model<{', '.join([*model.plan.capabilities, word])}>` if it can",
+                    hint=_able(model, word, bound),
                 )
             )
     if step.sees == "transcript" and "template" not in model.plan.capabilities and step.role is not None:
@@ -125,6 +126,18 @@ def _personas(step: Step, conversation: Conversation, diagnostics: Diagnostics) 
                         hint="quote it in the user's turn; the model hears it from there",
                     )
                 )
+
+
+def _able(model: Model, word: str, bound: Bound) -> str:
+    """How to get a capability: by claiming it, or from a model that has it."""
+    ways = []
+    if word in BACKENDS[model.plan.backend].capabilities:
+        claimed = ", ".join([*model.plan.capabilities, word])
+        ways.append(f"{model.plan.backend} can: declare `model<{claimed}>`")
+    other = next((name for name, each in bound.models.items() if word in each.plan.capabilities), None)
+    if other is not None:
+        ways.append(f"write `by {other}`")
+    return ", or ".join(ways)
 
 
 def _declared_with(model: Model) -> Label:

@@ -55,6 +55,9 @@ def diagnose(
     """Everything there is to say about a recipe or library."""
     diagnostics = Diagnostics()
     diagnostics.extend(found)
+    if found and not source.text:
+        # Nothing could be read, and nothing more is to be said.
+        return Diagnosed(None, diagnostics)
     syntax, faults = parse(source)
     diagnostics.extend(faults)
     if is_library(syntax):

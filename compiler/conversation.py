@@ -111,7 +111,7 @@ def _bind_axes(statement: Statement, scope: Scope) -> list[Axis] | None:
             return None
         declared = Declared(clause.name.text, "axis", clause.name.span, record(set_.schema))
         if scope.declare(declared):
-            axes.append(Axis(clause.name.text, set_, clause.span))
+            axes.append(Axis(clause.name.text, set_, clause.name.span.to(clause.value.span)))
     return axes
 
 
@@ -154,7 +154,7 @@ def _check_quota(
         )
     elif declared.value != made:
         cells = prod(len(axis.set.members) for axis in axes)
-        labels = tuple(Label(axis.span, f"{len(axis.set.members)} members") for axis in axes)
+        labels = tuple(Label(axis.span, f"{len(axis.set.members)} {axis.name}s") for axis in axes)
         each, left = divmod(declared.value, cells) if cells else (0, 1)
         hint = (
             f"{cells} x {each} = {declared.value}; write `times {each}`, or declare {made}"
@@ -166,7 +166,7 @@ def _check_quota(
             f"`{statement.name}` is declared as {declared.value} conversations and makes {made}",
             declared.span,
             label="declared",
-            secondary=(*labels, Label(times.span, times.span.text)),
+            secondary=(*labels, Label(times.value.span, times.span.text)),
             hint=hint,
         )
 

@@ -121,6 +121,8 @@ def _check_documents(
     """E304: passages cannot come from more documents than there are passages."""
     wanted, top_k = arguments.get("documents"), arguments["top_k"]
     shown = _argument_span(value.arguments, "top_k") or value.span
+    param = bound.params.get(shown.text)
+    origin = f"{top_k}, from line {param.span.source.position(param.span.start)[0]}" if param else str(top_k)
     if not isinstance(top_k, int):
         return
     if isinstance(wanted, list) and isinstance(wanted[0], int) and wanted[0] > top_k:
@@ -129,7 +131,7 @@ def _check_documents(
             "E304",
             f"{wanted[0]} documents are needed, and {top_k} passages are retrieved",
             span,
-            secondary=(Label(shown, str(top_k)),),
+            secondary=(Label(shown, origin),),
             hint="raise `top_k`, or ask for fewer documents",
         )
     if not isinstance(wanted, RefPlan) or len(wanted.path) != 2:
@@ -146,7 +148,7 @@ def _check_documents(
                 "E304",
                 f"`{member.label}` needs {low} documents, and {top_k} passages are retrieved",
                 set_.places.get((member.label, wanted.path[1]), set_.span),
-                secondary=(Label(shown, str(top_k)),),
+                secondary=(Label(shown, origin),),
                 hint=f"raise `top_k`, or lower `{wanted.path[1]}`",
             )
 

@@ -34,7 +34,7 @@ def override(name: str, text: str, type_: Type, span: Span, scope: Scope) -> Any
             name,
             text,
             f"for example `--set {name}={example}`",
-            (Label(span, "declared here"),),
+            (Label(span, f"declared in {span.source.name}"),),
         )
         return FAILED
 

@@ -120,10 +120,18 @@ class Scope:
             "E101",
             f"`{name}` is {noun}",
             name.span,
+            secondary=self._meant(guess, name),
             hint=f"did you mean `{guess}`?" if guess else "",
             fix=Fix(name.span, guess) if guess else None,
         )
         return None
+
+    def _meant(self, guess: str | None, name: Name) -> tuple[Label, ...]:
+        """Shows what was probably meant, where it is a step of the same conversation."""
+        found = self.find(guess) if guess is not None else None
+        if found is None or found.what not in ("turn", "step", "let", "draw"):
+            return ()
+        return (Label(found.span, f"this {found.what} is"),)
 
     def resolve_path(self, reference: Reference) -> tuple[Declared | None, tuple[Name, ...]]:
         """What a dotted reference begins with, and the parts that are left: a library's names are

@@ -178,7 +178,9 @@ def _refuse(part: Interpolation, type_: Type, scope: Scope) -> None:
         hint = f"print one of its fields: `{{{{ {written}.{first} }}}}`"
     elif ways:
         hint = f"say how to print it: `{{{{ {written} {ways[0].strip('`')} }}}}`"
-        hint += f", {', '.join(ways[1:])}" if ways[1:] else ""
+        hint += (
+            f", {', '.join(ways[1:-1])} or {ways[-1]}" if ways[2:] else f" or {ways[-1]}" if ways[1:] else ""
+        )
     else:
         hint = ""
     shown = f"a {schema.name}" if type_.name == "record" and schema is not None else article(type_)

@@ -63,7 +63,7 @@ class Diagnostic:
 
 
 # Faults of the text itself, after which the rest of the line means something else.
-_BREAKS_ITS_LINE = frozenset({"E001", "E002", "E004", "E005"})
+_BREAKS_ITS_LINE = frozenset({"E001", "E002", "E003", "E004", "E005"})
 
 
 # What cannot be judged, and what is out of place, when a bracket is missing.
