@@ -21,10 +21,11 @@ from compiler.kinds import Kind
 from compiler.mixes import bind_mix
 from compiler.overrides import override
 from compiler.preferences import bind_preference
+from compiler.schemas import bind_schema, order_schemas
 from compiler.scope import Declared, Scope
 from compiler.sets import bind_set
 from compiler.shape import check_shape
-from compiler.types import COUNT, TEXT, Schema, Type, record
+from compiler.types import COUNT, TEXT, record
 from compiler.values import FAILED, constant, infer, resolve_type
 from dsl.diagnostic import Diagnostics
 from dsl.source import Span
@@ -119,6 +120,11 @@ class Context:
 def _statements(syntax: Syntax, holder: str, scope: Scope) -> list[tuple[Statement, Kind]]:
     paired = check_shape(syntax.statements, holder, scope.diagnostics)
     statements = [(s, kind) for s, kind in paired if isinstance(s, Statement)]
+    known = {id(s) for s, _ in statements}
+    for each in syntax.statements:
+        if isinstance(each, Statement) and id(each) not in known:
+            # `Message { ... }` lacks its kind: whatever it was to declare is not asked for again.
+            scope.poisoned.update(name.text for name in (each.kind, each.name) if name is not None)
     for statement, kind in statements:
         misspelt = statement.kind.text != kind.word
         if statement.name is not None and (statement.damaged or misspelt):
@@ -128,9 +134,9 @@ def _statements(syntax: Syntax, holder: str, scope: Scope) -> list[tuple[Stateme
 
 def _bind_all(statements: list[tuple[Statement, Kind]], order: tuple[str, ...], context: Context) -> None:
     for word in order:
-        for statement, kind in statements:
-            if kind.word == word:
-                _BINDERS[word](statement, context)
+        chosen = [statement for statement, kind in statements if kind.word == word]
+        for statement in order_schemas(chosen, context.scope) if word == "schema" else chosen:
+            _BINDERS[word](statement, context)
 
 
 # Kinds whose names are there to be used; a conversation or an export is an end in itself.
@@ -205,7 +211,7 @@ def _bind_param(statement: Statement, context: Context) -> None:
         elif context.lenient and type_.name in ("text", "path"):
             value = f"<{name}>"
             bound.notes.append(f"`{name}` must be given for a run: --set {name}=...")
-        else:
+        elif statement.quantity is None and not statement.damaged:
             scope.report(
                 "E601",
                 f"`{name}` has no value",
@@ -218,40 +224,13 @@ def _bind_param(statement: Statement, context: Context) -> None:
 
 
 def _bind_schema(statement: Statement, context: Context) -> None:
-    bound, scope = context.bound, context.scope
-    if statement.name is None:
-        return
-    fields: list[tuple[str, Type]] = []
-    for inner, _ in check_shape(statement.body or (), "schema", scope.diagnostics):
-        if not isinstance(inner, Statement) or inner.type is None:
-            continue
-        if _mentions(inner, statement.name.text):
-            scope.report(
-                "E206",
-                f"`{statement.name}` holds itself",
-                inner.type.span,
-                hint="a schema cannot be recursive: name a list of ids instead",
-            )
-            continue
-        type_ = resolve_type(inner.type, scope, bound.schemas)
-        if type_ is not None:
-            fields.append((inner.kind.text, type_))
-    schema = Schema(statement.name.text, tuple(fields))
-    if scope.declare(
-        Declared(schema.name, "schema", statement.name.span, record(schema), constant=True, thing=schema)
-    ):
-        bound.schemas[schema.name] = schema
-
-
-def _mentions(statement: Statement, name: str) -> bool:
-    pending = [statement.type]
-    while pending:
-        type_ = pending.pop()
-        if type_ is not None:
-            if type_.name.text == name:
-                return True
-            pending.extend(type_.arguments)
-    return False
+    schema = bind_schema(statement, context.scope, context.bound.schemas)
+    if schema is not None and statement.name is not None:
+        declared = Declared(
+            schema.name, "schema", statement.name.span, record(schema), constant=True, thing=schema
+        )
+        if context.scope.declare(declared):
+            context.bound.schemas[schema.name] = schema
 
 
 def _bind_model(statement: Statement, context: Context) -> None:
@@ -286,6 +265,13 @@ def _bind_export(statement: Statement, context: Context) -> None:
     if export is None:
         if statement.name is not None:
             scope.poisoned.add(statement.name.text)
+    elif any(other.to == export.to for other in bound.exports.values()) and statement.name is not None:
+        scope.report(
+            "E104",
+            f"another export is written to `{export.to}` too",
+            statement.name.span,
+            hint="give each export a folder of its own",
+        )
     elif statement.name is not None and scope.declare(
         Declared(export.name, "export", statement.name.span, thing=export)
     ):

@@ -10,6 +10,7 @@ from pathlib import Path
 from compiler.backends import BACKENDS
 from compiler.bound import Bound, Conversation, Model, Step
 from compiler.template import references
+from compiler.types import CAPABILITIES
 from dsl.diagnostic import Diagnostic, Diagnostics, Label
 from dsl.source import Span
 
@@ -132,7 +133,7 @@ def _able(model: Model, word: str, bound: Bound) -> str:
     """How to get a capability: by claiming it, or from a model that has it."""
     ways = []
     if word in BACKENDS[model.plan.backend].capabilities:
-        claimed = ", ".join([*model.plan.capabilities, word])
+        claimed = ", ".join(each for each in CAPABILITIES if each in (*model.plan.capabilities, word))
         ways.append(f"{model.plan.backend} can: declare `model<{claimed}>`")
     other = next((name for name, each in bound.models.items() if word in each.plan.capabilities), None)
     if other is not None:

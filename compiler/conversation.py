@@ -39,7 +39,7 @@ def bind_conversation(
         # A turn may be among what was lost.
         scope.poisoned.add("")
     for s, kind in inner:
-        if s.name is not None and kind.word in ("turn", "step", "let"):
+        if s.name is not None and kind.word in ("turn", "step", "let", "draw"):
             if s.damaged or s.kind.text != kind.word:
                 scope.poisoned.add(s.name.text)
             scope.later.setdefault(s.name.text, Declared(s.name.text, kind.word, s.name.span))
@@ -176,6 +176,7 @@ def _bind_draw(statement: Statement, scope: Scope) -> list[Draw]:
     if statement.name is None or clause is None:
         return []
     name, span = statement.name.text, statement.name.span
+    scope.later.pop(name, None)
     personas = False
     if isinstance(clause.value, List):
         found = _listed(clause.value, scope)
@@ -277,6 +278,14 @@ def _bind_train_on(written: Expression | None, steps: list[Step], scope: Scope) 
     own = [step for step in turns.values() if step.role == "model"]
     if written is None:
         return [(step.name, step.span) for step in own]
+    if isinstance(written, Call) and written.span.text.replace(" ", "") == "every(user)":
+        scope.report(
+            "E501",
+            "only model turns are trained on",
+            written.span,
+            hint="for example `train_on = every(model)`",
+        )
+        return []
     if not isinstance(written, List):
         scope.report(
             "E202",

@@ -53,13 +53,13 @@ FILTERS: Mapping[str, TemplateFilter] = {
 
 
 def printers(type_: Type) -> tuple[str, ...]:
-    """The filters that print a type, for hints: those made for it first."""
+    """The filters that print a type, for hints: those made for it, else `json`."""
     found = [each.name for each in FILTERS.values() if can_print(each, type_)]
-    return tuple(sorted(found, key=lambda name: name == "json"))
+    return tuple(name for name in found if name != "json" or len(found) == 1)
 
 
 def can_print(each: TemplateFilter, type_: Type) -> bool:
     """Whether a filter prints a type.  Chunks and conversations are kinds of list."""
     if type_.name == "list" and type_.arguments[0].name == "chunk":
-        return "chunks" in each.accepts
+        return "chunks" in each.accepts or "list" in each.accepts
     return type_.name in each.accepts or ("messages" in each.accepts and is_transcript(type_))

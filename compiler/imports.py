@@ -11,6 +11,7 @@ from dsl.errors import ConfigError
 from dsl.parse import parse
 from dsl.read import read
 from dsl.source import Source, Span
+from dsl.suggest import suggest
 from dsl.syntax import Syntax
 
 PROJECT_FILE = "synth.toml"
@@ -63,18 +64,22 @@ class Importer:
         return self._read(path, written, place, scope)
 
     def _read(self, path: Path, written: str, place: Span, scope: Scope) -> Scope | None:
-        try:
-            source, faults = read(path, name=written)
-        except ConfigError as error:
-            nearby = (
-                sorted(each.name for each in path.parent.glob("*.recipe"))[:5] if path.parent.is_dir() else []
-            )
+        if not path.is_file():
+            nearby = sorted(each.relative_to(self.root).as_posix() for each in path.parent.glob("*.recipe"))
+            guess = suggest(path.relative_to(self.root).as_posix(), nearby)
             scope.report(
                 "E106",
-                str(error),
+                f"there is no file `{written}`",
                 place,
-                hint=f"there is {', '.join(f'`{name}`' for name in nearby)}" if nearby else "",
+                hint=f"there is {', '.join(f'`{name}`' for name in ([guess] if guess else nearby[:5]))}"
+                if nearby
+                else f"paths are relative to `{place.source.name}`",
             )
+            return None
+        try:
+            source, faults = read(path, name=path.relative_to(self.root).as_posix())
+        except ConfigError as error:
+            scope.report("E106", str(error), place)
             return None
         self.diagnostics.extend(faults)
         syntax, found = parse(source)

@@ -42,6 +42,7 @@ def bind_let(
     name, value = statement.name, statement.value
     if name is None or value is None:
         return None
+    scope.later.pop(name.text, None)
     own = Scope(scope.diagnostics, place=f"`{name}`", outer=scope, later=scope.later)
     known = {step.name for step in earlier}
     output: Type

@@ -62,7 +62,9 @@ def _parse(text: str, type_: Type) -> Any:
         case "range":
             low_text, dots, high_text = text.partition("..")
             ends = [int(end) if end else None for end in (low_text, high_text)]
-            if not dots or ends == [None, None]:
+            low_end, high_end = ends
+            empty = low_end is not None and high_end is not None and low_end > high_end
+            if not dots or ends == [None, None] or empty:
                 raise ValueError(text)
             return ends
         case "duration":

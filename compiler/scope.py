@@ -65,8 +65,9 @@ class Scope:
         return True
 
     def find(self, name: str) -> Declared | None:
+        """What a name stands for here; nothing, where the nearest declaration of it failed."""
         found = self.names.get(name)
-        if found is None and self.outer is not None:
+        if found is None and self.outer is not None and name not in self.poisoned:
             return self.outer.find(name)
         return found
 
@@ -104,11 +105,12 @@ class Scope:
             return None
         if name.text in self.later:
             after = self.later[name.text]
+            verb = {"turn": "said", "draw": "drawn"}.get(after.what, "made")
             self.report(
                 "E110",
-                f"`{name}` is said after {self.place} is written",
+                f"`{name}` is {verb} after {self.place} is written",
                 name.span,
-                secondary=(Label(after.span, "said here"),),
+                secondary=(Label(after.span, f"{verb} here"),),
                 hint="turns are written in order; only earlier ones can be quoted",
             )
             return None

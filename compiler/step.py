@@ -12,8 +12,8 @@ from compiler.plan import CheckPlan, Role, Sampling, Template
 from compiler.scope import Declared, Scope
 from compiler.shape import check_shape
 from compiler.template import bind_template, references
-from compiler.types import COUNT, TEXT, Type
-from compiler.values import FAILED, constant, resolve_type
+from compiler.types import COUNT, TEXT, UNKNOWN, Type, unproducible
+from compiler.values import FAILED, article, constant, resolve_type
 from dsl.diagnostic import Fix, Label
 from dsl.source import Span
 from dsl.suggest import suggest
@@ -116,7 +116,16 @@ def _output(
         return TEXT
     type_ = resolve_type(written, scope, bound.schemas)
     if type_ is None:
-        return TEXT
+        return UNKNOWN
+    beyond = unproducible(type_)
+    if beyond is not None and type_.name in ("text", "json"):
+        scope.report(
+            "E202",
+            f"no model writes {article(beyond)}",
+            written.span,
+            hint="JSON holds text, numbers, enums, lists and records of them",
+        )
+        return UNKNOWN
     if type_.name not in ("text", "json"):
         scope.report(
             "E202",

@@ -13,7 +13,7 @@ from typing import Any
 from compiler.filters import FILTERS, can_print, printers
 from compiler.plan import FilterPlan, RefPlan, Template
 from compiler.scope import Declared, Scope
-from compiler.types import COUNT, NUMBER, TEXT, Type, json_schema, prints
+from compiler.types import COUNT, NUMBER, TEXT, Type, json_schema, prints, unproducible
 from compiler.values import FAILED, article, field_type, number
 from dsl.diagnostic import Label
 from dsl.suggest import suggest
@@ -55,7 +55,8 @@ def _show(part: RefPlan, values: Mapping[str, Any]) -> str:
         value = value[name]
     for each in part.filters:
         value = FILTERS[each.name].function(value)
-    return value if isinstance(value, str) else str(value)
+    # An optional field that a member does not give prints as nothing.
+    return "" if value is None else value if isinstance(value, str) else str(value)
 
 
 def _bind(part: Interpolation, scope: Scope) -> str | RefPlan | None:
@@ -76,7 +77,14 @@ def _bind(part: Interpolation, scope: Scope) -> str | RefPlan | None:
         return RefPlan(path=path, filters=tuple(filters))
     for plan in filters:
         value = FILTERS[plan.name].function(value)
-    return value if isinstance(value, str) else str(value)
+    if value is None:
+        return ""
+    unit = _UNITS.get(found[0].name, "") if not filters else ""
+    return value if isinstance(value, str) else f"{value}{unit}"
+
+
+# Values that are numbers in a plan and had a unit in the recipe.
+_UNITS = {"ratio": "%", "duration": "s"}
 
 
 def _lookup(expression: Expression, scope: Scope) -> tuple[Type, Any, tuple[str, ...] | None] | None:
@@ -115,6 +123,12 @@ def _lookup_reference(expression: Reference, scope: Scope) -> tuple[Type, Any, t
         )
         return None
     if declared.what == "schema" and not rest:
+        beyond = unproducible(declared.type)
+        if beyond is not None:
+            scope.report(
+                "E202", f"`{first}` holds {article(beyond)}, which JSON does not have", expression.span
+            )
+            return None
         return Type("schema", schema=declared.thing), json_schema(declared.type), None
     type_: Type | None = declared.type
     path = [first.text]

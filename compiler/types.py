@@ -58,6 +58,9 @@ class Schema:
         return dict(self.fields).get(name)
 
 
+# What a faulty type leaves behind: reported once, it then fits everywhere.
+UNKNOWN = Type("unknown")
+
 TEXT = Type("text")
 COUNT = Type("count")
 NUMBER = Type("number")
@@ -94,7 +97,7 @@ def record(schema: Schema) -> Type:
 def is_transcript(type_: Type) -> bool:
     """Whether a value can be a conversation: `messages`, or a JSON list of records with
     `role: enum<user, model>` and `content: text`."""
-    if type_.name == "messages":
+    if type_.name in ("messages", "unknown"):
         return True
     inner = type_.arguments[0] if type_.name == "json" else type_
     if inner.name != "list" or inner.arguments[0].schema is None:
@@ -102,21 +105,22 @@ def is_transcript(type_: Type) -> bool:
     role, content = (inner.arguments[0].schema.field(name) for name in ("role", "content"))
     return (
         role is not None
-        and role.name == "enum"
-        and set(role.words) <= {"user", "model"}
         and content is not None
-        and content.name == "text"
+        and (role.name == "unknown" or (role.name == "enum" and set(role.words) <= {"user", "model"}))
+        and content.name in ("text", "unknown")
         and not content.optional
     )
 
 
 def prints(type_: Type) -> bool:
     """Whether a template can show a value of this type as it is."""
-    return type_.name in ("text", "count", "number", "ratio", "path", "enum", "duration")
+    return type_.name in ("text", "count", "number", "ratio", "path", "enum", "duration", "unknown")
 
 
 def fits(value: Type, wanted: Type) -> bool:
     """Whether a value of one type may stand where another is wanted."""
+    if "unknown" in (value.name, wanted.name):
+        return True
     if value.optional and not wanted.optional:
         return False
     if wanted.name == "number" and value.name == "count":
@@ -130,6 +134,19 @@ def fits(value: Type, wanted: Type) -> bool:
     if value.name != wanted.name or value.schema != wanted.schema:
         return False
     return all(fits(a, b) for a, b in zip(value.arguments, wanted.arguments, strict=False))
+
+
+_PRODUCED = frozenset(
+    {"text", "path", "count", "number", "ratio", "boolean", "enum", "list", "json", "record", "unknown"}
+)
+
+
+def unproducible(type_: Type) -> Type | None:
+    """The part of a type that no model can be asked to write, or None."""
+    if type_.name not in _PRODUCED:
+        return type_
+    inner = [*type_.arguments, *(field for _, field in (type_.schema.fields if type_.schema else ()))]
+    return next((found for each in inner if (found := unproducible(each)) is not None), None)
 
 
 def json_schema(type_: Type) -> dict[str, Any]:
@@ -159,6 +176,8 @@ def json_schema(type_: Type) -> dict[str, Any]:
                 body["minItems"] = type_.low
             if type_.high is not None:
                 body["maxItems"] = type_.high
+        case "unknown":
+            body = {}
         case "json":
             body = json_schema(type_.arguments[0])
         case "record" if type_.schema is not None:

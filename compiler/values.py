@@ -22,6 +22,7 @@ from compiler.types import (
     RATIO,
     SCALARS,
     TEXT,
+    UNKNOWN,
     Schema,
     Type,
     fits,
@@ -72,6 +73,14 @@ def constant(expression: Expression, wanted: Type, scope: Scope, what: str) -> A
             f"{what} is a fixed value and takes no `{{{{ }}}}`",
             expression.span,
             hint="only prompts and composed turns are templates",
+        )
+        return FAILED
+    if isinstance(expression, Range) and is_empty(expression):
+        scope.report(
+            "E202",
+            f"no number lies in `{expression.span.text}`",
+            expression.span,
+            hint="the smaller end comes first",
         )
         return FAILED
     if not fits(found, wanted):
@@ -125,6 +134,8 @@ def field_type(type_: Type, name: str) -> Type | None:
     """The type of a record's field; every member of a set has a `name`."""
     if type_.name == "json":
         type_ = type_.arguments[0]
+    if type_.name == "unknown":
+        return UNKNOWN
     if type_.name != "record" or type_.schema is None:
         return None
     return type_.schema.field(name) or (TEXT if name == "name" else None)
@@ -148,6 +159,10 @@ def _literal(
             return BOOLEAN, value
         case Text():
             return (TEXT, expression.plain) if expression.plain is not None else (None, None)
+
+
+def is_empty(range_: Range) -> bool:
+    return range_.low is not None and range_.high is not None and range_.low > range_.high
 
 
 def number(value: Decimal) -> int | float:
@@ -212,6 +227,13 @@ def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) ->
     """The type a recipe names; reports unknown names and misplaced arguments."""
     name = written.name.text
     low, high = (written.bounds.low, written.bounds.high) if written.bounds else (None, None)
+    if written.bounds is not None and is_empty(written.bounds):
+        scope.report(
+            "E202",
+            f"no number lies in `{low}..{high}`",
+            written.bounds.span,
+            hint="the smaller end comes first",
+        )
     words = tuple(argument.name.text for argument in written.arguments)
     match name:
         case "enum":
@@ -220,16 +242,18 @@ def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) ->
                 return None
             return Type("enum", words=words, optional=written.optional)
         case "model":
+            meant = set(words)
             for argument in written.arguments:
                 if argument.name.text not in CAPABILITIES:
                     guess = suggest(argument.name.text, CAPABILITIES)
+                    meant.add(guess or "")
                     scope.report(
                         "E101",
                         f"`{argument.name}` is no capability of a model",
                         argument.span,
                         hint=f"did you mean `{guess}`?" if guess else f"they are {', '.join(CAPABILITIES)}",
                     )
-            return Type("model", words=tuple(word for word in CAPABILITIES if word in words))
+            return Type("model", words=tuple(word for word in CAPABILITIES if word in meant))
         case "list" | "json":
             if len(written.arguments) != 1:
                 _bad_type(written, scope, f"`{name}` says of what", f"{name}<Message>")

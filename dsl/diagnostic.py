@@ -105,12 +105,16 @@ class Diagnostics:
         Nothing more is said about a line whose text is at fault.  Where a bracket is missing,
         names and counts cannot be judged, since any declaration may be inside another; of what
         stands in the wrong place, only the first is kept, which is about where it went wrong.
+        Warnings wait until there are no faults.
         """
         broken = {_line(item) for item in self._items if item.code in _BREAKS_ITS_LINE}
         lost = any(item.code == "E003" for item in self._items)
+        faulty = self.has_errors
         misplaced = 0
         kept = Diagnostics()
         for item in self.sorted():
+            if faulty and item.severity is Severity.WARNING:
+                continue
             if not item.code.startswith("E0"):
                 if _line(item) in broken or (lost and item.code.startswith(_NEEDS_BRACKETS)):
                     continue

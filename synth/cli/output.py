@@ -28,7 +28,8 @@ def print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:
     warnings = len(diagnostics) - errors
     parts = [plural(errors, "error")] if errors else []
     parts += [plural(warnings, "warning")] if warnings else []
-    click.echo(" and ".join(parts), err=True)
+    code = diagnostics[0].code
+    click.echo(f"{' and '.join(parts)}; `synth explain {code}` says more", err=True)
 
 
 def plural(count: int, noun: str) -> str:

@@ -304,3 +304,101 @@ def test_what_cannot_run_yet_is_said_before_anything_is_paid_for(tmp_path: Path)
     assert result.status == 1
     assert "compiles, and this version of synth does not run `source`, `preference`, `mix`" in result.err
     assert not (tmp_path / "synth.duckdb").exists()
+
+
+HEAD = """edition 1
+recipe r { seed = 1 }
+model m: model<chat, json> from openai("x")
+"""
+TALK = """
+conversation c times 3 {
+  turn ask: user by m { prompt = "Ask." }
+  turn answer: model by m { prompt = "{{ ask }}" }
+}
+export e: messages from c to "out/c"
+"""
+
+
+def codes(text: str, **params: str) -> list[tuple[str, str]]:
+    """Code and quoted text of everything said about a recipe."""
+    try:
+        found = compile_text(text, overrides=params).warnings
+    except RecipeError as error:
+        found = error.diagnostics
+    return [(each.code, each.primary.text if each.primary else "") for each in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # A faulty type is reported where it stands and fits everywhere else.
+        (HEAD.replace("<chat, json>", "<caht, json>") + TALK, [("E101", "caht")]),
+        (
+            HEAD + TALK.replace('{{ ask }}" }', '{{ ask }}", produces: json<Fcat> }'),
+            [("E101", "Fcat")],
+        ),
+        (
+            HEAD
+            + "schema F { claim: txet }\n"
+            + TALK.replace('{{ ask }}" }', '{{ ask }}", produces: json<F> }'),
+            [("E101", "txet")],
+        ),
+        # What JSON cannot hold is said before a model is asked for it.
+        (
+            HEAD
+            + "schema F { r: range }\n"
+            + TALK.replace('{{ ask }}" }', '{{ ask }}", produces: json<F> }'),
+            [("E202", "json<F>")],
+        ),
+        # A failed declaration hides an outer name, and is not asked for again.
+        (
+            HEAD
+            + 'schema craft { called: text }\nset crafts: craft { a { called = "A" } }\n'
+            + TALK.replace("{\n", "{\n  draw craft from carfts\n", 1).replace("Ask.", "{{ craft.called }}"),
+            [("E101", "carfts")],
+        ),
+        (
+            HEAD
+            + "Message { role: text }\n"
+            + TALK.replace('{{ ask }}" }', '{{ ask }}", produces: json<Message> }'),
+            [("E103", "Message")],
+        ),
+        (HEAD + "param size: count 10\n" + TALK.replace("times 3", "times size"), [("E108", "10")]),
+        # Ranges that hold nothing.
+        (HEAD + TALK.replace('"Ask." }', '"Ask.", retry = 1, check { length(8..2) } }'), [("E202", "8..2")]),
+        (HEAD + "schema F { t: text(9..3) }\n" + TALK, [("E202", "9..3")]),
+        # Two datasets in one folder.
+        (HEAD + TALK + 'export f: messages from c to "out/c"\n', [("E104", "f")]),
+        # Recursion through another schema, and a schema named before it is declared.
+        (HEAD + "schema A { b: B }\nschema B { a: A? }\n" + TALK, [("E206", "A?")]),
+        (
+            HEAD
+            + "schema A { b: B }\nschema B { t: text }\n"
+            + TALK.replace('{{ ask }}" }', '{{ ask }}", produces: json<A> }'),
+            [],
+        ),
+        # A draw that stands below its use.
+        (
+            HEAD
+            + 'set s: topic { a { about = "x" } }\n'
+            + TALK.replace("Ask.", "{{ t.about }}").replace('{{ ask }}" }', '{{ ask }}" }\n  draw t from s'),
+            [("E110", "t")],
+        ),
+        (
+            HEAD + TALK.replace('{{ ask }}" }', '{{ ask }}" }\n  train_on = every(user)'),
+            [("E501", "every(user)")],
+        ),
+    ],
+)
+def test_one_fault_is_said_once(text: str, expected: list[tuple[str, str]]) -> None:
+    assert codes(text) == expected
+
+
+def test_values_print_with_their_units_and_absent_ones_as_nothing() -> None:
+    text = (
+        HEAD
+        + "param share: ratio = 40%\nparam wait: duration = 1.5s\nparam motto: text?\n"
+        + TALK.replace("Ask.", "[{{ share }}][{{ wait }}][{{ motto }}]")
+    )
+    prompt = compile_text(text).plan.cohorts[0].step("ask").prompt
+    assert prompt == ("[40%][1.5s][]",)
