@@ -13,9 +13,9 @@ from compiler.scope import Scope
 from compiler.shape import check_shape
 from compiler.types import Type, is_transcript
 from compiler.values import article
-from dsl.diagnostic import Fix, Label
+from dsl.diagnostic import Fix
 from dsl.suggest import suggest
-from dsl.syntax import Expression, List, Reference, Rule, Statement
+from dsl.syntax import Expression, List, Rule, Statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +58,17 @@ def named_checks(expression: Expression, what: str, checked: Type, scope: Scope)
         return []
     found: list[CheckPlan] = []
     for item in expression.items:
-        if not isinstance(item, Reference):
-            scope.report("E202", f"`{what}` names checks", item.span, hint=f"for example `{what} = [plain]`")
+        named: NamedCheck | None = scope.thing(item, (NamedCheck,), "a check")
+        if named is None:
             continue
-        declared, rest = scope.resolve_path(item)
-        if declared is None:
-            continue
-        if not isinstance(declared.thing, NamedCheck) or rest:
-            scope.report(
-                "E202",
-                f"`{item}` is a {declared.what}, not a check",
-                item.span,
-                secondary=(Label(declared.span, "declared here"),),
-            )
-            continue
-        named = declared.thing
         if named.takes is not None and not _may_check(_kind(named.takes), checked):
             scope.report(
-                "E202", f"`{item}` checks {article(named.takes)}, and this is {article(checked)}", item.span
+                "E202",
+                f"`{item.span.text}` checks {article(named.takes)}, and this is {article(checked)}",
+                item.span,
             )
             continue
-        found += [plan.model_copy(update={"label": f"{item}.{plan.name}"}) for plan in named.checks]
+        found += [plan.model_copy(update={"label": f"{item.span.text}.{plan.name}"}) for plan in named.checks]
     return found
 
 

@@ -209,27 +209,8 @@ def _listed(values: List, scope: Scope) -> tuple[str, tuple[Member, ...], Type] 
 
 
 def _set_of(expression: Expression, scope: Scope) -> SetOf | None:
-    if isinstance(expression, Reference):
-        declared, rest = scope.resolve_path(expression)
-        if declared is None:
-            return None
-        if isinstance(declared.thing, SetOf) and not rest:
-            return declared.thing
-        scope.report(
-            "E202",
-            f"`{expression}` is a {declared.what}, not a set",
-            expression.span,
-            secondary=(Label(declared.span, "declared here"),),
-        )
-        return None
-    shown = "a call" if isinstance(expression, Call) else "this"
-    scope.report(
-        "E202",
-        f"samples vary over a set, and {shown} is none",
-        expression.span,
-        hint="declare `set worlds: topic { ... }` and name it here",
-    )
-    return None
+    found: SetOf | None = scope.thing(expression, (SetOf,), "a set")
+    return found
 
 
 def _bind_transcript(written: Expression | None, steps: list[Step], scope: Scope) -> str | None:

@@ -10,9 +10,8 @@ from compiler.plan import EvaluationPlan, ExportPlan, MeasurePlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
 from compiler.types import COUNT, MODEL, NUMBER, RATIO, TEXT
-from dsl.diagnostic import Label
 from dsl.suggest import suggest
-from dsl.syntax import Reference, Rule, Statement
+from dsl.syntax import Rule, Statement
 
 _SHARE = (
     Parameter("at_most", RATIO, optional=True),
@@ -48,9 +47,7 @@ def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluat
     clause = statement.clause("of")
     if statement.name is None or clause is None:
         return None
-    export = _export(clause.value, scope) if isinstance(clause.value, Reference) else None
-    if not isinstance(clause.value, Reference):
-        scope.report("E202", "an evaluation is of an export", clause.value.span)
+    export: ExportPlan | None = scope.thing(clause.value, (ExportPlan,), "an export")
     measures: list[MeasurePlan] = []
     for rule, _ in check_shape(statement.body or (), "evaluation", scope.diagnostics):
         if isinstance(rule, Rule):
@@ -60,21 +57,6 @@ def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluat
     if export is None:
         return None
     return EvaluationPlan(name=statement.name.text, of=export.name, measures=tuple(measures))
-
-
-def _export(reference: Reference, scope: Scope) -> ExportPlan | None:
-    declared = scope.resolve(reference.parts[0])
-    if declared is None:
-        return None
-    if not isinstance(declared.thing, ExportPlan):
-        scope.report(
-            "E202",
-            f"`{reference}` is a {declared.what}, not an export",
-            reference.span,
-            secondary=(Label(declared.span, "declared here"),),
-        )
-        return None
-    return declared.thing
 
 
 def _measure(rule: Rule, scope: Scope) -> MeasurePlan | None:

@@ -10,9 +10,8 @@ from compiler.scope import Scope
 from compiler.shape import check_shape
 from compiler.types import TEXT
 from compiler.values import FAILED, constant
-from dsl.diagnostic import Label
 from dsl.suggest import suggest
-from dsl.syntax import Expression, List, Reference, Statement
+from dsl.syntax import List, Reference, Statement
 
 FORMS: tuple[str, ...] = get_args(ExportPlan.model_fields["type"].annotation)
 
@@ -32,7 +31,11 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
             hint=f"did you mean `{guess}`?" if guess else "",
         )
         return None
-    source = _source(source_clause.value, form, scope)
+    source: Conversation | MixPlan | Preference | None
+    if form == "preference":
+        source = scope.thing(source_clause.value, (Preference,), "a preference")
+    else:
+        source = scope.thing(source_clause.value, (Conversation, MixPlan), "a conversation or a mix")
     to = constant(to_clause.value, TEXT, scope, "`to`")
     fields: dict[str, Any] = {}
     for inner, kind in check_shape(statement.body or (), "export", scope.diagnostics):
@@ -72,31 +75,6 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
         )
         return None
     return ExportPlan(name=statement.name.text, type=form, source=source.name, to=to, **fields)
-
-
-Exported = Conversation | MixPlan | Preference
-
-
-def _source(expression: Expression, form: str, scope: Scope) -> Exported | None:
-    """What is exported: a conversation or a mix as conversations, a preference as pairs."""
-    if not isinstance(expression, Reference):
-        scope.report("E202", "an export is from a conversation, a mix or a preference", expression.span)
-        return None
-    declared = scope.resolve(expression.parts[0])
-    if declared is None:
-        return None
-    wanted = (Preference,) if form == "preference" else (Conversation, MixPlan)
-    if isinstance(declared.thing, wanted):
-        found: Exported = declared.thing
-        return found
-    noun = "a preference" if form == "preference" else "a conversation or a mix"
-    scope.report(
-        "E202",
-        f"`{expression}` is a {declared.what}, not {noun}",
-        expression.span,
-        secondary=(Label(declared.span, "declared here"),),
-    )
-    return None
 
 
 def _columns(statement: Statement, conversation: Conversation, scope: Scope) -> tuple[str, ...]:

@@ -9,8 +9,7 @@ from compiler.plan import MixPart, MixPlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
 from compiler.values import FAILED, constant
-from dsl.diagnostic import Label
-from dsl.syntax import Expression, List, Ratio, Reference, Statement
+from dsl.syntax import Expression, List, Ratio, Statement
 
 
 def bind_mix(statement: Statement, bound: Bound, scope: Scope) -> MixPlan | None:
@@ -68,21 +67,16 @@ def _sources(expression: Expression, scope: Scope) -> list[str]:
     items = expression.items if isinstance(expression, List) else (expression,)
     found: list[str] = []
     for item in items:
-        if not isinstance(item, Reference) or len(item.parts) != 1:
-            scope.report("E202", "a mix is of conversations and sources", item.span)
-            continue
-        declared = scope.resolve(item.parts[0])
-        if declared is None:
-            continue
-        thing = declared.thing
-        if isinstance(thing, Conversation) or (isinstance(thing, Source) and thing.plan.type == "messages"):
-            found.append(declared.name)
-        else:
+        thing: Conversation | Source | None = scope.thing(
+            item, (Conversation, Source), "a conversation or a source of them"
+        )
+        if isinstance(thing, Conversation):
+            found.append(thing.name)
+        elif thing is not None and thing.plan.type == "messages":
+            found.append(thing.plan.name)
+        elif thing is not None:
             scope.report(
-                "E202",
-                f"`{item}` is a {declared.what}, which gives no conversations",
-                item.span,
-                secondary=(Label(declared.span, "declared here"),),
+                "E202", f"`{thing.plan.name}` gives chunks, and a mix is of conversations", item.span
             )
     return found
 

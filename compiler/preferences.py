@@ -18,7 +18,7 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
     clause = statement.clause("from")
     if statement.name is None or clause is None:
         return None
-    conversation = _conversation(clause.value, outer)
+    conversation: Conversation | None = outer.thing(clause.value, (Conversation,), "a conversation")
     if conversation is None:
         outer.poisoned.add(statement.name.text)
         return None
@@ -76,24 +76,6 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
         rejected=sides["rejected"],
         span=statement.name.span,
     )
-
-
-def _conversation(expression: Expression, scope: Scope) -> Conversation | None:
-    if not isinstance(expression, Reference):
-        scope.report("E202", "a preference is from a conversation", expression.span)
-        return None
-    declared = scope.resolve(expression.parts[0])
-    if declared is None:
-        return None
-    if not isinstance(declared.thing, Conversation):
-        scope.report(
-            "E202",
-            f"`{expression}` is a {declared.what}, not a conversation",
-            expression.span,
-            secondary=(Label(declared.span, "declared here"),),
-        )
-        return None
-    return declared.thing
 
 
 def _side(

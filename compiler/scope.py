@@ -10,7 +10,7 @@ from compiler.types import Type
 from dsl.diagnostic import Diagnostic, Diagnostics, Fix, Label
 from dsl.source import Span
 from dsl.suggest import suggest
-from dsl.syntax import Name, Ratio, Reference
+from dsl.syntax import Expression, Name, Ratio, Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +157,27 @@ class Scope:
             return None, ()
         self.used.add(declared.name)
         return found, rest[1:]
+
+    def thing(self, expression: Expression, kinds: tuple[type, ...], noun: str) -> Any:
+        """What a reference declares, when it is one of some kinds; `noun` says which.
+
+        None after a report, or where the name is poisoned.
+        """
+        if not isinstance(expression, Reference):
+            self.report("E202", f"{noun} is named here", expression.span)
+            return None
+        declared, rest = self.resolve_path(expression)
+        if declared is None:
+            return None
+        if isinstance(declared.thing, kinds) and not rest:
+            return declared.thing
+        self.report(
+            "E202",
+            f"`{expression}` is a {declared.what}, not {noun}",
+            expression.span,
+            secondary=(Label(declared.span, "declared here"),),
+        )
+        return None
 
     def report(
         self,

@@ -17,7 +17,7 @@ from compiler.values import FAILED, article, constant, resolve_type
 from dsl.diagnostic import Fix, Label
 from dsl.source import Span
 from dsl.suggest import suggest
-from dsl.syntax import Reference, Rule, Statement, Text
+from dsl.syntax import Rule, Statement, Text
 
 ROLES: dict[str, Role] = {"user": "user", "model": "model"}
 
@@ -139,22 +139,8 @@ def _output(
 
 def _model(statement: Statement, scope: Scope) -> Model | None:
     clause = statement.clause("by")
-    if clause is None or not isinstance(clause.value, Reference):
-        if clause is not None:
-            scope.report("E202", "`by` names a model", clause.value.span, hint="for example `by base`")
-        return None
-    declared = scope.resolve(clause.value.parts[0])
-    if declared is None:
-        return None
-    if not isinstance(declared.thing, Model):
-        scope.report(
-            "E202",
-            f"`{clause.value}` is a {declared.what}, not a model",
-            clause.value.span,
-            secondary=(Label(declared.span, "declared here"),),
-        )
-        return None
-    return declared.thing
+    found: Model | None = scope.thing(clause.value, (Model,), "a model") if clause is not None else None
+    return found
 
 
 def _clause_span(statement: Statement, word: str) -> Span | None:
