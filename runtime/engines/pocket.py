@@ -31,6 +31,9 @@ class PocketEngine(TransformersEngine):
     Raises `EngineError` when the package is missing or `spec.revision` names other weights.
     """
 
+    # A model of this size often does not find an end, and its context would take minutes.
+    default_limit = 512
+
     def __init__(self, spec: EngineSpec) -> None:
         require(spec.backend, "pocket", "torch", "transformers")
         revision = _revision(_weights())

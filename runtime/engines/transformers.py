@@ -46,6 +46,9 @@ class TransformersEngine(LocalEngine):
     Raises `EngineError` for an unknown model, revision or option, and for an adapter.
     """
 
+    # What an unset max_tokens means; None is the rest of the context.
+    default_limit: int | None = None
+
     def __init__(self, spec: EngineSpec) -> None:
         require(spec.backend, "transformers", "torch", "transformers")
         if spec.adapter is not None:
@@ -148,7 +151,7 @@ class TransformersEngine(LocalEngine):
         return Row(
             ticket,
             tokenizer=self._tokenizer,
-            limit=min(room, ticket.call.sampling.max_tokens or room),
+            limit=min(room, ticket.call.sampling.max_tokens or self.default_limit or room),
             ends=self._ends,
             matcher=None if schema is None else json_matcher(self._grammar_tokenizer, schema),
             device=self._model.device,

@@ -386,6 +386,18 @@ def test_the_pocket_model_speaks_readable_english(pocket_engine: Engine) -> None
     assert texts(ask(pocket_engine, *made)) == texts(answers)
 
 
+def test_the_pocket_model_stops_where_nothing_else_stops_it(
+    pocket_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It once wrote for ten minutes, to the end of its context."""
+    from runtime.engines.pocket import PocketEngine
+
+    assert PocketEngine.default_limit == 512
+    monkeypatch.setattr(PocketEngine, "default_limit", 6)
+    (answer,) = ask(pocket_engine, call(pocket_engine, "Tell a long story.", temperature=0.0))
+    assert (answer.completion_tokens, answer.finish_reason) == (6, "length")
+
+
 def test_the_pocket_model_gives_json(pocket_engine: Engine) -> None:
     made = call(pocket_engine, "Give a librarian's name and tags as JSON.", schema=PERSON, max_tokens=80)
     (answer,) = ask(pocket_engine, made)
