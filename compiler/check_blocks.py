@@ -34,7 +34,10 @@ def bind_block(statement: Statement, checked: Type | None, scope: Scope) -> list
         if not isinstance(rule, Rule):
             continue
         check = CHECKS.get(rule.name.text)
-        if check is not None and checked is not None and not _may_check(check.takes, checked):
+        if check is None:
+            _report_unknown(rule, scope)
+            continue
+        if checked is not None and not _may_check(check.takes, checked):
             # What is checked is at fault more often than the checks: one word is enough.
             if scope.first(f"{statement.span.start} checks"):
                 scope.report(
@@ -43,9 +46,11 @@ def bind_block(statement: Statement, checked: Type | None, scope: Scope) -> list
                     rule.name.span,
                 )
             continue
-        plan = _bind_rule(rule, scope)
-        if plan is not None:
-            found.append(plan)
+        arguments = bind_arguments(
+            check.name, rule.arguments, check.parameters, rule.span, check.example, scope
+        )
+        if arguments is not None:
+            found.append(CheckPlan(name=check.name, arguments=arguments))
     return found
 
 
@@ -84,21 +89,16 @@ def words_of(plan: CheckPlan) -> list[str]:
     return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 
-def _bind_rule(rule: Rule, scope: Scope) -> CheckPlan | None:
-    check = CHECKS.get(rule.name.text)
-    if check is None:
-        guess = suggest(rule.name.text, CHECKS)
-        known = ", ".join(list(CHECKS)[:5])
-        scope.report(
-            "E203",
-            f"there is no check `{rule.name}`",
-            rule.name.span,
-            hint=f"did you mean `{guess}`?" if guess else f"checks are {known} and others",
-            fix=Fix(rule.name.span, guess) if guess else None,
-        )
-        return None
-    arguments = bind_arguments(check.name, rule.arguments, check.parameters, rule.span, check.example, scope)
-    return None if arguments is None else CheckPlan(name=check.name, arguments=arguments)
+def _report_unknown(rule: Rule, scope: Scope) -> None:
+    guess = suggest(rule.name.text, CHECKS)
+    known = ", ".join(list(CHECKS)[:5])
+    scope.report(
+        "E203",
+        f"there is no check `{rule.name}`",
+        rule.name.span,
+        hint=f"did you mean `{guess}`?" if guess else f"checks are {known} and others",
+        fix=Fix(rule.name.span, guess) if guess else None,
+    )
 
 
 def _kind(type_: Type) -> str:

@@ -80,8 +80,8 @@ def bind_conversation(
             statement.name.span,
             hint="for example `turn answer: model by base { sees = transcript }`",
         )
-    every = _train_every(train_on)
-    trained = [] if every else _bind_train_on(train_on, steps, scope)
+    is_every, every = _train_every(train_on, scope)
+    trained = [] if is_every else _bind_train_on(train_on, steps, scope)
     return Conversation(
         name=name,
         quota=quota,
@@ -246,11 +246,22 @@ def _bind_transcript(written: Expression | None, steps: list[Step], scope: Scope
     return written.parts[0].text
 
 
-def _train_every(written: Expression | None) -> Role | None:
-    """The role of `train_on = every(model)`."""
+def _train_every(written: Expression | None, scope: Scope) -> tuple[bool, Role | None]:
+    """Whether `train_on` is `every(role)`, and the role where it can be trained on (E501)."""
     if not isinstance(written, Call) or str(written.function) != "every" or len(written.arguments) != 1:
-        return None
-    return "model" if written.arguments[0].value.span.text == "model" else None
+        return False, None
+    role = written.arguments[0].value
+    if not isinstance(role, Reference) or str(role) not in ("user", "model"):
+        return False, None
+    if str(role) == "model":
+        return True, "model"
+    scope.report(
+        "E501",
+        "only model turns are trained on",
+        written.span,
+        hint="for example `train_on = every(model)`",
+    )
+    return True, None
 
 
 def _bind_train_on(written: Expression | None, steps: list[Step], scope: Scope) -> list[tuple[str, Span]]:
@@ -259,14 +270,6 @@ def _bind_train_on(written: Expression | None, steps: list[Step], scope: Scope) 
     own = [step for step in turns.values() if step.role == "model"]
     if written is None:
         return [(step.name, step.span) for step in own]
-    if isinstance(written, Call) and written.span.text.replace(" ", "") == "every(user)":
-        scope.report(
-            "E501",
-            "only model turns are trained on",
-            written.span,
-            hint="for example `train_on = every(model)`",
-        )
-        return []
     if not isinstance(written, List):
         scope.report(
             "E202",

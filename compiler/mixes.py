@@ -8,7 +8,7 @@ from compiler.bound import Bound, Conversation, Source
 from compiler.plan import MixPart, MixPlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
-from compiler.values import FAILED, constant
+from compiler.values import FAILED, constant, weight
 from dsl.syntax import Expression, List, Ratio, Statement
 
 
@@ -33,11 +33,9 @@ def bind_mix(statement: Statement, bound: Bound, scope: Scope) -> MixPlan | None
         if inner.quantity is None or clause is None:
             continue
         sources = _sources(clause.value, scope)
-        share = inner.quantity
-        weight = int(share.percent * 10_000) if isinstance(share, Ratio) else share.value
         if sources:
             written.append(inner)
-            parts.append(MixPart(name=inner.kind.text, share=weight, sources=tuple(sources)))
+            parts.append(MixPart(name=inner.kind.text, share=weight(inner.quantity), sources=tuple(sources)))
     shares = [s.quantity for s in statement.body or () if isinstance(s, Statement) and s.quantity is not None]
     percents = [share for share in shares if isinstance(share, Ratio)]
     if percents and len(percents) == len(shares) and sum(share.percent for share in percents) != 100:

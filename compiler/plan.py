@@ -164,11 +164,6 @@ class CohortPlan(Frozen):
     def turns(self) -> tuple[StepPlan, ...]:
         return tuple(step for step in self.steps if step.role is not None)
 
-    @property
-    def set_checks(self) -> bool:
-        """Whether some check compares samples with each other."""
-        return any(check.name == "distinct" for step in self.steps for check in step.checks)
-
     def step(self, name: str) -> StepPlan:
         return next(step for step in self.steps if step.name == name)
 

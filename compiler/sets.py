@@ -9,7 +9,7 @@ from compiler.plan import Member
 from compiler.scope import Scope
 from compiler.shape import check_shape
 from compiler.types import BUILT_IN_SCHEMAS, Schema
-from compiler.values import FAILED, constant, resolve_type
+from compiler.values import FAILED, constant, resolve_type, weight
 from dsl.suggest import suggest
 from dsl.syntax import Ratio, Statement
 
@@ -97,10 +97,7 @@ def _bind_member(statement: Statement, schema: Schema, scope: Scope) -> Member |
     if failed:
         return None
     fields.update((name, None) for name, _ in schema.fields if name not in fields)
-    weight = statement.quantity
-    # Weights are integers: percentages count in ten-thousandths of a percent.
-    share = int(weight.percent * 10_000) if isinstance(weight, Ratio) else weight.value if weight else 1
-    return Member(label=statement.kind.text, weight=share, fields=fields)
+    return Member(label=statement.kind.text, weight=weight(statement.quantity), fields=fields)
 
 
 def _weigh(statement: Statement, members: list[Member], scope: Scope) -> list[Member]:

@@ -161,6 +161,13 @@ def _literal(
             return (TEXT, expression.plain) if expression.plain is not None else (None, None)
 
 
+def weight(quantity: Integer | Ratio | None) -> int:
+    """A written share as a relative weight: 1 where none is given, percentages in their ten-thousandths."""
+    if quantity is None:
+        return 1
+    return int(quantity.percent * 10_000) if isinstance(quantity, Ratio) else quantity.value
+
+
 def is_empty(range_: Range) -> bool:
     return range_.low is not None and range_.high is not None and range_.low > range_.high
 
