@@ -65,7 +65,8 @@ def diagnose(
         return Diagnosed(None, diagnostics.without_echoes(), library=True)
     bound = bind(syntax, overrides, diagnostics, lenient=lenient)
     check(bound, diagnostics)
-    plan = None if diagnostics.has_errors else lower(bound)
+    folder = source.path.resolve().parent if source.path is not None else Path()
+    plan = None if diagnostics.has_errors else lower(bound).below(folder)
     return Diagnosed(plan, diagnostics.without_echoes(), tuple(bound.notes))
 
 

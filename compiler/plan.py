@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
 PLAN_FORMAT = 1
 
@@ -224,10 +225,11 @@ class EvaluationPlan(Frozen):
 class ExportPlan(Frozen):
     """One dataset.  `split` is the percentage of rows that train, None for no split.
 
-    `thought` says what becomes of private reasoning."""
+    `thought` says what becomes of private reasoning.  `rejected` rows are the refused attempts of
+    a conversation."""
 
     name: str
-    type: Literal["messages", "prompt_completion", "sharegpt", "preference"] = "messages"
+    type: Literal["messages", "prompt_completion", "sharegpt", "preference", "rejected"] = "messages"
     source: str
     to: str
     split: str | None = None
@@ -255,6 +257,26 @@ class Plan(Frozen):
     mixes: tuple[MixPlan, ...] = ()
     exports: tuple[ExportPlan, ...] = ()
     evaluations: tuple[EvaluationPlan, ...] = ()
+
+    # Where the recipe's file lies: what its paths are relative to.  Not part of what the plan says.
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the plan's paths are relative to; the current one for a plan from JSON."""
+        return self._folder
+
+    def below(self, folder: Path) -> Plan:
+        """The same plan with its paths relative to a folder."""
+        plan = self.model_copy()
+        plan._folder = folder
+        return plan
+
+    def preference(self, name: str) -> PreferencePlan:
+        return next(preference for preference in self.preferences if preference.name == name)
+
+    def source(self, name: str) -> SourcePlan:
+        return next(source for source in self.sources if source.name == name)
 
     @cached_property
     def plan_hash(self) -> str:

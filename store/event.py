@@ -11,9 +11,16 @@ Payloads, by kind:
     call.failed        call_key, identity, engine, failure, message, retryable, try
     step.accepted      call (seq of the answer), call_key
     step.rejected      call, call_key, check, reason, text
+    source.ingested    source, version, row (from 0), file, line, hash, messages (role, content);
+                       its `sample_id` names the row
+    source.completed   source, reader (digest of the reader and its arguments), version, rows, shape,
+                       files (path, bytes, sha256)
+    retrieval.done     source, index (name, version), query, chunks (id, document, text, score, ...)
     sample.completed   lineage, cohort, cell (name -> label), ordinal, values (step -> text or
-                       JSON), calls (step -> seq)
-    sample.abandoned   lineage, cohort, cell, ordinal, reason, lasting (False: a service failed)
+                       JSON), calls (step -> seq), rejected (step -> attempts: call, attempt, check,
+                       reason; absent where there are none), of (a pair's: the sample it is made from)
+    sample.abandoned   lineage, cohort, cell, ordinal, reason, lasting (False: a service failed),
+                       rejected, of
     run.stopped        outcome, reason, counts
 """
 
@@ -29,6 +36,9 @@ SCHEMA_VERSION = 1
 class Kind(StrEnum):
     PLAN_REGISTERED = "plan.registered"
     RUN_STARTED = "run.started"
+    SOURCE_INGESTED = "source.ingested"
+    SOURCE_COMPLETED = "source.completed"
+    RETRIEVAL_DONE = "retrieval.done"
     CALL_COMPLETED = "call.completed"
     CALL_FAILED = "call.failed"
     STEP_ACCEPTED = "step.accepted"
