@@ -297,20 +297,44 @@ class Plan(Frozen):
     def model(self, name: str) -> ModelPlan:
         return next(model for model in self.models if model.name == name)
 
+    @cached_property
+    def pair_cohorts(self) -> tuple[CohortPlan, ...]:
+        """The preferences that generate, each as a cohort over the grid of the one it is made
+        from.  Its quota is the number of pairs; without one, every sample gets a pair."""
+        found = []
+        for pair in self.preferences:
+            if pair.steps:
+                base = self.cohort(pair.source)
+                quota = base.quota if pair.quota is None else pair.quota
+                update = {"name": pair.name, "quota": quota, "steps": pair.steps, "tags": ()}
+                # Made by copying, so that its steps stay the very ones of the preference.
+                found.append(base.model_copy(update={**update, "transcript": None, "train_on": ()}))
+        return tuple(found)
+
     def fingerprint(self, cohort: CohortPlan) -> str:
         """Names what is generated for a cohort: everything but how much and what is exported.
 
         Two plans with the same fingerprint share samples, so a larger quota, another split
         or other columns reuse what the log holds.  Where the models run is not part of it.
         """
-        models = sorted({step.model for step in cohort.steps if step.model is not None})
         # Defaults are left out, so that what a later version adds renames nothing.
         body = cohort.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_GENERATED)
         return digest(
+            {"recipe": self.recipe, "seed": self.seed, "cohort": body, "models": self._asked(cohort.steps)}
+        )
+
+    def pair_fingerprint(self, pair: PreferencePlan) -> str:
+        """Names what a preference generates, as `fingerprint` does for a conversation."""
+        steps = [step.model_dump(mode="json", exclude_defaults=True) for step in pair.steps]
+        return digest(
             {
-                "recipe": self.recipe,
-                "seed": self.seed,
-                "cohort": body,
-                "models": {name: {"capabilities": sorted(self.model(name).capabilities)} for name in models},
+                "of": self.fingerprint(self.cohort(pair.source)),
+                "preference": pair.name,
+                "steps": steps,
+                "models": self._asked(pair.steps),
             }
         )
+
+    def _asked(self, steps: tuple[StepPlan, ...]) -> dict[str, Any]:
+        names = sorted({step.model for step in steps if step.model is not None})
+        return {name: {"capabilities": sorted(self.model(name).capabilities)} for name in names}

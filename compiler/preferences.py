@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compiler.bound import Bound, Conversation, Preference, Step
+from compiler.checks import CHECKS
 from compiler.plan import CallPlan
 from compiler.scope import Declared, Scope
 from compiler.shape import check_shape
@@ -37,6 +38,7 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
             step = bind_step(inner, "turn", steps, bound, scope)
             if step is not None:
                 steps.append(step)
+                _refuse_many(step, scope)
         elif inner.value is not None:
             fields[kind.word] = (inner.value, inner.kind.span)
     sides: dict[str, CallPlan] = {}
@@ -76,6 +78,18 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
         rejected=sides["rejected"],
         span=statement.name.span,
     )
+
+
+def _refuse_many(step: Step, scope: Scope) -> None:
+    """Checks over many samples are for the samples of a conversation, whose order they need."""
+    for check in (*step.checks, *step.must_fail):
+        if CHECKS[check.name].many:
+            scope.report(
+                "E202",
+                f"`{check.name}` compares the samples of a conversation, and `{step.name}` is a pair's",
+                step.span,
+                hint="check the turn of the conversation that both answers reply to",
+            )
 
 
 def _side(

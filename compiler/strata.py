@@ -80,6 +80,11 @@ def sample_id(plan: Plan, cohort: CohortPlan, labels: Labels, ordinal: int) -> s
     return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
+def pair_id(plan: Plan, pairs: CohortPlan, base: str) -> str:
+    """The name of the pair that a preference makes from a sample."""
+    return sha256(canonical_json([plan.recipe, pairs.name, base]).encode()).hexdigest()[:16]
+
+
 def call_seed(plan: Plan, sample: str, step: str, attempt: int) -> int:
     """The sampling seed of one attempt, in [0, 2**31): the range every backend accepts."""
     return _number(plan.seed, sample, step, attempt) >> 225

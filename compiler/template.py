@@ -49,10 +49,16 @@ def references(template: Template | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _show(part: RefPlan, values: Mapping[str, Any]) -> str:
+def look_up(reference: RefPlan, values: Mapping[str, Any]) -> Any:
+    """What a reference stands for in one sample, before any filter."""
     value: Any = values
-    for name in part.path:
+    for name in reference.path:
         value = value[name]
+    return value
+
+
+def _show(part: RefPlan, values: Mapping[str, Any]) -> str:
+    value = look_up(part, values)
     for each in part.filters:
         value = FILTERS[each.name].function(value)
     # An optional field that a member does not give prints as nothing.

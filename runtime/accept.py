@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from compiler.checks import run_check
-from compiler.plan import JsonOutput, StepPlan, canonical_json
+from compiler.checks import CHECKS, run_check
+from compiler.plan import CheckPlan, JsonOutput, RefPlan, StepPlan, canonical_json
+from compiler.template import look_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,13 @@ class Rejected:
     reason: str
 
 
-def judge(step: StepPlan, text: str, finish_reason: str) -> Accepted | Rejected:
-    """The verdict on one answer.  White space around text is not part of its value."""
+def judge(
+    step: StepPlan, text: str, finish_reason: str, values: Mapping[str, Any] | None = None
+) -> Accepted | Rejected:
+    """The verdict on one answer.  White space around text is not part of its value.
+
+    `values` are what the sample has so far, for checks whose arguments are each sample's own.
+    """
     text = text.strip()
     if not text:
         return Rejected("not_empty", "the answer is empty")
@@ -40,12 +47,38 @@ def judge(step: StepPlan, text: str, finish_reason: str) -> Accepted | Rejected:
         reason = _misfit(canonical_json(step.output.schema_), value)
         if reason is not None:
             return Rejected("schema", reason)
-    shown = value if isinstance(value, str) else canonical_json(value)
     for check in step.checks:
-        reason = run_check(check.name, check.arguments, shown)
+        reason = _reason(check, value, values or {})
         if reason is not None:
             return Rejected(check.label or check.name, reason)
+    for group in dict.fromkeys(_group(check) for check in step.must_fail):
+        checks = [check for check in step.must_fail if _group(check) == group]
+        if all(_reason(check, value, values or {}) is None for check in checks):
+            return Rejected("must_fail", f"passes `{group}`, which it is meant to fail")
     return Accepted(value)
+
+
+def _reason(check: CheckPlan, value: Any, values: Mapping[str, Any]) -> str | None:
+    """Why a value fails a check.  A conversation is checked message by message where the check
+    can, and as its JSON text where it cannot."""
+    arguments = {
+        name: look_up(argument, values) if isinstance(argument, RefPlan) else argument
+        for name, argument in check.arguments.items()
+    }
+    if not isinstance(value, str) and not (CHECKS[check.name].takes != "text" and _is_conversation(value)):
+        value = canonical_json(value)
+    return run_check(check.name, arguments, value)
+
+
+def _is_conversation(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(message, dict) and "role" in message and "content" in message for message in value
+    )
+
+
+def _group(check: CheckPlan) -> str:
+    """The named check that a check was listed under."""
+    return check.label.rpartition(".")[0] or check.name
 
 
 def _parse_json(text: str) -> Any:

@@ -63,9 +63,10 @@ Earlier = Mapping[str, LoggedCall]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt (from 0) at one step of a sample: what the model is shown, in what order of
-    urgency, and the sample's earlier calls by key."""
+    """One attempt (from 0) at one step of a cohort's sample: what the model is shown, in what
+    order of urgency, and the sample's earlier calls by key."""
 
+    cohort: str
     sample_id: str
     step: StepPlan
     number: int

@@ -6,46 +6,24 @@ No awaiting here: the scheduler asks what to open and tells how it ended.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import Protocol
+from typing import Any
 
 from compiler.plan import CohortPlan, Plan
 from compiler.strata import Cell, Labels, Slot, sample_id, slots
-from runtime.accept import Rejected
+from runtime.books import Ledger, Opening
 from runtime.jury import Jury, Order
+from runtime.pairs import Pairs
 from runtime.progress import Progress
-from runtime.sample import Abandoned, Done, Outcome, Sample, Witness
+from runtime.sample import Abandoned, Done, Outcome, Sample
 from store.history import Finished
 
 
 def most_losses(planned: int) -> int:
     """How many samples a cell of `planned` slots may lose before it is given up."""
     return 10 + 2 * planned
-
-
-class Ledger(Witness, Protocol):
-    """Is told how each sample ended."""
-
-    def completed(self, sample: Sample) -> None: ...
-
-    def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None: ...
-
-    def refused(self, sample: Sample, step: str, why: Rejected) -> None:
-        """A set-wide check refused a sample that had passed its own."""
-        ...
-
-    def pending(self, sample: Sample, steps: tuple[str, ...]) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """A sample to open, and its place in the jury's order."""
-
-    slot: Slot
-    name: str
-    order: Order
 
 
 @dataclass(slots=True)
@@ -61,7 +39,12 @@ class _Row:
 
 
 class Cohort:
-    """One cohort of a run.  `limit` keeps to that many slots, spread over the rows."""
+    """One cohort of a run.  `limit` keeps to that many slots, spread over the rows.
+
+    `followers` are the preferences made from its samples; each is told of every sample.
+    """
+
+    base: str | None = None
 
     def __init__(
         self,
@@ -74,7 +57,8 @@ class Cohort:
     ) -> None:
         self.plan = cohort
         self.jury = Jury(cohort)
-        self.given_up: list[tuple[Labels, int]] = []
+        self.followers: list[Pairs] = []
+        self._given_up: list[tuple[Labels, int]] = []
         self._recipe = plan
         self._finished = finished
         self._ledger = ledger
@@ -83,8 +67,30 @@ class Cohort:
         self._due: deque[Cell] = deque()
         self._limit = cohort.quota if limit is None else min(limit, cohort.quota)
         self._counters.quota = self._limit
-        rows = prod(len(axis.members) for axis in cohort.axes)
-        self._per_row = -(-self._limit // rows) if rows else 0
+        self._grid = prod(len(axis.members) for axis in cohort.axes)
+        self._per_row = -(-self._limit // self._grid) if self._grid else 0
+        self._dealt = False
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many samples each row of the grid is to have."""
+        full = [min(self._per_row, self.plan.times)] * self._grid
+        return [max(0, min(size, self._limit - row * size)) for row, size in enumerate(full)]
+
+    def remember(self, values: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """Takes the samples that earlier runs completed: later ones are judged beside them."""
+        for name, found in values:
+            self.jury.remember(name, found)
+
+    def shortage(self) -> str | None:
+        """Which cells were given up, and what they lost."""
+        if not self._given_up:
+            return None
+        cells = "; ".join(
+            f"{', '.join(f'{name} {label}' for name, label in labels) or 'its samples'} after losing {lost}"
+            for labels, lost in self._given_up
+        )
+        return f"`{self.plan.name}` gave up on {cells}"
 
     def openings(self) -> Iterator[Opening]:
         """The slots that need a sample, in order; those the log has are counted on the way."""
@@ -109,6 +115,8 @@ class Cohort:
             self._pass(last)
         self.jury.seal()
         self._judge()
+        self._dealt = True
+        self._tell_if_through()
 
     def replacements(self) -> Iterator[Opening]:
         """The samples that take the place of lost ones and can be opened by now."""
@@ -117,9 +125,12 @@ class Cohort:
             row = self._rows[cell.row]
             planned, labels = row.planned[cell.labels], cell.labels
             if row.lost[labels] > most_losses(planned):
-                if not any(labels == known for known, _ in self.given_up):
-                    self.given_up.append((labels, row.lost[labels]))
+                if not any(labels == known for known, _ in self._given_up):
+                    self._given_up.append((labels, row.lost[labels]))
                 self._forget(cell.row)
+                for follower in self.followers:
+                    follower.not_replaced(cell.row)
+                self._tell_if_through()
                 continue
             spare = row.spares[labels]
             row.spares[labels] += 1
@@ -140,14 +151,17 @@ class Cohort:
                     self.jury.arrived(opening.order, sample)
                     self._judge()
                 else:
-                    self._complete(sample)
+                    self._complete(opening.order, sample)
             case Abandoned(step, reason, lasting):
                 self._ledger.abandoned(sample, step, reason, lasting)
-                self._lose(opening.slot.cell)
+                self._lose(opening.order, opening.slot.cell)
                 self.jury.lost(opening.order)
                 self._judge()
             case _:
                 self._ledger.pending(sample, outcome.steps)
+                for follower in self.followers:
+                    follower.waits(opening.slot, opening.order, opening.name)
+        self._tell_if_through()
 
     def _opening(self, slot: Slot, order: Order) -> Opening:
         return Opening(slot, sample_id(self._recipe, self.plan, slot.cell.labels, slot.ordinal), order)
@@ -156,34 +170,44 @@ class Cohort:
         """False for a sample that the log has finished, after counting it."""
         row = self._rows[opening.slot.cell.row]
         row.open += 1
+        for follower in self.followers:
+            follower.expected(opening.slot.cell.row, opening.order)
         if opening.name in self._finished.completed:
             self._counters.completed += 1
             self._counters.found += 1
-            self._leave(opening.slot.cell.row)
+            self._stood(opening.slot, opening.order, opening.name, None)
             return False
         if opening.name in self._finished.abandoned:
             # What failed for the service's sake does not count against the cell in a later run.
-            self._lose(opening.slot.cell, counts=opening.name not in self._finished.unlucky)
+            counts = opening.name not in self._finished.unlucky
+            self._lose(opening.order, opening.slot.cell, counts=counts)
             return False
         self.jury.expect(opening.order)
         return True
 
     def _judge(self) -> None:
-        for _, sample, refusal in self.jury.verdicts():
+        for order, sample, refusal in self.jury.verdicts():
             if refusal is None:
-                self._complete(sample)
+                self._complete(order, sample)
             else:
                 step, why = refusal
                 self._ledger.refused(sample, step, why)
                 self._ledger.abandoned(sample, step, f"{why.check}: {why.reason}", True)
-                self._lose(sample.slot.cell)
+                self._lose(order, sample.slot.cell)
 
-    def _complete(self, sample: Sample) -> None:
+    def _complete(self, order: Order, sample: Sample) -> None:
         self._counters.completed += 1
         self._ledger.completed(sample)
-        self._leave(sample.slot.cell.row)
+        self._stood(sample.slot, order, sample.sample_id, sample.values)
 
-    def _lose(self, cell: Cell, *, counts: bool = True) -> None:
+    def _stood(self, slot: Slot, order: Order, name: str, values: Mapping[str, Any] | None) -> None:
+        for follower in self.followers:
+            follower.stood(slot, order, name, values)
+        self._leave(slot.cell.row)
+
+    def _lose(self, order: Order, cell: Cell, *, counts: bool = True) -> None:
+        for follower in self.followers:
+            follower.lost(cell.row, order)
         self._counters.abandoned += 1
         row = self._rows[cell.row]
         row.lost[cell.labels] += counts
@@ -199,7 +223,14 @@ class Cohort:
         row.through = True
         self._due.extend(row.owed)
         row.owed.clear()
+        for follower in self.followers:
+            follower.passed(number)
         self._forget(number)
+
+    def _tell_if_through(self) -> None:
+        if self._dealt and not self._due and not self._counters.open and not self.jury.waiting:
+            for follower in self.followers:
+                follower.base_through()
 
     def _leave(self, number: int) -> None:
         self._rows[number].open -= 1

@@ -55,7 +55,7 @@ class LiveLedger:
     def completed(self, sample: Sample) -> None:
         self._recorder.emit(
             Kind.SAMPLE_COMPLETED,
-            {**self._place(sample), "values": sample.values, "calls": sample.calls},
+            {**self._place(sample), "values": sample.values, "calls": sample.calls, **_attempts(sample)},
             sample_id=sample.sample_id,
         )
 
@@ -63,7 +63,7 @@ class LiveLedger:
         self._progress.abandonments[f"{step}: {reason.split(':', 1)[0]}"] += 1
         self._recorder.emit(
             Kind.SAMPLE_ABANDONED,
-            {**self._place(sample), "reason": reason, "lasting": lasting},
+            {**self._place(sample), "reason": reason, "lasting": lasting, **_attempts(sample)},
             sample_id=sample.sample_id,
             step=step,
         )
@@ -71,11 +71,13 @@ class LiveLedger:
     def refused(self, sample: Sample, step: str, why: Rejected) -> None:
         plan = sample.cohort.step(step)
         self._progress.refused(plan, why.check)
-        value = sample.values[step]
+        value, call = sample.values[step], sample.calls.get(step)
+        # Its attempts were refused one after the other, and this is the last.
+        sample.refuse(step, len(sample.rejected.get(step, ())), call, why)
         self._recorder.emit(
             Kind.STEP_REJECTED,
             {
-                "call": sample.calls.get(step),
+                "call": call,
                 "call_key": None,
                 "check": why.check,
                 "reason": why.reason,
@@ -95,4 +97,9 @@ class LiveLedger:
             "cohort": sample.cohort.name,
             "cell": dict(sample.slot.cell.labels),
             "ordinal": sample.slot.ordinal,
+            **({"of": sample.of} if sample.of is not None else {}),
         }
+
+
+def _attempts(sample: Sample) -> dict[str, Any]:
+    return {"rejected": sample.rejected} if sample.rejected else {}

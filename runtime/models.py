@@ -60,18 +60,27 @@ class Models:
         """Each engine once."""
         return list({id(model.engine): model.engine for model in self}.values())
 
-    def lineage(self, plan: Plan, cohort: CohortPlan) -> dict[str, Any]:
-        """What a cohort's samples come from: its fingerprint and the identity of each model.
+    def lineages(self, plan: Plan) -> dict[str, dict[str, Any]]:
+        """What the samples of each cohort, and the pairs of each preference, come from.
 
-        `lineage` names it in 16 hex digits; samples of one lineage make one dataset.
+        An entry has the fingerprint, the identity of each model, and `lineage`, which names the
+        two in 16 hex digits: samples of one lineage make one dataset.  A preference's entry
+        says `of` which lineage its conversation is.
         """
+        found: dict[str, dict[str, Any]] = {}
+        for cohort in plan.cohorts:
+            found[cohort.name] = self._lineage(cohort, plan.fingerprint(cohort), {})
+        for pairs in plan.pair_cohorts:
+            preference = plan.preference(pairs.name)
+            of = {"of": found[preference.source]["lineage"]}
+            found[pairs.name] = self._lineage(pairs, plan.pair_fingerprint(preference), of)
+        return found
+
+    def _lineage(self, cohort: CohortPlan, fingerprint: str, of: dict[str, str]) -> dict[str, Any]:
         used = sorted({step.model for step in cohort.steps if step.model is not None})
         models = {name: self[name].engine.identity.model_dump(mode="json") for name in used}
-        return {
-            "lineage": digest([plan.fingerprint(cohort), models])[:16],
-            "fingerprint": plan.fingerprint(cohort),
-            "models": models,
-        }
+        lineage = digest([fingerprint, models, *of.values()])[:16]
+        return {"lineage": lineage, "fingerprint": fingerprint, "models": models, **of}
 
     async def ready(self, model: RunningModel) -> None:
         """Starts a model's engine when its first call is due: a run that the log can answer

@@ -14,9 +14,10 @@ from compiler.plan import JsonOutput, Plan, StepPlan, canonical_json
 from compiler.runnable import require_runnable
 from runtime.accept import Rejected
 from runtime.caller import Answer, PreviewCaller
-from runtime.cohort import Cohort
 from runtime.config import Price, Settings
 from runtime.models import Models
+from runtime.opening import finished_samples, open_books, remember
+from runtime.pairs import Pairs
 from runtime.past import LoggedPast
 from runtime.progress import Progress
 from runtime.sample import Sample
@@ -52,14 +53,10 @@ class StepCost:
 
 def estimate(plan: Plan, settings: Settings) -> list[StepCost]:
     """What a run with an empty log issues: the quota, once for each step that asks a model."""
-    made: list[tuple[str, int, tuple[StepPlan, ...]]] = [(c.name, c.quota, c.steps) for c in plan.cohorts]
-    for pair in plan.preferences:
-        quota = pair.quota if pair.quota is not None else plan.cohort(pair.source).quota
-        made.append((pair.name, quota, pair.steps))
     return [
-        _price(plan, settings, name, steps, step, quota, 0, None)
-        for name, quota, steps in made
-        for step in steps
+        _price(plan, settings, cohort.name, cohort.steps, step, cohort.quota, 0, None)
+        for cohort in (*plan.cohorts, *plan.pair_cohorts)
+        for step in cohort.steps
         if step.model is not None
     ]
 
@@ -73,34 +70,26 @@ def preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
 async def _preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
     models, history = Models(plan, settings), History(log)
     progress, counts = Progress(plan, "preview"), _Counting()
-    past = LoggedPast(history)
-    cohorts = []
-    for each in plan.cohorts:
-        lineage = models.lineage(plan, each)["lineage"]
-        cohort = Cohort(plan, each, history.finished(lineage), counts, progress, None)
-        if cohort.jury.sits:
-            for name, values in history.values(lineage):
-                cohort.jury.remember(name, values)
-        cohorts.append(cohort)
+    lineages = {name: str(entry["lineage"]) for name, entry in models.lineages(plan).items()}
+    books = open_books(plan, plan.cohorts, finished_samples(history, lineages), counts, progress)
+    remember(books, history, lineages)
+    past = LoggedPast(history, lineages)
     try:
-        await Scheduler(cohorts, PreviewCaller(plan, models), past, counts, Stop(), window=_WINDOW).run()
+        await Scheduler(books, PreviewCaller(plan, models), past, counts, Stop(), window=_WINDOW).run()
     finally:
         past.close()
-    return [
-        _price(
-            plan,
-            settings,
-            cohort.name,
-            cohort.steps,
-            step,
-            counts.new[cohort.name, step.name],
-            cohort.quota - counts.new[cohort.name, step.name],
-            history.mean_tokens(step.name, step.model),
-        )
-        for cohort in plan.cohorts
-        for step in cohort.steps
-        if step.model is not None
-    ]
+    # Pairs of samples that are not judged yet, which every call of is to be made for.
+    unopened = {each.plan.name: each.unopened for each in books if isinstance(each, Pairs)}
+    found = []
+    for cohort in (each.plan for each in books):
+        for step in cohort.steps:
+            if step.model is not None:
+                new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0)
+                mean = history.mean_tokens(step.name, step.model)
+                found.append(
+                    _price(plan, settings, cohort.name, cohort.steps, step, new, cohort.quota - new, mean)
+                )
+    return found
 
 
 class _Counting:

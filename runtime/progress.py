@@ -63,7 +63,7 @@ class Progress:
     _by_step: dict[int, StepProgress] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for cohort in self.plan.cohorts:
+        for cohort in (*self.plan.cohorts, *self.plan.pair_cohorts):
             self.cohorts[cohort.name] = CohortProgress(cohort.quota)
             for step in cohort.steps:
                 if step.model is not None:

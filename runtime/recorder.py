@@ -42,6 +42,7 @@ class Recorder:
         self._full = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._committed = asyncio.Event()
         self._closing = False
         self._task = asyncio.create_task(self._flush_forever(), name="synth-recorder")
 
@@ -62,6 +63,17 @@ class Recorder:
         if self.failure is not None:
             raise self.failure
         await self._room.wait()
+
+    async def settle(self) -> None:
+        """Returns when every event so far is durable.  Raises what stopped the log from being
+        written."""
+        target = self._next
+        while self._log.next_seq < target:
+            if self.failure is not None:
+                raise self.failure
+            self._committed.clear()
+            self._full.set()
+            await self._committed.wait()
 
     async def close(self) -> None:
         """Commits what is left.  Raises what stopped the log from being written."""
@@ -93,10 +105,12 @@ class Recorder:
             except Exception as error:
                 self.failure = error
                 self._room.set()
+                self._committed.set()
                 return
             patience = min(BATCH_SECONDS, seconds / SHARE_OF_TIME)
             self._in_commit = 0
             self._room.set()
+            self._committed.set()
 
     def _commit(self, batch: list[Event]) -> float:
         """Returns the processor time it took, in seconds: waiting for others costs them nothing."""

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.plan import CohortPlan, Plan, StepPlan
+from compiler.plan import Plan, StepPlan
 from compiler.runnable import require_runnable
 from compiler.strata import call_seed
 from runtime.accept import Rejected
 from runtime.call import call_key, sampling_json, schema_of
 from runtime.caller import Answer, Attempt, Earlier, Missing, logged
-from runtime.cohort import Cohort
 from runtime.engines.base import Message
+from runtime.opening import open_books
 from runtime.past import LoggedPast
 from runtime.progress import Progress
 from runtime.sample import Sample
@@ -26,7 +26,7 @@ from runtime.scheduler import Scheduler
 from runtime.stop import Stop
 from store.history import Finished, History, LoggedCall
 from store.log import Log
-from store.select import lineage_of
+from store.select import logged_lineage
 
 _WINDOW = 1024
 
@@ -51,42 +51,52 @@ def replay(plan: Plan, log: Log) -> Replayed:
 
 async def _replay(plan: Plan, log: Log) -> Replayed:
     history, replayed, stop = History(log), Replayed(), Stop()
-    for each in plan.cohorts:
-        lineage, models = lineage_of(plan, each, log.cursor(), log.next_seq)
-        progress = Progress(plan, "replay")
-        past = _RememberingPast(history, lineage)
-        ledger = _Comparison(each, past, replayed)
-        caller = _LogCaller(plan, models, replayed)
-        cohort = Cohort(plan, each, Finished(), ledger, progress, None)
-        try:
-            await Scheduler([cohort], caller, past, ledger, stop, window=_WINDOW).run()
-        finally:
-            past.close()
+    lineages, models = _lineages(plan, log)
+    past = _RememberingPast(history, lineages)
+    ledger = _Comparison(past, replayed)
+    caller = _LogCaller(plan, models, replayed)
+    nothing = dict.fromkeys(lineages, Finished())
+    try:
+        # One conversation after the other: each ran with models of its own.
+        for each in plan.cohorts:
+            books = open_books(plan, [each], nothing, ledger, Progress(plan, "replay"))
+            await Scheduler(books, caller, past, ledger, stop, window=_WINDOW).run()
+    finally:
+        past.close()
     return replayed
+
+
+def _lineages(plan: Plan, log: Log) -> tuple[dict[str, str], dict[str, Mapping[str, Any]]]:
+    """The lineage of each cohort and preference, and the identities of its models by name."""
+    fingerprints = {cohort.name: plan.fingerprint(cohort) for cohort in plan.cohorts}
+    for pairs in plan.pair_cohorts:
+        fingerprints[pairs.name] = plan.pair_fingerprint(plan.preference(pairs.name))
+    found = {
+        name: logged_lineage(name, fingerprint, log.cursor(), log.next_seq)
+        for name, fingerprint in fingerprints.items()
+    }
+    return {name: lineage for name, (lineage, _) in found.items()}, {n: m for n, (_, m) in found.items()}
 
 
 class _RememberingPast(LoggedPast):
     """Also fetches how the samples ended, a chunk at a time."""
 
-    def __init__(self, history: History, lineage: str) -> None:
-        super().__init__(history)
-        self._lineage = lineage
+    def __init__(self, history: History, lineages: Mapping[str, str]) -> None:
+        super().__init__(history, lineages)
         self.endings: dict[str, dict[str, Any] | None] = {}
 
-    async def calls(self, names: Iterable[str]) -> Mapping[str, Earlier]:
+    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, Earlier]:
         names = list(names)
         loop = asyncio.get_running_loop()
-        self.endings.update(
-            await loop.run_in_executor(self._worker, self._history.endings, self._lineage, names)
-        )
-        return await super().calls(names)
+        lineage = self._lineages[cohort]
+        self.endings.update(await loop.run_in_executor(self._worker, self._history.endings, lineage, names))
+        return await super().calls(cohort, names)
 
 
 class _Comparison:
     """A ledger that writes nothing and compares."""
 
-    def __init__(self, cohort: CohortPlan, past: _RememberingPast, replayed: Replayed) -> None:
-        self._cohort = cohort
+    def __init__(self, past: _RememberingPast, replayed: Replayed) -> None:
         self._past = past
         self._replayed = replayed
 
@@ -134,7 +144,7 @@ class _LogCaller:
     again would need the model's tokenizer; the messages they came from are composed again.
     """
 
-    def __init__(self, plan: Plan, models: Mapping[str, Any], replayed: Replayed) -> None:
+    def __init__(self, plan: Plan, models: Mapping[str, Mapping[str, Any]], replayed: Replayed) -> None:
         self._plan = plan
         self._models = models
         self._replayed = replayed
@@ -145,7 +155,7 @@ class _LogCaller:
         seed = call_seed(self._plan, attempt.sample_id, step.name, attempt.number)
         shown = tuple((message.role, message.content) for message in attempt.messages)
         wanted = (step.name, attempt.number, seed, shown)
-        made = (sampling_json(step.sampling), schema_of(step), self._models[step.model])
+        made = (sampling_json(step.sampling), schema_of(step), self._models[attempt.cohort][step.model])
         for known in attempt.earlier.values():
             if (known.step, known.attempt, known.seed, known.messages) != wanted:
                 continue

@@ -16,10 +16,10 @@ from typing import Any
 from compiler.plan import Plan
 from compiler.runnable import require_runnable
 from runtime.caller import LiveCaller
-from runtime.cohort import Cohort
 from runtime.config import Settings
 from runtime.ledger import LiveLedger
 from runtime.models import Models
+from runtime.opening import finished_samples, open_books, remember
 from runtime.past import LoggedPast
 from runtime.progress import Progress, progress_path, write_progress
 from runtime.recorder import Recorder
@@ -89,7 +89,7 @@ async def _run(plan: Plan, models: Models, log: Log, options: RunOptions, watch:
     run_id = uuid.uuid4().hex[:12]
     stop = watch.stop = Stop(options.max_calls, options.max_minutes, options.max_cost)
     progress = Progress(plan, run_id)
-    lineages = {cohort.name: models.lineage(plan, cohort) for cohort in plan.cohorts}
+    lineages = models.lineages(plan)
     path = progress_path(log.path)
 
     def committed() -> None:
@@ -141,19 +141,15 @@ async def _generate(
     options: RunOptions,
 ) -> tuple[Exception | None, tuple[str, ...]]:
     ledger = LiveLedger(recorder, progress, lineages)
-    cohorts = []
-    for each in plan.cohorts:
-        lineage = lineages[each.name]["lineage"]
-        cohort = Cohort(plan, each, history.finished(lineage), ledger, progress, options.limit)
-        if cohort.jury.sits:
-            for name, values in history.values(lineage):
-                cohort.jury.remember(name, values)
-        cohorts.append(cohort)
-    past = LoggedPast(history)
+    named = {name: str(entry["lineage"]) for name, entry in lineages.items()}
+    finished = finished_samples(history, named)
+    books = open_books(plan, plan.cohorts, finished, ledger, progress, options.limit)
+    remember(books, history, named)
+    past = LoggedPast(history, named, recorder.settle)
     caller = LiveCaller(plan, models, recorder, stop, progress)
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
     try:
-        await Scheduler(cohorts, caller, past, ledger, stop, window=window).run()
+        await Scheduler(books, caller, past, ledger, stop, window=window).run()
         error = None
     except asyncio.CancelledError:
         # A second Ctrl-C: what was in flight is not waited for.
@@ -165,13 +161,7 @@ async def _generate(
         error = fault
     finally:
         past.close()
-    short = tuple(
-        f"`{cohort.plan.name}` gave up on "
-        + (", ".join(f"{name} {label}" for name, label in labels) or "its samples")
-        + f" after losing {lost}"
-        for cohort in cohorts
-        for labels, lost in cohort.given_up
-    )
+    short = tuple(said for each in books if (said := each.shortage()) is not None)
     return error, short
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
@@ -18,14 +19,28 @@ from runtime.stop import Stopped
 
 @dataclass(slots=True)
 class Sample:
-    """A sample under way.  `values` holds what was accepted; `calls` the seq of each call."""
+    """A sample under way.  `values` holds what was accepted; `calls` the seq of each call;
+    `rejected` each step's refused attempts.
+
+    `given` is what its templates can print besides the cell, and `of` the sample it is made
+    from, when it is made from one.
+    """
 
     cohort: CohortPlan
     slot: Slot
     sample_id: str
     priority: int
+    given: Mapping[str, Any] = field(default_factory=dict)
+    of: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
+    rejected: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def refuse(self, step: str, attempt: int, call: int | None, why: Rejected) -> None:
+        """Takes note of a refused attempt."""
+        self.rejected.setdefault(step, []).append(
+            {"attempt": attempt, "call": call, "check": why.check, "reason": why.reason}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +100,7 @@ class _Run:
         self._caller = caller
         self._earlier = earlier
         self._witness = witness
-        self._values = environment(sample.cohort, sample.slot)
+        self._values = environment(sample.cohort, sample.slot) | dict(sample.given)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._abandoned: Abandoned | None = None
 
@@ -139,6 +154,7 @@ class _Run:
             try:
                 answer = await self._caller.call(
                     Attempt(
+                        self._sample.cohort.name,
                         self._sample.sample_id,
                         step,
                         attempt,
@@ -151,13 +167,14 @@ class _Run:
                 raise self._abandon(step, str(error), error.lasting) from None
             except (Missing, Stopped):
                 raise _Failed(None) from None
-            verdict = judge(step, answer.text, answer.finish_reason)
+            verdict = judge(step, answer.text, answer.finish_reason, self._values)
             if not isinstance(verdict, Rejected):
                 self._witness.accepted(self._sample, step, attempt, answer)
                 self._sample.calls[step.name] = answer.seq
                 self._accept(step, verdict.value)
                 return
             refusal = verdict
+            self._sample.refuse(step.name, attempt, answer.seq, verdict)
             self._witness.rejected(self._sample, step, attempt, answer, verdict)
         assert refusal is not None
         raise self._abandon(step, f"{refusal.check}: {refusal.reason}")

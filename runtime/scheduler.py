@@ -13,12 +13,12 @@ what makes it free of races.  The invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
+from runtime.books import Books, Ledger, Opening
 from runtime.caller import Caller, Earlier
-from runtime.cohort import Cohort, Ledger, Opening
 from runtime.sample import Sample, run_sample
 from runtime.stop import Stop
 
@@ -27,16 +27,22 @@ _LOOKAHEAD = 256
 
 
 class Past(Protocol):
-    """Earlier calls, by sample and call key."""
+    """What the log holds of a cohort's samples."""
 
-    async def calls(self, names: Iterable[str]) -> Mapping[str, Earlier]: ...
+    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, Earlier]:
+        """Earlier calls, by sample and call key."""
+        ...
+
+    async def values(self, cohort: str, name: str) -> Mapping[str, Any]:
+        """The accepted values of a completed sample, by step."""
+        ...
 
 
 class Scheduler:
     """Runs the samples of some cohorts."""
 
     def __init__(
-        self, cohorts: list[Cohort], caller: Caller, past: Past, ledger: Ledger, stop: Stop, *, window: int
+        self, cohorts: Sequence[Books], caller: Caller, past: Past, ledger: Ledger, stop: Stop, *, window: int
     ) -> None:
         self._cohorts = cohorts
         self._caller = caller
@@ -71,9 +77,9 @@ class Scheduler:
         if self._stop.error is not None:
             raise self._stop.error
 
-    async def _open_all(self, cohort: Cohort, openings: Iterator[Opening]) -> None:
+    async def _open_all(self, cohort: Books, openings: Iterator[Opening]) -> None:
         while not self._stop.stopping and (some := list(islice(openings, _LOOKAHEAD))):
-            known = await self._past.calls(opening.name for opening in some)
+            known = await self._past.calls(cohort.plan.name, [opening.name for opening in some])
             for opening in some:
                 await self._open_sample(cohort, opening, known.get(opening.name, {}))
                 await self._open_replacements()
@@ -81,22 +87,25 @@ class Scheduler:
     async def _open_replacements(self) -> None:
         for cohort in self._cohorts:
             for opening in cohort.replacements():
-                known = await self._past.calls([opening.name])
+                known = await self._past.calls(cohort.plan.name, [opening.name])
                 await self._open_sample(cohort, opening, known.get(opening.name, {}))
 
-    async def _open_sample(self, cohort: Cohort, opening: Opening, earlier: Earlier) -> None:
+    async def _open_sample(self, cohort: Books, opening: Opening, earlier: Earlier) -> None:
         """Opens a sample as soon as the window has room; does nothing once the run stops."""
         await self._room.acquire()
         if self._stop.stopping:
             self._room.release()
             return
-        sample = Sample(cohort.plan, opening.slot, opening.name, self._opened)
+        given: dict[str, Any] = {}
+        if opening.of is not None and cohort.base is not None:
+            given[cohort.base] = opening.values or await self._past.values(cohort.base, opening.of)
+        sample = Sample(cohort.plan, opening.slot, opening.name, self._opened, given, opening.of)
         self._opened += 1
         cohort.opened()
         task = asyncio.create_task(self._live(cohort, opening, sample, earlier))
         self._open.add(task)
 
-    async def _live(self, cohort: Cohort, opening: Opening, sample: Sample, earlier: Earlier) -> None:
+    async def _live(self, cohort: Books, opening: Opening, sample: Sample, earlier: Earlier) -> None:
         try:
             outcome = await run_sample(sample, self._caller, earlier, self._ledger)
             cohort.ended(opening, sample, outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,14 +22,15 @@ _CHUNK = 4096
 class Selection:
     """The completed samples of one cohort, by the seq of their events, in slot order.
 
-    `cells` counts them; `models` are the identities that the lineage names.
+    `positions` are their places among the cohort's slots; `models` are the identities that the
+    lineage names.
     """
 
     cohort: CohortPlan
     lineage: str
     models: Mapping[str, Any]
     seqs: array[int]
-    cells: Mapping[Cell, int]
+    positions: array[int]
 
     @property
     def missing(self) -> int:
@@ -51,12 +52,10 @@ def select(plan: Plan, cohort: CohortPlan, cursor: duckdb.DuckDBPyConnection, ev
            ORDER BY cell, CAST(payload ->> 'ordinal' AS BIGINT)""",
         [Kind.SAMPLE_COMPLETED.value, events, lineage],
     )
-    while chunk := rows.fetchmany(65_536):
-        for cell, seq in chunk:
-            found.setdefault(cell, array("q")).append(seq)
+    for cell, seq in stream(rows):
+        found.setdefault(cell, array("q")).append(seq)
     names: dict[Cell, str] = {}
-    taken: dict[Cell, int] = {}
-    seqs = array("q")
+    seqs, positions = array("q"), array("q")
     for slot in slots(plan, cohort):
         name = names.get(slot.cell)
         if name is None:
@@ -64,27 +63,45 @@ def select(plan: Plan, cohort: CohortPlan, cursor: duckdb.DuckDBPyConnection, ev
         there = found.get(name)
         if there is not None and slot.ordinal < len(there):
             seqs.append(there[slot.ordinal])
-            taken[slot.cell] = taken.get(slot.cell, 0) + 1
-    return Selection(cohort, lineage, models, seqs, taken)
+            positions.append(slot.position)
+    return Selection(cohort, lineage, models, seqs, positions)
 
 
-def completed(cursor: duckdb.DuckDBPyConnection, seqs: array[int]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Sample id and payload of `sample.completed` events, in the order of `seqs`.
+def completed(cursor: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Sample id and payload of the events of samples, in the order of `seqs`."""
+    for _, sample_id, payload in columns(cursor, seqs, "sample_id, payload"):
+        yield sample_id, json.loads(payload)
+
+
+def sample_ids(cursor: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> Iterator[str]:
+    """The sample ids of events, in the order of `seqs`."""
+    return (sample_id for _, sample_id in columns(cursor, seqs, "sample_id"))
+
+
+def columns(
+    cursor: duckdb.DuckDBPyConnection, seqs: Sequence[int], expressions: str
+) -> Iterator[tuple[Any, ...]]:
+    """The seq of events and some expressions over their columns, in the order of `seqs`.
 
     Reads a chunk at a time: samples lie in the log about as they are ordered, so each chunk
     touches a narrow range of it and memory stays flat.
     """
     for start in range(0, len(seqs), _CHUNK):
-        some = seqs[start : start + _CHUNK].tolist()
+        some = list(seqs[start : start + _CHUNK])
         rows = cursor.execute(
-            """SELECT seq, sample_id, payload FROM events
-               WHERE seq BETWEEN ? AND ? AND seq IN (SELECT unnest(?))""",
+            f"""SELECT seq, {expressions} FROM events
+                WHERE seq BETWEEN ? AND ? AND seq IN (SELECT unnest(?))""",
             [min(some), max(some), some],
         ).fetchall()
-        found = {seq: (sample_id, payload) for seq, sample_id, payload in rows}
+        found = {row[0]: row for row in rows}
         for seq in some:
-            sample_id, payload = found[seq]
-            yield sample_id, json.loads(payload)
+            yield found[seq]
+
+
+def stream(rows: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    """The rows of a query, fetched a chunk at a time."""
+    while chunk := rows.fetchmany(65_536):
+        yield from chunk
 
 
 def lineage_of(
@@ -94,16 +111,33 @@ def lineage_of(
 
     Raises QuotaShort when no run did.
     """
-    rows = cursor.execute(
-        """SELECT entry FROM (
-               SELECT seq, json_extract(payload, '$.lineages.' || ?) AS entry
-               FROM events WHERE kind = ? AND seq < ?)
-           WHERE (entry ->> 'fingerprint') = ? ORDER BY seq DESC LIMIT 1""",
-        [cohort.name, Kind.RUN_STARTED.value, events, plan.fingerprint(cohort)],
-    ).fetchone()
-    if rows is None:
+    entry = _last_entry(cursor, events, cohort.name, plan.fingerprint(cohort))
+    if entry is None:
         raise QuotaShort(
             f"the log has no run of `{cohort.name}` as this recipe describes it: `synth run` it first"
         )
-    entry = json.loads(rows[0])
     return entry["lineage"], entry["models"]
+
+
+def pair_lineage(
+    plan: Plan, name: str, base: str, cursor: duckdb.DuckDBPyConnection, events: int
+) -> str | None:
+    """The lineage of the last run that generated a preference's pairs from samples of lineage
+    `base`, or None when no run did."""
+    entry = _last_entry(cursor, events, name, plan.pair_fingerprint(plan.preference(name)), base)
+    return None if entry is None else str(entry["lineage"])
+
+
+def _last_entry(
+    cursor: duckdb.DuckDBPyConnection, events: int, name: str, fingerprint: str, of: str | None = None
+) -> dict[str, Any] | None:
+    """What the last run that generated something of this name and fingerprint says of it."""
+    row = cursor.execute(
+        """SELECT entry FROM (
+               SELECT seq, json_extract(payload, '$.lineages.' || ?) AS entry
+               FROM events WHERE kind = ? AND seq < ?)
+           WHERE (entry ->> 'fingerprint') = ? AND (entry ->> 'of') IS NOT DISTINCT FROM ?
+           ORDER BY seq DESC LIMIT 1""",
+        [name, Kind.RUN_STARTED.value, events, fingerprint, of],
+    ).fetchone()
+    return None if row is None else dict(json.loads(row[0]))

@@ -8,7 +8,8 @@ import pytest
 
 from compiler.plan import CohortPlan, Plan, StepPlan
 from compiler.strata import sample_id
-from runtime.cohort import Cohort, Opening, most_losses
+from runtime.books import Opening
+from runtime.cohort import Cohort, most_losses
 from runtime.progress import Progress
 from runtime.sample import Abandoned, Done, Sample
 from store.history import Finished, SampleIds
@@ -58,10 +59,10 @@ def test_what_a_service_lost_does_not_use_up_a_cell_in_later_runs(lasting: bool)
     found = opened(books)
     if lasting:
         assert found == []
-        assert books.given_up == [((), most_losses(1) + 1)]
+        assert books.shortage() == f"`c` gave up on its samples after losing {most_losses(1) + 1}"
     else:
         assert [each.slot.ordinal for each in found] == [len(lost)]
-        assert books.given_up == []
+        assert books.shortage() is None
 
 
 def test_a_cell_is_tried_in_order_until_it_stands_or_is_given_up() -> None:
@@ -78,4 +79,4 @@ def test_a_cell_is_tried_in_order_until_it_stands_or_is_given_up() -> None:
         pending += books.replacements()
     assert tried == [0, 1, 2, 3]
     assert ledger.stood == [3]
-    assert not books.given_up
+    assert books.shortage() is None

@@ -1,0 +1,66 @@
+"""What the scheduler asks of the books of a cohort, and what the books tell of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from compiler.plan import CohortPlan
+from compiler.strata import Slot
+from runtime.accept import Rejected
+from runtime.jury import Order
+from runtime.sample import Outcome, Sample, Witness
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A sample to open, and its place in the jury's order.
+
+    `of` is the sample it is made from, if any, and `values` that sample's: None when the log
+    has them.
+    """
+
+    slot: Slot
+    name: str
+    order: Order
+    of: str | None = None
+    values: Mapping[str, Any] | None = None
+
+
+class Ledger(Witness, Protocol):
+    """Is told how each sample ended."""
+
+    def completed(self, sample: Sample) -> None: ...
+
+    def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None: ...
+
+    def refused(self, sample: Sample, step: str, why: Rejected) -> None:
+        """A set-wide check refused a sample that had passed its own."""
+        ...
+
+    def pending(self, sample: Sample, steps: tuple[str, ...]) -> None: ...
+
+
+class Books(Protocol):
+    """Which samples of one cohort to open.  No awaiting here: the scheduler asks what to open
+    and tells how it ended.  `base` is the cohort that its samples are made from, if any."""
+
+    plan: CohortPlan
+    base: str | None
+
+    def openings(self) -> Iterator[Opening]:
+        """The slots that need a sample, in order."""
+        ...
+
+    def replacements(self) -> Iterator[Opening]:
+        """What else can be opened by now."""
+        ...
+
+    def opened(self) -> None: ...
+
+    def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None: ...
+
+    def shortage(self) -> str | None:
+        """What can never be had of the quota, as a clause, or None."""
+        ...

@@ -1,0 +1,52 @@
+"""The books of everything that a plan generates, each preference beside what it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from compiler.plan import CohortPlan, Plan
+from runtime.books import Books, Ledger
+from runtime.cohort import Cohort
+from runtime.pairs import Pairs
+from runtime.progress import Progress
+from store.history import Finished, History
+
+
+def open_books(
+    plan: Plan,
+    cohorts: Iterable[CohortPlan],
+    finished: Mapping[str, Finished],
+    ledger: Ledger,
+    progress: Progress,
+    limit: int | None = None,
+) -> list[Books]:
+    """The books of some of a plan's conversations and of the preferences made from them.
+
+    `finished` is what the log has of each, by name; `limit` keeps to that many samples of each.
+    """
+    books: list[Books] = []
+    bases: dict[str, Cohort] = {}
+    for cohort in cohorts:
+        bases[cohort.name] = Cohort(plan, cohort, finished[cohort.name], ledger, progress, limit)
+        books.append(bases[cohort.name])
+    for made in plan.pair_cohorts:
+        preference = plan.preference(made.name)
+        if preference.source not in bases:
+            continue
+        base = bases[preference.source]
+        pairs = Pairs(plan, preference, made, base.sizes, finished[made.name], ledger, progress, limit)
+        base.followers.append(pairs)
+        books.append(pairs)
+    return books
+
+
+def finished_samples(history: History, lineages: Mapping[str, str]) -> dict[str, Finished]:
+    """What the log has finished of each lineage, by the cohort's name."""
+    return {name: history.finished(lineage) for name, lineage in lineages.items()}
+
+
+def remember(books: Iterable[Books], history: History, lineages: Mapping[str, str]) -> None:
+    """Tells the checks over many samples of those that earlier runs completed."""
+    for each in books:
+        if isinstance(each, Cohort) and each.jury.sits:
+            each.remember(history.values(lineages[each.plan.name]))

@@ -1,0 +1,162 @@
+"""The books of a preference: which samples get a pair, whoever finishes first."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.plan import (
+    AxisPlan,
+    CallPlan,
+    CheckPlan,
+    CohortPlan,
+    DrawPlan,
+    Member,
+    ModelPlan,
+    Plan,
+    PreferencePlan,
+    StepPlan,
+)
+from runtime.accept import Rejected
+from runtime.books import Opening
+from runtime.cohort import Cohort
+from runtime.opening import open_books
+from runtime.pairs import Pairs
+from runtime.progress import Progress
+from runtime.sample import Abandoned, Done, Sample
+from store.history import Finished
+
+
+class Quiet:
+    """A ledger that remembers the pairs that stood."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[str, str] = {}
+
+    def accepted(self, *_: object) -> None: ...
+
+    def rejected(self, *_: object) -> None: ...
+
+    def refused(self, sample: Sample, step: str, why: Rejected) -> None: ...
+
+    def pending(self, *_: object) -> None: ...
+
+    def abandoned(self, *_: object) -> None: ...
+
+    def completed(self, sample: Sample) -> None:
+        if sample.of is not None:
+            self.pairs[sample.of] = dict(sample.slot.cell.labels)["kind"]
+
+
+def plan_of(times: int, quota: int | None, *, kinds: int = 3, distinct: bool = False) -> Plan:
+    check = CheckPlan(name="distinct", arguments={"similarity": 0.9})
+    axis = AxisPlan(
+        name="kind",
+        set="kinds",
+        members=tuple(Member(label=f"k{i}", weight=1, fields={}) for i in range(kinds)),
+    )
+    draw = DrawPlan(
+        name="side", set="sides", members=tuple(Member(label=f"s{i}", weight=1, fields={}) for i in range(2))
+    )
+    answer = StepPlan(
+        name="answer", role="model", model="m", prompt=("x",), checks=(check,) if distinct else ()
+    )
+    base = CohortPlan(
+        name="direct", quota=kinds * times, times=times, axes=(axis,), draws=(draw,), steps=(answer,)
+    )
+    padded = StepPlan(name="padded", role="model", model="m", prompt=("x",))
+    preference = PreferencePlan(
+        name="corrections",
+        quota=quota,
+        source="direct",
+        steps=(padded,),
+        chosen=CallPlan(name="turn", arguments={"name": "answer"}),
+        rejected=CallPlan(name="step", arguments={"name": "padded"}),
+    )
+    return Plan(
+        edition=1,
+        recipe="pairs",
+        seed=1,
+        models=(ModelPlan(name="m", capabilities=("chat",), backend="simulated", id="m"),),
+        cohorts=(base,),
+        preferences=(preference,),
+    )
+
+
+def live(plan: Plan, losses: float, order: int, width: int = 8) -> tuple[Quiet, list[str | None]]:
+    """Runs the books with outcomes that depend on names alone and endings in a random order."""
+    ledger, random = Quiet(), Random(order)
+    finished = {cohort.name: Finished() for cohort in (*plan.cohorts, *plan.pair_cohorts)}
+    books = open_books(plan, plan.cohorts, finished, ledger, Progress(plan, "run"))
+    base, pairs = books
+    assert isinstance(base, Cohort)
+    assert isinstance(pairs, Pairs)
+    slots = base.openings()
+    going: list[tuple[Cohort | Pairs, Opening]] = []
+    dealt = False
+    while True:
+        while not dealt and len(going) < width:
+            opening = next(slots, None)
+            if opening is None:
+                dealt = True
+                break
+            base.opened()
+            going.append((base, opening))
+        for each in (base, pairs):
+            for opening in each.replacements():
+                each.opened()
+                going.append((each, opening))
+        if not going:
+            return ledger, [base.shortage(), pairs.shortage()]
+        each, opening = going.pop(random.randrange(len(going)))
+        sample = Sample(each.plan, opening.slot, opening.name, 0, of=opening.of)
+        # Half of what is alike is alike in everything, for the check over many samples.
+        sample.values = dict.fromkeys(
+            (step.name for step in each.plan.steps), opening.name[: 8 if order < 0 else 16]
+        )
+        lost = int(sha256(opening.name.encode()).hexdigest()[:8], 16) / 16**8 < losses
+        each.ended(opening, sample, Abandoned("answer", "no good") if lost else Done())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    times=st.integers(1, 12),
+    share=st.floats(0.1, 1),
+    losses=st.sampled_from([0.0, 0.1, 0.4]),
+    orders=st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)),
+    distinct=st.booleans(),
+)
+def test_which_samples_get_a_pair_never_depends_on_who_finished_first(
+    times: int, share: float, losses: float, orders: tuple[int, int], distinct: bool
+) -> None:
+    plan = plan_of(times, max(1, int(3 * times * share)), distinct=distinct)
+    one, said = live(plan, losses, orders[0], width=4)
+    other, said_too = live(plan, losses, orders[1], width=32)
+    assert one.pairs == other.pairs
+    assert said == said_too
+    quota = plan.preferences[0].quota
+    assert quota is not None
+    assert len(one.pairs) == quota or said[1] is not None
+
+
+def test_pairs_are_shared_equally_over_the_rows() -> None:
+    ledger, said = live(plan_of(10, 12), 0.2, 1)
+    assert sorted(ledger.pairs.values()) == ["k0"] * 4 + ["k1"] * 4 + ["k2"] * 4
+    assert said == [None, None]
+
+
+def test_without_a_count_every_sample_gets_one_and_a_lost_pair_is_no_shortage() -> None:
+    ledger, said = live(plan_of(10, None), 0.3, 2)
+    assert 0 < len(ledger.pairs) < 30
+    assert said == [None, None]
+
+
+def test_a_pair_for_every_sample_cannot_be_had_when_some_are_lost_and_that_is_said() -> None:
+    ledger, said = live(plan_of(10, 30), 0.3, 3)
+    lost = 30 - len(ledger.pairs)
+    assert said[1] == (
+        f"`corrections` has {30 - lost} of 30 pairs, after losing {lost} from other samples of `direct`"
+    )
