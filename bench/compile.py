@@ -1,22 +1,12 @@
 """How long compiling takes: a 5,000-line recipe against Lark's bare parse of it, and plans of ten
-to ten million samples.
-
-    python -m bench.compile [--json FILE]
-"""
+to ten million samples."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import resource
-import statistics
-import time
-from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
 
+from bench.harness import Options, median_seconds
+from bench.report import Bars, Report, Table
 from compiler.compile import compile_text
 from dsl.parse import parse
 from dsl.prepare import prepare
@@ -24,6 +14,7 @@ from dsl.read import read_text
 from dsl.tables import tables
 
 LINES = 5_000
+SAMPLES = (10, 10_000, 10_000_000)
 
 _HEAD = """edition 1
 
@@ -90,60 +81,57 @@ def long_recipe(lines: int) -> str:
     return "".join(parts)
 
 
-def seconds(work: Callable[[], object], runs: int = 5) -> float:
-    """The median of some runs, after one that does not count."""
-    work()
-    found = []
-    for _ in range(runs):
-        began = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - began)
-    return statistics.median(found)
-
-
-def measure() -> dict[str, Any]:
-    text = long_recipe(LINES)
+def measure(options: Options) -> Report:
+    text = long_recipe(options.pick(300, LINES))
+    lines = text.count("\n")
     source, _ = read_text(text, "long.recipe")
     parser = tables()
     # What Lark alone takes for the same text: its tables, its lexer, its tree, nothing of ours.
     prepared = prepare(source)
-    bare = seconds(lambda: parser.parse(prepared.text, start="start"))
-    parsed = seconds(lambda: parse(source))
-    compiled = seconds(lambda: compile_text(text))
-    plans = {}
-    for times in (10, 10_000, 10_000_000):
+    bare = median_seconds(lambda: parser.parse(prepared.text, start="start"))
+    parsed = median_seconds(lambda: parse(source))
+    compiled = median_seconds(lambda: compile_text(text))
+    plans = []
+    for times in SAMPLES:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         recipe = _GRID.format(times=times)
-        took = seconds(lambda recipe=recipe: compile_text(recipe))  # type: ignore[misc]
+        took = median_seconds(lambda recipe=recipe: compile_text(recipe))  # type: ignore[misc]
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        plans[f"{times:,}"] = {"ms": round(took * 1e3, 2), "more_memory_kib": grown}
-    return {
-        "machine": f"{platform.machine()}, {platform.system()}",
-        "versions": {
-            "python": platform.python_version(),
-            "lark": version("lark"),
-            "pydantic": version("pydantic"),
-        },
-        "recipe_lines": text.count("\n"),
-        "lark_bare_parse_s": round(bare, 4),
-        "parse_s": round(parsed, 4),
-        "compile_s": round(compiled, 4),
-        "parse_over_bare": round(parsed / bare, 2),
-        "compile_over_bare": round(compiled / bare, 2),
-        "plans_of_samples": plans,
-    }
-
-
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--json", type=Path, help="write the figures here too")
-    options = arguments.parse_args()
-    figures = measure()
-    text = json.dumps(figures, indent=1)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", "utf-8")
-
-
-if __name__ == "__main__":
-    main()
+        plans.append((times, took * 1e3, grown))
+    return Report(
+        title="Compiling: a long recipe, and plans of any size",
+        headline=(
+            f"{lines:,} lines compile in {compiled:.2f} s, {compiled / bare:.1f} x Lark's bare parse; "
+            f"a plan of {plans[-1][0]:,} samples takes {plans[-1][1]:.1f} ms, one of {plans[0][0]} "
+            f"{plans[0][1]:.1f} ms."
+        ),
+        tables=[
+            Table(
+                f"A recipe of {lines:,} lines",
+                ("", "seconds", "over the bare parse"),
+                [
+                    ("Lark's bare parse", bare, 1.0),
+                    ("parse", parsed, parsed / bare),
+                    ("compile", compiled, compiled / bare),
+                ],
+            ),
+            Table("Plans", ("samples", "ms", "more memory, KiB"), [*plans]),
+        ],
+        notes=["Medians of five runs after one that does not count."],
+        plots=[
+            Bars(
+                f"A recipe of {lines:,} lines",
+                "seconds",
+                ["Lark's bare parse", "parse", "compile"],
+                {"seconds": [bare, parsed, compiled]},
+            ),
+            Bars(
+                "Compiling a plan of so many samples",
+                "ms",
+                [f"{times:,}" for times in SAMPLES],
+                {"ms": [took for _, took, _ in plans]},
+            ),
+        ],
+        figures={"lines": lines, "bare_parse_s": bare, "parse_s": parsed, "compile_s": compiled},
+        packages=("lark", "pydantic"),
+    )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.calls import bind_arguments
-from compiler.checks import CHECKS
+from compiler.calls import TEXT_OR_ROLE, bind_arguments
+from compiler.checks import CHECKS, Check
 from compiler.plan import CheckPlan, RefPlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
-from compiler.types import Type, is_transcript
+from compiler.types import ROLE, Type, is_transcript
 from compiler.values import article
 from dsl.diagnostic import Fix
+from dsl.source import Span
 from dsl.suggest import suggest
-from dsl.syntax import Expression, List, Rule, Statement
+from dsl.syntax import Expression, List, Reference, Rule, Statement, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def bind_block(statement: Statement, checked: Type | None, scope: Scope) -> list
             continue
         if checked is not None and not _may_check(check.takes, checked):
             # What is checked is at fault more often than the checks: one word is enough.
-            if scope.first(f"{statement.span.start} checks"):
+            if scope.first(_once(statement)):
                 scope.report(
                     "E202",
                     f"`{check.name}` checks {check.takes}, and this is {article(checked)}",
@@ -49,7 +50,7 @@ def bind_block(statement: Statement, checked: Type | None, scope: Scope) -> list
         arguments = bind_arguments(
             check.name, rule.arguments, check.parameters, rule.span, check.example, scope
         )
-        if arguments is not None:
+        if arguments is not None and _may_be_asked(statement, rule, check, arguments, checked, scope):
             found.append(CheckPlan(name=check.name, arguments=arguments))
     return found
 
@@ -99,6 +100,70 @@ def _report_unknown(rule: Rule, scope: Scope) -> None:
         hint=f"did you mean `{guess}`?" if guess else f"checks are {known} and others",
         fix=Fix(rule.name.span, guess) if guess else None,
     )
+
+
+def _once(statement: Statement) -> str:
+    """Names what a block that checks the wrong kind of value is told once."""
+    return f"{statement.span.start} checks"
+
+
+def _may_be_asked(
+    statement: Statement,
+    rule: Rule,
+    check: Check,
+    arguments: Mapping[str, Any],
+    checked: Type | None,
+    scope: Scope,
+) -> bool:
+    """Whether arguments of the right types make sense, to the check and of what is checked."""
+    fault = check.fault(arguments) if check.fault is not None else None
+    if fault is not None:
+        scope.report("E202", fault.message, _written(rule, fault.value), hint=fault.hint)
+        return False
+    for argument in rule.arguments:
+        # A role that is asked of a text would be looked for as a word.
+        if (
+            any(parameter.type == TEXT_OR_ROLE for parameter in check.parameters)
+            and isinstance(argument.value, Reference)
+            and str(argument.value) in ROLE.words
+            and checked is not None
+            and _kind(checked) == "text"
+        ):
+            if scope.first(_once(statement)):
+                scope.report(
+                    "E202",
+                    f"`{rule.span.text}` asks whose message it is, and this is {article(checked)}",
+                    argument.value.span,
+                )
+            return False
+    return "has" not in arguments or _has_field(rule, arguments["has"], checked, scope)
+
+
+def _has_field(rule: Rule, name: str, checked: Type | None, scope: Scope) -> bool:
+    """Whether the messages to be checked can have a field; those of a source can have any."""
+    items = checked.arguments[0] if checked is not None and checked.name == "json" else None
+    schema = items.arguments[0].schema if items is not None and items.name == "list" else None
+    if schema is None or schema.field(name) is not None:
+        return True
+    guess = suggest(name, [field for field, _ in schema.fields])
+    scope.report(
+        "E102",
+        f"`{schema.name}` has no `{name}`",
+        rule.arguments[-1].value.span,
+        hint=f"did you mean `{guess}`?" if guess else "",
+    )
+    return False
+
+
+def _written(rule: Rule, value: object) -> Span:
+    """Where a value is written, or the whole check when it comes from elsewhere."""
+    for argument in rule.arguments:
+        items = argument.value.items if isinstance(argument.value, List) else (argument.value,)
+        for item in items:
+            plain = item.plain if isinstance(item, Text) else item.span.text
+            if plain == str(value):
+                return item.span
+    return rule.span
 
 
 def _kind(type_: Type) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compiler.bound import Bound
-from compiler.calls import Parameter, bind_arguments
+from compiler.bound import Axis, Bound, Conversation, Draw
+from compiler.calls import SOURCE, Parameter, bind_arguments
 from compiler.plan import EvaluationPlan, ExportPlan, MeasurePlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
-from compiler.types import COUNT, MODEL, NUMBER, RATIO, TEXT
+from compiler.types import COUNT, MODEL, NUMBER, PATH, RATIO, TEXT, WORD
 from dsl.suggest import suggest
 from dsl.syntax import Rule, Statement
 
@@ -31,14 +31,32 @@ MEASURES: Mapping[str, tuple[tuple[Parameter, ...], str]] = {
         'forbidden_words("AI", at_most = 0%)',
     ),
     "emoji": ((_STUDENT, *_SHARE), "emoji(at_most = 0%)"),
-    "repetition": ((Parameter("ngram", COUNT, 4), _STUDENT, *_SHARE), "repetition(at_most = 15%)"),
+    "repetition": (
+        (Parameter("ngram", COUNT, 4), Parameter("share", RATIO, 15), _STUDENT, *_SHARE),
+        "repetition(at_most = 1%)",
+    ),
     "perplexity": ((Parameter("student", MODEL), *_LEVEL), "perplexity(student = small, at_most = 20)"),
     "rag_accuracy": (
-        (Parameter("student", MODEL), _JUDGE, *_SHARE),
-        "rag_accuracy(student = small, at_least = 80%)",
+        (
+            Parameter("student", MODEL),
+            _JUDGE,
+            Parameter("questions", PATH, optional=True),
+            Parameter("source", SOURCE, optional=True),
+            Parameter("top_k", COUNT, 3),
+            *_SHARE,
+        ),
+        "rag_accuracy(student = small, judge = teacher, at_least = 80%)",
     ),
     "tone": ((_JUDGE, *_SHARE), "tone(at_least = 70%)"),
-    "refusals": ((_STUDENT, *_SHARE), "refusals(at_least = 95%)"),
+    "refusals": (
+        (
+            Parameter("phrases", TEXT, variadic=True),
+            Parameter("among", WORD, optional=True),
+            _STUDENT,
+            *_SHARE,
+        ),
+        'refusals("not found", among = hard_negative, at_least = 95%)',
+    ),
 }
 
 
@@ -48,15 +66,73 @@ def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluat
     if statement.name is None or clause is None:
         return None
     export: ExportPlan | None = scope.thing(clause.value, (ExportPlan,), "an export")
+    if export is not None and export.type in ("preference", "rejected"):
+        scope.report(
+            "E202",
+            f"`{export.name}` holds {export.type} rows, and an evaluation measures conversations",
+            clause.value.span,
+        )
+        return None
     measures: list[MeasurePlan] = []
     for rule, _ in check_shape(statement.body or (), "evaluation", scope.diagnostics):
         if isinstance(rule, Rule):
             measure = _measure(rule, scope)
+            if measure is not None and export is not None:
+                _check_rows(rule, measure, bound.conversations.get(export.source), scope)
             if measure is not None:
                 measures.append(measure)
     if export is None:
         return None
     return EvaluationPlan(name=statement.name.text, of=export.name, measures=tuple(measures))
+
+
+def _check_rows(rule: Rule, measure: MeasurePlan, conversation: Conversation | None, scope: Scope) -> None:
+    """Measures that need to know how a row was made are of one conversation's rows."""
+    arguments = measure.arguments
+    if measure.name == "rag_accuracy":
+        if ("questions" in arguments) != ("source" in arguments):
+            scope.report(
+                "E107",
+                "`questions` are answered from passages: `rag_accuracy` needs them and a `source` together",
+                rule.span,
+                hint='for example `questions = "data/questions.jsonl", source = docs`',
+            )
+        elif "questions" not in arguments and "judge" not in arguments:
+            scope.report(
+                "E107",
+                "`rag_accuracy` needs `questions` with their facts, or a `judge`",
+                rule.span,
+                hint=f"for example `{MEASURES[measure.name][1]}`",
+            )
+    varies: tuple[Draw | Axis, ...] = ()
+    if conversation is not None:
+        varies = (*conversation.draws, *conversation.axes)
+    if measure.name == "tone" and not any(
+        (isinstance(each, Draw) and each.personas) or (isinstance(each, Axis) and each.set.what == "personas")
+        for each in varies
+    ):
+        scope.report(
+            "E202",
+            "`tone` compares voices, and no persona is drawn for these rows",
+            rule.span,
+            hint="it is for an export of a conversation with `draw person from people`",
+        )
+    if "among" in arguments:
+        labels = [
+            member.label
+            for each in varies
+            for member in (each.members if isinstance(each, Draw) else each.set.members)
+        ]
+        if arguments["among"] not in labels:
+            guess = suggest(str(arguments["among"]), labels)
+            scope.report(
+                "E102",
+                f"no row is made as `{arguments['among']}`",
+                rule.span,
+                hint=f"did you mean `{guess}`?"
+                if guess
+                else "it names a member of what is drawn for the rows",
+            )
 
 
 def _measure(rule: Rule, scope: Scope) -> MeasurePlan | None:

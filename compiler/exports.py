@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any
 
 from compiler.bound import Bound, Conversation, Preference
 from compiler.plan import ExportPlan, MixPlan
@@ -13,7 +14,14 @@ from compiler.values import FAILED, constant
 from dsl.suggest import suggest
 from dsl.syntax import List, Reference, Statement
 
-FORMS: tuple[str, ...] = get_args(ExportPlan.model_fields["type"].annotation)
+# The forms of rows, and the columns of each beside `id`.
+FORMS: Mapping[str, tuple[str, ...]] = {
+    "messages": ("messages",),
+    "prompt_completion": ("prompt", "completion"),
+    "sharegpt": ("conversations",),
+    "preference": ("prompt", "chosen", "rejected"),
+    "rejected": ("prompt", "completion", "label", "step", "check", "reason"),
+}
 
 
 def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan | None:
@@ -34,6 +42,8 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
     source: Conversation | MixPlan | Preference | None
     if form == "preference":
         source = scope.thing(source_clause.value, (Preference,), "a preference")
+    elif form == "rejected":
+        source = scope.thing(source_clause.value, (Conversation,), "a conversation")
     else:
         source = scope.thing(source_clause.value, (Conversation, MixPlan), "a conversation or a mix")
     to = constant(to_clause.value, TEXT, scope, "`to`")
@@ -43,7 +53,7 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
             continue
         if kind.word == "columns":
             if isinstance(source, Conversation):
-                fields["columns"] = _columns(inner, source, scope)
+                fields["columns"] = _columns(inner, form, source, scope)
             elif source is not None:
                 scope.report("E108", "only rows of one conversation have its columns", inner.kind.span)
             continue
@@ -77,7 +87,7 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
     return ExportPlan(name=statement.name.text, type=form, source=source.name, to=to, **fields)
 
 
-def _columns(statement: Statement, conversation: Conversation, scope: Scope) -> tuple[str, ...]:
+def _columns(statement: Statement, form: str, conversation: Conversation, scope: Scope) -> tuple[str, ...]:
     """Names of axes, draws and steps whose values become columns: `[identity.world]`."""
     if not isinstance(statement.value, List):
         scope.report(
@@ -87,11 +97,10 @@ def _columns(statement: Statement, conversation: Conversation, scope: Scope) -> 
             hint=f"for example `columns = [{conversation.name}.world]`",
         )
         return ()
-    known = [
-        *(axis.name for axis in conversation.axes),
-        *(draw.name for draw in conversation.draws),
-        *(step.name for step in conversation.steps),
-    ]
+    varies = [*(axis.name for axis in conversation.axes), *(draw.name for draw in conversation.draws)]
+    steps = [step.name for step in conversation.steps]
+    known = varies if form == "rejected" else [*varies, *steps]
+    taken = {"id", *FORMS[form]} | ({"tags"} if conversation.tags else set())
     found: list[str] = []
     for item in statement.value.items:
         if not isinstance(item, Reference) or len(item.parts) != 2:
@@ -110,6 +119,14 @@ def _columns(statement: Statement, conversation: Conversation, scope: Scope) -> 
                 holder.span,
                 hint=f"did you mean `{conversation.name}`?",
             )
+        elif form == "rejected" and column.text in steps:
+            # The sample may have been given up before the step had a value.
+            scope.report(
+                "E202",
+                f"`{column}` is no column of refused attempts: theirs are axes and draws",
+                column.span,
+                hint=f"for example `{conversation.name}.{known[0]}`" if known else "",
+            )
         elif column.text not in known:
             if column.text not in conversation.poisoned:
                 guess = suggest(column.text, known)
@@ -119,6 +136,13 @@ def _columns(statement: Statement, conversation: Conversation, scope: Scope) -> 
                     column.span,
                     hint=f"did you mean `{guess}`?" if guess else f"it has {', '.join(known[:5])}",
                 )
+        elif column.text in taken:
+            scope.report(
+                "E104",
+                f"a row has a column `{column}` already",
+                column.span,
+                hint=f"give what `{conversation.name}` calls `{column}` another name",
+            )
         elif column.text in found:
             scope.report("E104", f"`{column}` is listed twice", column.span, hint="keep one of them")
         else:

@@ -19,9 +19,15 @@ PROJECT_FILE = "synth.toml"
 BindLibrary = Callable[[Syntax, "Importer"], Scope]
 
 
+def project_root(folder: Path) -> Path:
+    """The folder that paths of a recipe in `folder` may not leave: the nearest with a synth.toml
+    at or above it, else the folder itself."""
+    folder = folder.resolve()
+    return next((each for each in (folder, *folder.parents) if (each / PROJECT_FILE).is_file()), folder)
+
+
 class Importer:
-    """The libraries of one compilation.  `root` is the folder that paths may not leave: the
-    nearest with a synth.toml at or above the recipe, else the recipe's own."""
+    """The libraries of one compilation.  `root` is the folder that paths may not leave."""
 
     def __init__(self, main: Source, diagnostics: Diagnostics, bind_library: BindLibrary) -> None:
         self.diagnostics = diagnostics
@@ -29,10 +35,7 @@ class Importer:
         self._done: dict[Path, Scope] = {}
         self._open: list[tuple[Path, Span]] = []
         self._main = main.path.resolve() if main.path is not None else None
-        folder = self._main.parent if self._main is not None else Path.cwd()
-        self.root = next(
-            (each for each in (folder, *folder.parents) if (each / PROJECT_FILE).is_file()), folder
-        )
+        self.root = project_root(self._main.parent if self._main is not None else Path.cwd())
 
     def load(self, written: str, place: Span, scope: Scope) -> Scope | None:
         """The names of the library at a path, relative to the file that names it."""

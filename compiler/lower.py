@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compiler.bound import Bound, Conversation, Preference, Step
+from compiler.judging import judging
 from compiler.plan import (
     AxisPlan,
     CohortPlan,
@@ -23,6 +24,7 @@ def lower(bound: Bound) -> Plan:
     steps = [step for each in bound.conversations.values() for step in each.steps]
     steps += [step for each in bound.preferences.values() for step in each.steps]
     used = {step.model.plan.name for step in steps if step.model is not None}
+    used |= {str(check.arguments["judge"]) for s in steps for check in s.checks if "judge" in check.arguments}
     used |= {str(name) for name in _asked_by_measures(bound)}
     return Plan(
         edition=bound.edition,
@@ -32,15 +34,15 @@ def lower(bound: Bound) -> Plan:
         params={name: param.value for name, param in bound.params.items()},
         models=tuple(model.plan for name, model in bound.models.items() if name in used),
         sources=tuple(source.plan for source in bound.sources.values()),
-        cohorts=tuple(_cohort(conversation) for conversation in bound.conversations.values()),
-        preferences=tuple(_preference(preference) for preference in bound.preferences.values()),
+        cohorts=tuple(_cohort(conversation, bound) for conversation in bound.conversations.values()),
+        preferences=tuple(_preference(preference, bound) for preference in bound.preferences.values()),
         mixes=tuple(bound.mixes.values()),
         exports=tuple(bound.exports.values()),
         evaluations=tuple(bound.evaluations.values()),
     )
 
 
-def _cohort(conversation: Conversation) -> CohortPlan:
+def _cohort(conversation: Conversation, bound: Bound) -> CohortPlan:
     return CohortPlan(
         name=conversation.name,
         quota=conversation.quota,
@@ -52,7 +54,7 @@ def _cohort(conversation: Conversation) -> CohortPlan:
         draws=tuple(
             DrawPlan(name=draw.name, set=draw.source, members=draw.members) for draw in conversation.draws
         ),
-        steps=tuple(_step(step) for step in conversation.steps),
+        steps=tuple(_step(step, bound) for step in conversation.steps),
         transcript=conversation.transcript,
         train_on=conversation.train_on,
         train_every=conversation.train_every,
@@ -60,18 +62,18 @@ def _cohort(conversation: Conversation) -> CohortPlan:
     )
 
 
-def _preference(preference: Preference) -> PreferencePlan:
+def _preference(preference: Preference, bound: Bound) -> PreferencePlan:
     return PreferencePlan(
         name=preference.name,
         quota=preference.quota,
         source=preference.source,
-        steps=tuple(_step(step) for step in preference.steps),
+        steps=tuple(_step(step, bound) for step in preference.steps),
         chosen=preference.chosen,
         rejected=preference.rejected,
     )
 
 
-def _step(step: Step) -> StepPlan:
+def _step(step: Step, bound: Bound) -> StepPlan:
     return StepPlan(
         name=step.name,
         role=step.role,
@@ -87,6 +89,11 @@ def _step(step: Step) -> StepPlan:
         must_fail=step.must_fail,
         retry=step.retry,
         needs=step.needs,
+        judged_by=tuple(
+            judging(step.name, check, bound.models[str(check.arguments["judge"])].plan.sampling)
+            for check in step.checks
+            if "judge" in check.arguments
+        ),
     )
 
 

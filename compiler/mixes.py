@@ -8,7 +8,10 @@ from compiler.bound import Bound, Conversation, Source
 from compiler.plan import MixPart, MixPlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
+from compiler.strata import largest_remainder
 from compiler.values import FAILED, constant, weight
+from dsl.diagnostic import Label
+from dsl.source import Span
 from dsl.syntax import Expression, List, Ratio, Statement
 
 
@@ -20,6 +23,7 @@ def bind_mix(statement: Statement, bound: Bound, scope: Scope) -> MixPlan | None
     parts: list[MixPart] = []
     written: list[Statement] = []
     fields: dict[str, Any] = {}
+    placed: dict[str, Span] = {}
     for inner, kind in check_shape(statement.body or (), "mix", scope.diagnostics):
         if not isinstance(inner, Statement):
             continue
@@ -32,7 +36,7 @@ def bind_mix(statement: Statement, bound: Bound, scope: Scope) -> MixPlan | None
         clause = inner.clause("from")
         if inner.quantity is None or clause is None:
             continue
-        sources = _sources(clause.value, scope)
+        sources = _sources(clause.value, placed, scope)
         if sources:
             written.append(inner)
             parts.append(MixPart(name=inner.kind.text, share=weight(inner.quantity), sources=tuple(sources)))
@@ -47,6 +51,13 @@ def bind_mix(statement: Statement, bound: Bound, scope: Scope) -> MixPlan | None
             statement.name.span,
             hint="give all of them percentages, or none",
         )
+    elif shares and not any(weight(share) for share in shares):
+        scope.report(
+            "E302",
+            f"the shares of `{name}` are all zero",
+            statement.name.span,
+            hint="give at least one part a share above zero",
+        )
     elif not shares:
         scope.report(
             "E107",
@@ -57,39 +68,52 @@ def bind_mix(statement: Statement, bound: Bound, scope: Scope) -> MixPlan | None
     if not parts:
         return None
     plan = MixPlan(name=name, parts=tuple(parts), **fields)
-    _check_size(plan, written, bound, scope)
+    if len(parts) == len(shares):
+        _check_size(plan, written, bound, scope)
     return plan
 
 
-def _sources(expression: Expression, scope: Scope) -> list[str]:
+def _sources(expression: Expression, placed: dict[str, Span], scope: Scope) -> list[str]:
+    """The places of a part.  `placed` are those of the whole mix so far: a row is in it once."""
     items = expression.items if isinstance(expression, List) else (expression,)
     found: list[str] = []
     for item in items:
         thing: Conversation | Source | None = scope.thing(
             item, (Conversation, Source), "a conversation or a source of them"
         )
-        if isinstance(thing, Conversation):
-            found.append(thing.name)
-        elif thing is not None and thing.plan.type == "messages":
-            found.append(thing.plan.name)
-        elif thing is not None:
+        if thing is None:
+            continue
+        if isinstance(thing, Source) and thing.plan.type != "messages":
             scope.report(
                 "E202", f"`{thing.plan.name}` gives chunks, and a mix is of conversations", item.span
             )
+            continue
+        name = thing.name if isinstance(thing, Conversation) else thing.plan.name
+        if name in placed:
+            scope.report(
+                "E104",
+                f"`{name}` is in the mix twice",
+                item.span,
+                secondary=(Label(placed[name], "here already"),),
+                hint="name it in one part, with the share that it is to have",
+            )
+            continue
+        placed[name] = item.span
+        found.append(name)
     return found
 
 
 def _check_size(plan: MixPlan, written: list[Statement], bound: Bound, scope: Scope) -> None:
     """E303: a part whose conversations are counted must have what its share of the total asks."""
-    whole = sum(part.share for part in plan.parts)
-    if plan.total is None or plan.when_short != "fail" or not whole:
+    shares = [part.share for part in plan.parts]
+    if plan.total is None or plan.when_short == "shrink" or not sum(shares):
         return
-    for part, statement in zip(plan.parts, written, strict=True):
+    counts = largest_remainder(shares, plan.total)
+    for part, statement, wanted in zip(plan.parts, written, counts, strict=True):
         known = [bound.conversations[s].quota for s in part.sources if s in bound.conversations]
         if len(known) != len(part.sources):
             continue
-        wanted = -(-plan.total * part.share // whole)
-        if sum(known) < wanted - 1:
+        if sum(known) < wanted and (plan.when_short == "fail" or not sum(known)):
             scope.report(
                 "E303",
                 f"`{part.name}` is to give {wanted} of {plan.total} rows, and there are {sum(known)}",

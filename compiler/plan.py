@@ -7,6 +7,7 @@ samples.  It is frozen, its JSON is canonical, and `plan_hash` names it.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -128,7 +129,10 @@ class StepPlan(Frozen):
     """A turn (it has a role and enters the transcript), a step or a let (they have none).
 
     One of `value` (composed text), `call` (a function, such as `retrieve`) and `model` is given.
-    `needs` are the earlier steps that must be accepted before this one can start.
+    `needs` are the earlier steps that must be accepted before this one can start.  An evaluation's
+    step can see the `row` it is about; one that `scores` writes nothing: its value is how likely
+    the model finds the row's last message.  `judged_by` asks a model for the verdict of each check
+    that names one.
     """
 
     name: str
@@ -139,12 +143,14 @@ class StepPlan(Frozen):
     call: CallPlan | None = None
     system: Template | None = None
     prompt: Template | None = None
-    sees: Literal["prompt", "transcript"] = "prompt"
+    sees: Literal["prompt", "transcript", "row"] = "prompt"
+    scores: bool = False
     sampling: Sampling = Sampling()
     checks: tuple[CheckPlan, ...] = ()
     must_fail: tuple[CheckPlan, ...] = ()
     retry: Annotated[int, Field(ge=0)] = 0
     needs: tuple[str, ...] = ()
+    judged_by: tuple[StepPlan, ...] = ()
 
 
 class CohortPlan(Frozen):
@@ -165,8 +171,18 @@ class CohortPlan(Frozen):
     def turns(self) -> tuple[StepPlan, ...]:
         return tuple(step for step in self.steps if step.role is not None)
 
+    @property
+    def asking(self) -> tuple[StepPlan, ...]:
+        """The steps that ask a model, each followed by those of its judges."""
+        return asking(self.steps)
+
     def step(self, name: str) -> StepPlan:
         return next(step for step in self.steps if step.name == name)
+
+
+def asking(steps: Iterable[StepPlan]) -> tuple[StepPlan, ...]:
+    """Those of some steps that ask a model, each followed by those of its judges."""
+    return tuple(each for step in steps if step.model is not None for each in (step, *step.judged_by))
 
 
 class SourcePlan(Frozen):
@@ -336,5 +352,5 @@ class Plan(Frozen):
         )
 
     def _asked(self, steps: tuple[StepPlan, ...]) -> dict[str, Any]:
-        names = sorted({step.model for step in steps if step.model is not None})
+        names = sorted({str(step.model) for step in asking(steps)})
         return {name: {"capabilities": sorted(self.model(name).capabilities)} for name in names}

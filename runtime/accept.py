@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from compiler.checks import CHECKS, run_check
+from compiler.checks import group_of, run_check
 from compiler.plan import CheckPlan, JsonOutput, RefPlan, StepPlan, canonical_json
 from compiler.template import look_up
 
@@ -48,37 +48,28 @@ def judge(
         if reason is not None:
             return Rejected("schema", reason)
     for check in step.checks:
-        reason = _reason(check, value, values or {})
+        # What a judge is asked about is judged once the value holds otherwise.
+        reason = None if "judge" in check.arguments else _reason(check, value, values or {})
         if reason is not None:
             return Rejected(check.label or check.name, reason)
-    for group in dict.fromkeys(_group(check) for check in step.must_fail):
-        checks = [check for check in step.must_fail if _group(check) == group]
+    for group in dict.fromkeys(group_of(check) for check in step.must_fail):
+        checks = [check for check in step.must_fail if group_of(check) == group]
         if all(_reason(check, value, values or {}) is None for check in checks):
             return Rejected("must_fail", f"passes `{group}`, which it is meant to fail")
     return Accepted(value)
 
 
 def _reason(check: CheckPlan, value: Any, values: Mapping[str, Any]) -> str | None:
-    """Why a value fails a check.  A conversation is checked message by message where the check
-    can, and as its JSON text where it cannot."""
-    arguments = {
+    """Why a value fails a check."""
+    return run_check(check.name, resolved(check.arguments, values), value)
+
+
+def resolved(arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A function's arguments as they are in one sample."""
+    return {
         name: look_up(argument, values) if isinstance(argument, RefPlan) else argument
-        for name, argument in check.arguments.items()
+        for name, argument in arguments.items()
     }
-    if not isinstance(value, str) and not (CHECKS[check.name].takes != "text" and _is_conversation(value)):
-        value = canonical_json(value)
-    return run_check(check.name, arguments, value)
-
-
-def _is_conversation(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(message, dict) and "role" in message and "content" in message for message in value
-    )
-
-
-def _group(check: CheckPlan) -> str:
-    """The named check that a check was listed under."""
-    return check.label.rpartition(".")[0] or check.name
 
 
 def _parse_json(text: str) -> Any:

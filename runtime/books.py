@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from compiler.plan import CohortPlan
@@ -18,7 +18,7 @@ class Opening:
     """A sample to open, and its place in the jury's order.
 
     `of` is the sample it is made from, if any, and `values` that sample's: None when the log
-    has them.
+    has them.  `given` is what its prompts can print besides.
     """
 
     slot: Slot
@@ -26,6 +26,7 @@ class Opening:
     order: Order
     of: str | None = None
     values: Mapping[str, Any] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Ledger(Witness, Protocol):

@@ -27,7 +27,8 @@ def environment(cohort: CohortPlan, slot: Slot) -> dict[str, Any]:
 def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) -> tuple[Message, ...]:
     """The conversation a model is shown for a step.
 
-    With `sees = transcript`, that is every earlier turn; otherwise the prompt alone.
+    With `sees = transcript`, that is every earlier turn; of a row that is evaluated, its
+    messages; otherwise the prompt alone.
     """
     found: list[Message] = []
     if step.system is not None:
@@ -38,6 +39,8 @@ def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) 
                 break
             assert turn.role is not None
             found.append(Message(turn.role, as_text(values[turn.name])))
+    elif step.sees == "row":
+        found += [Message(message["role"], message["content"]) for message in values["row"]]
     elif step.prompt is not None:
         found.append(Message("user", render(step.prompt, values)))
     return tuple(found)
@@ -64,9 +67,11 @@ def call_key(
     schema: Mapping[str, Any] | None,
     sampling: Mapping[str, Any],
     seed: int,
+    scored: int | None = None,
 ) -> str:
     """sha256, in hex, of everything an answer depends on.  The token prefix stands for the
-    messages where the runtime rendered it."""
+    messages where the runtime rendered it; `scored` is a scoring call's alone."""
     model = identity.model_dump(mode="json") if isinstance(identity, ModelIdentity) else dict(identity)
     prompt: Any = list(token_ids) if token_ids is not None else [[m.role, m.content] for m in messages]
-    return digest([model, prompt, schema, sampling, seed])
+    parts = [model, prompt, schema, sampling, seed]
+    return digest(parts if scored is None else [*parts, scored])

@@ -7,23 +7,24 @@ records; the preview counts what would be issued; the replay takes the log for t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
-from compiler.plan import Plan, StepPlan
+from compiler.plan import Plan, Sampling, StepPlan
 from compiler.strata import call_seed
 from dsl.errors import CallFailed, EngineDied, EngineError
 from runtime.call import call_key, sampling_json, schema_of
-from runtime.engines.base import Call, Completion, Message
+from runtime.engines.base import Call, Completion, Message, render_answer
 from runtime.limiter import backoff
+from runtime.lookup import Indexes, LookUp, Passages, RetrievalShort
 from runtime.models import Models, RunningModel
 from runtime.progress import Progress
 from runtime.recorder import Recorder
 from runtime.stop import Stop, Stopped
 from store.event import Kind
-from store.history import LoggedCall
+from store.history import LoggedCall, LoggedSample
 
 # Tries of one call before it is given up: with half-second first waits and full jitter that
 # is half a minute of a service's silence, give or take.
@@ -34,13 +35,18 @@ LONGEST_WAIT_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`seq` is the event of the call; `reused` says that nothing was paid now."""
+    """`seq` is the event of the call; `reused` says that nothing was paid now.
+
+    Of a step that `scores`, `logprob` is the sum over `scored_tokens` tokens.
+    """
 
     text: str
     finish_reason: str
     seq: int
     call_key: str
     reused: bool
+    logprob: float | None = None
+    scored_tokens: int = 0
 
 
 class GaveUp(Exception):
@@ -58,9 +64,6 @@ class Missing(Exception):
     """The log does not hold an answer, and there is no engine to ask."""
 
 
-Earlier = Mapping[str, LoggedCall]
-
-
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt (from 0) at one step of a cohort's sample: what the model is shown, in what
@@ -72,12 +75,18 @@ class Attempt:
     number: int
     messages: Sequence[Message]
     priority: int
-    earlier: Earlier
+    earlier: LoggedSample
 
 
 class Caller(Protocol):
+    plan: Plan
+
     async def call(self, attempt: Attempt) -> Answer:
         """Raises GaveUp, Missing or Stopped."""
+        ...
+
+    async def look_up(self, lookup: LookUp) -> Passages:
+        """Raises GaveUp or Missing."""
         ...
 
 
@@ -85,10 +94,17 @@ class LiveCaller:
     """Asks the engines, within limits, and records what they say."""
 
     def __init__(
-        self, plan: Plan, models: Models, recorder: Recorder, stop: Stop, progress: Progress
+        self,
+        plan: Plan,
+        models: Models,
+        indexes: Indexes,
+        recorder: Recorder,
+        stop: Stop,
+        progress: Progress,
     ) -> None:
-        self._plan = plan
+        self.plan = plan
         self._models = models
+        self._indexes = indexes
         self._recorder = recorder
         self._stop = stop
         self._progress = progress
@@ -96,8 +112,8 @@ class LiveCaller:
 
     async def call(self, attempt: Attempt) -> Answer:
         step, model = attempt.step, model_of(self._models, attempt.step)
-        call = make_call(self._plan, model, attempt)
-        known = attempt.earlier.get(call.key)
+        call = make_call(self.plan, model, attempt)
+        known = attempt.earlier.calls.get(call.key)
         if known is not None:
             self._progress.reused(step)
             return logged(known)
@@ -122,6 +138,7 @@ class LiveCaller:
                 "finish_reason": completion.finish_reason,
                 "cached_tokens": completion.cached_tokens,
                 "served_by": completion.served_by,
+                **_score(call, completion),
             },
             **columns,
             prompt_tokens=completion.prompt_tokens,
@@ -130,7 +147,21 @@ class LiveCaller:
         )
         self._progress.completed(step, completion.prompt_tokens, completion.completion_tokens)
         self._stop.spend(model.cost(completion.prompt_tokens, completion.completion_tokens))
-        return Answer(completion.text, completion.finish_reason, seq, call.key, reused=False)
+        return Answer(
+            completion.text,
+            completion.finish_reason,
+            seq,
+            call.key,
+            reused=False,
+            logprob=completion.logprob,
+            scored_tokens=completion.scored_tokens,
+        )
+
+    async def look_up(self, lookup: LookUp) -> Passages:
+        try:
+            return await self._indexes.look_up(lookup, self._recorder)
+        except RetrievalShort as short:
+            raise GaveUp(str(short)) from None
 
     async def _ask(
         self, model: RunningModel, step: StepPlan, call: Call, columns: dict[str, Any]
@@ -213,15 +244,18 @@ class PreviewCaller:
     """Answers from the log alone and raises Missing where a call would be issued."""
 
     def __init__(self, plan: Plan, models: Models) -> None:
-        self._plan = plan
+        self.plan = plan
         self._models = models
 
     async def call(self, attempt: Attempt) -> Answer:
-        call = make_call(self._plan, model_of(self._models, attempt.step), attempt)
-        known = attempt.earlier.get(call.key)
+        call = make_call(self.plan, model_of(self._models, attempt.step), attempt)
+        known = attempt.earlier.calls.get(call.key)
         if known is None:
             raise Missing
         return logged(known)
+
+    async def look_up(self, lookup: LookUp) -> Passages:
+        return logged_passages(lookup)
 
 
 def model_of(models: Models, step: StepPlan) -> RunningModel:
@@ -232,6 +266,8 @@ def model_of(models: Models, step: StepPlan) -> RunningModel:
 def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
     """The call that an attempt makes.  Raises GaveUp when the chat template refuses."""
     step = attempt.step
+    if step.scores:
+        return score_call(model, attempt)
     try:
         token_ids = model.engine.render(attempt.messages)
     except CallFailed as failure:
@@ -242,13 +278,77 @@ def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
         model.engine.identity, attempt.messages, token_ids, schema, sampling_json(step.sampling), seed
     )
     return Call(
-        key, tuple(attempt.messages), token_ids, schema, step.sampling, seed, attempt.priority, step.checks
+        key,
+        tuple(attempt.messages),
+        token_ids,
+        schema,
+        step.sampling,
+        seed,
+        attempt.priority,
+        step.checks,
+        step.must_fail,
     )
+
+
+def score_call(model: RunningModel, attempt: Attempt) -> Call:
+    """The call that asks how likely a model finds the last of an attempt's messages.
+
+    Neither sampling nor a seed has a part in that, so one conversation is scored once, whatever
+    sample and attempt it comes from.  Raises GaveUp when the chat template refuses, and
+    EngineError for a model that runs where it gives no token probabilities.
+    """
+    try:
+        rendered = render_answer(model.engine, attempt.messages)
+    except CallFailed as failure:
+        raise GaveUp(str(failure)) from None
+    if rendered is None:
+        raise EngineError(
+            f"`{model.name}` runs on {model.engine.identity}, which gives no token probabilities: "
+            "run it on vllm, transformers or pocket"
+        )
+    token_ids, scored = rendered
+    key = call_key(model.engine.identity, attempt.messages, token_ids, None, {}, 0, scored)
+    return Call(
+        key,
+        tuple(attempt.messages),
+        token_ids,
+        schema=None,
+        sampling=Sampling(),
+        seed=0,
+        priority=attempt.priority,
+        scored=scored,
+    )
+
+
+def logged_passages(lookup: LookUp) -> Passages:
+    """The passages that the log has.  Raises Missing."""
+    if lookup.known is None:
+        raise Missing
+    return lookup.known.passages
 
 
 def logged(call: LoggedCall) -> Answer:
     """An answer that the log has."""
-    return Answer(call.text, call.finish_reason, call.seq, call.call_key, reused=True)
+    return Answer(
+        call.text,
+        call.finish_reason,
+        call.seq,
+        call.call_key,
+        reused=True,
+        logprob=call.logprob,
+        scored_tokens=call.scored_tokens,
+    )
+
+
+def _score(call: Call, completion: Completion) -> dict[str, Any]:
+    """What the log holds of a scoring call and of no other."""
+    if call.scored is None:
+        return {}
+    return {
+        "scored": call.scored,
+        "logprob": completion.logprob,
+        "scored_tokens": completion.scored_tokens,
+    }
 
 
 def _identify(model: RunningModel, call: Call) -> dict[str, Any]:

@@ -63,7 +63,13 @@ class LiveLedger:
         self._progress.abandonments[f"{step}: {reason.split(':', 1)[0]}"] += 1
         self._recorder.emit(
             Kind.SAMPLE_ABANDONED,
-            {**self._place(sample), "reason": reason, "lasting": lasting, **_attempts(sample)},
+            {
+                **self._place(sample),
+                "reason": reason,
+                "lasting": lasting,
+                "values": sample.values,
+                **_attempts(sample),
+            },
             sample_id=sample.sample_id,
             step=step,
         )

@@ -77,7 +77,7 @@ class Models:
         return found
 
     def _lineage(self, cohort: CohortPlan, fingerprint: str, of: dict[str, str]) -> dict[str, Any]:
-        used = sorted({step.model for step in cohort.steps if step.model is not None})
+        used = sorted({str(step.model) for step in cohort.asking})
         models = {name: self[name].engine.identity.model_dump(mode="json") for name in used}
         lineage = digest([fingerprint, models, *of.values()])[:16]
         return {"lineage": lineage, "fingerprint": fingerprint, "models": models, **of}

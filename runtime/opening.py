@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from compiler.plan import CohortPlan, Plan
 from runtime.books import Books, Ledger
@@ -11,22 +11,24 @@ from runtime.pairs import Pairs
 from runtime.progress import Progress
 from store.history import Finished, History
 
+Opener = Callable[[Plan, Mapping[str, Finished], Ledger, Progress, int | None], list[Books]]
+
 
 def open_books(
     plan: Plan,
-    cohorts: Iterable[CohortPlan],
     finished: Mapping[str, Finished],
     ledger: Ledger,
     progress: Progress,
     limit: int | None = None,
+    cohorts: Sequence[CohortPlan] | None = None,
 ) -> list[Books]:
-    """The books of some of a plan's conversations and of the preferences made from them.
+    """The books of a plan's conversations, or of some, and of the preferences made from them.
 
     `finished` is what the log has of each, by name; `limit` keeps to that many samples of each.
     """
     books: list[Books] = []
     bases: dict[str, Cohort] = {}
-    for cohort in cohorts:
+    for cohort in plan.cohorts if cohorts is None else cohorts:
         bases[cohort.name] = Cohort(plan, cohort, finished[cohort.name], ledger, progress, limit)
         books.append(bases[cohort.name])
     for made in plan.pair_cohorts:

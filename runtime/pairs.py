@@ -192,7 +192,7 @@ class Pairs:
         elif name in finished.abandoned and name not in finished.unlucky:
             self._lose(row)
         elif candidate.pending:
-            asked = tuple(step.name for step in self.plan.steps if step.model is not None)
+            asked = tuple(step.name for step in self.plan.steps)
             self._ledger.pending(Sample(self.plan, candidate.slot, name, 0, of=candidate.name), asked)
         else:
             order: Order = (0, candidate.slot.position, candidate.slot.cell.labels)

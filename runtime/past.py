@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from runtime.caller import Earlier
-from store.history import History
+from store.history import History, LoggedSample
 
 
 class LoggedPast:
@@ -29,7 +28,7 @@ class LoggedPast:
         self._settle = settle
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="synth-history")
 
-    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, Earlier]:
+    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, LoggedSample]:
         known = [name for name in names if self._history.knows(name)]
         if not known:
             return {}

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
-from compiler.plan import JsonOutput, Plan, StepPlan, canonical_json
+from compiler.plan import JsonOutput, Plan, StepPlan, asking, canonical_json
 from compiler.runnable import require_runnable
 from runtime.accept import Rejected
 from runtime.caller import Answer, PreviewCaller
@@ -56,8 +56,7 @@ def estimate(plan: Plan, settings: Settings) -> list[StepCost]:
     return [
         _price(plan, settings, cohort.name, cohort.steps, step, cohort.quota, 0, None)
         for cohort in (*plan.cohorts, *plan.pair_cohorts)
-        for step in cohort.steps
-        if step.model is not None
+        for step in cohort.asking
     ]
 
 
@@ -71,7 +70,7 @@ async def _preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
     models, history = Models(plan, settings), History(log)
     progress, counts = Progress(plan, "preview"), _Counting()
     lineages = {name: str(entry["lineage"]) for name, entry in models.lineages(plan).items()}
-    books = open_books(plan, plan.cohorts, finished_samples(history, lineages), counts, progress)
+    books = open_books(plan, finished_samples(history, lineages), counts, progress)
     remember(books, history, lineages)
     past = LoggedPast(history, lineages)
     try:
@@ -82,13 +81,12 @@ async def _preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
     unopened = {each.plan.name: each.unopened for each in books if isinstance(each, Pairs)}
     found = []
     for cohort in (each.plan for each in books):
-        for step in cohort.steps:
-            if step.model is not None:
-                new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0)
-                mean = history.mean_tokens(step.name, step.model)
-                found.append(
-                    _price(plan, settings, cohort.name, cohort.steps, step, new, cohort.quota - new, mean)
-                )
+        for step in cohort.asking:
+            new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0)
+            mean = history.mean_tokens(step.name, step.model)
+            found.append(
+                _price(plan, settings, cohort.name, cohort.steps, step, new, cohort.quota - new, mean)
+            )
     return found
 
 
@@ -114,9 +112,8 @@ class _Counting:
         """Its replacement is previewed in its turn."""
 
     def pending(self, sample: Sample, steps: tuple[str, ...]) -> None:
-        for name in steps:
-            if sample.cohort.step(name).model is not None:
-                self.new[sample.cohort.name, name] += 1
+        for step in asking(sample.cohort.step(name) for name in steps):
+            self.new[sample.cohort.name, step.name] += 1
 
 
 def _price(

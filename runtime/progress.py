@@ -65,12 +65,11 @@ class Progress:
     def __post_init__(self) -> None:
         for cohort in (*self.plan.cohorts, *self.plan.pair_cohorts):
             self.cohorts[cohort.name] = CohortProgress(cohort.quota)
-            for step in cohort.steps:
-                if step.model is not None:
-                    counters = StepProgress(step.model)
-                    self.steps[cohort.name, step.name] = counters
-                    # Steps are told apart by identity: two cohorts may have equal ones.
-                    self._by_step[id(step)] = counters
+            for step in cohort.asking:
+                counters = StepProgress(str(step.model))
+                self.steps[cohort.name, step.name] = counters
+                # Steps are told apart by identity: two cohorts may have equal ones.
+                self._by_step[id(step)] = counters
 
     def cohort(self, cohort: CohortPlan) -> CohortProgress:
         return self.cohorts[cohort.name]

@@ -16,15 +16,16 @@ from compiler.runnable import require_runnable
 from compiler.strata import call_seed
 from runtime.accept import Rejected
 from runtime.call import call_key, sampling_json, schema_of
-from runtime.caller import Answer, Attempt, Earlier, Missing, logged
+from runtime.caller import Answer, Attempt, Missing, logged, logged_passages
 from runtime.engines.base import Message
+from runtime.lookup import LookUp, Passages
 from runtime.opening import open_books
 from runtime.past import LoggedPast
 from runtime.progress import Progress
 from runtime.sample import Sample
 from runtime.scheduler import Scheduler
 from runtime.stop import Stop
-from store.history import Finished, History, LoggedCall
+from store.history import Finished, History, LoggedCall, LoggedSample
 from store.log import Log
 from store.select import logged_lineage
 
@@ -59,7 +60,7 @@ async def _replay(plan: Plan, log: Log) -> Replayed:
     try:
         # One conversation after the other: each ran with models of its own.
         for each in plan.cohorts:
-            books = open_books(plan, [each], nothing, ledger, Progress(plan, "replay"))
+            books = open_books(plan, nothing, ledger, Progress(plan, "replay"), cohorts=[each])
             await Scheduler(books, caller, past, ledger, stop, window=_WINDOW).run()
     finally:
         past.close()
@@ -85,7 +86,7 @@ class _RememberingPast(LoggedPast):
         super().__init__(history, lineages)
         self.endings: dict[str, dict[str, Any] | None] = {}
 
-    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, Earlier]:
+    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, LoggedSample]:
         names = list(names)
         loop = asyncio.get_running_loop()
         lineage = self._lineages[cohort]
@@ -145,18 +146,18 @@ class _LogCaller:
     """
 
     def __init__(self, plan: Plan, models: Mapping[str, Mapping[str, Any]], replayed: Replayed) -> None:
-        self._plan = plan
+        self.plan = plan
         self._models = models
         self._replayed = replayed
 
     async def call(self, attempt: Attempt) -> Answer:
         step = attempt.step
         assert step.model is not None
-        seed = call_seed(self._plan, attempt.sample_id, step.name, attempt.number)
+        seed = call_seed(self.plan, attempt.sample_id, step.name, attempt.number)
         shown = tuple((message.role, message.content) for message in attempt.messages)
         wanted = (step.name, attempt.number, seed, shown)
         made = (sampling_json(step.sampling), schema_of(step), self._models[attempt.cohort][step.model])
-        for known in attempt.earlier.values():
+        for known in attempt.earlier.calls.values():
             if (known.step, known.attempt, known.seed, known.messages) != wanted:
                 continue
             if (dict(known.sampling), known.schema, dict(known.identity)) != made:
@@ -167,6 +168,9 @@ class _LogCaller:
                 )
             return logged(known)
         raise Missing
+
+    async def look_up(self, lookup: LookUp) -> Passages:
+        return logged_passages(lookup)
 
     def _key(self, known: LoggedCall, messages: Sequence[Message]) -> str:
         return call_key(known.identity, messages, known.token_ids, known.schema, known.sampling, known.seed)

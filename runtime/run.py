@@ -7,7 +7,7 @@ import platform
 import signal
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +17,11 @@ from compiler.plan import Plan
 from compiler.runnable import require_runnable
 from runtime.caller import LiveCaller
 from runtime.config import Settings
+from runtime.ingest import IngestedSource, ReadSource, check_sources, ingest, read_sources
 from runtime.ledger import LiveLedger
+from runtime.lookup import Indexes, IngestReport, record
 from runtime.models import Models
-from runtime.opening import finished_samples, open_books, remember
+from runtime.opening import Opener, finished_samples, open_books, remember
 from runtime.past import LoggedPast
 from runtime.progress import Progress, progress_path, write_progress
 from runtime.recorder import Recorder
@@ -41,11 +43,14 @@ class RunOptions:
     max_minutes: float | None = None
     max_cost: float | None = None
     window: int | None = None
+    # Folders outside the project that sources may be read from.
+    allowed: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """How a run ended.  `short` names the cells that were given up, with what they lost."""
+    """How a run ended.  `short` says what can never be had of the quotas; `sources` are those that
+    are in the log by now, `indexes` what was made of documents."""
 
     outcome: Outcome
     reason: str
@@ -55,6 +60,8 @@ class RunReport:
     counts: Mapping[str, Any]
     warnings: tuple[str, ...]
     short: tuple[str, ...] = ()
+    sources: tuple[IngestedSource, ...] = ()
+    indexes: Mapping[str, IngestReport] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
@@ -80,12 +87,22 @@ def run(
     """Runs a plan.  Raises SynthError when it cannot go on; what was committed is safe."""
     require_runnable(plan)
     options, watch = options or RunOptions(), watch or Watch()
-    models = Models(plan, settings)
+    check_sources(plan, options.allowed)
+    models, indexes = Models(plan, settings), Indexes(plan, settings, options.allowed)
     with Log(log_path, writer=True) as log:
-        return asyncio.run(_run(plan, models, log, options, watch))
+        return asyncio.run(run_books(plan, models, indexes, log, options, watch, open_books))
 
 
-async def _run(plan: Plan, models: Models, log: Log, options: RunOptions, watch: Watch) -> RunReport:
+async def run_books(
+    plan: Plan,
+    models: Models,
+    indexes: Indexes,
+    log: Log,
+    options: RunOptions,
+    watch: Watch,
+    opener: Opener,
+) -> RunReport:
+    """Runs the books that `opener` opens for a plan, with a log that is open for writing."""
     run_id = uuid.uuid4().hex[:12]
     stop = watch.stop = Stop(options.max_calls, options.max_minutes, options.max_cost)
     progress = Progress(plan, run_id)
@@ -98,15 +115,22 @@ async def _run(plan: Plan, models: Models, log: Log, options: RunOptions, watch:
     with _signals(stop, watch.handle_signals):
         history = History(log)
         try:
+            if watch.on_start is not None:
+                watch.on_start(progress, models)
+            # A source that does not hold ends the run here, before anything is paid for.
+            sources = await read_sources(plan, log, options.allowed, lambda: stop.stopping)
+            reports = await indexes.ingest()
             recorder = Recorder(log, run_id, after_commit=committed)
             try:
                 _register(plan, recorder, log)
-                recorder.emit(Kind.RUN_STARTED, _started(plan, lineages, options, models))
-                if watch.on_start is not None:
-                    watch.on_start(progress, models)
+                recorder.emit(Kind.RUN_STARTED, _started(plan, lineages, options, models, sources, reports))
+                record(reports, recorder)
+                ingesting = asyncio.create_task(_ingest(sources, recorder, stop))
                 error, short = await _generate(
-                    plan, models, history, recorder, stop, progress, lineages, options
+                    plan, models, indexes, history, recorder, stop, progress, lineages, options, opener
                 )
+                ingested = await ingesting
+                error = error or stop.error
                 outcome, reason = _outcome(stop, progress, short, options)
                 recorder.emit(
                     Kind.RUN_STOPPED, {"outcome": outcome, "reason": reason, "counts": progress.to_json()}
@@ -114,6 +138,7 @@ async def _run(plan: Plan, models: Models, log: Log, options: RunOptions, watch:
             finally:
                 await recorder.close()
         finally:
+            await indexes.close()
             await models.close()
     write_progress(path, progress, next_seq=log.next_seq, state=outcome)
     if error is not None:
@@ -127,26 +152,43 @@ async def _run(plan: Plan, models: Models, log: Log, options: RunOptions, watch:
         counts=progress.to_json(),
         warnings=tuple(models.warnings),
         short=short,
+        sources=ingested,
+        indexes=reports,
     )
+
+
+async def _ingest(
+    sources: Sequence[ReadSource], recorder: Recorder, stop: Stop
+) -> tuple[IngestedSource, ...]:
+    """Logs what is new of some sources, while models answer.  A source that cannot be logged any
+    more stops the run."""
+    found = []
+    try:
+        for source in sources:
+            found.append(await ingest(source, recorder, lambda: stop.stopping))
+    except Exception as fault:
+        stop.stop("failed", str(fault), fault)
+    return tuple(found)
 
 
 async def _generate(
     plan: Plan,
     models: Models,
+    indexes: Indexes,
     history: History,
     recorder: Recorder,
     stop: Stop,
     progress: Progress,
     lineages: Mapping[str, Mapping[str, Any]],
     options: RunOptions,
+    opener: Opener,
 ) -> tuple[Exception | None, tuple[str, ...]]:
     ledger = LiveLedger(recorder, progress, lineages)
     named = {name: str(entry["lineage"]) for name, entry in lineages.items()}
-    finished = finished_samples(history, named)
-    books = open_books(plan, plan.cohorts, finished, ledger, progress, options.limit)
+    books = opener(plan, finished_samples(history, named), ledger, progress, options.limit)
     remember(books, history, named)
     past = LoggedPast(history, named, recorder.settle)
-    caller = LiveCaller(plan, models, recorder, stop, progress)
+    caller = LiveCaller(plan, models, indexes, recorder, stop, progress)
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
     try:
         await Scheduler(books, caller, past, ledger, stop, window=window).run()
@@ -191,12 +233,25 @@ def _register(plan: Plan, recorder: Recorder, log: Log) -> None:
 
 
 def _started(
-    plan: Plan, lineages: Mapping[str, Mapping[str, Any]], options: RunOptions, models: Models
+    plan: Plan,
+    lineages: Mapping[str, Mapping[str, Any]],
+    options: RunOptions,
+    models: Models,
+    sources: Sequence[ReadSource],
+    reports: Mapping[str, IngestReport],
 ) -> dict[str, Any]:
+    given = {name: getattr(options, name) for name in RunOptions.__slots__ if name != "allowed"}
     return {
         "plan_hash": plan.plan_hash,
         "lineages": lineages,
-        "options": {name: getattr(options, name) for name in RunOptions.__slots__},
+        "sources": {
+            **{source.source.name: source.note for source in sources},
+            **{
+                name: {"version": r.digest, "index": r.version, "rows": r.chunks}
+                for name, r in reports.items()
+            },
+        },
+        "options": given,
         "warnings": models.warnings,
         "versions": {
             "synth": package_version("synth"),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
 
+from compiler.judging import JUDGED
 from compiler.plan import CohortPlan, StepPlan
-from compiler.strata import Slot
+from compiler.strata import Slot, call_seed
 from compiler.template import render
-from runtime.accept import Rejected, judge
-from runtime.call import environment, messages_for
-from runtime.caller import Answer, Attempt, Caller, Earlier, GaveUp, Missing
+from runtime.accept import Accepted, Rejected, judge, resolved
+from runtime.call import as_text, environment, messages_for
+from runtime.caller import Answer, Attempt, Caller, GaveUp, Missing
+from runtime.engines.base import Message
+from runtime.lookup import LookUp, Passages
 from runtime.stop import Stopped
+from store.history import LoggedSample
 
 
 @dataclass(slots=True)
@@ -84,7 +88,7 @@ class _Failed(Exception):
         self.outcome = outcome
 
 
-async def run_sample(sample: Sample, caller: Caller, earlier: Earlier, witness: Witness) -> Outcome:
+async def run_sample(sample: Sample, caller: Caller, earlier: LoggedSample, witness: Witness) -> Outcome:
     """Runs a sample to its end.
 
     Steps that need nothing of each other run side by side.  When one fails for good, what is in
@@ -95,7 +99,7 @@ async def run_sample(sample: Sample, caller: Caller, earlier: Earlier, witness: 
 
 
 class _Run:
-    def __init__(self, sample: Sample, caller: Caller, earlier: Earlier, witness: Witness) -> None:
+    def __init__(self, sample: Sample, caller: Caller, earlier: LoggedSample, witness: Witness) -> None:
         self._sample = sample
         self._caller = caller
         self._earlier = earlier
@@ -146,28 +150,18 @@ class _Run:
         if step.value is not None:
             self._accept(step, render(step.value, self._values))
             return
+        if step.call is not None:
+            self._accept(step, await self._look_up(step))
+            return
         messages = messages_for(self._sample.cohort, step, self._values)
         refusal: Rejected | None = None
         for attempt in range(step.retry + 1):
             if self._abandoned is not None:
                 raise _Failed(None)
-            try:
-                answer = await self._caller.call(
-                    Attempt(
-                        self._sample.cohort.name,
-                        self._sample.sample_id,
-                        step,
-                        attempt,
-                        messages,
-                        self._sample.priority,
-                        self._earlier,
-                    )
-                )
-            except GaveUp as error:
-                raise self._abandon(step, str(error), error.lasting) from None
-            except (Missing, Stopped):
-                raise _Failed(None) from None
-            verdict = judge(step, answer.text, answer.finish_reason, self._values)
+            answer = await self._ask(step, attempt, messages)
+            verdict = _verdict(step, answer, self._values)
+            if not isinstance(verdict, Rejected):
+                verdict = await self._judged(step, attempt, verdict)
             if not isinstance(verdict, Rejected):
                 self._witness.accepted(self._sample, step, attempt, answer)
                 self._sample.calls[step.name] = answer.seq
@@ -179,6 +173,72 @@ class _Run:
         assert refusal is not None
         raise self._abandon(step, f"{refusal.check}: {refusal.reason}")
 
+    async def _look_up(self, step: StepPlan) -> Passages:
+        assert step.call is not None
+        sample, arguments = self._sample, resolved(step.call.arguments, self._values)
+        try:
+            return await self._caller.look_up(
+                LookUp(
+                    sample.sample_id,
+                    step,
+                    arguments,
+                    call_seed(self._caller.plan, sample.sample_id, step.name, 0),
+                    self._earlier,
+                )
+            )
+        except GaveUp as error:
+            raise self._abandon(step, str(error), error.lasting) from None
+        except Missing:
+            raise _Failed(None) from None
+
+    async def _ask(self, step: StepPlan, attempt: int, messages: Sequence[Message]) -> Answer:
+        sample = self._sample
+        try:
+            return await self._caller.call(
+                Attempt(
+                    sample.cohort.name,
+                    sample.sample_id,
+                    step,
+                    attempt,
+                    messages,
+                    sample.priority,
+                    self._earlier,
+                )
+            )
+        except GaveUp as error:
+            raise self._abandon(step, str(error), error.lasting) from None
+        except (Missing, Stopped):
+            raise _Failed(None) from None
+
+    async def _judged(self, step: StepPlan, attempt: int, accepted: Accepted) -> Accepted | Rejected:
+        """What the judges of a step's checks say of a value that holds otherwise."""
+        values = self._values | {JUDGED: as_text(accepted.value)}
+        judged = [check for check in step.checks if "judge" in check.arguments]
+        for check, judging in zip(judged, step.judged_by, strict=True):
+            name = check.label or check.name
+            messages = messages_for(self._sample.cohort, judging, values)
+            said = await self._hear(judging, attempt, messages)
+            if said is None:
+                return Rejected(name, f"`{judging.model}` gave no verdict on it")
+            if not said["holds"]:
+                return Rejected(name, f"`{judging.model}` says: {said['why']}")
+        return accepted
+
+    async def _hear(
+        self, judging: StepPlan, attempt: int, messages: Sequence[Message]
+    ) -> dict[str, Any] | None:
+        """A judge's verdict, or None where it gives none that can be read."""
+        for number in range(judging.retry + 1):
+            # Each attempt at the value has attempts of its own at a verdict.
+            place = attempt * (judging.retry + 1) + number
+            answer = await self._ask(judging, place, messages)
+            verdict = judge(judging, answer.text, answer.finish_reason)
+            if isinstance(verdict, Accepted):
+                self._witness.accepted(self._sample, judging, place, answer)
+                return dict(verdict.value)
+            self._witness.rejected(self._sample, judging, place, answer, verdict)
+        return None
+
     def _accept(self, step: StepPlan, value: Any) -> None:
         self._sample.values[step.name] = value
         self._values[step.name] = value
@@ -187,6 +247,12 @@ class _Run:
         if self._abandoned is None:
             self._abandoned = Abandoned(step.name, reason, lasting)
         return _Failed(self._abandoned)
+
+
+def _verdict(step: StepPlan, answer: Answer, values: Mapping[str, Any]) -> Accepted | Rejected:
+    if not step.scores:
+        return judge(step, answer.text, answer.finish_reason, values)
+    return Accepted({"logprob": answer.logprob, "tokens": answer.scored_tokens})
 
 
 def _is_chain(steps: tuple[StepPlan, ...]) -> bool:

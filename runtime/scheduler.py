@@ -18,9 +18,10 @@ from itertools import islice
 from typing import Any, Protocol
 
 from runtime.books import Books, Ledger, Opening
-from runtime.caller import Caller, Earlier
+from runtime.caller import Caller
 from runtime.sample import Sample, run_sample
 from runtime.stop import Stop
+from store.history import LoggedSample
 
 # How many slots are looked up in the log together.
 _LOOKAHEAD = 256
@@ -29,8 +30,8 @@ _LOOKAHEAD = 256
 class Past(Protocol):
     """What the log holds of a cohort's samples."""
 
-    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, Earlier]:
-        """Earlier calls, by sample and call key."""
+    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, LoggedSample]:
+        """Earlier calls and retrievals of samples that have any, by sample."""
         ...
 
     async def values(self, cohort: str, name: str) -> Mapping[str, Any]:
@@ -81,22 +82,22 @@ class Scheduler:
         while not self._stop.stopping and (some := list(islice(openings, _LOOKAHEAD))):
             known = await self._past.calls(cohort.plan.name, [opening.name for opening in some])
             for opening in some:
-                await self._open_sample(cohort, opening, known.get(opening.name, {}))
+                await self._open_sample(cohort, opening, known.get(opening.name) or LoggedSample())
                 await self._open_replacements()
 
     async def _open_replacements(self) -> None:
         for cohort in self._cohorts:
             for opening in cohort.replacements():
                 known = await self._past.calls(cohort.plan.name, [opening.name])
-                await self._open_sample(cohort, opening, known.get(opening.name, {}))
+                await self._open_sample(cohort, opening, known.get(opening.name) or LoggedSample())
 
-    async def _open_sample(self, cohort: Books, opening: Opening, earlier: Earlier) -> None:
+    async def _open_sample(self, cohort: Books, opening: Opening, earlier: LoggedSample) -> None:
         """Opens a sample as soon as the window has room; does nothing once the run stops."""
         await self._room.acquire()
         if self._stop.stopping:
             self._room.release()
             return
-        given: dict[str, Any] = {}
+        given = dict(opening.given)
         if opening.of is not None and cohort.base is not None:
             given[cohort.base] = opening.values or await self._past.values(cohort.base, opening.of)
         sample = Sample(cohort.plan, opening.slot, opening.name, self._opened, given, opening.of)
@@ -105,7 +106,7 @@ class Scheduler:
         task = asyncio.create_task(self._live(cohort, opening, sample, earlier))
         self._open.add(task)
 
-    async def _live(self, cohort: Books, opening: Opening, sample: Sample, earlier: Earlier) -> None:
+    async def _live(self, cohort: Books, opening: Opening, sample: Sample, earlier: LoggedSample) -> None:
         try:
             outcome = await run_sample(sample, self._caller, earlier, self._ledger)
             cohort.ended(opening, sample, outcome)

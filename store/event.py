@@ -7,7 +7,8 @@ Payloads, by kind:
                        options, warnings, versions
     call.completed     call_key, identity, engine, messages, token_ids (None where a server
                        renders), schema, sampling, seed, text, finish_reason, cached_tokens,
-                       served_by
+                       served_by; where an answer was scored: scored (index of its first token),
+                       logprob (natural, the sum), scored_tokens
     call.failed        call_key, identity, engine, failure, message, retryable, try
     step.accepted      call (seq of the answer), call_key
     step.rejected      call, call_key, check, reason, text
@@ -15,12 +16,13 @@ Payloads, by kind:
                        its `sample_id` names the row
     source.completed   source, reader (digest of the reader and its arguments), version, rows, shape,
                        files (path, bytes, sha256)
-    retrieval.done     source, index (name, version), query, chunks (id, document, text, score, ...)
+    retrieval.done     key, source, function, arguments, index (version, digest), chunks (id, document,
+                       heading, text, metadata, score)
     sample.completed   lineage, cohort, cell (name -> label), ordinal, values (step -> text or
                        JSON), calls (step -> seq), rejected (step -> attempts: call, attempt, check,
                        reason; absent where there are none), of (a pair's: the sample it is made from)
     sample.abandoned   lineage, cohort, cell, ordinal, reason, lasting (False: a service failed),
-                       rejected, of
+                       values (of the steps that were accepted), rejected, of
     run.stopped        outcome, reason, counts
 """
 

@@ -32,7 +32,10 @@ class SampleIds:
 
 @dataclass(frozen=True, slots=True)
 class LoggedCall:
-    """A completed call as the log has it.  `token_ids` is None where a server rendered."""
+    """A completed call as the log has it.  `token_ids` is None where a server rendered.
+
+    `logprob` is a scoring call's: the sum over the last `scored_tokens` of the tokens.
+    """
 
     seq: int
     call_key: str
@@ -48,6 +51,25 @@ class LoggedCall:
     sampling: Mapping[str, Any]
     schema: Mapping[str, Any] | None
     seed: int
+    logprob: float | None = None
+    scored_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedLookup:
+    """Passages that were looked up, and the digest of what the index held then."""
+
+    key: str
+    digest: str
+    passages: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSample:
+    """What the log holds of a sample: completed calls by call key, passages by their key."""
+
+    calls: dict[str, LoggedCall] = field(default_factory=dict)
+    lookups: dict[str, LoggedLookup] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -67,7 +89,7 @@ class History:
 
     def __init__(self, log: Log) -> None:
         self._cursor = log.cursor()
-        self._called = self._ids("kind = ?", [Kind.CALL_COMPLETED.value])
+        self._called = self._ids("kind IN (?, ?)", [Kind.CALL_COMPLETED.value, Kind.RETRIEVAL_DONE.value])
 
     def finished(self, lineage: str) -> Finished:
         """Samples completed or abandoned under a lineage."""
@@ -81,24 +103,30 @@ class History:
         )
 
     def knows(self, sample_id: str) -> bool:
-        """Whether any call of a sample is in the log."""
+        """Whether any call or retrieval of a sample is in the log."""
         return sample_id in self._called
 
-    def calls(self, sample_ids: Iterable[str]) -> dict[str, dict[str, LoggedCall]]:
-        """The completed calls of some samples, by sample and call key; the first of a key counts."""
+    def calls(self, sample_ids: Iterable[str]) -> dict[str, LoggedSample]:
+        """What the log holds of some samples; the first call of a key counts, and the last of what
+        was looked up."""
         wanted = [sample_id for sample_id in sample_ids if sample_id in self._called]
-        found: dict[str, dict[str, LoggedCall]] = {}
+        found: dict[str, LoggedSample] = {}
         if not wanted:
             return found
         rows = self._cursor.execute(
-            f"""SELECT sample_id, seq, step, attempt, prompt_tokens, completion_tokens, payload
-                FROM events WHERE kind = '{Kind.CALL_COMPLETED.value}'
+            f"""SELECT sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, payload
+                FROM events WHERE kind IN ('{Kind.CALL_COMPLETED.value}', '{Kind.RETRIEVAL_DONE.value}')
                 AND sample_id IN (SELECT unnest(?)) ORDER BY seq""",
             [wanted],
         )
-        for sample_id, seq, step, attempt, prompt_tokens, completion_tokens, payload in _stream(rows):
-            call = _logged_call(seq, step, attempt, prompt_tokens, completion_tokens, json.loads(payload))
-            found.setdefault(sample_id, {}).setdefault(call.call_key, call)
+        for sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, text in _stream(rows):
+            sample, payload = found.setdefault(sample_id, LoggedSample()), json.loads(text)
+            if kind == Kind.RETRIEVAL_DONE.value:
+                key = payload["key"]
+                sample.lookups[key] = LoggedLookup(key, payload["index"]["digest"], payload["chunks"])
+            else:
+                call = _logged_call(seq, step, attempt, prompt_tokens, completion_tokens, payload)
+                sample.calls.setdefault(call.call_key, call)
         return found
 
     def values(self, lineage: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -114,12 +142,15 @@ class History:
     def endings(self, lineage: str, sample_ids: Iterable[str]) -> dict[str, dict[str, Any] | None]:
         """How samples ended under a lineage: accepted values by step, or None when abandoned."""
         rows = self._cursor.execute(
-            f"""SELECT sample_id, payload FROM events
+            f"""SELECT sample_id, kind, payload FROM events
                 WHERE kind IN ('{Kind.SAMPLE_COMPLETED.value}', '{Kind.SAMPLE_ABANDONED.value}')
                 AND sample_id IN (SELECT unnest(?)) AND (payload ->> 'lineage') = ? ORDER BY seq""",
             [list(sample_ids), lineage],
         )
-        return {sample_id: json.loads(payload).get("values") for sample_id, payload in _stream(rows)}
+        return {
+            sample_id: json.loads(payload)["values"] if kind == Kind.SAMPLE_COMPLETED.value else None
+            for sample_id, kind, payload in _stream(rows)
+        }
 
     def mean_tokens(self, step: str, model: str | None) -> tuple[float, float] | None:
         """Mean prompt and completion tokens of a step's calls, or None where there are none."""
@@ -166,4 +197,6 @@ def _logged_call(
         sampling=payload["sampling"],
         schema=payload.get("schema"),
         seed=payload["seed"],
+        logprob=payload.get("logprob"),
+        scored_tokens=payload.get("scored_tokens", 0),
     )

@@ -1,69 +1,180 @@
-"""From a completed sample to the rows of a dataset, in the form an export asks for."""
+"""The rows of a dataset: conversations and pairs in the form an export asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from compiler.plan import CohortPlan, ExportPlan, canonical_json
+from compiler.exports import FORMS
+from compiler.plan import ExportPlan, Plan
+from store.messages import Message, as_text
 
-# What a column is made of in Parquet; JSONL needs no types.
-MESSAGE = "STRUCT(role VARCHAR, content VARCHAR, weight TINYINT)"
-_FORMS = {
-    "messages": {"messages": f"{MESSAGE}[]"},
-    "prompt_completion": {"prompt": f"{MESSAGE}[]", "completion": f"{MESSAGE}[]"},
-    "sharegpt": {"conversations": 'STRUCT("from" VARCHAR, "value" VARCHAR, weight TINYINT)[]'},
-}
+# What a column holds: a DuckDB type, or messages of fields with such types.
+Column = str | Mapping[str, str]
+
+# A row, and what decides the split it goes to: the id of the sample that it is made from.
+Row = tuple[str, dict[str, Any]]
+
+_WEIGHTED = ("messages", "prompt_completion", "sharegpt")
+_SCALAR = {"label": "BOOLEAN", "step": "VARCHAR", "check": "VARCHAR", "reason": "VARCHAR"}
+_SHAREGPT = {"system": "system", "user": "human", "model": "gpt"}
+
+# The marks of `thought = wrap`, as any reader of them may take them: in whatever case, and with
+# white space inside.
+_MARK = re.compile(r"<(?=\s*/?\s*think\b)", re.IGNORECASE)
 
 
-def column_types(export: ExportPlan) -> dict[str, str]:
-    """The columns of an export and their DuckDB types, in order."""
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation on its way into a dataset, from a sample or from a row of a source.
+
+    `key` decides its split: rows that repeat a conversation have its key and ids of their own.
+    `source` is where it is from, where rows say so.
+    """
+
+    id: str
+    key: str
+    messages: Sequence[Message]
+    source: str | None = None
+    tags: tuple[str, ...] = ()
+    columns: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What an export's rows look like.  `source` and `tags` are columns that only some have."""
+
+    export: ExportPlan
+    source: bool = False
+    tags: bool = False
+
+    @classmethod
+    def of(cls, plan: Plan, export: ExportPlan) -> Layout:
+        mixed = {mix.name: [name for part in mix.parts for name in part.sources] for mix in plan.mixes}
+        paired = {preference.name: [preference.source] for preference in plan.preferences}
+        behind = (mixed | paired).get(export.source, [export.source])
+        tags = any(cohort.tags for cohort in plan.cohorts if cohort.name in behind)
+        return cls(export, export.source in mixed, tags)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The columns and what each holds, in order."""
+        names = ("from", "value") if self.export.type == "sharegpt" else ("role", "content")
+        message = dict.fromkeys(names, "VARCHAR")
+        if self.export.type in _WEIGHTED:
+            message["weight"] = "TINYINT"
+        if self.export.thought == "keep":
+            message["thought"] = "VARCHAR"
+        found: dict[str, Column] = {"id": "VARCHAR"}
+        found |= {name: _SCALAR.get(name, message) for name in FORMS[self.export.type]}
+        if self.source:
+            found["source"] = "VARCHAR"
+        if self.tags:
+            found["tags"] = "VARCHAR[]"
+        return found | dict.fromkeys(self.export.columns, "VARCHAR")
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The columns and their DuckDB types, in order."""
+        return {name: _duckdb_type(column) for name, column in self.columns.items()}
+
+    def conversation(self, said: Conversation) -> Iterator[Row]:
+        """The rows of a conversation: one, save for `prompt_completion`, which has one for each
+        trained message."""
+        messages = [self.message(each) for each in said.messages]
+        more = self._more(said.source, said.tags, said.columns)
+        if self.export.type != "prompt_completion":
+            (column,) = FORMS[self.export.type]
+            yield said.key, {"id": said.id, column: messages, **more}
+            return
+        trained = [index for index, message in enumerate(messages) if message["weight"]]
+        for number, index in enumerate(trained):
+            name = said.id if len(trained) == 1 else f"{said.id}-{number}"
+            prompt = [{**message, "weight": 0} for message in messages[:index]]
+            yield said.key, {"id": name, "prompt": prompt, "completion": [messages[index]], **more}
+
+    def pair(
+        self,
+        name: str,
+        key: str,
+        prompt: Sequence[Message],
+        chosen: Message,
+        rejected: Message,
+        tags: tuple[str, ...],
+    ) -> Row:
+        """A row of `preference`: `key` is the sample that both answer in."""
+        row = {
+            "id": name,
+            "prompt": [self.message(each) for each in prompt],
+            "chosen": [self.message(chosen)],
+            "rejected": [self.message(rejected)],
+        }
+        return key, row | self._more(None, tags, None)
+
+    def refused(
+        self,
+        name: str,
+        key: str,
+        prompt: Sequence[Message],
+        completion: Message,
+        why: Mapping[str, str],
+        tags: tuple[str, ...],
+        columns: Mapping[str, str],
+    ) -> Row:
+        """A row of `rejected`: `why` has the step, the check and its reason."""
+        row = {
+            "id": name,
+            "prompt": [self.message(each) for each in prompt],
+            "completion": [self.message(completion)],
+            "label": False,
+            **why,
+        }
+        return key, row | self._more(None, tags, columns)
+
+    def message(self, message: Message) -> dict[str, Any]:
+        """A message with the names, the thought and the weight that the export wants."""
+        role, content, thought = message["role"], message["content"], message.get("thought")
+        if self.export.thought == "wrap" and role == "model":
+            content = _wrapped(content, thought)
+        if self.export.type == "sharegpt":
+            shown: dict[str, Any] = {"from": _SHAREGPT[role], "value": content}
+        else:
+            shown = {"role": self.export.roles if role == "model" else role, "content": content}
+        if self.export.type in _WEIGHTED:
+            shown["weight"] = message["weight"]
+        if self.export.thought == "keep" and thought is not None and role == "model":
+            shown["thought"] = thought
+        return shown
+
+    def _more(
+        self, source: str | None, tags: tuple[str, ...], columns: Mapping[str, str] | None
+    ) -> dict[str, Any]:
+        more: dict[str, Any] = {"source": source} if self.source else {}
+        if self.tags:
+            more["tags"] = list(tags)
+        return more | dict(columns or {})
+
+
+def _duckdb_type(column: Column) -> str:
+    if isinstance(column, str):
+        return column
+    fields = ", ".join(f'"{name}" {type_}' for name, type_ in column.items())
+    return f"STRUCT({fields})[]"
+
+
+def sample_columns(export: ExportPlan, payload: Mapping[str, Any]) -> dict[str, str]:
+    """The columns that an export takes from a sample: labels of its cell, and values of its steps
+    as text, what is no text as JSON."""
+    cell = payload["cell"]
     return {
-        "id": "VARCHAR",
-        **_FORMS[export.type],
-        **dict.fromkeys(export.columns, "VARCHAR"),
+        name: str(cell[name]) if name in cell else as_text(payload["values"][name]) for name in export.columns
     }
 
 
-def rows_of(
-    export: ExportPlan, cohort: CohortPlan, sample_id: str, payload: Mapping[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """The rows of one sample: one, save for `prompt_completion` with several trained turns.
-
-    A message's `weight` is 1 where it is trained on, else 0.
-    """
-    messages = _messages(export, cohort, payload["values"])
-    columns = {name: _column(name, payload) for name in export.columns}
-    if export.type == "messages":
-        yield {"id": sample_id, "messages": messages, **columns}
-    elif export.type == "sharegpt":
-        names = {"user": "human", "assistant": "gpt", "model": "gpt"}
-        turns = [{"from": names[m["role"]], "value": m["content"], "weight": m["weight"]} for m in messages]
-        yield {"id": sample_id, "conversations": turns, **columns}
-    else:
-        trained = [index for index, message in enumerate(messages) if message["weight"]]
-        for number, index in enumerate(trained):
-            name = sample_id if len(trained) == 1 else f"{sample_id}-{number}"
-            prompt = [{**message, "weight": 0} for message in messages[:index]]
-            yield {"id": name, "prompt": prompt, "completion": [messages[index]], **columns}
-
-
-def _messages(export: ExportPlan, cohort: CohortPlan, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    model = export.roles
-    return [
-        {
-            "role": "user" if turn.role == "user" else model,
-            "content": _text(values[turn.name]),
-            "weight": int(turn.name in cohort.train_on),
-        }
-        for turn in cohort.turns
-    ]
-
-
-def _column(name: str, payload: Mapping[str, Any]) -> str:
-    cell = payload["cell"]
-    return str(cell[name]) if name in cell else _text(payload["values"][name])
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else canonical_json(value)
+def _wrapped(content: str, thought: str | None) -> str:
+    """Content with its thought before it.  A mark inside either becomes `&lt;think>`, so that the
+    marks around the thought are the only ones."""
+    content = _MARK.sub("&lt;", content)
+    return content if thought is None else f"<think>{_MARK.sub('&lt;', thought)}</think>\n\n{content}"

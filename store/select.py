@@ -111,32 +111,40 @@ def lineage_of(
 
     Raises QuotaShort when no run did.
     """
-    entry = _last_entry(cursor, events, cohort.name, plan.fingerprint(cohort))
+    return logged_lineage(cohort.name, plan.fingerprint(cohort), cursor, events)
+
+
+def logged_lineage(
+    name: str, fingerprint: str, cursor: duckdb.DuckDBPyConnection, events: int
+) -> tuple[str, Mapping[str, Any]]:
+    """The same for a conversation or a preference by its name and fingerprint."""
+    entry = _last_entry(name, fingerprint, None, cursor, events)
     if entry is None:
-        raise QuotaShort(
-            f"the log has no run of `{cohort.name}` as this recipe describes it: `synth run` it first"
-        )
+        raise QuotaShort(f"the log has no run of `{name}` as this recipe describes it: `synth run` it first")
     return entry["lineage"], entry["models"]
 
 
 def pair_lineage(
     plan: Plan, name: str, base: str, cursor: duckdb.DuckDBPyConnection, events: int
 ) -> str | None:
-    """The lineage of the last run that generated a preference's pairs from samples of lineage
+    """The lineage of the last run that generated a preference's pairs from samples of the lineage
     `base`, or None when no run did."""
-    entry = _last_entry(cursor, events, name, plan.pair_fingerprint(plan.preference(name)), base)
+    fingerprint = plan.pair_fingerprint(plan.preference(name))
+    entry = _last_entry(name, fingerprint, base, cursor, events)
     return None if entry is None else str(entry["lineage"])
 
 
 def _last_entry(
-    cursor: duckdb.DuckDBPyConnection, events: int, name: str, fingerprint: str, of: str | None = None
+    name: str, fingerprint: str, of: str | None, cursor: duckdb.DuckDBPyConnection, events: int
 ) -> dict[str, Any] | None:
-    """What the last run that generated something of this name and fingerprint says of it."""
+    """What the last run that generated something of this name and fingerprint says of it; made
+    from the lineage `of`, where one is given."""
     row = cursor.execute(
         """SELECT entry FROM (
                SELECT seq, json_extract(payload, '$.lineages.' || ?) AS entry
                FROM events WHERE kind = ? AND seq < ?)
-           WHERE (entry ->> 'fingerprint') = ? AND (entry ->> 'of') IS NOT DISTINCT FROM ?
+           WHERE (entry ->> 'fingerprint') = ?
+           AND (entry ->> 'of') IS NOT DISTINCT FROM coalesce(?, entry ->> 'of')
            ORDER BY seq DESC LIMIT 1""",
         [name, Kind.RUN_STARTED.value, events, fingerprint, of],
     ).fetchone()

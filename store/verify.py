@@ -10,8 +10,9 @@ from typing import Any
 
 from compiler.plan import Plan
 from dsl.errors import ConfigError, Diverged
-from store.dataset import MANIFEST, file_hash, materialize
+from store.dataset import materialize
 from store.event import Kind
+from store.files import MANIFEST, file_hash
 from store.log import Log
 
 
@@ -41,12 +42,17 @@ def verify_files(folder: Path, manifest: Mapping[str, Any]) -> None:
             raise Diverged(f"{path} was changed after it was written: its sha256 is not the manifest's")
 
 
-def verify_against_log(folder: Path, manifest: Mapping[str, Any], log: Log) -> None:
+def verify_against_log(folder: Path, manifest: Mapping[str, Any], log: Log, plan: Plan | None = None) -> None:
     """Materializes the dataset again from the log and compares.
 
-    The same DuckDB version must give the same bytes, any other the same content.  Raises Diverged.
+    `plan` is what the dataset was made of, where no run of the log had it: one whose mix or export
+    was changed since.  The same DuckDB version must give the same bytes, any other the same
+    content.  Raises Diverged.
     """
-    plan = logged_plan(log, manifest["plan_hash"])
+    if plan is None:
+        plan = logged_plan(log, manifest["plan_hash"])
+    elif plan.plan_hash != manifest["plan_hash"]:
+        raise Diverged(f"{folder} was made by another plan than that of the recipe given")
     position = manifest["log"]
     if position["events"] > log.next_seq:
         raise Diverged(
@@ -68,8 +74,9 @@ def verify_against_log(folder: Path, manifest: Mapping[str, Any], log: Log) -> N
     for name, entry in again["files"].items():
         if manifest["files"].get(name, {}).get(key) != entry.get(key):
             raise Diverged(f"{folder / name} is not what {log.path} gives at event {position['events'] - 1}")
-    for part in ("source", "written_by", "counts", "cells"):
-        if again[part] != manifest.get(part):
+    # Whatever the kind of dataset says of itself; its files and versions were compared above.
+    for part, value in again.items():
+        if part not in ("files", "versions") and value != manifest.get(part):
             raise Diverged(f"{folder / MANIFEST} was changed: its `{part}` is not what {log.path} gives")
 
 
@@ -84,5 +91,8 @@ def logged_plan(log: Log, plan_hash: str) -> Plan:
         .fetchone()
     )
     if row is None:
-        raise Diverged(f"{log.path} never ran the plan {plan_hash[:12]} that this dataset names")
+        raise Diverged(
+            f"{log.path} never ran the plan {plan_hash[:12]} that this dataset names: if its mix, `keep` or "
+            "export was changed after the run, name the recipe with --recipe"
+        )
     return Plan.from_json(row[0])

@@ -44,8 +44,10 @@ class Call:
     """One request to a model.
 
     `token_ids` is the exact prompt when the engine renders (`render` gave it), and then
-    `messages` is for the log only.  `priority`: smaller goes first.  `checks` tell the
-    simulated engine what an acceptable answer looks like; real engines ignore them.
+    `messages` is for the log only.  `priority`: smaller goes first.  `checks` and `must_fail` tell
+    the simulated engine what an acceptable answer looks like; real engines ignore them.
+    With `scored` set nothing is generated: the answer is how likely `token_ids` are from that
+    index on, each token given all before it.
     """
 
     key: str
@@ -56,13 +58,17 @@ class Call:
     seed: int
     priority: int = 0
     checks: tuple[CheckPlan, ...] = ()
+    must_fail: tuple[CheckPlan, ...] = ()
+    scored: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One answer.  Token counts are the engine's own; `latency_ms` from issue to answer.
 
-    `served_by` is the model name a server reported, when it did.
+    `served_by` is the model name a server reported, when it did.  Of a scoring call `logprob` is
+    the sum of the natural logarithms of `scored_tokens` tokens' probabilities, without sampling's
+    temperature and cuts, and the text is empty.
     """
 
     text: str
@@ -72,6 +78,8 @@ class Completion:
     latency_ms: int
     cached_tokens: int = 0
     served_by: str | None = None
+    logprob: float | None = None
+    scored_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +121,21 @@ class Engine(Protocol):
     async def generate(self, call: Call) -> Completion: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """An engine that can tell how likely a given answer is: it has the capability `logprobs`."""
+
+    def render_answer(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], int]:
+        """The tokens of a conversation that ends with the model's answer, and the index from
+        which they are the answer's: those before are what `render` gives for the messages before.
+
+        Raises `CallFailed` (not retryable) when the chat template refuses the conversation.
+        """
+        ...
+
+
+def render_answer(engine: Engine, messages: Sequence[Message]) -> tuple[tuple[int, ...], int] | None:
+    """`Scorer.render_answer`, or None for an engine that cannot score since its server renders."""
+    return engine.render_answer(messages) if isinstance(engine, Scorer) else None

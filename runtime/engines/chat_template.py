@@ -66,9 +66,57 @@ class ChatTemplate:
         which has no bytes, becomes U+FFFD.  Raises `CallFailed` (`bad_request`, not retryable)
         when the template refuses the conversation.
         """
+        conversation, shown, _ = self._hide(messages)
+        return self._to_ids(self._to_text(conversation, prompt=True), shown)
+
+    def render_answer(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], int]:
+        """A conversation whose last message is the model's answer, and where the answer begins.
+
+        Up to that index these are the ids of `render` for the messages before; then come the
+        answer and the control token that ends the turn.  What the template puts behind that (a
+        line end, mostly) is not the model's to say and is left out.  Raises `CallFailed` as
+        `render` does, and for a conversation that does not end with an answer.
+        """
+        if not messages or messages[-1].role != "model":
+            raise CallFailed("bad_request", "the conversation does not end with an answer", retryable=False)
+        asked = self.render(messages[:-1])
+        conversation, shown, (mark,) = self._hide(messages, marks=1)
+        begin = self._to_text(conversation[:-1], prompt=True)
+        answer = self._answer(conversation, begin, mark)
+        ids = self._to_ids(begin + answer, shown)
+        if ids[: len(asked)] != asked:
+            # Characters on both sides of the seam would make one token, which no model is shown.
+            ids = asked + self._to_ids(answer, shown)
+        return ids, len(asked)
+
+    def _answer(self, conversation: list[dict[str, str]], begin: str, mark: str) -> str:
+        """What the model says after the prompt `begin`, with the control token that ends its turn."""
+        last = conversation[-1]
+        whole = self._to_text(conversation, prompt=False)
+        marked = self._to_text([*conversation[:-1], {**last, "content": mark}], prompt=False)
+        before, found, ending = marked.rpartition(mark)
+        if not found or not whole.endswith(ending):
+            # The template looks into the answer, so where its own words begin cannot be known.
+            return whole.removeprefix(begin) if whole.startswith(begin) else last["content"]
+        body = whole[: len(whole) - len(ending)]
+        end = self._control.search(ending)
+        kept = ending if end is None else ending[: end.end()]
+        for prompt in (begin, before):
+            if body.startswith(prompt):
+                return body.removeprefix(prompt) + kept
+        return last["content"] + kept
+
+    def _hide(
+        self, messages: Sequence[Message], marks: int = 0
+    ) -> tuple[list[dict[str, str]], dict[str, str], list[str]]:
+        """Messages for the template, with sentinels where they hold control tokens.
+
+        With them come what each sentinel stands for, and as many unused characters as `marks`.
+        """
         contents = [valid_text(message.content) for message in messages]
         literals = sorted({found for text in contents for found in self._control.findall(text)})
-        sentinels = _unused_characters([self.text, *contents], len(literals))
+        unused = _unused_characters([self.text, *contents], len(literals) + marks)
+        sentinels, spare = unused[: len(literals)], unused[len(literals) :]
         hide = dict(zip(literals, sentinels, strict=True))
         conversation = [
             {
@@ -77,20 +125,23 @@ class ChatTemplate:
             }
             for message, text in zip(messages, contents, strict=True)
         ]
-        text = self._to_text(conversation)
-        if not literals:
+        return conversation, dict(zip(sentinels, literals, strict=True)), spare
+
+    def _to_ids(self, text: str, shown: Mapping[str, str]) -> tuple[int, ...]:
+        """Encode what a template made, in which sentinels stand for what `shown` says."""
+        if not shown:
             ids = self._encode(self._backend, text)
             # A normaliser can make a control token out of other characters (full-width `＜s＞`).
             if self._count(ids) == sum(1 for _ in self._control.finditer(text)):
                 return tuple(ids)
-        return tuple(self._encode_hidden(text, dict(zip(sentinels, literals, strict=True))))
+        return tuple(self._encode_hidden(text, shown))
 
-    def _to_text(self, conversation: list[dict[str, str]]) -> str:
+    def _to_text(self, conversation: list[dict[str, str]], *, prompt: bool) -> str:
         from jinja2 import TemplateError
 
         try:
             text = self._tokenizer.apply_chat_template(
-                conversation, add_generation_prompt=True, tokenize=False, strftime_now=_CLOCK.strftime
+                conversation, add_generation_prompt=prompt, tokenize=False, strftime_now=_CLOCK.strftime
             )
         except (TemplateError, TypeError, ValueError) as fault:
             raise CallFailed(

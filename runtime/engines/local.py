@@ -8,6 +8,7 @@ touches the model and the tickets in hand, so neither needs a lock.
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 import warnings
@@ -15,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -55,6 +56,15 @@ class Ticket:
             latency_ms=round((time.monotonic() - self.issued) * 1000),
             cached_tokens=cached_tokens,
         )
+
+    def scores(self, logprobs: Sequence[float]) -> Completion | CallFailed:
+        """The answer to a scoring call from the log-probabilities of its scored tokens, in order."""
+        total = math.fsum(logprobs)
+        if not math.isfinite(total):
+            # The log holds JSON, which has no such number; and a mean over it would be one too.
+            return CallFailed("malformed", "the answer has no probability above 0", retryable=False)
+        done = self.completion("", "stop", 0)
+        return replace(done, logprob=total, scored_tokens=len(logprobs))
 
 
 # A future and what it is settled with: a value, or an exception that is then raised.
@@ -100,6 +110,10 @@ class LocalEngine(ABC):
         """The exact prompt tokens.  Raises `CallFailed` when the template refuses."""
         return self._template.render(messages)
 
+    def render_answer(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], int]:
+        """The tokens of a conversation that ends with an answer, and where the answer begins."""
+        return self._template.render_answer(messages)
+
     async def start(self) -> None:
         """Load the model.  Raises `EngineError` when that fails."""
         if self._thread is not None:
@@ -114,6 +128,10 @@ class LocalEngine(ABC):
 
     async def generate(self, call: Call) -> Completion:
         """One answer.  Cancelling the caller withdraws the call from the model."""
+        if call.scored is not None and not 0 < call.scored < len(call.token_ids or ()):
+            # Nothing comes before the first token that could make it likely.
+            problem = f"there are no tokens to score from index {call.scored} on"
+            raise CallFailed("bad_request", problem, retryable=False)
         ids = self.render(call.messages) if call.token_ids is None else call.token_ids
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         self._inbox.put(Ticket(call, ids, future, time.monotonic(), next(self._numbers)))

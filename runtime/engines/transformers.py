@@ -2,12 +2,15 @@
 
 One thread takes whatever waits, up to `batch_size` calls, and decodes it together.  Each call
 has its own random generator, so its neighbours change its answer only through the rounding of
-batched matrix products; with `batch_size = 1` not even so.
+batched matrix products; with `batch_size = 1` not even so.  Answers to be scored go through the
+model one by one, so a score depends on nothing beside it.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -21,6 +24,9 @@ from runtime.engines.chat_template import ChatTemplate
 from runtime.engines.checkpoint import first_line, load_tokenizer, require
 from runtime.engines.decoding import Row, json_matcher
 from runtime.engines.local import LocalEngine, Ticket, read_options
+
+# Positions whose logits are held at once, in float32: 256 MiB with a vocabulary of 262144.
+_POSITIONS = 256
 
 
 class TransformersOptions(Frozen):
@@ -56,7 +62,7 @@ class TransformersEngine(LocalEngine):
         self._options = read_options(TransformersOptions, spec)
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         self._tokenizer = self._load_tokenizer(spec)
-        capabilities: list[Capability] = ["chat", "template"]
+        capabilities: list[Capability] = ["chat", "template", "logprobs"]
         if find_spec("llguidance") is not None:
             capabilities.append("json")
         super().__init__(
@@ -118,33 +124,48 @@ class TransformersEngine(LocalEngine):
             torch.cuda.empty_cache()
 
     def _serve(self) -> None:
-        ready: dict[int, Row] = {}
+        ready: dict[int, Row | Ticket] = {}
         while (arrived := self._arrivals(wait=not self._in_hand)) is not None:
             for ticket in arrived:
                 try:
-                    ready[ticket.number] = self._row(ticket)
+                    ready[ticket.number] = self._prepare(ticket)
                 except CallFailed as fault:
                     self._settle(ticket, fault)
             self._hand_over()
             for ticket in self._withdrawn():
                 ready.pop(ticket.number, None)
-            first = sorted(ready, key=lambda number: (ready[number].ticket.call.priority, number))
+            first = sorted(ready, key=lambda number: (self._in_hand[number].call.priority, number))
             batch = [ready.pop(number) for number in first[: self._options.batch_size]]
-            try:
-                self._decode(batch)
-            except Exception as fault:
-                failed = CallFailed("engine", f"decoding stopped: {first_line(fault)}", retryable=True)
-                for row in batch:
-                    if row.ticket.number in self._in_hand:
-                        self._settle(row.ticket, failed)
-                self._hand_over()
+            scored = [work for work in batch if isinstance(work, Ticket)]
+            rows = [work for work in batch if isinstance(work, Row)]
+            with self._failing(scored):
+                self._score(scored)
+            with self._failing([row.ticket for row in rows]):
+                self._decode(rows)
 
-    def _row(self, ticket: Ticket) -> Row:
-        """Prepare a call.  Raises `CallFailed` for one that can never be answered."""
+    @contextmanager
+    def _failing(self, tickets: list[Ticket]) -> Iterator[None]:
+        """Fail what is left of some calls in hand when the model cannot go on with them."""
+        try:
+            yield
+        except Exception as fault:
+            failed = CallFailed("engine", f"decoding stopped: {first_line(fault)}", retryable=True)
+            for ticket in tickets:
+                if ticket.number in self._in_hand:
+                    self._settle(ticket, failed)
+            self._hand_over()
+
+    def _prepare(self, ticket: Ticket) -> Row | Ticket:
+        """A call made ready, as a row to decode or as it is to score.
+
+        Raises `CallFailed` for one that can never be answered.
+        """
         room = self._context - len(ticket.token_ids)
         if room < 1:
             problem = f"the prompt has {len(ticket.token_ids)} tokens and the context {self._context}"
             raise CallFailed("too_long", problem, retryable=False)
+        if ticket.call.scored is not None:
+            return ticket
         schema = ticket.call.schema
         if schema is not None and self._grammar_tokenizer is None:
             raise CallFailed("bad_request", "JSON needs the package `llguidance`", retryable=False)
@@ -156,6 +177,42 @@ class TransformersEngine(LocalEngine):
             matcher=None if schema is None else json_matcher(self._grammar_tokenizer, schema),
             device=self._model.device,
         )
+
+    def _score(self, tickets: list[Ticket]) -> None:
+        """Answer scoring calls one after the other."""
+        for ticket in tickets:
+            if self._closing:
+                return
+            if ticket.number in self._in_hand:
+                self._settle(ticket, ticket.scores(self._logprobs(ticket)))
+                self._hand_over()
+            self._withdrawn()
+
+    def _logprobs(self, ticket: Ticket) -> list[float]:
+        """The log-probability of each scored token, computed in float32.
+
+        Logits of a whole conversation can take gigabytes, so it goes through the model in
+        pieces, and what comes before the scored tokens gives but one position's.
+        """
+        import torch
+        from transformers import DynamicCache
+
+        assert ticket.call.scored is not None
+        ids = torch.tensor([ticket.token_ids], device=self._model.device)
+        # The logits at a position are the next token's.
+        first, last = ticket.call.scored - 1, ids.shape[1] - 1
+        cache = DynamicCache(config=self._model.config)
+        found: list[float] = []
+        with torch.inference_mode():
+            if first > 0:
+                self._model(input_ids=ids[:, :first], past_key_values=cache, use_cache=True, logits_to_keep=1)
+            for start in range(first, last, _POSITIONS):
+                end = min(start + _POSITIONS, last)
+                piece = self._model(input_ids=ids[:, start:end], past_key_values=cache, use_cache=True)
+                logits = piece.logits[0].float()
+                chosen = logits.gather(-1, ids[0, start + 1 : end + 1, None])[:, 0]
+                found += (chosen - logits.logsumexp(-1)).tolist()
+        return found
 
     def _decode(self, rows: list[Row]) -> None:
         """Decode a batch to its end, answering each call when its own row ends."""

@@ -105,8 +105,14 @@ class VllmEngine(LocalEngine):
         import torch
 
         self._on_cpu = not torch.cuda.is_available()
+        chosen = self._options.enforce_eager
+        self._eager = self._on_cpu if chosen is None else chosen
         if self._on_cpu:
             _set_defaults({**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._options.threads or _cpus())})
+            if self._eager:
+                # vLLM compiles what ranks a prompt's tokens all the same: 8 s of the first scoring
+                # call, and a dead engine where there is no C++ compiler.
+                _set_defaults({"TORCH_COMPILE_DISABLE": "1"})
         super().__init__(
             spec,
             template=ChatTemplate(load_tokenizer(spec)),
@@ -143,7 +149,7 @@ class VllmEngine(LocalEngine):
             "gpu_memory_utilization": options.gpu_memory_utilization,
             "tensor_parallel_size": options.tensor_parallel_size,
             "load_format": options.load_format,
-            "enforce_eager": self._on_cpu if options.enforce_eager is None else options.enforce_eager,
+            "enforce_eager": self._eager,
             "scheduling_policy": "priority",
             # Other back ends can emit raw control characters inside JSON strings.
             "structured_outputs_config": StructuredOutputsConfig(
@@ -165,10 +171,12 @@ class VllmEngine(LocalEngine):
             self._adapter = LoRARequest(lora_name=spec.adapter, lora_int_id=1, lora_path=spec.adapter)
         if self._on_cpu:
             import torch
+            import torch._dynamo
 
-            # vLLM reads the variable and torch no longer does, once it is imported; where the two
-            # differ, decoding is several times slower.
+            # vLLM reads these variables and torch no longer does, once it is imported; where they
+            # differ on the first, decoding is several times slower.
             torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
+            torch._dynamo.config.disable = os.environ.get("TORCH_COMPILE_DISABLE") == "1"
         if shares_process := os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "0":
             self._turn = _TURN
         else:
@@ -246,6 +254,10 @@ class VllmEngine(LocalEngine):
             answer = output.outputs[0]
             if answer.finish_reason in ("stop", "length"):
                 self._answered += 1
+                if ticket.call.scored is not None:
+                    scores = _prompt_logprobs(output.prompt_logprobs, ticket.call.scored)
+                    self._settle(ticket, ticket.scores(scores))
+                    continue
                 cached = output.num_cached_tokens or 0
                 tokens = len(answer.token_ids)
                 self._settle(ticket, ticket.completion(answer.text, answer.finish_reason, tokens, cached))
@@ -280,6 +292,17 @@ def _sampling_params(ticket: Ticket) -> Any:
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     call = ticket.call
+    if call.scored is not None:
+        # One token is the least that vLLM generates.  The prefix cache is not read for such a
+        # call, since cached positions have no logits.
+        return SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            prompt_logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
     sampling = call.sampling
     return SamplingParams(
         temperature=1.0 if sampling.temperature is None else sampling.temperature,
@@ -294,6 +317,14 @@ def _sampling_params(ticket: Ticket) -> Any:
             None if call.schema is None else StructuredOutputsParams(json=canonical_json(dict(call.schema)))
         ),
     )
+
+
+def _prompt_logprobs(flat: Any, start: int) -> list[float]:
+    """The log-probabilities of the prompt's own tokens from an index (at least 1) on.
+
+    `flat` is vLLM's FlatLogprobs: of each token but the first the probability comes first.
+    """
+    return [flat.logprobs[place] for place in flat.start_indices[start:]]
 
 
 def _watch(core: Any) -> None:

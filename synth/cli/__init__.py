@@ -18,6 +18,7 @@ COMMANDS = {
     "compile": "Turn a recipe into a plan and say what it will cost.",
     "run": "Generate until every quota is met.",
     "materialize": "Write the datasets of a recipe from the log.",
+    "evaluate": "Take a recipe's own measures of its datasets, and of a student.",
     "replay": "Run a recipe again with the log as the only engine, and compare.",
     "verify": "Check a dataset against its manifest and the log.",
     "status": "Show how far runs are.",

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,7 +36,7 @@ def command(
 ) -> None:
     """Write the datasets of a recipe from the log: the same bytes for the same plan and log.
 
-    Exit status: 0 written, 1 faults, 3 samples are missing, 5 trouble with the log.
+    Exit status: 0 written, 1 faults, 3 samples or rows are missing, 5 trouble with the log.
     """
     from store.dataset import materialize
     from store.log import Log
@@ -57,7 +59,19 @@ def command(
                     f"{dataset.folder / name}: {plural(entry['rows'], 'row')}, sha256 {entry['sha256'][:16]}"
                 )
         if dataset.missing:
-            click.echo(f"  {plural(dataset.missing, 'sample')} missing", err=True)
+            click.echo(f"  {plural(dataset.missing, dataset.unit)} missing", err=True)
+        for line in _shares(dataset.manifest["source"]):
+            click.echo(f"  {line}")
         if "eval" in dataset.rows and 0 in dataset.rows.values():
             empty = next(name for name, rows in dataset.rows.items() if rows == 0)
             click.echo(f"  warning: no row fell into {empty}: the dataset is small for its split", err=True)
+
+
+def _shares(source: Mapping[str, Any]) -> Iterator[str]:
+    """What each part of a mix gave, and what fell to a source's `keep`."""
+    for part in source.get("parts", ()):
+        yield f"{part['part']} {part['share']}: {part['rows']:,} of {part['available']:,}"
+        for place in part["places"]:
+            fell = [f"{n:,} fell to {check}" for check, n in place.get("fell", {}).items() if n]
+            if fell:
+                yield f"  {place['source']}: {place['read']:,} rows read, {', '.join(fell)}"

@@ -31,6 +31,16 @@ log_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
+allow_option = click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="A folder outside the project that sources may be read from.",
+)
+
+
 def model_options(command: F) -> F:
     """`--model`, `--pocket` and `--simulate`."""
     for option in (
@@ -74,9 +84,17 @@ def compile_recipe(recipe: Path, overrides: tuple[str, ...], *, lenient: bool = 
 
 
 def load_settings(
-    recipe: Path, plan: Plan, models: tuple[str, ...], pocket: bool, simulate: bool
+    recipe: Path,
+    plan: Plan,
+    models: tuple[str, ...],
+    pocket: bool,
+    simulate: bool,
+    more: tuple[str, ...] = (),
 ) -> Settings:
-    """Where the recipe's models run: options first, then the nearest synth.toml."""
+    """Where the recipe's models run: options first, then the nearest synth.toml.
+
+    `more` are names that `--model` may give besides the recipe's.
+    """
     from runtime.config import load
 
     return load(
@@ -84,5 +102,5 @@ def load_settings(
         models=models,
         pocket=pocket,
         simulate=simulate,
-        names=[model.name for model in plan.models],
+        names=[*(model.name for model in plan.models), *more],
     )

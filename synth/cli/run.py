@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from synth.cli.options import (
+    allow_option,
     compile_recipe,
     json_option,
     load_settings,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 @set_option
 @log_option
 @model_options
+@allow_option
 @click.option("--limit", type=click.IntRange(1), help="Only this many samples of each conversation.")
 @click.option("--max-calls", type=click.IntRange(0), help="Stop after this many calls.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this long.")
@@ -38,6 +40,7 @@ def command(
     models: tuple[str, ...],
     pocket: bool,
     simulate: bool,
+    allowed: tuple[Path, ...],
     limit: int | None,
     max_calls: int | None,
     max_minutes: float | None,
@@ -60,7 +63,7 @@ def command(
     settings = load_settings(recipe, plan, models, pocket, simulate)
     if max_cost is not None and not settings.file.prices:
         raise ConfigError('--max-cost needs prices: give them in synth.toml, [prices."MODEL ID"]')
-    options = RunOptions(limit, max_calls, max_minutes, max_cost)
+    options = RunOptions(limit, max_calls, max_minutes, max_cost, allowed=allowed)
     with Display(quiet=as_json) as display:
         report = run(plan, settings, log, options, display.watch)
     if as_json:
@@ -78,6 +81,13 @@ def _as_json(report: RunReport) -> dict[str, object]:
         "seconds": round(report.seconds, 3),
         "cost": report.cost,
         "warnings": list(report.warnings),
+        "sources": {
+            **{source.name: {"rows": source.rows, "new": source.new} for source in report.sources},
+            **{
+                name: {"rows": r.chunks, "documents": r.documents, "new": r.new}
+                for name, r in report.indexes.items()
+            },
+        },
         **report.counts,
     }
 
@@ -106,6 +116,16 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport) -> None:
             ],
         )
     )
+    for source in report.sources:
+        found = f"{source.new:,} new" if source.new else "all in the log before"
+        click.echo(f"  source {source.name}: {plural(source.rows, 'row')}, {found}")
+    for name, index in report.indexes.items():
+        found = f"{index.new:,} documents new" if index.new else "nothing new"
+        click.echo(
+            f"  source {name}: {plural(index.documents, 'document')}, {plural(index.chunks, 'passage')}, {found}"
+        )
+        for warning in index.warnings:
+            click.echo(f"warning: {warning}", err=True)
     steps = [s for s in counts["steps"] if s["issued"] or s["reused"]]
     if steps:
         click.echo()

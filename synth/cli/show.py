@@ -17,19 +17,22 @@ from synth.cli.options import json_option, log_option
 def command(sample: str, log: Path, as_json: bool) -> None:
     """Tell one sample's whole story: who was asked what, what came back, what was refused and why.
 
-    SAMPLE is a row's id, or the beginning of one.
+    Of a row from outside it tells the file and the line.  SAMPLE is a row's id, or the beginning
+    of one.
     """
     from store.log import Log
 
     with Log(log, deep=False) as opened:
         events = list(_events(opened.cursor(), sample, log))
         order = _steps(opened.cursor(), events)
+        versions = _versions(opened.cursor(), events)
     if as_json:
         click.echo(json.dumps(events, ensure_ascii=False, indent=1))
         return
     from synth.cli.output import printable
 
-    for line in _story(events, order):
+    source = events[0]["kind"] == "source.ingested"
+    for line in _origin(events, versions) if source else _story(events, order):
         click.echo(printable(line))
 
 
@@ -71,6 +74,46 @@ def _steps(cursor: Any, events: list[dict[str, Any]]) -> list[str]:
     ).fetchone()
     cohorts = {cohort["name"]: cohort for cohort in json.loads(plan)["cohorts"]}
     return [step["name"] for step in cohorts[ending["payload"]["cohort"]]["steps"]]
+
+
+def _versions(cursor: Any, events: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The `source.completed` of each version that has a row, by version."""
+    wanted = [event["payload"]["version"] for event in events if event["kind"] == "source.ingested"]
+    if not wanted:
+        return {}
+    found = cursor.execute(
+        """SELECT payload FROM events WHERE kind = 'source.completed' AND (payload ->> 'source') = ?
+           AND (payload ->> 'version') IN (SELECT unnest(?)) ORDER BY seq""",
+        [events[0]["payload"]["source"], wanted],
+    )
+    payloads = (json.loads(payload) for (payload,) in found.fetchall())
+    return {payload["version"]: payload for payload in payloads}
+
+
+def _origin(events: list[dict[str, Any]], versions: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Where a row from outside was read, in each version of its source that has it."""
+    first = events[0]["payload"]
+    yield f"row {events[0]['sample_id']} of the source `{first['source']}`, sha256 {first['hash']}"
+    for message in first["messages"]:
+        marks = [f"weight {message['weight']}"] if "weight" in message else []
+        yield _indented(f"{', '.join([message['role'], *marks])}: {message['content']}", "  | ")
+        if "thought" in message:
+            yield _indented(f"thought: {message['thought']}", "  |   ")
+    for event in events:
+        payload = event["payload"]
+        version = versions.get(payload["version"])
+        yield f"\n[{event['seq']}] read from {payload['file']}, {_line(payload)}"
+        if version is None:
+            yield "  of a version that was not read to its end: its rows are not used"
+            continue
+        yield f"  row {payload['row'] + 1} of {version['rows']}, read as `{version['shape']}`"
+        file = next(each for each in version["files"] if each["path"] == payload["file"])
+        yield f"  the file had {file['bytes']} bytes, sha256 {file['sha256']}"
+
+
+def _line(payload: dict[str, Any]) -> str:
+    table = payload["file"].endswith((".parquet", ".arrow"))
+    return f"{'row' if table else 'line'} {payload['line']}"
 
 
 def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:

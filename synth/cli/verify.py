@@ -4,11 +4,19 @@ from pathlib import Path
 
 import click
 
+from synth.cli.options import compile_recipe, set_option
+
 
 @click.command(short_help="Check a dataset against its manifest and the log.")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--log", type=click.Path(path_type=Path), help="Materialize again from this log and compare.")
-def command(folder: Path, log: Path | None) -> None:
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    help="The recipe, where what is exported was changed since the last run.",
+)
+@set_option
+def command(folder: Path, log: Path | None, recipe: Path | None, overrides: tuple[str, ...]) -> None:
     """Check a dataset against its manifest, and with --log against the log it comes from.
 
     Exit status: 0 it holds, 4 it differs, 5 the log does not hold.
@@ -17,11 +25,12 @@ def command(folder: Path, log: Path | None) -> None:
     from store.verify import read_manifest, verify_against_log, verify_files
     from synth.cli.output import plural
 
+    plan = compile_recipe(recipe, overrides) if recipe is not None else None
     manifest = read_manifest(folder)
     verify_files(folder, manifest)
     against = ""
     if log is not None:
         with Log(log) as opened:
-            verify_against_log(folder, manifest, opened)
+            verify_against_log(folder, manifest, opened, plan)
         against = f" and is what the first {manifest['log']['events']:,} events of {log} give"
     click.echo(f"{folder} holds {plural(len(manifest['files']), 'file')} as written{against}")

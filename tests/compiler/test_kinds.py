@@ -300,9 +300,9 @@ export e: messages from c to "out/c"
 
 
 def test_what_cannot_run_yet_is_said_before_anything_is_paid_for(tmp_path: Path) -> None:
-    result = synth("run", PILLARS, "--simulate", cwd=tmp_path)
+    result = synth("run", RAG, "--set", "teacher_revision=0", "--simulate", cwd=tmp_path)
     assert result.status == 1
-    assert "compiles, and this version of synth does not run `source`, `preference`, `mix`" in result.err
+    assert "compiles, and this version of synth does not run a `source` of chunks, `retrieve`" in result.err
     assert not (tmp_path / "synth.duckdb").exists()
 
 

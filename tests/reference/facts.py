@@ -21,13 +21,18 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from compiler.plan import CheckPlan, CohortPlan, ExportPlan, MixPlan, Plan, StepPlan
-from compiler.strata import Slot, sample_id, slots
+from compiler.plan import CheckPlan, CohortPlan, JsonOutput, MixPlan, Plan, StepPlan
+from compiler.strata import Slot, slots
 from compiler.template import render
 from runtime.call import environment
-from store.rows import rows_of
+from store.dataset import materialize
+from store.log import Log
+from tests.store.logs import Story, chat
+from tests.support import rows as rows_in
 
 _COUNTED = re.compile(r"(?P<cohort>\w+)\.(?:draw|over) (?P<name>\w+)(?: in (?P<cell>\w+))?")
 _COMPOSED = re.compile(r"(?P<cohort>\w+)\[(?P<number>\d+)\]\.(?P<step>\w+)(?:\.(?P<field>prompt|system))?")
@@ -47,15 +52,41 @@ def fact(plan: Plan, path: str) -> str:
     return _written(value)
 
 
-def rows(plan: Plan, export_name: str) -> list[dict[str, Any]]:
-    """The rows of an export's first sample, with `<answer>` for what a model writes."""
-    export: ExportPlan = next(each for each in plan.exports if each.name == export_name)
-    cohort = plan.cohort(export.source)
-    slot = next(slots(plan, cohort))
-    name = sample_id(plan, cohort, slot.cell.labels, slot.ordinal)
-    values = {name: str(value) for name, value in _values(cohort, slot).items()}
-    payload = {"cell": dict(slot.cell.labels), "values": values}
-    return list(rows_of(export, cohort, name, payload))
+def rows(plan: Plan, export: str) -> list[dict[str, Any]]:
+    """The rows of an export where each conversation has its first sample alone and each source one
+    row, with `<answer>` for what a model writes and `<answer, refused>` for an attempt before it."""
+    story = Story(plan)
+    for source in plan.sources:
+        if source.type == "messages":
+            story.ingest(source.name, [chat("<question>", "<answer>")])
+    for cohort in plan.cohorts:
+        slot = next(slots(plan, cohort))
+        values = {step.name: _value(step, _values(cohort, slot)[step.name]) for step in cohort.steps}
+        refused = {
+            step.name: [(f"<{step.name}, refused>", _names(step.checks)[0])]
+            for step in cohort.steps
+            if step.checks
+        }
+        story.complete(cohort, slot, values, refused=refused)
+    for pairs in plan.pair_cohorts:
+        slot = next(slots(plan, plan.cohort(plan.preference(pairs.name).source)))
+        story.pair(pairs.name, slot, {step.name: f"<{step.name}>" for step in pairs.steps})
+    with TemporaryDirectory() as folder, Log(story.write(Path(folder) / "log.duckdb")) as log:
+        (dataset,) = materialize(plan, log, Path(folder), partial=True, only=export)
+        return [row for path in sorted(dataset.folder.glob("*.jsonl")) for row in rows_in(path)]
+
+
+def _value(step: StepPlan, value: Any) -> Any:
+    """What a step's value is in the log.  A list of messages is a question and its answer."""
+    if step.call is not None or not isinstance(step.output, JsonOutput):
+        return value
+    item = step.output.schema_.get("items")
+    if not isinstance(item, dict) or "role" not in str(item.get("properties")):
+        return str(value)
+    messages = [{"role": role, "content": f"<{step.name}, {role}>"} for role in ("user", "model")]
+    if "thought" in str(item["properties"]):
+        messages[1]["thought"] = f"<{step.name}, thought>"
+    return messages
 
 
 def _tree(plan: Plan) -> dict[str, Any]:

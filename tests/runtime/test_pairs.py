@@ -90,7 +90,7 @@ def live(plan: Plan, losses: float, order: int, width: int = 8) -> tuple[Quiet, 
     """Runs the books with outcomes that depend on names alone and endings in a random order."""
     ledger, random = Quiet(), Random(order)
     finished = {cohort.name: Finished() for cohort in (*plan.cohorts, *plan.pair_cohorts)}
-    books = open_books(plan, plan.cohorts, finished, ledger, Progress(plan, "run"))
+    books = open_books(plan, finished, ledger, Progress(plan, "run"))
     base, pairs = books
     assert isinstance(base, Cohort)
     assert isinstance(pairs, Pairs)

@@ -48,9 +48,10 @@ def assert_counts_add_up(report: dict[str, Any], log: Path) -> None:
     assert sum(s["completed"] for s in report["steps"]) == kinds.get("call.completed", 0)
     assert sum(s["failed"] for s in report["steps"]) == kinds.get("call.failed", 0)
     assert sum(report["failures"].values()) == kinds.get("call.failed", 0)
-    for cohort in report["cohorts"].values():
-        assert cohort["completed"] + cohort["pending"] == cohort["quota"]
-        assert cohort["completed"] - cohort["found"] == kinds.get("sample.completed", 0)
+    cohorts = report["cohorts"].values()
+    assert all(cohort["completed"] + cohort["pending"] == cohort["quota"] for cohort in cohorts)
+    made = sum(cohort["completed"] - cohort["found"] for cohort in cohorts)
+    assert made == kinds.get("sample.completed", 0)
     again = query(
         log,
         """SELECT payload ->> 'call_key', count(*) FROM events WHERE kind = 'call.completed'

@@ -1,0 +1,60 @@
+"""Whether memory stays flat: the most that `synth run --simulate` has resident as the quota grows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.harness import Options
+from bench.report import Lines, Report, Table
+from bench.simulated import PERSONA, RECIPE, simulated
+
+LIMIT_MIB = 1024.0
+
+
+def measure(options: Options) -> Report:
+    sizes: list[int] = options.pick([100], [1_000, 10_000, 100_000], [10_000, 100_000, 1_000_000])
+    runs = {
+        "quickstart": [simulated(size, RECIPE) for size in sizes],
+        # Its `distinct` check has to remember every persona.
+        "persona, with `distinct`": [simulated(size, PERSONA) for size in sizes[: options.pick(1, 2)]],
+    }
+    rows: list[tuple[Any, ...]] = [
+        (
+            name,
+            run.samples,
+            run.calls,
+            run.usage.peak_mib,
+            round(run.calls / run.usage.wall_s),
+            run.usage.cpu_s / run.calls * 1e6,
+        )
+        for name, found in runs.items()
+        for run in found
+    ]
+    first, last = runs["quickstart"][0], runs["quickstart"][-1]
+    more = (last.usage.peak_mib - first.usage.peak_mib) * 2**20 / max(1, last.samples - first.samples)
+    return Report(
+        title="Memory: synth run --simulate as the quota grows",
+        headline=(
+            f"{last.samples:,} simulated samples take {last.usage.peak_mib:,.0f} MiB at most: "
+            f"{more:,.0f} bytes for each sample more."
+        ),
+        tables=[
+            Table(
+                "Peak memory",
+                ("recipe", "samples", "calls", "peak MiB", "calls a second", "CPU us a call"),
+                rows,
+            )
+        ],
+        notes=["Whole processes, start-up included; two calls a sample in quickstart, four in persona."],
+        plots=[
+            Lines(
+                "The most memory resident",
+                "samples",
+                "MiB",
+                {name: [(run.samples, run.usage.peak_mib) for run in found] for name, found in runs.items()},
+                limit={"target at a million": LIMIT_MIB},
+                log_x=True,
+            )
+        ],
+        figures={"bytes_a_sample": more},
+    )

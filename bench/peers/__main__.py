@@ -1,0 +1,5 @@
+import sys
+
+from bench.peers.environments import main
+
+sys.exit(main())

@@ -1,0 +1,109 @@
+"""Whether what a text says stands in the passages it was written from, by its words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+from compiler.checks.fold import fold
+from compiler.checks.reasons import percent
+from compiler.checks.words import UNSPACED, WORD
+from dsl.display import quoted
+
+_SHORTEST = 3
+_PARTICLES = ("", "ال", "بال", "كال", "لل", "ب", "ك", "ل")
+
+
+def supported_by(text: str, evidence: Sequence[Mapping[str, Any]], share: float) -> str | None:
+    """Of the text's words, the share (in percent) that the passages hold too.
+
+    Counted are words of three letters or more, each once, folded; an Arabic word matches with or
+    without the particles and the article written before it.  Every number of the text must be
+    in the passages, whatever the share; the numbers of a list's items and of citations in
+    brackets are none.
+    """
+    words, numbers = _content(fold(text))
+    held_words, held_numbers = _held(tuple(_text(chunk) for chunk in evidence))
+    for number in numbers:
+        if number not in held_numbers:
+            return f"holds the number {quoted(number)}, which its evidence does not"
+    found = sum(1 for word in words if not held_words.isdisjoint(_forms(word)))
+    if found * 100 >= share * len(words):
+        return None
+    return (
+        f"has {percent(found, len(words))} of its words from its evidence; at least {share:g}% are asked for"
+    )
+
+
+def _text(chunk: Mapping[str, Any]) -> str:
+    return str(chunk["text"])
+
+
+@lru_cache(maxsize=64)
+def _held(texts: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
+    """The words, in all their forms, and the numbers of the passages."""
+    words: set[str] = set()
+    numbers: set[str] = set()
+    for text in texts:
+        more_words, more_numbers = _content(fold(text), whole=True)
+        words.update(form for word in more_words for form in _forms(word))
+        numbers.update(more_numbers)
+    return frozenset(words), frozenset(numbers)
+
+
+def _content(folded: str, whole: bool = False) -> tuple[dict[str, None], dict[str, None]]:
+    """The content words and the numbers of a folded text, in their order.  `whole` keeps the
+    numbers that only count items."""
+    words: dict[str, None] = {}
+    numbers: dict[str, None] = {}
+    for found in _tokens().finditer(folded if whole else _counters().sub(" ", folded)):
+        if found["number"] is not None:
+            numbers[_value(found["number"])] = None
+        elif found["unspaced"] is not None:
+            run = found["unspaced"]
+            words.update(dict.fromkeys(run[at : at + 2] for at in range(len(run) - 1)))
+        elif len(found["word"]) >= _SHORTEST:
+            words[found["word"]] = None
+    return words, numbers
+
+
+def _value(written: str) -> str:
+    """A number as it is compared: without signs between thousands, with a point before decimals."""
+    written = written.replace("٬", ",").replace("٫", ".")
+    groups = written.replace(",", ".").split(".")
+    signs = {char for char in written if char in ".,"}
+    if len(signs) == 2 and written.count(max(signs, key=written.rfind)) == 1:
+        return "".join(groups[:-1]) + "." + groups[-1]
+    if len(signs) == 1 and len(groups[0]) <= 3 and all(len(group) == 3 for group in groups[1:]):
+        return "".join(groups)
+    return ".".join(groups)
+
+
+def _forms(word: str) -> Iterable[str]:
+    """A word, and what is left of it without particles in front, down to three letters."""
+    yield word
+    if "\u0600" <= word[0] <= "\u06ff":
+        for joined in {word, word.removeprefix("و"), word.removeprefix("ف")}:
+            for particles in _PARTICLES:
+                rest = joined.removeprefix(particles)
+                if rest != word and len(rest) >= _SHORTEST:
+                    yield rest
+
+
+@cache
+def _tokens() -> Any:
+    import regex
+
+    return regex.compile(
+        rf"(?<![{WORD}])(?P<number>\d++(?:[.,٫٬]\d++)*+)(?![{WORD}])"
+        rf"|(?P<unspaced>[{UNSPACED}]++)"
+        rf"|(?P<word>(?V1)[[{WORD}]--[{UNSPACED}]]++)"
+    )
+
+
+@cache
+def _counters() -> Any:
+    import regex
+
+    return regex.compile(r"(?m)^[ \t]*+\(?\d{1,2}[.)](?=\s)|\[\d{1,2}\]")

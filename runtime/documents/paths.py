@@ -1,0 +1,32 @@
+"""Which files and folders a recipe may read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from compiler.imports import PROJECT_FILE, project_root
+from dsl.display import quoted, visible
+from dsl.errors import ConfigError
+
+
+def inside_project(folder: Path, written: str, allowed: Sequence[Path], where: str) -> Path:
+    """The real path of what a recipe in `folder` names, whether or not it exists.
+
+    Raises ConfigError, beginning with `where`, when it lies neither in the project nor below an
+    `allowed` folder.
+    """
+    if "\0" in written:
+        raise ConfigError(f"{where}: a path holds no NUL character")
+    try:
+        found = (folder / written).resolve()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "its links lead in a circle"
+        raise ConfigError(f"{where}: {quoted(written, 200)} cannot be read ({reason})") from None
+    root = project_root(folder)
+    if not any(found.is_relative_to(each) for each in (root, *(each.resolve() for each in allowed))):
+        raise ConfigError(
+            f"{where}: {quoted(written, 200)} lies outside the project (`{visible(root.name)}/`, where the "
+            f"recipe or its {PROJECT_FILE} is): move it there, or run with --allow {visible(str(found))}"
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Measuring a dataset, and a model trained on it, against the bounds that a recipe sets."""

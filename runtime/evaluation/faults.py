@@ -1,0 +1,48 @@
+"""What is wrong with one answer, by the measures that a pure function can take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from compiler.checks import run_check
+from compiler.plan import JsonOutput, MeasurePlan, StepPlan
+from runtime.accept import Rejected, judge
+from runtime.evaluation.items import Answer
+
+# The reason why an answer counts against a measure, or None.
+Fault = Callable[[Mapping[str, Any], Answer], str | None]
+
+
+def json_errors(arguments: Mapping[str, Any], answer: Answer) -> str | None:
+    """No JSON, or JSON that does not fit the schema its row was made with."""
+    assert answer.schema is not None, "only answers that must be JSON are judged"
+    step = StepPlan(name="answer", output=JsonOutput(schema_=dict(answer.schema)))
+    verdict = judge(step, answer.text, "stop")
+    return f"{verdict.check}: {verdict.reason}" if isinstance(verdict, Rejected) else None
+
+
+def forbidden_words(arguments: Mapping[str, Any], answer: Answer) -> str | None:
+    return run_check("no_words", {"words": arguments["words"]}, answer.text)
+
+
+def emoji(arguments: Mapping[str, Any], answer: Answer) -> str | None:
+    return run_check("no_emoji", {}, answer.text)
+
+
+def repetition(arguments: Mapping[str, Any], answer: Answer) -> str | None:
+    bounds = {"ngram": arguments["ngram"], "share": arguments["share"]}
+    return run_check("max_repetition", bounds, answer.text)
+
+
+FAULTS: Mapping[str, Fault] = {
+    "json_errors": json_errors,
+    "forbidden_words": forbidden_words,
+    "emoji": emoji,
+    "repetition": repetition,
+}
+
+
+def concerns(measure: MeasurePlan, answer: Answer) -> bool:
+    """Whether a measure judges an answer at all: JSON errors are for what must be JSON."""
+    return measure.name != "json_errors" or answer.schema is not None

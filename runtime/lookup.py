@@ -1,0 +1,133 @@
+"""Passages for samples: from the log when they are there, else from an index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler.plan import Plan, SourcePlan, StepPlan, digest
+from runtime.config import Settings
+from runtime.recorder import Recorder
+from runtime.retrieval import Index, IngestReport, RetrievalShort, open_embedder, open_index
+from store.event import Kind
+from store.history import LoggedLookup, LoggedSample
+
+Passages = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """One look for passages, for one sample: the function's arguments as they are in it.  `seed`
+    decides what is drawn where something is."""
+
+    sample_id: str
+    step: StepPlan
+    arguments: Mapping[str, Any]
+    seed: int
+    earlier: LoggedSample
+
+    @property
+    def function(self) -> str:
+        assert self.step.call is not None, "only a call looks anything up"
+        return self.step.call.name
+
+    @property
+    def key(self) -> str:
+        """sha256 of what is asked for, in hex; what the source holds has no part in it."""
+        return digest([self.function, self.arguments, self.seed])
+
+    @property
+    def known(self) -> LoggedLookup | None:
+        return self.earlier.lookups.get(self.key)
+
+
+class Indexes:
+    """The indexes of the sources that a plan looks anything up in.
+
+    Making one reads nothing.  Raises ConfigError or EngineError for what cannot be used.
+    """
+
+    def __init__(self, plan: Plan, settings: Settings, allowed: Sequence[Path] = ()) -> None:
+        self._indexes: dict[str, Index] = {}
+        for source in plan.sources:
+            if source.type == "chunk" and source.name in _asked(plan):
+                embedder = _embedder(plan, settings, source)
+                self._indexes[source.name] = open_index(source, plan.folder, allowed, embedder)
+
+    async def ingest(self) -> dict[str, IngestReport]:
+        """Brings every index up to date, by source.  Raises ConfigError or EngineError."""
+        return {name: await index.ingest() for name, index in self._indexes.items()}
+
+    async def look_up(self, lookup: LookUp, recorder: Recorder) -> Passages:
+        """The passages for a sample, recorded.  Raises RetrievalShort, and BadFilter."""
+        arguments = dict(lookup.arguments)
+        index = self._indexes[str(arguments.pop("source"))]
+        known = lookup.known
+        if known is not None and known.digest == index.digest:
+            return known.passages
+        if lookup.function == "retrieve":
+            documents = arguments.get("documents") or (None, None)
+            found = await index.retrieve(
+                str(arguments["query"]),
+                int(arguments["top_k"]),
+                (documents[0], documents[1]),
+                arguments.get("where"),
+                variety=lookup.seed if arguments.get("pick") == "varied" else None,
+            )
+        else:
+            about = arguments.get("about")
+            found = await index.sample(
+                int(arguments["count"]), str(about) if about is not None else None, lookup.seed
+            )
+        await recorder.room()
+        recorder.emit(
+            Kind.RETRIEVAL_DONE,
+            {
+                "key": lookup.key,
+                "source": index.name,
+                "function": lookup.function,
+                "arguments": dict(lookup.arguments),
+                "index": {"version": index.version, "digest": index.digest},
+                "chunks": found,
+            },
+            sample_id=lookup.sample_id,
+            step=lookup.step.name,
+        )
+        return found
+
+    async def close(self) -> None:
+        for index in self._indexes.values():
+            await index.close()
+
+
+def record(reports: Mapping[str, IngestReport], recorder: Recorder) -> None:
+    """Logs what of the indexes is new."""
+    for name, report in reports.items():
+        if report.new or report.removed:
+            recorder.emit(
+                Kind.SOURCE_COMPLETED,
+                {
+                    "source": name,
+                    "version": report.digest,
+                    "index": report.version,
+                    "documents": report.documents,
+                    "rows": report.chunks,
+                    "shape": "chunk",
+                    "warnings": list(report.warnings),
+                },
+            )
+
+
+def _asked(plan: Plan) -> set[str]:
+    steps = [step for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.steps]
+    return {str(step.call.arguments["source"]) for step in steps if step.call is not None}
+
+
+def _embedder(plan: Plan, settings: Settings, source: SourcePlan) -> Any:
+    name = source.index.arguments.get("embedder") if source.index is not None else None
+    return None if name is None else open_embedder(settings.spec(plan.model(str(name))))
+
+
+__all__ = ["Indexes", "IngestReport", "LookUp", "Passages", "RetrievalShort", "record"]

@@ -1,0 +1,32 @@
+"""Passages of a folder's documents, in LanceDB, found by words, by vectors or by both.
+
+    index = open_index(source, plan.folder, allowed, open_embedder(spec))
+    try:
+        report = await index.ingest()           # what changed is read, embedded, written; else nothing
+        passages = await index.retrieve("fees", top_k=3, documents=(2, None), variety=ordinal)
+        drawn = await index.sample(count=2, about="fees", seed=seed)
+    finally:
+        await index.close()
+
+`index.version` is the table's version that answers, `index.digest` names its content; `load(version)`
+makes an earlier one answer, as exactly.  A passage is a dictionary with id, document, heading, text,
+metadata and score, and is JSON.  RetrievalShort is one sample's bad luck; ConfigError and
+EngineError are everybody's.
+"""
+
+from runtime.retrieval.embedders import Embedder, default_embedder, open_embedder
+from runtime.retrieval.errors import BadFilter, RetrievalShort
+from runtime.retrieval.index import Index, Query, open_index
+from runtime.retrieval.ingest import IngestReport
+
+__all__ = [
+    "BadFilter",
+    "Embedder",
+    "Index",
+    "IngestReport",
+    "Query",
+    "RetrievalShort",
+    "default_embedder",
+    "open_embedder",
+    "open_index",
+]

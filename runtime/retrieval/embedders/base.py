@@ -1,0 +1,76 @@
+"""What an index asks of an embedder.
+
+Constructing one finds out who it is and loads nothing; `start` loads weights or opens
+connections, when the first vector is missed.  An embedder never retries: that is the business of
+`runtime.retrieval.vectors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from pydantic import PositiveInt
+
+from compiler.plan import Frozen, digest
+from runtime.engines.base import ModelIdentity
+
+# Some models embed what is looked for otherwise than what is found.
+Purpose = Literal["passage", "query"]
+Vectors = Sequence[Sequence[float]]
+
+_OF_VECTORS = {
+    *("query_prefix", "passage_prefix", "max_length", "max_model_len", "pooling", "dimensions"),
+    *("task_type", "dtype"),
+}
+
+
+class TextOptions(Frozen):
+    """What every embedder's options say of its texts.
+
+    The prefixes are put before the texts of models that were trained with some, such as
+    `query: `.  `batch_size` texts go into a call; None leaves that to the backend.
+    """
+
+    query_prefix: str = ""
+    passage_prefix: str = ""
+    batch_size: PositiveInt | None = None
+
+    def prefixed(self, texts: Sequence[str], purpose: Purpose) -> list[str]:
+        prefix = self.query_prefix if purpose == "query" else self.passage_prefix
+        return [prefix + text for text in texts]
+
+    @property
+    def variant(self) -> str:
+        """Names the options that vectors depend on, which are not those of where they are made;
+        empty where all are as they come."""
+        body = self.model_dump(mode="json", exclude_defaults=True, include=_OF_VECTORS)
+        return digest(body)[:8] if body else ""
+
+
+class Embedder(Protocol):
+    """Texts to vectors, all of one length.
+
+    `identity` with `variant` names everything that a vector depends on but the text, so vectors
+    under one name can be kept and compared.  `batch` texts are worth embedding at a time, in
+    `concurrency` calls side by side.  `embed` raises `CallFailed` for a fault of these texts or of
+    the moment, and `EngineError` when no call can succeed.
+    """
+
+    identity: ModelIdentity
+    variant: str
+    batch: int
+    concurrency: int
+
+    async def start(self) -> None: ...
+
+    async def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
+        """A vector of floats for each text, in order."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+def embedder_name(embedder: Embedder) -> str:
+    """The name under which an embedder's vectors are kept."""
+    return str(embedder.identity) + (f"#{embedder.variant}" if embedder.variant else "")

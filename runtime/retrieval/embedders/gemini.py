@@ -1,0 +1,74 @@
+"""Embeddings of Gemini models, through google-genai."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pydantic import PositiveInt
+
+from runtime.engines import hosted
+from runtime.engines.base import EngineSpec
+from runtime.engines.gemini import GeminiEngine
+from runtime.engines.local import read_options
+from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors
+
+_TASKS = {"passage": "RETRIEVAL_DOCUMENT", "query": "RETRIEVAL_QUERY"}
+
+
+class GeminiEmbeddingOptions(TextOptions):
+    """`dimensions` asks for shorter vectors than the model's own.  `task_type` false leaves out what
+    the vectors are for: newer models are told so by prefixes."""
+
+    dimensions: PositiveInt | None = None
+    task_type: bool = True
+
+
+class GeminiEmbedder(GeminiEngine):
+    """Takes the options of the chat engine besides its own.  Raises as that one when constructed."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        own = {
+            name: value for name, value in spec.options.items() if name in GeminiEmbeddingOptions.model_fields
+        }
+        rest = {name: value for name, value in spec.options.items() if name not in own}
+        self._own = read_options(GeminiEmbeddingOptions, replace(spec, options=own))
+        super().__init__(replace(spec, options={"concurrency": 8, **rest}))
+        self.variant = self._own.variant
+        # The service takes a hundred at a time.
+        self.batch = min(self._own.batch_size or 64, 100)
+
+    async def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
+        import aiohttp
+        from google.genai.errors import APIError
+        from google.genai.types import Content, EmbedContentConfig, Part
+        from pydantic import ValidationError
+
+        if self._client is None:
+            raise RuntimeError("the embedder is not started")
+        try:
+            response = await self._client.aio.models.embed_content(
+                model=self.identity.id,
+                # Bare texts would be the parts of one content to some models, and give one vector.
+                contents=[
+                    Content(role="user", parts=[Part(text=text)])
+                    for text in self._own.prefixed(texts, purpose)
+                ],
+                config=EmbedContentConfig(
+                    task_type=_TASKS[purpose] if self._own.task_type else None,
+                    output_dimensionality=self._own.dimensions,
+                ),
+            )
+        except APIError as error:
+            failure: Exception = self._refusal(error)
+        except (aiohttp.ClientError, OSError) as error:
+            failure = hosted.disconnected(error)
+        except (json.JSONDecodeError, UnicodeDecodeError, ValidationError):
+            failure = hosted.malformed("the response is not what the protocol says")
+        else:
+            vectors = [embedding.values or [] for embedding in response.embeddings or ()]
+            if len(vectors) == len(texts) and all(vectors):
+                return vectors
+            failure = hosted.malformed(f"the response has not a vector for each of {len(texts)} texts")
+        raise failure

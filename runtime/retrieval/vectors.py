@@ -1,0 +1,144 @@
+"""Vectors of texts: from the index's memory, else from its embedder, and then remembered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
+from itertools import islice
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from dsl.errors import CallFailed, EngineDied, EngineError
+from runtime.limiter import backoff
+from runtime.retrieval.embedders.base import Embedder, Purpose, embedder_name
+from runtime.retrieval.state import State
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# As for any call: half a minute of a service's silence, give or take.
+MOST_TRIES = 8
+LONGEST_WAIT_S = 600.0
+
+OnProgress = Callable[[int, int], None]
+
+
+class Vectors:
+    """A text is embedded once for each purpose, whatever happens between: its vector is in the
+    state before it is used.  Raises EngineError where there can be none."""
+
+    def __init__(self, embedder: Embedder, state: State) -> None:
+        self.name = embedder_name(embedder)
+        self._embedder = embedder
+        self._state = state
+        self._started: asyncio.Future[None] | None = None
+        self._asked: dict[str, None] = {}
+        self._asking = asyncio.Lock()
+        self._random = Random()
+
+    async def embed_passages(self, texts: Callable[[], Iterator[str]], on_progress: OnProgress) -> int:
+        """Makes the vectors that are missing; `texts` is run through twice.  How many were made."""
+        total = sum(1 for some in _batches(texts(), 500) for _ in self._missing(some, "passage"))
+        if total == 0:
+            return 0
+        done = 0
+        on_progress(done, total)
+        waiting: set[asyncio.Task[int]] = set()
+        try:
+            for some in _batches(self._all_missing(texts()), self._embedder.batch):
+                waiting.add(asyncio.ensure_future(self._embed(some, "passage")))
+                while len(waiting) >= self._embedder.concurrency:
+                    ready, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    done += sum(task.result() for task in ready)
+                    on_progress(done, total)
+            for task in waiting:
+                done += await task
+            on_progress(done, total)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        return done
+
+    def passages(self, texts: Sequence[str]) -> list[bytes]:
+        """The vectors of passages that are embedded."""
+        keys = [self._key(text, "passage") for text in texts]
+        known = self._state.vectors(keys)
+        return [known[key] for key in keys]
+
+    async def query(self, text: str) -> np.ndarray[Any, Any]:
+        """The vector of one query.  Those asked for while others are embedded go together."""
+        import numpy as np
+
+        key = self._key(text, "query")
+        if not (known := self._state.vectors([key])):
+            self._asked[text] = None
+            try:
+                async with self._asking:
+                    if not (known := self._state.vectors([key])):
+                        others = (other for other in self._asked if other != text)
+                        await self._embed([text, *islice(others, self._embedder.batch - 1)], "query")
+                        known = self._state.vectors([key])
+            finally:
+                self._asked.pop(text, None)
+        vector: np.ndarray[Any, Any] = np.frombuffer(known[key], "<f4")
+        return vector
+
+    async def close(self) -> None:
+        if self._started is not None:
+            await asyncio.wait([self._started])
+            await self._embedder.close()
+
+    def _all_missing(self, texts: Iterable[str]) -> Iterator[str]:
+        for some in _batches(texts, 500):
+            yield from self._missing(some, "passage")
+
+    def _missing(self, texts: Sequence[str], purpose: Purpose) -> list[str]:
+        keys = {self._key(text, purpose): text for text in texts}
+        known = self._state.vectors(list(keys))
+        return [text for key, text in keys.items() if key not in known]
+
+    async def _embed(self, texts: Sequence[str], purpose: Purpose) -> int:
+        import numpy as np
+
+        await self._ready()
+        vectors = [np.asarray(vector, "<f4") for vector in await self._ask(texts, purpose)]
+        if not all(vector.ndim == 1 and np.isfinite(vector).all() and vector.any() for vector in vectors):
+            raise EngineError(f"the embedder {self.name} gave a vector that points nowhere: choose another")
+        keys = [self._key(text, purpose) for text in texts]
+        self._state.add_vectors({key: vector.tobytes() for key, vector in zip(keys, vectors, strict=True)})
+        return len(texts)
+
+    async def _ask(self, texts: Sequence[str], purpose: Purpose) -> Sequence[Sequence[float]]:
+        for number in range(1, MOST_TRIES + 1):
+            try:
+                return await self._embedder.embed(texts, purpose)
+            except CallFailed as error:
+                failure = error
+            if not failure.retryable or (failure.retry_after or 0) > LONGEST_WAIT_S:
+                raise EngineError(f"the embedder {self.name} refused a call ({failure.kind}: {failure})")
+            if number < MOST_TRIES:
+                await asyncio.sleep(backoff(number, failure.retry_after, self._random))
+        raise EngineDied(
+            f"the embedder {self.name} has not answered {MOST_TRIES} tries in a row (last: {failure}); "
+            "what is done is safe: run again when it is back"
+        )
+
+    async def _ready(self) -> None:
+        """Starts the embedder when it is first needed."""
+        if self._started is None:
+            self._started = asyncio.ensure_future(self._embedder.start())
+        if not self._started.done():
+            await asyncio.shield(self._started)
+        self._started.result()
+
+    def _key(self, text: str, purpose: Purpose) -> bytes:
+        parts = "\0".join((self.name, purpose, text))
+        return sha256(parts.encode("utf-8", "surrogatepass")).digest()
+
+
+def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    texts = iter(texts)
+    while some := list(islice(texts, size)):
+        yield some

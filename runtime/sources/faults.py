@@ -1,0 +1,98 @@
+"""What is wrong with the rows of a source: counted by kind, said in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dsl.display import visible
+
+MEND = "mend or remove"
+SAVE_AS_UTF8 = "save the file as UTF-8"
+# Beyond this, further kinds of fault are only counted.
+_MOST_KINDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a row cannot be used.
+
+    `what` completes "the row ..." and is the same for all faults of a kind; `detail` is this
+    row's own; `remedy` is a clause, or MEND.
+    """
+
+    what: str
+    detail: str = ""
+    remedy: str = MEND
+
+
+class Unusable(Exception):
+    """A row is no conversation."""
+
+    def __init__(self, what: str, detail: str = "", remedy: str = MEND) -> None:
+        super().__init__(what)
+        self.fault = Fault(what, detail, remedy)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row begins: a line of a text file or a row of a table, from 1.
+
+    `file` is the file's name where a source has several, else empty.
+    """
+
+    line: int
+    unit: str
+    file: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.unit} {self.line}" + (f" of {self.file}" if self.file else "")
+
+
+@dataclass(slots=True)
+class _Kind:
+    first: Place
+    fault: Fault
+    count: int = 0
+
+
+class Faults:
+    """Faults as they are found, of which only the first of each kind is kept."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, _Kind] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._kinds)
+
+    def add(self, place: Place, fault: Fault) -> None:
+        self._kinds.setdefault(fault.what, _Kind(place, fault)).count += 1
+
+    def sentence(self, name: str, rows: int, unit: str) -> str:
+        """One sentence about a source's file, of whose `rows` some have faults."""
+        kinds = list(self._kinds.values())
+        shown = kinds[:_MOST_KINDS]
+        parts = [_part(kind, f"{kind.count} of {rows} {unit}{'s' * (rows != 1)}") for kind in shown[:1]]
+        parts += [_part(kind, str(kind.count)) for kind in shown[1:]]
+        if more := sum(kind.count for kind in kinds[_MOST_KINDS:]):
+            parts.append(f"{more} more {'has' if more == 1 else 'have'} other faults")
+        remedy = shown[0].fault.remedy
+        if remedy == MEND:
+            remedy += " it" if sum(kind.count for kind in kinds) == 1 else " them"
+        return f"{name}: {'; '.join(parts)}: {remedy}"
+
+
+def _part(kind: _Kind, counted: str) -> str:
+    what, _, rest = kind.fault.what.partition(" ")
+    if kind.count > 1:
+        what = {"is": "are", "has": "have"}[what]
+    first = f"{'the first is ' if kind.count > 1 else ''}{kind.first}"
+    detail = f" ({kind.fault.detail})" if kind.fault.detail else ""
+    return f"{counted} {what} {rest}, {first}{detail}"
+
+
+def names(columns: Iterable[str], most: int = 8) -> str:
+    """Column names between backticks, made visible, the first `most` of them."""
+    found = list(columns)
+    shown = ", ".join(f"`{visible(name[:40])}`" for name in found[:most])
+    return shown + (f" and {len(found) - most} more" if len(found) > most else "")

@@ -1,0 +1,20 @@
+"""What the readers of files give: rows by column, each with where it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.sources.faults import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A row of a file; `line` is the line it begins on, or a table's row, from 1.
+
+    `row` is its values by column, or why it could not be read.
+    """
+
+    line: int
+    row: Mapping[str, Any] | Fault

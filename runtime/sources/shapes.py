@@ -1,0 +1,186 @@
+"""The shapes that conversations come in, told by a row's columns, and their one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from compiler.plan import SourcePlan
+from dsl.errors import ConfigError
+from dsl.suggest import suggest
+from runtime.sources.faults import Unusable, names
+from runtime.sources.messages import Message, fit, kind_of, message_list
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """`columns` are those that a row has to have; `optional` ones are read where they are."""
+
+    name: str
+    columns: tuple[str, ...]
+    read: Callable[[Row, Shape], list[Message]]
+    optional: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return names(self.columns)
+
+
+def _listed(row: Row, shape: Shape) -> list[Message]:
+    (column,) = shape.columns
+    return message_list(row[column], column)
+
+
+def _paired(row: Row, shape: Shape) -> list[Message]:
+    prompt, response = shape.columns
+    before = _side(row[prompt], "user", prompt)
+    for message in before:
+        if message["role"] == "model":
+            # What stands in a prompt is not what is to be learned.
+            message.setdefault("weight", 0)
+    return [*before, *_side(row[response], "model", response)]
+
+
+def _instructed(row: Row, shape: Shape) -> list[Message]:
+    instruction, output = (_text(row[column], column) for column in shape.columns)
+    asked = [part for part in (instruction, _text(row.get("input") or "", "input")) if part.strip()]
+    if not asked:
+        raise Unusable("has an empty `instruction`")
+    if not output.strip():
+        raise Unusable("has an empty `output`")
+    return [{"role": "user", "content": "\n\n".join(asked)}, {"role": "model", "content": output}]
+
+
+def _side(value: Any, role: str, column: str) -> list[Message]:
+    """The prompt or the response of a row: a text, or a list of messages."""
+    if isinstance(value, list):
+        return message_list(value, column)
+    text = _text(value, column)
+    if not text.strip():
+        raise Unusable(f"has an empty `{column}`")
+    return [{"role": role, "content": text}]
+
+
+def _text(value: Any, column: str) -> str:
+    if value is None:
+        raise Unusable(f"has no `{column}`", "it is null")
+    if not isinstance(value, str):
+        raise Unusable(f"has a `{column}` that is no text", f"it is {kind_of(value)}")
+    return fit(value, f"`{column}`")
+
+
+# In the order in which they are tried.
+SHAPES = (
+    Shape("messages", ("messages",), _listed, ("system",)),
+    Shape("sharegpt", ("conversations",), _listed, ("system",)),
+    Shape("alpaca", ("instruction", "output"), _instructed, ("input", "system")),
+    Shape("prompt_completion", ("prompt", "completion"), _paired, ("system",)),
+    Shape("prompt_response", ("prompt", "response"), _paired, ("system",)),
+    Shape("question_answer", ("question", "answer"), _paired, ("system",)),
+)
+_KNOWN = tuple(dict.fromkeys(column for shape in SHAPES for column in (*shape.columns, *shape.optional)))
+
+
+class Form:
+    """How the rows of one source are read: by the columns its reader names, else by those
+    that are recognised."""
+
+    def __init__(self, source: SourcePlan) -> None:
+        """Raises ConfigError for names of columns that do not go together."""
+        given = {
+            name: str(value)
+            for name, value in source.reader.arguments.items()
+            if name in ("prompt", "response", "messages")
+        }
+        self._reader = source.reader
+        self.named: Shape | None = None
+        if "messages" in given:
+            if len(given) > 1:
+                raise ConfigError(
+                    f"source `{source.name}`: `messages` names a whole conversation's column: leave out "
+                    + names(name for name in given if name != "messages")
+                )
+            self.named = Shape("messages", (given["messages"],), _listed)
+        elif given:
+            missing = {"prompt", "response"} - set(given)
+            if missing:
+                raise ConfigError(
+                    f"source `{source.name}`: `prompt` and `response` go together: name {names(missing)} too"
+                )
+            self.named = Shape("prompt_response", (given["prompt"], given["response"]), _paired)
+
+    def shape_of(self, row: Row) -> Shape:
+        """Raises Unusable for a row in which no conversation is recognised."""
+        if self.named is not None:
+            for column in self.named.columns:
+                if column not in row:
+                    raise Unusable(*_missing(column, tuple(row)))
+            return self.named
+        # A column of nulls is how tables write that there is none.
+        shape = _recognised(name for name, value in row.items() if value is not None) or _recognised(row)
+        if shape is None:
+            raise Unusable(*_strange(tuple(row)))
+        return shape
+
+    def columns_of(self, header: Iterable[str], file: str) -> list[str]:
+        """Which of a table's columns to read, in its order.
+
+        Raises ConfigError where it has none that a conversation can be read from.
+        """
+        header = tuple(header)
+        if self.named is not None:
+            for column in self.named.columns:
+                if column not in header:
+                    what, detail, remedy = _missing(column, header)
+                    raise ConfigError(f"{file} {what} ({detail}): {remedy}")
+            return [name for name in header if name in self.named.columns]
+        if _recognised(header) is None:
+            what, detail, remedy = _strange(header)
+            raise ConfigError(f"{file} {what} ({detail}): {remedy}")
+        return [name for name in header if name in _KNOWN]
+
+    def fits(self, header: Iterable[str]) -> bool:
+        """Whether a table with these columns holds conversations."""
+        header = list(header)
+        if self.named is not None:
+            return all(column in header for column in self.named.columns)
+        return _recognised(header) is not None
+
+
+def conversation(row: Row, shape: Shape) -> list[Message]:
+    """A row's messages in their normal form.  Raises Unusable."""
+    messages = shape.read(row, shape)
+    if "system" in shape.optional and not any(message["role"] == "system" for message in messages):
+        system = _text(row.get("system") or "", "system")
+        if system.strip():
+            messages.insert(0, {"role": "system", "content": system})
+    if not any(message["role"] == "model" for message in messages):
+        raise Unusable("has no message of a model")
+    return messages
+
+
+def _recognised(columns: Iterable[str]) -> Shape | None:
+    there = set(columns)
+    return next((shape for shape in SHAPES if there.issuperset(shape.columns)), None)
+
+
+# Kept, since a file that lacks a column lacks it on many lines.
+@lru_cache(maxsize=64)
+def _missing(column: str, there: tuple[str, ...]) -> tuple[str, str, str]:
+    guess = suggest(column, there)
+    detail = f"did you mean `{guess}`?" if guess else f"its columns are {names(there)}"
+    return f"has no column `{column}`", detail, "name one that every row has"
+
+
+@lru_cache(maxsize=64)
+def _strange(columns: tuple[str, ...]) -> tuple[str, str, str]:
+    guesses = ((column, suggest(column, _KNOWN)) for column in columns if column not in _KNOWN)
+    meant = next((f"; is `{column}` meant to be `{guess}`?" for column, guess in guesses if guess), "")
+    return (
+        "has no conversation that is recognised",
+        (f"its columns are {names(columns)}" if columns else "it has no columns") + meant,
+        "name the columns, with `prompt` and `response` or with `messages`",
+    )

@@ -1,0 +1,93 @@
+"""What a source's `keep` lets through, decided anew at each materialization: a pure function of
+the rows in the log and the checks, in row order."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from compiler.checks import run_check
+from compiler.distinct import NearDuplicates
+from compiler.plan import CheckPlan, SourcePlan
+from store.sources import SourceVersion, source_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The rows of a source that passed, by the seq of their events, in row order.
+
+    `fell` counts the others by the check that refused them first, in the order of the checks.
+    """
+
+    source: SourcePlan
+    version: SourceVersion
+    read: int
+    seqs: array[int]
+    fell: Mapping[str, int]
+
+    def account(self) -> str:
+        """What became of the rows that were read, as a clause; nothing where all were kept."""
+        refused = [f"{check} {count}" for check, count in self.fell.items() if count]
+        if not refused:
+            return ""
+        return f"{self.read - len(self.seqs)} of {self.read} fell to its `keep`: {', '.join(refused)}"
+
+
+def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConnection) -> Kept:
+    """Runs a source's checks over the rows of one version.
+
+    The first check that refuses a row counts it.  `distinct` compares a row with those kept so far.
+    """
+    fell = {_label(check): 0 for check in source.keep}
+    gate = _Gate(source.keep)
+    seqs = array("q")
+    read = 0
+    for seq, row_id, payload in source_rows(cursor, version):
+        read += 1
+        refused = gate.refuses(row_id, payload["messages"])
+        if refused is None:
+            seqs.append(seq)
+        else:
+            fell[_label(refused)] += 1
+    return Kept(source, version, read, seqs, fell)
+
+
+class _Gate:
+    """The checks of one source, with what `distinct` remembers of the rows that passed."""
+
+    def __init__(self, checks: tuple[CheckPlan, ...]) -> None:
+        self._checks = [
+            (check, NearDuplicates(float(str(check.arguments["similarity"]))) if _many(check) else None)
+            for check in checks
+        ]
+
+    def refuses(self, name: str, messages: Sequence[Mapping[str, Any]]) -> CheckPlan | None:
+        """The first check that refuses a conversation, or None where it stays."""
+        text = "\n".join(_said(messages)) if any(index for _, index in self._checks) else ""
+        for check, index in self._checks:
+            if index is not None:
+                if index.find(text) is not None:
+                    return check
+            elif run_check(check.name, check.arguments, messages) is not None:
+                return check
+        for _, index in self._checks:
+            if index is not None:
+                index.keep(name, text)
+        return None
+
+
+def _said(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    # A system message that all rows share would make them all alike.
+    return (each["content"] for each in messages if each["role"] != "system")
+
+
+def _many(check: CheckPlan) -> bool:
+    return check.name == "distinct"
+
+
+def _label(check: CheckPlan) -> str:
+    return check.label or check.name

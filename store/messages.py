@@ -1,0 +1,82 @@
+"""Conversations as lists of messages, before an export gives them its form.
+
+A message has a `role` (system, user or model), its `content`, a `weight` of 1 where it is trained
+on, else 0, and a `thought` where there is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compiler.plan import CohortPlan, canonical_json
+
+Message = Mapping[str, Any]
+
+
+def spoken(cohort: CohortPlan, values: Mapping[str, Any]) -> list[Message]:
+    """What is said in a sample: its turns, or what the step holds that is its transcript.
+
+    `values` are those of its steps.
+    """
+    if cohort.transcript is not None:
+        return [
+            _message(each["role"], each["content"], each["role"] == "model", each.get("thought"))
+            for each in values[cohort.transcript]
+        ]
+    trained = set(trained_turns(cohort))
+    return [_message(str(turn.role), values[turn.name], turn.name in trained, None) for turn in cohort.turns]
+
+
+def before(cohort: CohortPlan, values: Mapping[str, Any], turn: str) -> list[Message]:
+    """What is said in a sample before one of its turns."""
+    names = [each.name for each in cohort.turns]
+    return [
+        _message(str(each.role), values[each.name], False, None) for each in cohort.turns[: names.index(turn)]
+    ]
+
+
+def unanswered(messages: Sequence[Message]) -> list[Message]:
+    """A conversation without what the model says last, so that the user waits for an answer."""
+    end = len(messages)
+    while end and messages[end - 1]["role"] == "model":
+        end -= 1
+    return list(messages[:end])
+
+
+def read(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """The messages of a source's row.  The model's are trained on unless they say otherwise by a
+    `weight` of their own."""
+    return [
+        _message(
+            each["role"],
+            each["content"],
+            each["role"] == "model" and each.get("weight", 1) != 0,
+            each.get("thought"),
+        )
+        for each in messages
+    ]
+
+
+def said(role: str, content: Any) -> Message:
+    """One message that stands by itself."""
+    return _message(role, content, False, None)
+
+
+def trained_turns(cohort: CohortPlan) -> tuple[str, ...]:
+    """The turns that are trained on.  In a transcript, which has none, the model's messages are."""
+    if cohort.train_every is None:
+        return cohort.train_on
+    return tuple(turn.name for turn in cohort.turns if turn.role == cohort.train_every)
+
+
+def as_text(value: Any) -> str:
+    """A value as text: itself, or canonical JSON."""
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def _message(role: str, content: Any, trained: bool, thought: Any) -> Message:
+    message = {"role": role, "content": as_text(content), "weight": int(trained)}
+    if thought not in (None, ""):
+        message["thought"] = as_text(thought)
+    return message

@@ -1,0 +1,268 @@
+"""The rows of a preference: pairs of a chosen and a rejected answer, in the order of the samples
+that they are made from."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any
+
+from compiler.pairs import allot
+from compiler.plan import CallPlan, PreferencePlan
+from dsl.errors import QuotaShort
+from store.event import Kind
+from store.messages import Message, as_text, before, said, spoken, unanswered
+from store.rows import Layout, Row
+from store.select import columns, completed, pair_lineage, stream
+from store.tally import Tally
+from store.view import View
+
+_NONE = -1
+
+
+@dataclass(slots=True)
+class _Found:
+    """Pairs that can be made, in slot order, a column for each thing known of them.
+
+    That is the row of the grid, the seq of the sample that the pair is made from, that of the
+    preference's own sample, which of the refused attempts is meant and the seq of its call;
+    `_NONE` where there is no such thing.
+    """
+
+    row: array[int] = field(default_factory=lambda: array("q"))
+    base: array[int] = field(default_factory=lambda: array("q"))
+    own: array[int] = field(default_factory=lambda: array("q"))
+    attempt: array[int] = field(default_factory=lambda: array("q"))
+    call: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, row: int, base: int, own: int, attempt: int, call: int) -> None:
+        self.row.append(row)
+        self.base.append(base)
+        self.own.append(own)
+        self.attempt.append(attempt)
+        self.call.append(call)
+
+    def at(self, indexes: Sequence[int]) -> _Found:
+        """Those at some indexes."""
+        whole = (self.row, self.base, self.own, self.attempt, self.call)
+        return _Found(*(array("q", (column[index] for index in indexes)) for column in whole))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """One pair as the log has it: the sample it is made from, the preference's own sample, and
+    the refused attempt with its text."""
+
+    base: str
+    payload: Mapping[str, Any]
+    own: str | None
+    own_payload: Mapping[str, Any]
+    attempt: Mapping[str, Any]
+    attempted: str
+
+    @property
+    def id(self) -> str:
+        name = self.own or self.base
+        return f"{name}-{self.attempt['attempt']}" if self.attempt else name
+
+    def answer(self, side: CallPlan) -> tuple[str, int | None]:
+        """A side's text, and the seq of the call that wrote it."""
+        name = str(side.arguments["name"])
+        if side.name == "attempts":
+            return self.attempted, self.attempt["call"]
+        payload = self.own_payload if side.name == "step" else self.payload
+        return as_text(payload["values"][name]), payload["calls"].get(name)
+
+
+class Pairs:
+    """The pairs of one preference.  Raises QuotaShort where its conversation was never run.
+
+    They are shared equally over the rows of the conversation's grid, the first in slot order from
+    each row; what a row cannot give comes from the others.  A pair whose answers are the same, or
+    one of them empty, is none.
+    """
+
+    unit = "pair"
+
+    def __init__(self, view: View, preference: PreferencePlan) -> None:
+        self._view = view
+        self._plan = preference
+        self._selection = view.selection(preference.source)
+        self._cohort = self._selection.cohort
+        self._sides = {"chosen": preference.chosen, "rejected": preference.rejected}
+        self._generates = any(side.name == "step" for side in self._sides.values())
+        attempts = [side for side in self._sides.values() if side.name == "attempts"]
+        self._attempts = str(attempts[0].arguments["name"]) if attempts else None
+        self._lineage: str | None = self._selection.lineage
+        if self._generates:
+            self._lineage = pair_lineage(
+                view.plan, preference.name, self._selection.lineage, view.cursor(), view.events
+            )
+        # Samples that a run can still make a pair from, and pairs that were left out.
+        self._open = 0
+        self._left_out = 0
+        self._pairs = self._choose(self._sound(self._find()))
+        self._tally = Tally(self._cohort, self._sides)
+
+    @property
+    def missing(self) -> int:
+        return self._open if self._plan.quota is None else self._plan.quota - len(self._pairs.base)
+
+    def incomplete(self) -> list[str]:
+        base, made = self._selection, len(self._pairs.base)
+        if base.missing:
+            return [f"`{base.cohort.name}` has {len(base.seqs)} of {base.cohort.quota} samples"]
+        if self.missing and self._open:
+            return [f"`{self._plan.name}` has {made} of {made + self.missing} pairs"]
+        return []
+
+    def prepare(self, *, partial: bool) -> None:
+        """Raises QuotaShort where no run can make the pairs that are missing."""
+        if not self.missing or partial:
+            return
+        left_out = f", with {self._left_out} left out for being empty or alike" if self._left_out else ""
+        made = f"all samples of `{self._cohort.name}`"
+        if self._attempts is not None:
+            made = f"all refused attempts at `{self._attempts}`"
+        raise QuotaShort(
+            f"`{self._plan.name}` asks for {self._plan.quota} pairs, and {made} make "
+            f"{len(self._pairs.base)}{left_out}: lower its count, or take what is there with --partial"
+        )
+
+    def rows(self, layout: Layout) -> Iterator[Row]:
+        for pair in self._read(self._pairs):
+            self._tally.sample(pair.payload["cell"])
+            texts: dict[str, Any] = {}
+            for side, plan in self._sides.items():
+                text, call = pair.answer(plan)
+                self._tally.call(side, call)
+                texts[side] = said("model", text)
+            prompt = self._prompt(pair.payload["values"])
+            yield layout.pair(pair.id, pair.base, prompt, tags=self._cohort.tags, **texts)
+
+    def manifest(self) -> dict[str, Any]:
+        return {
+            "source": {
+                "preference": self._plan.name,
+                "conversation": self._cohort.name,
+                "lineage": self._lineage,
+                "quota": self._plan.quota,
+                "pairs": len(self._pairs.base),
+                "left_out": self._left_out,
+            },
+            **self._tally.manifest(self._view.cursor()),
+        }
+
+    def _prompt(self, values: Mapping[str, Any]) -> Sequence[Message]:
+        """What both sides answer: all that is said before the turn of the conversation that one
+        of them is, or all that waits for an answer."""
+        for side in self._sides.values():
+            if side.name != "step":
+                return before(self._cohort, values, str(side.arguments["name"]))
+        return unanswered(spoken(self._cohort, values))
+
+    def _find(self) -> _Found:
+        """Every pair that can be made from the samples selected, whatever its answers say."""
+        found = _Found()
+        own = _Own(self._view, self._lineage) if self._generates else None
+        # A step's name is a word of letters, digits and underscores.
+        refused = f"json_extract(payload, '$.rejected.{self._attempts}')" if self._attempts else "NULL"
+        samples = columns(self._view.cursor(), self._selection.seqs, f"sample_id, CAST({refused} AS VARCHAR)")
+        for position, (seq, name, attempts) in zip(self._selection.positions, samples, strict=True):
+            made = _NONE
+            if own is not None:
+                made = own.made(name)
+                if made == _NONE:
+                    self._open += not own.lost(name)
+                    continue
+            row = position // self._cohort.times
+            if self._attempts is None:
+                found.add(row, seq, made, _NONE, _NONE)
+            for number, attempt in enumerate(json.loads(attempts or "[]")):
+                if attempt["call"] is not None:
+                    found.add(row, seq, made, number, attempt["call"])
+        return found
+
+    def _sound(self, found: _Found) -> _Found:
+        """The pairs whose answers differ and say something."""
+        kept = array("q")
+        for index, pair in enumerate(self._read(found)):
+            texts = {pair.answer(side)[0].strip() for side in self._sides.values()}
+            if len(texts) == 2 and "" not in texts:
+                kept.append(index)
+        self._left_out = len(found.base) - len(kept)
+        return found.at(kept)
+
+    def _choose(self, found: _Found) -> _Found:
+        """As many pairs as are asked for, in slot order."""
+        if self._plan.quota is None:
+            return found
+        counts = Counter(found.row)
+        if self._generates:
+            counts = Counter(position // self._cohort.times for position in self._selection.positions)
+        shares = allot(self._plan.quota, [counts[row] for row in range(max(counts, default=-1) + 1)])
+        room = list(shares)
+        taken, spare = array("q"), array("q")
+        for index, row in enumerate(found.row):
+            (taken if room[row] else spare).append(index)
+            room[row] -= room[row] > 0
+        return found.at(sorted([*taken, *spare[: self._plan.quota - len(taken)]]))
+
+    def _read(self, found: _Found) -> Iterator[_Pair]:
+        bases = completed(self._view.cursor(), found.base)
+        nothing: Iterator[tuple[Any, ...]] = repeat((None, {}))
+        own = completed(self._view.cursor(), found.own) if self._generates else nothing
+        texts = columns(self._view.cursor(), found.call, "payload ->> 'text'")
+        for index, (base, payload) in enumerate(bases):
+            own_id, own_payload = next(own)
+            attempt: Mapping[str, Any] = {}
+            text = ""
+            if self._attempts is not None:
+                attempt = payload["rejected"][self._attempts][found.attempt[index]]
+                text = next(texts)[1].strip()
+            yield _Pair(base, payload, own_id, own_payload, attempt, text)
+
+
+class _Own:
+    """The samples that a preference made itself, by the sample each is made from."""
+
+    def __init__(self, view: View, lineage: str | None) -> None:
+        self._bases, self._seqs = self._ends(view, lineage, Kind.SAMPLE_COMPLETED, "true")
+        self._lost, _ = self._ends(
+            view, lineage, Kind.SAMPLE_ABANDONED, "(payload ->> 'lasting') IS DISTINCT FROM 'false'"
+        )
+
+    def made(self, base: str) -> int:
+        """The seq of the one made from a sample, or `_NONE`."""
+        at = _place(self._bases, base)
+        return _NONE if at is None else self._seqs[at]
+
+    def lost(self, base: str) -> bool:
+        """Whether the one made from a sample was given up for reasons of its own."""
+        return _place(self._lost, base) is not None
+
+    @staticmethod
+    def _ends(view: View, lineage: str | None, kind: Kind, condition: str) -> tuple[array[int], array[int]]:
+        """The samples that such events are made from, as sorted numbers, and the events' seqs."""
+        bases, seqs = array("Q"), array("q")
+        rows = view.cursor().execute(
+            f"""SELECT CAST('0x' || (payload ->> 'of') AS UBIGINT) AS base, min(seq)
+                FROM events WHERE kind = ? AND seq < ? AND (payload ->> 'lineage') = ? AND {condition}
+                GROUP BY base ORDER BY base""",
+            [kind.value, view.events, lineage],
+        )
+        for base, seq in stream(rows):
+            bases.append(base)
+            seqs.append(seq)
+        return bases, seqs
+
+
+def _place(bases: array[int], name: str) -> int | None:
+    number = int(name, 16)
+    at = bisect_left(bases, number)
+    return at if at < len(bases) and bases[at] == number else None

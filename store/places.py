@@ -1,0 +1,149 @@
+"""Where conversations come from: the samples of a conversation, or the rows of a source."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from compiler.plan import ExportPlan
+from store.messages import read, spoken, trained_turns
+from store.rows import Conversation, sample_columns
+from store.select import columns, completed, sample_ids
+from store.tally import Tally
+from store.view import View
+
+
+class Place(Protocol):
+    """Conversations in a fixed order, `available` of them.  `missing` are those that a run has
+    still to make."""
+
+    name: str
+
+    @property
+    def available(self) -> int: ...
+
+    @property
+    def missing(self) -> int: ...
+
+    def account(self) -> str:
+        """Why there are no more, as a clause; nothing where that is not known."""
+        ...
+
+    def ids(self) -> Iterator[str]:
+        """The ids of all, in order."""
+        ...
+
+    def conversations(
+        self, export: ExportPlan, taken: Sequence[int], copy: int = 1
+    ) -> Iterator[Conversation]:
+        """Those at the indexes `taken`, in that order; the second `copy` of one and later ones
+        have ids of their own."""
+        ...
+
+    def manifest(self) -> dict[str, Any]:
+        """What a manifest says of the place and of what was taken from it."""
+        ...
+
+
+class Samples:
+    """The samples of a conversation, in slot order."""
+
+    def __init__(self, view: View, name: str) -> None:
+        self.name = name
+        self._view = view
+        self._selection = view.selection(name)
+        self._cohort = self._selection.cohort
+        self._tally = Tally(self._cohort, (step.name for step in self._cohort.steps))
+
+    @property
+    def available(self) -> int:
+        return len(self._selection.seqs)
+
+    @property
+    def missing(self) -> int:
+        return self._selection.missing
+
+    def account(self) -> str:
+        return ""
+
+    def ids(self) -> Iterator[str]:
+        return sample_ids(self._view.cursor(), self._selection.seqs)
+
+    def conversations(
+        self, export: ExportPlan, taken: Sequence[int], copy: int = 1
+    ) -> Iterator[Conversation]:
+        seqs = _at(self._selection.seqs, taken)
+        for sample_id, payload in completed(self._view.cursor(), seqs):
+            if copy == 1:
+                self._tally.sample(payload["cell"])
+                for step in self._cohort.steps:
+                    self._tally.call(step.name, payload["calls"].get(step.name))
+            yield Conversation(
+                _copied(sample_id, copy),
+                sample_id,
+                spoken(self._cohort, payload["values"]),
+                self.name,
+                self._cohort.tags,
+                sample_columns(export, payload),
+            )
+
+    def manifest(self) -> dict[str, Any]:
+        trained = ["every(model)"] if self._cohort.transcript else list(trained_turns(self._cohort))
+        return {
+            "conversation": self.name,
+            "lineage": self._selection.lineage,
+            "quota": self._cohort.quota,
+            "samples": self.available,
+            "trained_turns": trained,
+            **self._tally.manifest(self._view.cursor()),
+        }
+
+
+class SourceRows:
+    """The rows of a source that pass its `keep`, in row order."""
+
+    def __init__(self, view: View, name: str) -> None:
+        self.name = name
+        self._view = view
+        self._kept = view.kept(name)
+
+    @property
+    def available(self) -> int:
+        return len(self._kept.seqs)
+
+    @property
+    def missing(self) -> int:
+        return 0
+
+    def account(self) -> str:
+        return self._kept.account()
+
+    def ids(self) -> Iterator[str]:
+        return sample_ids(self._view.cursor(), self._kept.seqs)
+
+    def conversations(
+        self, export: ExportPlan, taken: Sequence[int], copy: int = 1
+    ) -> Iterator[Conversation]:
+        seqs = _at(self._kept.seqs, taken)
+        for _, row_id, payload in columns(self._view.cursor(), seqs, "sample_id, payload"):
+            messages = read(json.loads(payload)["messages"])
+            yield Conversation(_copied(row_id, copy), row_id, messages, self.name)
+
+    def manifest(self) -> dict[str, Any]:
+        return {
+            "source": self.name,
+            "version": self._kept.version.version,
+            "read": self._kept.read,
+            "kept": self.available,
+            "fell": dict(self._kept.fell),
+        }
+
+
+def _at(seqs: Sequence[int], taken: Sequence[int]) -> Sequence[int]:
+    return seqs if len(taken) == len(seqs) else array("q", (seqs[index] for index in taken))
+
+
+def _copied(name: str, copy: int) -> str:
+    return name if copy == 1 else f"{name}-{copy}"

@@ -1,0 +1,44 @@
+"""A plan's part of a log up to a position: what its datasets are made of, read once."""
+
+from __future__ import annotations
+
+import duckdb
+
+from compiler.plan import Plan
+from store.keep import Kept, keep
+from store.log import Log
+from store.select import Selection, select
+from store.sources import source_of
+
+
+class View:
+    """`events` is the log position: only events with a smaller seq count."""
+
+    def __init__(self, plan: Plan, log: Log, events: int, threads: int | None = None) -> None:
+        self.plan = plan
+        self.events = events
+        self._log = log
+        self._cursor = self.cursor()
+        if threads is not None:
+            self._cursor.execute(f"SET threads = {int(threads)}")
+        self._selections: dict[str, Selection] = {}
+        self._kept: dict[str, Kept] = {}
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor of its own, for rows that are read while others are."""
+        return self._log.cursor()
+
+    def selection(self, conversation: str) -> Selection:
+        """The samples of a conversation.  Raises QuotaShort when no run generated it."""
+        if conversation not in self._selections:
+            cohort = self.plan.cohort(conversation)
+            self._selections[conversation] = select(self.plan, cohort, self._cursor, self.events)
+        return self._selections[conversation]
+
+    def kept(self, source: str) -> Kept:
+        """The rows of a source that pass its `keep`.  Raises QuotaShort when none were read."""
+        if source not in self._kept:
+            plan = self.plan.source(source)
+            version = source_of(self.plan, plan, self._cursor, self.events)
+            self._kept[source] = keep(plan, version, self.cursor())
+        return self._kept[source]

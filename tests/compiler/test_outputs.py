@@ -1,0 +1,147 @@
+"""Mixes and exports that cannot be had are refused where they are written."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from compiler.compile import compile_text
+from compiler.exports import FORMS
+from compiler.plan import ExportPlan, Plan
+from dsl.errors import RecipeError
+
+RECIPE = """edition 1
+recipe outputs { seed = 1 }
+
+model base: model<chat> from simulated()
+
+set subjects: topic {
+  law { about = "courts" }
+  sea { about = "ports" }
+}
+
+source natural: messages from jsonl("natural.jsonl")
+
+conversation many over subject in subjects times 5 {
+  turn ask: user = "What of {{ subject.about }}?"
+  turn answer: model by base { prompt = "{{ ask }}" }
+  tags = ["one"]
+}
+
+conversation few times 2 {
+  turn ask: user = "What?"
+  turn answer: model by base { prompt = "{{ ask }}" }
+}
+
+conversation none times 0 {
+  turn ask: user = "What?"
+  turn answer: model by base { prompt = "{{ ask }}" }
+}
+"""
+
+
+def compiled(text: str) -> Plan:
+    return compile_text(RECIPE + text).plan
+
+
+def said(text: str) -> list[tuple[str, str]]:
+    """Code and message of each error."""
+    with pytest.raises(RecipeError) as caught:
+        compiled(text)
+    return [(each.code, each.message) for each in caught.value.diagnostics if each.code.startswith("E")]
+
+
+def mix(*lines: str) -> str:
+    return (
+        "mix training {\n" + "\n".join(lines) + '\n}\nexport train: messages from training to "out/train"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        (("a 0 from many", "b 0 from few"), ("E302", "the shares of `training` are all zero")),
+        (("a 50% from many", "b 50% from [few, many]"), ("E104", "`many` is in the mix twice")),
+        (("a 50% from [many, many]", "b 50% from few"), ("E104", "`many` is in the mix twice")),
+        (
+            ("total = 9", "a 2 from many", "b 1 from few"),
+            ("E303", "`b` is to give 3 of 9 rows, and there are 2"),
+        ),
+        (
+            ("total = 9", "when_short = repeat", "a 2 from many", "b 1 from none"),
+            ("E303", "`b` is to give 3 of 9 rows, and there are 0"),
+        ),
+    ],
+)
+def test_a_mix_that_cannot_be_had(lines: tuple[str, ...], fault: tuple[str, str]) -> None:
+    assert said(mix(*lines)) == [fault]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        # Rounded down, the share is there.
+        ("total = 7", "a 2 from many", "b 1 from few"),
+        ("total = 9", "when_short = shrink", "a 2 from many", "b 1 from few"),
+        ("total = 9", "when_short = repeat", "a 2 from many", "b 1 from few"),
+        # What a source has is known when it is read.
+        ("total = 900", "a 1% from many", "b 99% from [few, natural]"),
+        ("a 0 from none", "b 1 from few"),
+    ],
+)
+def test_a_mix_that_may_be_had(lines: tuple[str, ...]) -> None:
+    assert len(compiled(mix(*lines)).mixes) == 1
+
+
+def test_a_fault_in_one_part_is_not_told_of_the_others() -> None:
+    found = said(mix("total = 6", "a 40% from manny", "b 60% from many"))
+    assert [code for code, _ in found] == ["E101"]
+
+
+@pytest.mark.parametrize(
+    ("export", "fault"),
+    [
+        (
+            "rejected from training",
+            ("E202", "`training` is a mix, not a conversation"),
+        ),
+        (
+            "rejected from many columns = [many.answer]",
+            ("E202", "`answer` is no column of refused attempts: theirs are axes and draws"),
+        ),
+        (
+            "rejected from few columns = [few.step]",
+            ("E102", "`few` has no `step`"),
+        ),
+        (
+            "messages from training columns = [many.subject]",
+            ("E108", "only rows of one conversation have its columns"),
+        ),
+    ],
+)
+def test_an_export_that_cannot_be_had(export: str, fault: tuple[str, str]) -> None:
+    form, _, source, *columns = export.split(" ", 3)
+    body = f" {{ {columns[0]} }}" if columns else ""
+    text = f'export other: {form} from {source} to "out/other"{body}\n'
+    assert said(mix("a 1 from many") + text) == [fault]
+
+
+def test_a_column_must_not_take_the_place_of_another() -> None:
+    text = """
+conversation taking times 2 {
+  draw messages from [1, 2]
+  draw tags from [1, 2]
+  turn id: user = "What of {{ messages }} and {{ tags }}?"
+  tags = ["one"]
+}
+export other: messages from taking to "out/other" { columns = [taking.id, taking.messages, taking.tags] }
+export more: sharegpt from taking to "out/more" { columns = [taking.messages] }
+"""
+    assert said(text) == [
+        ("E104", f"a row has a column `{name}` already") for name in ("id", "messages", "tags")
+    ]
+
+
+def test_every_form_of_the_plan_has_its_columns() -> None:
+    assert tuple(FORMS) == get_args(ExportPlan.model_fields["type"].annotation)

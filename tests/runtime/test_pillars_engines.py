@@ -1,0 +1,95 @@
+"""The pillars recipe with answers by real engines: strict JSON from vLLM, readable rows from the
+pocket model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from compiler.compile import compile_file
+from compiler.plan import JsonOutput
+from tests.models.fixtures import needs
+from tests.runtime.test_pillars import all_rows, padder, writer
+from tests.servers.gemini import GeminiServer
+from tests.servers.openai import OpenAIServer
+from tests.support import RECIPES, query, synth
+
+EACH = 8
+
+
+def answered_by(folder: Path, model: str) -> Path:
+    """The recipe with its answers written by another model than its asks."""
+    shutil.copytree(RECIPES, folder / "recipes")
+    recipe = folder / "recipes/pillars.recipe"
+    text = recipe.read_text("utf-8").replace("turn answer: model by writer", "turn answer: model by student")
+    text = text.replace("model padder:", f"{model}\n\nmodel padder:")
+    recipe.write_text(text, "utf-8")
+    return recipe
+
+
+def json_rows(folder: Path, recipe: Path) -> int:
+    """How many rows are JSON; each is checked, byte for byte canonical and of its schema."""
+    plan = compile_file(recipe).plan
+    found = 0
+    for row in all_rows(folder / "out/pillars"):
+        if row["source"] not in ("commands", "json_only"):
+            continue
+        output = plan.cohort(row["source"]).step("answer").output
+        assert isinstance(output, JsonOutput)
+        text = row["messages"][-1]["content"]
+        value = json.loads(text)
+        Draft202012Validator(output.schema_).validate(value)
+        assert text == json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        found += 1
+    return found
+
+
+@pytest.mark.slow
+def test_structured_outputs_of_vllm_leave_no_json_error(tmp_path: Path, tiny_gemma: Path) -> None:
+    needs("vllm")
+    recipe = answered_by(
+        tmp_path, f'model student: model<chat, json> from vllm("{tiny_gemma}") {{ max_tokens = 200 }}'
+    )
+    (tmp_path / "synth.toml").write_text(
+        """
+        [models.student]
+        max_num_seqs = 8
+        kv_cache_gb = 0.25
+        threads = 1
+        dtype = "float32"
+        """
+    )
+    with OpenAIServer(answer=writer) as openai, GeminiServer(answer=padder) as gemini:
+        environment = {
+            "OPENAI_BASE_URL": openai.base_url,
+            "OPENAI_API_KEY": "k",
+            "GOOGLE_GEMINI_BASE_URL": gemini.base_url,
+            "GEMINI_API_KEY": "k",
+        }
+        ran = synth("run", recipe, "--limit", str(EACH), "--json", cwd=tmp_path, env=environment)
+    assert ran.status == 0, ran.err
+    report = ran.json()
+    assert {cohort["completed"] for cohort in report["cohorts"].values()} == {EACH}
+    wrong = query(
+        tmp_path / "synth.duckdb",
+        "SELECT payload ->> 'check', payload ->> 'reason' FROM events WHERE kind = 'step.rejected' "
+        "AND (payload ->> 'check') IN ('json_valid', 'schema', 'complete')",
+    )
+    assert wrong == []
+    written = synth("materialize", recipe, "--partial", cwd=tmp_path)
+    assert written.status == 0, written.err
+    assert json_rows(tmp_path, recipe) == 2 * EACH
+    evaluated = synth("evaluate", recipe, "--json", cwd=tmp_path)
+    measures = {each["measure"]: each for each in evaluated.json()["evaluations"][0]["measures"]}
+    assert measures["json_errors"]["value"] == 0
+    assert measures["json_errors"]["judged"] == 2 * EACH
+    wrong_answers = query(
+        tmp_path / "synth.duckdb",
+        "SELECT count(*) FROM events WHERE kind = 'call.completed' AND model = 'student' "
+        "AND (payload ->> '$.identity.backend') <> 'vllm'",
+    )
+    assert wrong_answers == [(0,)]

@@ -1,0 +1,406 @@
+"""Preferences as datasets: pairs that were made, and pairs of what was refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler.compile import compile_text
+from compiler.pairs import allot
+from compiler.plan import Plan
+from dsl.errors import QuotaShort
+from store.dataset import Dataset, materialize
+from store.log import Log
+from store.verify import read_manifest, verify_against_log
+from tests.models.fixtures import needs
+from tests.store.logs import Attempt, Story, all_slots
+from tests.support import rows
+
+RECIPE = """edition 1
+recipe pairing { seed = 5 }
+
+model base: model<chat, json> from simulated()
+
+set subjects: topic {
+  law { about = "courts" }
+  sea { about = "ports" }
+  sky { about = "clouds" }
+}
+
+conversation direct over subject in subjects times 4 {
+  turn greeting: user = "Hello."
+  turn reply: model by base { prompt = "{{ greeting }}" }
+  turn ask: user = "What of {{ subject.about }}?"
+  turn answer: model by base {
+    prompt = "{{ ask }}"
+    check { length(1..40) }
+    retry = 3
+  }
+  tags = ["short"]
+}
+
+preference made COUNT from direct {
+  turn padded: model by base { prompt = "Pad: {{ direct.ask }}" }
+  chosen = direct.answer
+  rejected = padded
+}
+
+preference found COUNT from direct {
+  chosen = direct.answer
+  rejected = attempts(direct.answer)
+}
+
+export train: preference from NAME to "out/train"
+"""
+
+
+def plan_of(name: str, quota: int | None = None) -> Plan:
+    count = "" if quota is None else str(quota)
+    return compile_text(RECIPE.replace("COUNT", count).replace("NAME", name)).plan
+
+
+def values(number: int) -> dict[str, str]:
+    return {"greeting": "Hello.", "reply": "Hi.", "ask": "What?", "answer": f"Answer {number}."}
+
+
+def told(
+    plan: Plan, refused: Mapping[int, Sequence[str]] | None = None, without: Sequence[int] = ()
+) -> Story:
+    """All samples are made, save those `without`; some refuse attempts at their answer."""
+    story = Story(plan)
+    cohort = plan.cohort("direct")
+    for slot in all_slots(plan, "direct"):
+        attempts: list[Attempt] = [(text, "length") for text in (refused or {}).get(slot.position, ())]
+        if slot.position not in without:
+            story.complete(
+                cohort, slot, values(slot.position), refused={"answer": attempts} if attempts else None
+            )
+    return story
+
+
+def paired(plan: Plan, numbers: Sequence[int], story: Story | None = None) -> Story:
+    """Some samples have a pair."""
+    story = story or told(plan)
+    slots = all_slots(plan, "direct")
+    for number in numbers:
+        story.pair("made", slots[number], {"padded": f"Well, answer {number}!"})
+    return story
+
+
+def made(story: Story, plan: Plan, folder: Path, **options: Any) -> Dataset:
+    log = folder / "log.duckdb"
+    if not log.exists():
+        story.write(log)
+    with Log(log) as opened:
+        (dataset,) = materialize(plan, opened, folder, **options)
+    return dataset
+
+
+def read(dataset: Dataset) -> list[dict[str, Any]]:
+    return [row for name in dataset.rows for row in rows(dataset.folder / f"{name}.jsonl")]
+
+
+def numbers(dataset: Dataset) -> list[int]:
+    """The slots that pairs are of, by their chosen answers."""
+    return [int(row["chosen"][0]["content"].strip("Answer .")) for row in read(dataset)]
+
+
+def test_a_pair_answers_what_was_said_before(tmp_path: Path) -> None:
+    plan = plan_of("made")
+    story = paired(plan, range(12))
+    first = read(made(story, plan, tmp_path))[0]
+    assert first == {
+        "id": first["id"],
+        "prompt": [
+            {"role": "user", "content": "Hello."},
+            {"role": "assistant", "content": "Hi."},
+            {"role": "user", "content": "What?"},
+        ],
+        "chosen": [{"role": "assistant", "content": "Answer 0."}],
+        "rejected": [{"role": "assistant", "content": "Well, answer 0!"}],
+        "tags": ["short"],
+    }
+    own = next(event for event in story.events if event.payload.get("of"))
+    assert first["id"] == own.sample_id
+
+
+def test_without_a_count_every_sample_has_its_pair(tmp_path: Path) -> None:
+    plan = plan_of("made")
+    assert numbers(made(paired(plan, [*range(6, 12), *range(6)]), plan, tmp_path)) == list(range(12))
+
+
+def test_a_pair_that_was_given_up_is_not_missed(tmp_path: Path) -> None:
+    plan = plan_of("made")
+    story = paired(plan, range(11))
+    pairs = plan.pair_cohorts[0]
+    last = all_slots(plan, "direct")[11]
+    base = story.name(plan.cohort("direct"), last)
+    story.abandon(pairs, last, of=base, lasting=False)
+    with pytest.raises(QuotaShort, match="`made` has 11 of 12 pairs: run it to the end"):
+        made(story, plan, tmp_path)
+    (tmp_path / "lost").mkdir()
+    story.abandon(pairs, last, of=base)
+    dataset = made(story, plan, tmp_path / "lost")
+    assert (dataset.rows, dataset.missing, dataset.unit) == ({"train": 11}, 0, "pair")
+
+
+def test_a_count_is_shared_equally_over_the_rows(tmp_path: Path) -> None:
+    plan = plan_of("made", 7)
+    assert numbers(made(paired(plan, range(12)), plan, tmp_path)) == [0, 1, 2, 4, 5, 8, 9]
+
+
+def test_what_a_row_cannot_give_comes_from_the_others(tmp_path: Path) -> None:
+    plan = plan_of("made", 7)
+    # The first row has one pair only, and two more are owed.
+    story = paired(plan, [2, 4, 5, 6, 7, 8, 9, 10])
+    assert numbers(made(story, plan, tmp_path)) == [2, 4, 5, 6, 7, 8, 9]
+
+
+def test_too_few_pairs_are_one_sentence(tmp_path: Path) -> None:
+    plan = plan_of("made", 7)
+    story = paired(plan, [0, 4, 8])
+    with pytest.raises(QuotaShort) as caught:
+        made(story, plan, tmp_path)
+    assert str(caught.value) == (
+        "`made` has 3 of 7 pairs: run it to the end, or take what is there with --partial"
+    )
+    dataset = made(story, plan, tmp_path, partial=True)
+    assert (numbers(dataset), dataset.missing) == ([0, 4, 8], 4)
+    card = (dataset.folder / "README.md").read_text()
+    assert "3 rows of `preference`, pairs of answers from samples of `direct`, paired as `made` (of 7" in card
+
+
+def test_pairs_that_no_run_can_make(tmp_path: Path) -> None:
+    plan = plan_of("made", 7)
+    story = paired(plan, [0, 1, 2, 3, 4, 5])
+    for number in range(6, 12):
+        slot = all_slots(plan, "direct")[number]
+        story.abandon(plan.pair_cohorts[0], slot, of=story.name(plan.cohort("direct"), slot))
+    with pytest.raises(QuotaShort) as caught:
+        made(story, plan, tmp_path)
+    assert str(caught.value) == (
+        "`made` asks for 7 pairs, and all samples of `direct` make 6: "
+        "lower its count, or take what is there with --partial"
+    )
+
+
+def test_a_conversation_that_is_not_made_yet(tmp_path: Path) -> None:
+    plan = plan_of("made", 3)
+    story = paired(plan, [0, 4, 8], told(plan, without=[11]))
+    with pytest.raises(QuotaShort, match="`direct` has 11 of 12 samples: run it to the end"):
+        made(story, plan, tmp_path)
+    assert numbers(made(story, plan, tmp_path, partial=True)) == [0, 4, 8]
+
+
+def test_a_pair_of_answers_that_are_the_same_is_none(tmp_path: Path) -> None:
+    plan = plan_of("made", 3)
+    story = told(plan)
+    slots = all_slots(plan, "direct")
+    for number, text in ((0, " Answer 0. "), (1, "Well."), (4, "Well."), (8, "Well.")):
+        story.pair("made", slots[number], {"padded": text})
+    dataset = made(story, plan, tmp_path)
+    assert numbers(dataset) == [1, 4, 8]
+    assert dataset.manifest["source"]["left_out"] == 1
+    assert "Left out: 1, for" in (dataset.folder / "README.md").read_text()
+
+
+def test_pairs_of_other_models_answers_are_not_taken(tmp_path: Path) -> None:
+    """The last run made the conversation anew with other models: earlier pairs are not of it."""
+    plan = plan_of("made", 3)
+    story = paired(plan, range(12))
+    story.start("2")
+    for slot in all_slots(plan, "direct"):
+        story.complete(plan.cohort("direct"), slot, values(100 + slot.position))
+    with pytest.raises(QuotaShort, match="`made` has 0 of 3 pairs"):
+        made(story, plan, tmp_path)
+    (tmp_path / "again").mkdir()
+    assert numbers(made(paired(plan, [0, 4, 8], story), plan, tmp_path / "again")) == [100, 104, 108]
+
+
+def test_what_was_refused_is_the_other_side(tmp_path: Path) -> None:
+    plan = plan_of("found")
+    refused = {1: ["Far too long."], 5: ["Too long.", "Longer still."], 6: ["  ", "Answer 6."]}
+    dataset = made(told(plan, refused), plan, tmp_path)
+    found = read(dataset)
+    assert [row["rejected"][0]["content"] for row in found] == ["Far too long.", "Too long.", "Longer still."]
+    assert numbers(dataset) == [1, 5, 5]
+    base = found[1]["id"].removesuffix("-0")
+    assert found[2]["id"] == f"{base}-1"
+    assert [message["content"] for message in found[0]["prompt"]] == ["Hello.", "Hi.", "What?"]
+    assert dataset.manifest["source"] == {
+        "preference": "found",
+        "conversation": "direct",
+        "lineage": "direct-1",
+        "quota": None,
+        "pairs": 3,
+        "left_out": 2,
+    }
+    assert {side: sum(a["rows"] for a in by) for side, by in dataset.manifest["written_by"].items()} == {
+        "chosen": 2,
+        "rejected": 3,
+    }
+
+
+def test_a_count_of_what_was_refused(tmp_path: Path) -> None:
+    refused = {0: ["a", "b", "c"], 1: ["d"], 4: ["e"], 8: ["f", "g"]}
+    plan = plan_of("found", 5)
+    story = told(plan, refused)
+    found = [row["rejected"][0]["content"] for row in read(made(story, plan, tmp_path))]
+    assert found == ["a", "b", "e", "f", "g"]
+    with pytest.raises(QuotaShort) as caught:
+        made(story, plan_of("found", 9), tmp_path)
+    assert str(caught.value) == (
+        "`found` asks for 9 pairs, and all refused attempts at `answer` make 7: "
+        "lower its count, or take what is there with --partial"
+    )
+    assert made(story, plan_of("found", 9), tmp_path, partial=True).rows == {"train": 7}
+
+
+JSON = """edition 1
+recipe pairing { seed = 5 }
+model base: model<chat, json> from simulated()
+schema Command {
+  action: text
+  target: text
+}
+conversation direct times 1 {
+  turn ask: user = "Do it."
+  turn answer: model by base {
+    prompt = "{{ ask }}"
+    produces: json<Command>
+    retry = 3
+  }
+}
+preference found from direct {
+  chosen = direct.answer
+  rejected = attempts(direct.answer)
+}
+export train: preference from found to "out/train"
+"""
+
+
+def test_json_is_chosen_as_its_text_and_refused_as_it_was(tmp_path: Path) -> None:
+    plan = compile_text(JSON).plan
+    story = Story(plan)
+    (slot,) = all_slots(plan, "direct")
+    answer = {"target": "door", "action": "open"}
+    refused = {"answer": [('Sure!  {"action": "open"}', "json_valid")]}
+    story.complete(plan.cohort("direct"), slot, {"ask": "Do it.", "answer": answer}, refused=refused)
+    (row,) = read(made(story, plan, tmp_path))
+    assert row["chosen"][0]["content"] == '{"action":"open","target":"door"}'
+    assert row["rejected"][0]["content"] == 'Sure!  {"action": "open"}'
+
+
+BOTH = """edition 1
+recipe pairing { seed = 5 }
+model base: model<chat> from simulated()
+conversation direct times 2 {
+  turn ask: user = "Ask."
+  turn answer: model by base {
+    prompt = "{{ ask }}"
+    check { length(1..40) }
+    retry = 3
+  }
+}
+preference twice from direct {
+  turn good: model by base { prompt = "Well: {{ direct.ask }}" }
+  turn bad: model by base { prompt = "Badly: {{ direct.ask }}" }
+  chosen = good
+  rejected = bad
+}
+preference better from direct {
+  turn good: model by base { prompt = "Well: {{ direct.ask }}" }
+  chosen = good
+  rejected = attempts(direct.answer)
+}
+export first: preference from twice to "out/twice"
+export second: preference from better to "out/better"
+"""
+
+
+def test_both_answers_of_a_preferences_own(tmp_path: Path) -> None:
+    plan = compile_text(BOTH).plan
+    story = Story(plan)
+    for slot in all_slots(plan, "direct"):
+        refused = {"answer": [("x", "length"), ("y", "length")]} if slot.position else None
+        sample = {"ask": "Ask.", "answer": "Answer."}
+        story.complete(plan.cohort("direct"), slot, sample, refused=refused)
+        story.pair("twice", slot, {"good": "Good.", "bad": "Bad."})
+        story.pair("better", slot, {"good": "Good."})
+    with Log(story.write(tmp_path / "log.duckdb")) as log:
+        twice, better = materialize(plan, log, tmp_path)
+    assert [
+        [message["content"] for name in ("prompt", "chosen", "rejected") for message in row[name]]
+        for row in (*read(twice), *read(better))
+    ] == [["Ask.", "Good.", "Bad."]] * 2 + [["Ask.", "Good.", "x"], ["Ask.", "Good.", "y"]]
+    assert len({row["id"] for row in (*read(twice), *read(better))}) == 4
+
+
+def test_pairs_of_one_sample_fall_on_one_side_of_a_split(tmp_path: Path) -> None:
+    plan = plan_of("found")
+    (export,) = plan.exports
+    plan = plan.model_copy(update={"exports": (export.model_copy(update={"split": "50"}),)})
+    dataset = made(told(plan, {n: ["a", "b", "c"] for n in range(12)}), plan, tmp_path)
+    sides = [{row["id"][:16] for row in rows(dataset.folder / f"{name}.jsonl")} for name in dataset.rows]
+    assert all(sides)
+    assert not sides[0] & sides[1]
+
+
+@settings(max_examples=25, deadline=None)
+@given(quota=st.integers(0, 12), there=st.sets(st.integers(0, 11)), back=st.booleans())
+def test_the_first_pairs_of_each_row_are_taken(
+    tmp_path_factory: pytest.TempPathFactory, quota: int, there: set[int], back: bool
+) -> None:
+    plan = plan_of("made", quota)
+    order = sorted(there, reverse=back)
+    dataset = made(paired(plan, order), plan, tmp_path_factory.mktemp("pairs"), partial=True)
+    taken = numbers(dataset)
+    assert taken == sorted(set(taken) & there)
+    assert len(taken) == min(quota, len(there))
+    by_row = [[n for n in sorted(there) if n // 4 == row] for row in range(3)]
+    shares = allot(quota, [4, 4, 4])
+    for of_row, share in zip_longest(by_row, shares):
+        assert set(of_row[:share]) <= set(taken)
+    counts = Counter(n // 4 for n in taken)
+    assert dataset.manifest["counts"]["subject"] == {
+        label: counts[row] for row, label in enumerate(("law", "sea", "sky")) if counts[row]
+    }
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+@pytest.mark.parametrize("name", ["made", "found"])
+def test_the_same_bytes_whatever_the_threads(tmp_path: Path, form: str, name: str) -> None:
+    plan = plan_of(name, 5)
+    (export,) = plan.exports
+    plan = plan.model_copy(update={"exports": (export.model_copy(update={"format": form}),)})
+    story = paired(plan, range(12), told(plan, {n: ["Long.", "Longer."] for n in range(12)}))
+    found = []
+    for threads in (1, 4):
+        folder = made(story, plan, tmp_path, threads=threads).folder
+        found.append({p.name: sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())})
+    assert found[0] == found[1]
+    with Log(tmp_path / "log.duckdb") as log:
+        verify_against_log(folder, read_manifest(folder), log)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_datasets_and_trl_take_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("datasets", "trl")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    from datasets import load_dataset
+    from trl.data_utils import is_conversational
+
+    plan = plan_of("made")
+    dataset = made(paired(plan, range(12)), plan, tmp_path)
+    loaded: Any = load_dataset(str(dataset.folder), cache_dir=str(tmp_path / "cache"))
+    assert loaded["train"].to_list() == read(dataset)
+    assert is_conversational(loaded["train"][0])
