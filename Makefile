@@ -23,7 +23,7 @@ check: .venv/.ready
 	$(VENV)/mypy
 
 bench: .venv/.ready
-	$(VENV)/python -m bench.compile
+	$(VENV)/python -m bench
 
 format: .venv/.ready
 	$(VENV)/ruff format .

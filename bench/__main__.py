@@ -8,11 +8,11 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from bench import harness
+from bench import harness, standalone
 from bench.report import grid, index, write
 
-# Each is a module with `measure(Options) -> Report`, in the order in which they run.
-NAMES = ("compile", "orchestration", "log", "memory", "vllm", "checks", "distinct", "retrieval")
+# In the order in which they run.  Each is a module with `measure(Options) -> Report`, or a script.
+NAMES = ("compile", "orchestration", "log", "memory", "vllm", *standalone.SCRIPTS)
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -48,7 +48,10 @@ def run(name: str, options: harness.Options, size: str, out: Path) -> None:
     """Measures one benchmark, prints its tables and writes its results."""
     options.work.mkdir(parents=True, exist_ok=True)
     load, began = harness.load(), time.perf_counter()
-    report = import_module(f"bench.{name}").measure(options)
+    if name in standalone.SCRIPTS:
+        report = standalone.measure(name, options)
+    else:
+        report = import_module(f"bench.{name}").measure(options)
     facts = {
         "date": harness.today(),
         "size": size,

@@ -194,10 +194,7 @@ def _figures(meter: Meter, prompt: int, completion: int, cached: int) -> dict[st
 def main() -> None:
     way, folder, samples, seats = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     os.chdir(folder)
-    if way == "synth":
-        found = run(folder, samples)
-    else:
-        found = replay(folder, WAYS[way](logged(folder), seats))
+    found = run(folder, samples) if way == "synth" else replay(folder, WAYS[way](logged(folder), seats))
     (folder / f"{way}.json").write_text(json.dumps(found), "utf-8")
 
 

@@ -47,7 +47,7 @@ class Shape:
         return given if gpu else given | {"kv_cache_gb": 0.5, "threads": 1, "dtype": "float32"}
 
 
-TINY = Shape("tiny", 128, 4, 4, 2, 32, 256, 256, 4_096, 0.01, 160, 16, 40)
+TINY = Shape("tiny", 128, 4, 4, 2, 32, 256, 256, 4_096, 0.01, 200, 16, 40)
 GEMMAS = (
     Shape("gemma-3-1b", 1152, 26, 4, 1, 256, 6912, 512, 262_144, 2.0, 8_000, 1024, 120),
     Shape("gemma-3-4b", 2560, 34, 8, 4, 256, 10_240, 1024, 262_144, 7.8, 4_000, 1024, 120),

@@ -59,6 +59,8 @@ def measure(options: Options) -> Report:
             "model's do and differ from call to call.  Times count from the first request to the last step.",
             "Tokens are those that were generated.  The hit rate is the share of prompt tokens that the "
             "prefix cache had.",
+            "Where the engine runs in a process of its own, as on a GPU, processor time is that of the "
+            "process which feeds it.",
             "Over the bound is the bound's figure divided by this way's, or tokens a second the other "
             "way round: 1 is the bound.",
         ],
@@ -98,7 +100,7 @@ def _at(shape: Shape, options: Options) -> dict[str, Any]:
 
 
 def _run(way: str, folder: Path, samples: int, seats: int, options: Options) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.generate", way, folder, str(samples), str(seats)]
+    command = [sys.executable, "-m", "bench.generate", way, str(folder), str(samples), str(seats)]
     # One thread makes the same tokens whatever runs beside it, so every way does the same work.
     env = {"HF_HUB_OFFLINE": "1"} | ({} if options.gpu else {"OMP_NUM_THREADS": "1"})
     with Utilisation(options.gpu) as watched:

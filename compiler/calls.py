@@ -7,7 +7,7 @@ table of functions gives its signatures, and this is the one place where argumen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from compiler.plan import RefPlan
@@ -29,7 +29,8 @@ SOURCE = Type("source")
 class Parameter:
     """A parameter that is neither variadic nor `optional` and has no default must be given.
 
-    `varies` lets a value differ from sample to sample: a draw's field or an earlier step.
+    `varies` lets a value differ from sample to sample: a draw's field or an earlier step.  What
+    `may_lack` can then be an optional field: a check passes the samples that lack its argument.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Parameter:
     variadic: bool = False
     optional: bool = False
     varies: bool = False
+    may_lack: bool = False
 
 
 def bind_arguments(
@@ -124,7 +126,7 @@ def _value(expression: Expression, parameter: Parameter, scope: Scope, what: str
         scope.report("E202", f"{what} takes {article(wanted)}, not {article(type_)}", expression.span)
         return FAILED
     if parameter.varies and isinstance(expression, Reference):
-        varying = _varying(expression, wanted, scope, what)
+        varying = _varying(expression, parameter, scope, what)
         if varying is not None:
             return varying
     return constant(expression, wanted, scope, what)
@@ -149,8 +151,9 @@ def _declared(expression: Expression, wanted: Type, scope: Scope, what: str) -> 
     return declared.name
 
 
-def _varying(expression: Reference, wanted: Type, scope: Scope, what: str) -> Any:
+def _varying(expression: Reference, parameter: Parameter, scope: Scope, what: str) -> Any:
     """A reference whose value each sample has for itself; None when it is a constant."""
+    wanted = replace(parameter.type, optional=True) if parameter.may_lack else parameter.type
     declared: Declared | None = scope.resolve(expression.parts[0])
     if declared is None:
         return FAILED

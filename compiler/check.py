@@ -48,6 +48,18 @@ def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
                     hint=_able(model, word, bound),
                 )
             )
+    for name in dict.fromkeys(str(c.arguments["judge"]) for c in step.checks if "judge" in c.arguments):
+        judge = bound.models[name]
+        if "json" not in judge.plan.capabilities:
+            diagnostics.add(
+                Diagnostic(
+                    "E401",
+                    f"`{name}` cannot produce json, which a judge's verdict is",
+                    step.span,
+                    secondary=(_declared_with(judge),),
+                    hint=_able(judge, "json", bound),
+                )
+            )
     if step.sees == "transcript" and "template" not in model.plan.capabilities and step.role is not None:
         diagnostics.add(
             Diagnostic(

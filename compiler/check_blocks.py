@@ -116,6 +116,13 @@ def _may_be_asked(
     scope: Scope,
 ) -> bool:
     """Whether arguments of the right types make sense, to the check and of what is checked."""
+    if "judge" in arguments and (statement.kind.text != "check" or statement.name is not None):
+        scope.report(
+            "E202",
+            f"`{check.name}` asks a model here, which only the `check {{ }}` of a turn or step can",
+            rule.name.span,
+        )
+        return False
     fault = check.fault(arguments) if check.fault is not None else None
     if fault is not None:
         scope.report("E202", fault.message, _written(rule, fault.value), hint=fault.hint)

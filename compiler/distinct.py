@@ -57,9 +57,9 @@ class NearDuplicates:
                 continue
             if trigrams is None:
                 trigrams = frozenset(_trigrams(folded))
-            likeness = _jaccard(trigrams, self._texts[candidate])
-            if likeness >= self._similarity and (best is None or (likeness, -candidate) > best):
-                best = (likeness, -candidate)
+            alike = _jaccard(trigrams, self._texts[candidate])
+            if alike >= self._similarity and (best is None or (alike, -candidate) > best):
+                best = (alike, -candidate)
         return None if best is None else (self._names[-best[1]], best[0])
 
     def keep(self, name: str, text: str) -> None:
@@ -80,6 +80,11 @@ class NearDuplicates:
             sketch.update(_trigrams(folded))
             self._latest = (text, folded, sketch)
         return self._latest[1:]
+
+
+def likeness(one: str, other: str) -> float:
+    """The similarity of two texts, in [0, 1]."""
+    return _jaccard(frozenset(_trigrams(_fold(one))), _fold(other))
 
 
 def _fold(text: str) -> str:

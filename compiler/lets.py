@@ -22,6 +22,7 @@ _PARAMETERS: Mapping[str, tuple[Parameter, ...]] = {
         Parameter("top_k", COUNT, 3),
         Parameter("documents", RANGE, optional=True, varies=True),
         Parameter("where", TEXT, optional=True, varies=True),
+        Parameter("pick", Type("enum", words=("varied", "nearest")), "varied"),
     ),
     "sample": (
         Parameter("source", SOURCE),

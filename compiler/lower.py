@@ -26,6 +26,8 @@ def lower(bound: Bound) -> Plan:
     used = {step.model.plan.name for step in steps if step.model is not None}
     used |= {str(check.arguments["judge"]) for s in steps for check in s.checks if "judge" in check.arguments}
     used |= {str(name) for name in _asked_by_measures(bound)}
+    indexes = [source.plan.index for source in bound.sources.values() if source.plan.index is not None]
+    used |= {str(index.arguments["embedder"]) for index in indexes if "embedder" in index.arguments}
     return Plan(
         edition=bound.edition,
         recipe=bound.recipe,

@@ -60,8 +60,11 @@ def judge(
 
 
 def _reason(check: CheckPlan, value: Any, values: Mapping[str, Any]) -> str | None:
-    """Why a value fails a check."""
-    return run_check(check.name, resolved(check.arguments, values), value)
+    """Why a value fails a check.  A sample that lacks what the check is to go by passes it."""
+    arguments = resolved(check.arguments, values)
+    if any(argument is None for argument in arguments.values()):
+        return None
+    return run_check(check.name, arguments, value)
 
 
 def resolved(arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,10 @@ class Models:
         self.warnings: list[str] = []
         self._starting: dict[int, asyncio.Future[None]] = {}
         shared: dict[str, tuple[Engine, Limiter]] = {}
+        asked = {step.model for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.asking}
         for model in plan.models:
+            if model.name not in asked:
+                continue
             spec = settings.spec(model)
             place = canonical_json([spec.backend, spec.id, spec.revision, spec.adapter, dict(spec.options)])
             if place not in shared:

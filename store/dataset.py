@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +21,7 @@ from store.pairs import Pairs
 from store.places import Samples
 from store.refused import Refused
 from store.rows import Layout, Row
+from store.splits import Side, sides
 from store.versions import package_version
 from store.view import View
 
@@ -49,6 +48,10 @@ class Rows(Protocol):
 
     def rows(self, layout: Layout) -> Iterator[Row]:
         """All rows, in order.  Read once."""
+        ...
+
+    def sides(self, split: str | None) -> Side:
+        """Which side of a split each row goes to."""
         ...
 
     def manifest(self) -> dict[str, Any]:
@@ -102,8 +105,9 @@ def exported(
     The export need not be one of the plan's own.  Raises QuotaShort as `materialize` does.
     """
     ((_, rows),) = _ready(View(plan, log, _position(log, None)["events"]), [export], partial)
+    side = rows.sides(export.split)
     for key, row in rows.rows(Layout.of(plan, export)):
-        yield _split(key, export.split), row
+        yield side(key), row
 
 
 def _ready(view: View, exports: Sequence[ExportPlan], partial: bool) -> list[tuple[ExportPlan, Rows]]:
@@ -139,6 +143,9 @@ class _Whole:
     def rows(self, layout: Layout) -> Iterator[Row]:
         for said in self._samples.conversations(layout.export, range(self._samples.available)):
             yield from layout.conversation(said)
+
+    def sides(self, split: str | None) -> Side:
+        return sides(split)
 
     def manifest(self) -> dict[str, Any]:
         whole = self._samples.manifest()
@@ -180,9 +187,10 @@ def _write(plan: Plan, export: ExportPlan, rows: Rows, position: Mapping[str, An
     with appearing(folder) as work:
         example: dict[str, Any] | None = None
         with opened(work, ["train", "eval"] if export.split is not None else ["train"]) as files:
+            side = rows.sides(export.split)
             for key, row in rows.rows(layout):
                 example = example or row
-                files[_split(key, export.split)].write(row)
+                files[side(key)].write(row)
         if export.format == "parquet":
             for file in files.values():
                 to_parquet(file, layout.types)
@@ -193,14 +201,6 @@ def _write(plan: Plan, export: ExportPlan, rows: Rows, position: Mapping[str, An
         (work / MANIFEST).write_text(text, "utf-8", newline="\n")
     counts = {name: file.rows for name, file in files.items()}
     return Dataset(export, folder, counts, rows.missing, rows.unit, manifest)
-
-
-def _split(key: str, split: str | None) -> str:
-    """By the hash of the sample's id, so that a row stays on its side as the dataset grows."""
-    if split is None:
-        return "train"
-    place = int.from_bytes(sha256(key.encode()).digest()[:8], "big")
-    return "train" if place < int(Decimal(split) / 100 * 2**64) else "eval"
 
 
 def _manifest(

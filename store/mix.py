@@ -14,6 +14,7 @@ from dsl.errors import QuotaShort
 from store.places import Place, Samples, SourceRows
 from store.rows import Conversation, Layout, Row
 from store.shares import chosen, interleaved, largest_total, place_counts
+from store.splits import Side, apart, held_out_of, last, sides
 from store.view import View
 
 
@@ -116,6 +117,34 @@ class Mixed:
             return "add rows, or take the part out"
         return f"add rows, lower its total to {possible}, or say `when_short = shrink`"
 
+    def sides(self, split: str | None) -> Side:
+        """The shares hold on both sides: each place holds out its part of what is held out."""
+        if split is None:
+            return sides(None)
+        counts = [
+            place_counts([place.available for place in part.places], count)
+            for part, count in zip(self._parts, self._counts, strict=True)
+        ]
+        parts = largest_remainder(self._counts, held_out_of(sum(self._counts), split))
+        held_out: set[str] = set()
+        for part, of_places, wanted in zip(self._parts, counts, parts, strict=True):
+            if not wanted:
+                continue
+            for place, count, here in zip(
+                part.places, of_places, largest_remainder(of_places, wanted), strict=True
+            ):
+                # Copies of a row are on one side, so of a repeated place whole rows are held out.
+                each = max(1, count // place.available) if place.available else 1
+                held_out.update(last(self._taken(place, count), here // each))
+        return apart(frozenset(held_out))
+
+    def _taken(self, place: Place, count: int) -> Iterator[str]:
+        """The ids of the rows that a place gives, each once."""
+        if count >= place.available:
+            return place.ids()
+        taken = set(self._first(place, count))
+        return (name for index, name in enumerate(place.ids()) if index in taken)
+
     def rows(self, layout: Layout) -> Iterator[Row]:
         streams = [self._part(layout, *each) for each in zip(self._parts, self._counts, strict=True)]
         for index in interleaved(self._counts):
@@ -135,8 +164,10 @@ class Mixed:
         for copy in range(1, copies + 1):
             yield from place.conversations(layout.export, range(place.available), copy)
         if rest:
-            ranks = array("Q", (self._rank(name) for name in place.ids()))
-            yield from place.conversations(layout.export, chosen(ranks, rest), copies + 1)
+            yield from place.conversations(layout.export, self._first(place, rest), copies + 1)
+
+    def _first(self, place: Place, count: int) -> array[int]:
+        return chosen(array("Q", (self._rank(name) for name in place.ids())), count)
 
     def _rank(self, row: str) -> int:
         key = canonical_json([self._seed, self._mix.name, row]).encode("utf-8", "surrogatepass")

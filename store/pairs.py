@@ -19,6 +19,7 @@ from store.event import Kind
 from store.messages import Message, as_text, before, said, spoken, unanswered
 from store.rows import Layout, Row
 from store.select import columns, completed, pair_lineage, stream
+from store.splits import Side, sides
 from store.tally import Tally
 from store.view import View
 
@@ -144,6 +145,9 @@ class Pairs:
                 texts[side] = said("model", text)
             prompt = self._prompt(pair.payload["values"])
             yield layout.pair(pair.id, pair.base, prompt, tags=self._cohort.tags, **texts)
+
+    def sides(self, split: str | None) -> Side:
+        return sides(split)
 
     def manifest(self) -> dict[str, Any]:
         return {

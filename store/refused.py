@@ -13,6 +13,7 @@ from store.event import Kind
 from store.messages import Message, before, said
 from store.rows import Layout, Row
 from store.select import columns, completed, lineage_of, stream
+from store.splits import Side, sides
 from store.tally import Tally, members_of
 from store.view import View
 
@@ -61,6 +62,9 @@ class Refused:
             )
             for name, payload, found in samples:
                 yield from self._sample(layout, name, payload, found, answers)
+
+    def sides(self, split: str | None) -> Side:
+        return sides(split)
 
     def manifest(self) -> dict[str, Any]:
         refused = {name: dict(sorted(counts.items())) for name, counts in self._refused.items()}

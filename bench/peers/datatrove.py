@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-not-found"
 """datatrove's inference runner: a rollout function a document, against an endpoint.
 
     python -m bench.peers.datatrove p4 --samples 1000 --url URL --out FILE

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-not-found, untyped-decorator"
 """distilabel: a pipeline of steps, each a task of a model.
 
     python -m bench.peers.distilabel p4 --samples 1000 --url URL --out FILE

@@ -15,39 +15,50 @@ VENVS = Path(__file__).parent / ".venvs"
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A tool of the field: what it is called, its script here, what pip installs."""
+    """A tool of the field: what it is called, its script here, what pip installs.  `keeps` says that
+    it can go on after a crash; `home` is another peer whose environment it shares."""
 
     title: str
     module: str
     packages: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     keeps: bool = False
+    home: str | None = None
 
+
+# datatrove's extra for inference wants a GPU's packages, which an endpoint does not need.
+_DATATROVE = ("datatrove==0.10.1", "aiofiles", "aiosqlite", "httpx", "orjson", "xxhash")
 
 PEERS = {
-    "datatrove": Peer(
-        "datatrove",
+    "datatrove": Peer("datatrove", "bench.peers.datatrove", _DATATROVE),
+    "datatrove_checkpoints": Peer(
+        "datatrove, checkpoints",
         "bench.peers.datatrove",
-        ("datatrove==0.10.1", "aiosqlite", "orjson", "httpx", "aiofiles", "xxhash"),
+        _DATATROVE,
+        env={"BENCH_CHECKPOINTS": "1"},
         keeps=True,
+        home="datatrove",
     ),
     "distilabel": Peer(
-        "distilabel", "bench.peers.distilabel", ("distilabel[openai]==1.5.3", "requests"), keeps=True
+        "distilabel",
+        "bench.peers.distilabel",
+        ("distilabel[openai]==1.5.3", "requests"),
+        env={"BENCH_CACHE": "1"},
+        keeps=True,
     ),
-    "curator": Peer("Curator", "bench.peers.curator", ("bespokelabs-curator",), keeps=True),
-    "data_designer": Peer("NeMo Data Designer", "bench.peers.data_designer", ("data-designer",), keeps=True),
 }
 
 
 def python_of(name: str) -> Path | None:
     """The interpreter of a peer's environment, or None where it is not installed."""
-    python = VENVS / name / "bin" / "python"
-    return python if (VENVS / name / "ready").exists() and python.exists() else None
+    folder = VENVS / (PEERS[name].home or name)
+    python = folder / "bin" / "python"
+    return python if (folder / "ready").exists() and python.exists() else None
 
 
 def install(name: str) -> Path:
     """Makes a peer's environment; raises CalledProcessError when pip cannot."""
-    folder = VENVS / name
+    folder = VENVS / (PEERS[name].home or name)
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"

@@ -36,6 +36,49 @@ def supported_by(text: str, evidence: Sequence[Mapping[str, Any]], share: float)
     )
 
 
+def draws_on(
+    text: str, evidence: Sequence[Mapping[str, Any]], documents: tuple[int | None, int | None]
+) -> str | None:
+    """How many documents the text needs: those that hold a word or a number of it which no other
+    of the passages' documents holds."""
+    low, high = documents
+    words, numbers = _content(fold(text))
+    texts: dict[str, list[str]] = {}
+    for chunk in evidence:
+        texts.setdefault(str(chunk["document"]), []).append(_text(chunk))
+    held = {name: _held(tuple(some)) for name, some in texts.items()}
+    needed: set[str] = set()
+    for word in words:
+        holders = [name for name, (there, _) in held.items() if not there.isdisjoint(_forms(word))]
+        needed.update(holders if len(holders) == 1 else ())
+    for number in numbers:
+        holders = [name for name, (_, there) in held.items() if number in there]
+        needed.update(holders if len(holders) == 1 else ())
+    found = len(needed)
+    if low is not None and found < low:
+        return f"needs {found} of its documents; at least {low} are asked for"
+    if high is not None and found > high:
+        return f"needs {found} of its documents; at most {high} are allowed"
+    return None
+
+
+def asks_beyond(text: str, evidence: Sequence[Mapping[str, Any]], share: float) -> str | None:
+    """Refuses a question whose words one passage holds to that share (in percent): it may well
+    answer it."""
+    words, numbers = _content(fold(text))
+    asked = len(words) + len(numbers)
+    for chunk in evidence:
+        there, figures = _held((_text(chunk),))
+        found = sum(1 for word in words if not there.isdisjoint(_forms(word)))
+        found += sum(1 for number in numbers if number in figures)
+        if asked and found * 100 >= share * asked:
+            return (
+                f"asks with {percent(found, asked)} of its words in one passage "
+                f"of {quoted(str(chunk['document']))}; less than {share:g}% is asked for"
+            )
+    return None
+
+
 def _text(chunk: Mapping[str, Any]) -> str:
     return str(chunk["text"])
 

@@ -12,8 +12,9 @@ from compiler.checks.conversation import each_message, is_conversation
 from compiler.checks.direction import no_bidi_controls
 from compiler.checks.emoji import no_emoji
 from compiler.checks.strict_json import json_valid
+from compiler.distinct import likeness
 from compiler.plan import CheckPlan, canonical_json
-from compiler.types import CHUNKS, COUNT, NUMBER, RANGE, RATIO, ROLE, TEXT, WORD
+from compiler.types import CHUNKS, COUNT, MODEL, NUMBER, RANGE, RATIO, ROLE, TEXT, WORD
 from dsl.display import quoted
 from dsl.suggest import suggest
 
@@ -34,7 +35,8 @@ class Check:
     `takes` says of what: `text` (JSON counts as its text), `messages`, or either (`any`).  A check
     that takes any looks at each message of a conversation, or has its own function for that,
     `of_messages`.  One with `many` has no function: it compares samples with each other and is
-    judged in order over the whole cohort (`compiler.distinct`).
+    judged in order over the whole cohort (`compiler.distinct`).  Nor has one that only a model can
+    judge (`compiler.judging`).
 
     `fault` looks at arguments when a recipe is compiled; `prepare` loads what the function
     needs and raises ConfigError when that is not installed.
@@ -90,6 +92,30 @@ def _supported(messages: Any, **arguments: Any) -> str | None:
     return each_message(evidence.supported_by, messages, arguments, role="model")
 
 
+def _contained(messages: Any, **arguments: Any) -> str | None:
+    """Any of the model's messages will do."""
+    return words.contains(_said(messages, "model"), **arguments)
+
+
+def _drawn_on(messages: Any, **arguments: Any) -> str | None:
+    return evidence.draws_on(_said(messages, "model"), **arguments)
+
+
+def _asked_beyond(messages: Any, **arguments: Any) -> str | None:
+    """What is asked last is what cannot be answered."""
+    asked = [message["content"] for message in messages if message["role"] == "user"]
+    return evidence.asks_beyond(asked[-1] if asked else "", **arguments)
+
+
+def _said(messages: Any, role: str) -> str:
+    return "\n".join(str(message["content"]) for message in messages if message["role"] == role)
+
+
+def _differs(text: str, other: str, similarity: float) -> str | None:
+    alike = likeness(text, other)
+    return None if alike < similarity else f"is {alike:.0%} like what it is to differ from"
+
+
 def _faulty_word(arguments: Mapping[str, Any]) -> Fault | None:
     word = words.faulty_word(arguments["words"])
     return None if word is None else Fault(word, f"there is nothing to be found in {quoted(word)}")
@@ -136,6 +162,7 @@ def _faulty_similarity(arguments: Mapping[str, Any]) -> Fault | None:
 
 
 _WORDS = Parameter("words", TEXT, variadic=True)
+_EVIDENCE = Parameter("evidence", CHUNKS, varies=True)
 
 CHECKS: Mapping[str, Check] = {
     check.name: check
@@ -221,11 +248,57 @@ CHECKS: Mapping[str, Check] = {
         Check("json_valid", (), json_valid, "json_valid()"),
         Check(
             "supported_by",
-            (Parameter("evidence", CHUNKS, varies=True), Parameter("share", RATIO, 60)),
+            (
+                _EVIDENCE,
+                Parameter("share", RATIO, 60, varies=True, may_lack=True),
+                Parameter("judge", MODEL, optional=True),
+            ),
             evidence.supported_by,
             "supported_by(evidence, share = 60%)",
             takes="any",
             of_messages=_supported,
+        ),
+        Check(
+            "draws_on",
+            (_EVIDENCE, Parameter("documents", RANGE, varies=True, may_lack=True)),
+            evidence.draws_on,
+            "draws_on(evidence, documents = 2..)",
+            takes="any",
+            of_messages=_drawn_on,
+        ),
+        Check(
+            "asks_beyond",
+            (_EVIDENCE, Parameter("share", RATIO, 80, varies=True, may_lack=True)),
+            evidence.asks_beyond,
+            "asks_beyond(evidence, share = 80%)",
+            takes="any",
+            of_messages=_asked_beyond,
+        ),
+        Check(
+            "contains",
+            (Parameter("phrase", TEXT, varies=True, may_lack=True),),
+            words.contains,
+            'contains("not found")',
+            takes="any",
+            of_messages=_contained,
+        ),
+        Check(
+            "differs_from",
+            (Parameter("other", TEXT, varies=True), Parameter("similarity", NUMBER, 0.8)),
+            _differs,
+            "differs_from(question, similarity = 0.8)",
+            fault=_faulty_similarity,
+        ),
+        Check(
+            "approved_by",
+            (
+                Parameter("judge", MODEL),
+                Parameter("question", TEXT),
+                Parameter("evidence", CHUNKS, optional=True, varies=True),
+            ),
+            None,
+            'approved_by(judge, "Can this be answered from the passages?", evidence)',
+            takes="any",
         ),
     )
 }

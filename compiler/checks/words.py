@@ -4,8 +4,10 @@ A word is found where no letter or digit of its own script stands beside it, so 
 `AI-powered` and `الAI` and not in `said` or `AI2`.  An apostrophe ends a word, save before a `t`:
 `AI` is in `AI's`, `don` is not in `don't`.  Words of scripts without spaces are found anywhere.
 
-An Arabic word of three letters or more is also found behind the particles written with it: `و`
-`ف`, then `ب` `ك` `ل`, then the article.  What is written behind a word makes it another word.
+An Arabic word of three letters or more is also found with what is written together with it:
+particles before (`و` `ف`, then `ب` `ك` `ل`, then the article), or a pronoun behind (`ك` `كم` `نا` `ها`
+`هم` and their like).  Any other letter makes it another word; so does a final `ه`, which may be the
+feminine ending, and `ي`, which may make an adjective.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ _BESIDE = rf"[{WORD}]"
 _PARTICLES = "[وف]?(?:[بك]?ال|لل|[بكل])?"
 # The same before a word that has its article, which `ل` swallows the alef of.
 _PARTICLES_OF_ARTICLE = "[وف]?(?:[بك]?ال|لل)"
+_PRONOUNS = "(?:كما|كم|كن|ك|نا|هما|هم|هن|ها)?"
 _ARTICLE = "ال"
 _SHORTEST = 3
 
@@ -43,6 +46,14 @@ def no_words(text: str, words: Sequence[str]) -> str | None:
         if word.needle in folded and word.anywhere.search(folded):
             return f"holds {quoted(word.written)}"
     return None
+
+
+def contains(text: str, phrase: str) -> str | None:
+    """Refuses a text that does not hold the phrase, found as `no_words` finds it."""
+    folded = fold(text)
+    if any(word.anywhere.search(folded) for word in _compiled((phrase,))):
+        return None
+    return f"does not hold {quoted(phrase)}"
 
 
 def opens_with_any(text: str, words: Sequence[str]) -> str | None:
@@ -110,6 +121,7 @@ def _pattern(piece: str) -> str:
             f"(?<!{before})" if before else "",
             _particles(piece),
             re.escape(_core(piece)),
+            _PRONOUNS if _takes_particles(_core(piece)) else "",
             f"(?!{after})" if after else "",
             "(?!'t(?![a-z]))" if after == _BESIDE_LATIN else "",
         )

@@ -46,7 +46,8 @@ def find_words(text: str) -> Words:
 
 def count_words(text: str) -> int:
     """As many as `find_words` finds."""
-    return sum(len(_pieces(text, run.start(), run.end())) for run in _RUN.finditer(text))
+    runs = text.split()
+    return len(runs) + sum(len(_pieces(run, 0, len(run))) - 1 for run in runs if len(run) > LONGEST)
 
 
 def _cut(text: str, last_start: int, last_end: int, start: int) -> int:

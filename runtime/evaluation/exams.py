@@ -84,7 +84,12 @@ def questions(
         name="evidence",
         call=CallPlan(
             name="retrieve",
-            arguments={"source": source, "query": RefPlan(path=("question",)), "top_k": top_k},
+            arguments={
+                "source": source,
+                "query": RefPlan(path=("question",)),
+                "top_k": top_k,
+                "pick": "nearest",
+            },
         ),
     )
     answer = StepPlan(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,27 +113,22 @@ class ForeignTable:
         heading = self._value(row, "heading")
         if self._splitter is not None:
             blocks = (Block(0, text),)
-            return Passages(document, self._splitter.split(Document(document, blocks, heading, metadata)))
-        if not text.strip():
-            return Passages(document, ())
-        id_ = digest([document, self._value(row, "id"), heading, text])[:16]
-        seen[id_] = seen.get(id_, -1) + 1
-        if seen[id_]:
-            id_ = digest([id_, seen[id_]])[:16]
-        chunk = Chunk(id_, document, heading, text, number - 1, metadata)
+            chunks = self._splitter.split(Document(document, blocks, heading, metadata))
+        elif text.strip():
+            id_ = digest([document, self._value(row, "id"), heading, text])[:16]
+            chunks = [Chunk(id_, document, heading, text, number - 1, metadata)]
+        else:
+            chunks = []
+        chunks = [replace(chunk, id=_own(chunk.id, seen)) for chunk in chunks]
         if "vector" not in self._columns:
-            return Passages(document, (chunk,))
+            return Passages(document, chunks)
         vector = row[self._columns["vector"]]
-        if (
-            not vector
-            or not all(isinstance(x, float) and math.isfinite(x) for x in vector)
-            or not any(vector)
-        ):
+        if not isinstance(vector, list) or not any(vector) or not all(map(math.isfinite, vector)):
             raise Unreadable(
                 f"has no vector in {quoted(self._columns['vector'])} at row {number}",
                 "name another column, or leave `vector` out to make them again",
             )
-        return Passages(document, (chunk,), (vector,))
+        return Passages(document, chunks, [vector] * len(chunks))
 
     def _value(self, row: Mapping[str, Any], role: str) -> str:
         """The text of a column that the recipe names for a role; empty where there is none."""
@@ -158,3 +154,9 @@ class ForeignTable:
             f"{quoted(self.shown, 200)} has no table {quoted(str(self._table))}: "
             + (f"did you mean {quoted(guess)}?" if guess else shown)
         )
+
+
+def _own(id_: str, seen: dict[str, int]) -> str:
+    """An id that no row before has: rows can be alike."""
+    seen[id_] = seen.get(id_, -1) + 1
+    return id_ if seen[id_] == 0 else digest([id_, seen[id_]])[:16]

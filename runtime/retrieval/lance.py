@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -58,6 +59,8 @@ class ChunkTable:
 
     def __init__(self, table: AsyncTable) -> None:
         self._table = table
+        # More searches at once than this are slower in sum: each already uses every core.
+        self._searching = asyncio.Semaphore(4)
 
     async def search_text(self, words: str, limit: int, where: str | None) -> list[Hit]:
         """The passages that share a word with a folded query, by BM25."""
@@ -67,7 +70,9 @@ class ChunkTable:
 
         async def search(most: int) -> list[Hit]:
             found = self._filtered(where).nearest_to_text(query).select(["id", "document", "_score"])
-            return _hits(await found.limit(most).to_arrow(), "_score", lambda score: score)
+            async with self._searching:
+                rows = await found.limit(most).to_arrow()
+            return _hits(rows, "_score", lambda score: score)
 
         return await _whole_ties(search, limit)
 
@@ -76,7 +81,8 @@ class ChunkTable:
 
         async def search(most: int) -> list[Hit]:
             found = self._filtered(where).nearest_to(vector).distance_type("cosine").bypass_vector_index()
-            rows = await found.select(["id", "document", "_distance"]).limit(most).to_arrow()
+            async with self._searching:
+                rows = await found.select(["id", "document", "_distance"]).limit(most).to_arrow()
             return _hits(rows, "_distance", lambda distance: 1 - distance)
 
         return await _whole_ties(search, limit)

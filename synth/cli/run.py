@@ -121,9 +121,8 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport) -> None:
         click.echo(f"  source {source.name}: {plural(source.rows, 'row')}, {found}")
     for name, index in report.indexes.items():
         found = f"{index.new:,} documents new" if index.new else "nothing new"
-        click.echo(
-            f"  source {name}: {plural(index.documents, 'document')}, {plural(index.chunks, 'passage')}, {found}"
-        )
+        passages = plural(index.chunks, "passage")
+        click.echo(f"  source {name}: {plural(index.documents, 'document')}, {passages}, {found}")
         for warning in index.warnings:
             click.echo(f"warning: {warning}", err=True)
     steps = [s for s in counts["steps"] if s["issued"] or s["reused"]]

@@ -71,6 +71,12 @@ def test_no_word_is_lost_and_no_passage_is_too_long(given: Document, splitter: S
     assert bool(chunks) == bool(wanted)
 
 
+@given(st.text() | PROSE | st.text(alphabet="a\u0301 \n\x1f\x85\u2003", min_size=50, max_size=300))
+def test_words_are_counted_as_they_are_found(text: str) -> None:
+    assert count_words(text) == len(find_words(text)) == len(pieces(text))
+    assert "".join(pieces(text)) == "".join(text.split())
+
+
 @given(PROSE, st.integers(1, 12))
 def test_without_overlap_the_words_come_once_and_in_order(text: str, size: int) -> None:
     chunks = by_size(size).split(Document("a", (Block(0, text),)))

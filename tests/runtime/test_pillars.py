@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,18 @@ from tests.servers.loopback import Asked
 from tests.servers.openai import OpenAIServer
 from tests.support import RECIPES, query, rows, synth
 
-SUBJECTS = ("المشروع", "السيارة", "الاجتماع", "القهوة", "العميل", "الخطة", "البيت", "السفر", "الفريق", "الحساب")
+SUBJECTS = (
+    "المشروع",
+    "السيارة",
+    "الاجتماع",
+    "القهوة",
+    "العميل",
+    "الخطة",
+    "البيت",
+    "السفر",
+    "الفريق",
+    "الحساب",
+)
 DOINGS = ("يسأل عن", "يستعجل على", "يضحك على", "يشتكي من", "يفكر في", "يبي يفهم", "ما يدري عن", "رجع لموضوع")
 TIMES = ("اليوم الصبح", "بعد العصر", "آخر الليل", "قبل الدوام", "يوم الخميس", "وقت الغدا", "من أسبوع", "توه")
 TOO_ALIKE = "وش اسمك يا طويل العمر، قل لي بسرعة وأنا رايح الدوام الحين"
@@ -56,7 +66,7 @@ def writer(asked: Asked) -> str:
     if broken < 0.03:
         return "As an AI I can say: " + phrase(asked)
     if broken < 0.06:
-        return f"أنا مُسَاعِدك الذكي، سؤالٌ رائع! {phrase(asked)}"
+        return f"أنا مُسَاعِدك الذكي. {phrase(asked)}"
     if broken < 0.10:
         return f"{phrase(asked)} 🚀"
     return f"أنا نسختك الرقمية. {phrase(asked)}"
@@ -70,7 +80,7 @@ def padder(asked: Asked) -> str:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any], int]]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], int]:
     """The project after a run and a materialization; the run's report; requests served."""
     folder = tmp_path_factory.mktemp("pillars")
     shutil.copytree(RECIPES, folder / "recipes")
@@ -87,7 +97,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[
         served = openai.total + gemini.total
     written = synth("materialize", "recipes/pillars.recipe", cwd=folder)
     assert written.status == 0, written.err
-    yield folder, ran.json(), served
+    return folder, ran.json(), served
 
 
 def all_rows(folder: Path) -> list[dict[str, Any]]:
@@ -107,6 +117,10 @@ def test_every_quota_is_exact(done: tuple[Path, dict[str, Any], int]) -> None:
     synthetic = mixed["identity"] + mixed["commands"] + mixed["json_only"] + mixed["direct"]
     assert (synthetic, mixed["natural"], mixed["map"]) == (1000, 600, 400)
     assert mixed["commands"] + mixed["json_only"] == 400
+    held_out = Counter(row["source"] for row in rows(folder / "out/pillars/eval.jsonl"))
+    assert held_out == {
+        "identity": 15, "commands": 16, "json_only": 4, "direct": 15, "natural": 30, "map": 20
+    }, "the shares hold on both sides of the split"  # fmt: skip
 
 
 @pytest.mark.slow
@@ -218,7 +232,9 @@ def test_another_mix_or_filter_makes_no_call_and_the_manifest_shows_it(
     assert before["source"] != after["source"]
     assert before["plan_hash"] != after["plan_hash"]
     mixed = Counter(row["source"] for row in all_rows(folder / "again/out/pillars"))
-    assert mixed["map"] * 3 == sum(mixed[name] for name in ("identity", "commands", "json_only", "direct"))
+    # A thousand synthetic rows are 60% of 1,666, of which 20% are 333.
+    assert mixed.pop("natural") == mixed.pop("map") == 333
+    assert sum(mixed.values()) == 1000
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def json_rows(folder: Path, recipe: Path) -> int:
 def test_structured_outputs_of_vllm_leave_no_json_error(tmp_path: Path, tiny_gemma: Path) -> None:
     needs("vllm")
     recipe = answered_by(
-        tmp_path, f'model student: model<chat, json> from vllm("{tiny_gemma}") {{ max_tokens = 200 }}'
+        tmp_path, f'model student: model<chat, json> from vllm("{tiny_gemma}") {{ max_tokens = 600 }}'
     )
     (tmp_path / "synth.toml").write_text(
         """
@@ -74,10 +74,11 @@ def test_structured_outputs_of_vllm_leave_no_json_error(tmp_path: Path, tiny_gem
     assert ran.status == 0, ran.err
     report = ran.json()
     assert {cohort["completed"] for cohort in report["cohorts"].values()} == {EACH}
+    # Noise may run into max_tokens, and is refused for that; what ends by itself is right.
     wrong = query(
         tmp_path / "synth.duckdb",
         "SELECT payload ->> 'check', payload ->> 'reason' FROM events WHERE kind = 'step.rejected' "
-        "AND (payload ->> 'check') IN ('json_valid', 'schema', 'complete')",
+        "AND (payload ->> 'check') IN ('json_valid', 'schema')",
     )
     assert wrong == []
     written = synth("materialize", recipe, "--partial", cwd=tmp_path)
@@ -93,3 +94,58 @@ def test_structured_outputs_of_vllm_leave_no_json_error(tmp_path: Path, tiny_gem
         "AND (payload ->> '$.identity.backend') <> 'vllm'",
     )
     assert wrong_answers == [(0,)]
+
+
+POCKET = """
+edition 1
+
+recipe small { seed = 5 }
+
+model writer: model<chat, json> from pocket() { temperature = 0.7, max_tokens = 64 }
+
+set scenarios: scenario {
+  open_app { brief = "open the music player" }
+  volume { brief = "turn the volume down a little" }
+  search { brief = "find last week's report" }
+}
+
+schema Command {
+  action: enum<open, volume, search>
+  target: text(1..40)
+}
+
+conversation commands 6 over scenario in scenarios times 2 {
+  turn ask: user by writer {
+    prompt = "Say this to a computer in one short sentence of your own: {{ scenario.brief }}"
+    check { length(4..400), distinct(similarity = 0.95) }
+    retry = 3
+  }
+
+  turn answer: model by writer {
+    prompt = "Turn the command into JSON of this shape:\\n{{ Command | json_schema }}\\n\\nCommand: {{ ask }}"
+    produces: json<Command>
+    retry = 3
+  }
+
+  train_on = [answer]
+}
+
+export train: messages from commands to "out/small"
+"""
+
+
+@pytest.mark.slow
+def test_the_pocket_model_writes_rows_that_can_be_read(tmp_path: Path, pocket_home: Path) -> None:
+    recipe = tmp_path / "small.recipe"
+    recipe.write_text(POCKET.lstrip(), "utf-8")
+    ran = synth("run", recipe, cwd=tmp_path, timeout=550)
+    assert ran.status == 0, ran.err
+    assert synth("materialize", recipe, cwd=tmp_path).status == 0
+    written = all_rows(tmp_path / "out/small")
+    assert len(written) == 6
+    for row in written:
+        ask, answer = (message["content"] for message in row["messages"])
+        # Words, not tokens of a template and not noise.
+        assert len([word for word in ask.split() if word.strip(".,!?'\"").isalpha()]) >= 2, ask
+        assert "<|" not in ask
+        assert set(json.loads(answer)) == {"action", "target"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,7 +93,8 @@ class TransformersEmbedder:
         logging.disable_progress_bar()
         try:
             # One at a time, as the engines are loaded: loading changes the process's own settings.
-            with LOADING:
+            with LOADING, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 model = AutoModel.from_pretrained(
                     source.id, revision=source.revision or "main", dtype=torch.float32
                 )
@@ -104,6 +106,8 @@ class TransformersEmbedder:
         self._pooling = options.pooling or _pooling(source)
         limits = (
             options.max_length,
+            # What it was trained on, which may be less than what it can read.
+            _says(source, "sentence_bert_config.json").get("max_seq_length"),
             self._tokenizer.model_max_length,
             getattr(self._model.config, "max_position_embeddings", None),
         )
@@ -138,16 +142,7 @@ class TransformersEmbedder:
 
 def _pooling(source: EngineSpec) -> str:
     """How the checkpoint pools; encoders that do not say so take the mean."""
-    from transformers.utils import cached_file
-
-    place = cached_file(
-        source.id,
-        "1_Pooling/config.json",
-        revision=source.revision or "main",
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    said: Mapping[str, Any] = json.loads(Path(place).read_text("utf-8")) if place else {}
+    said = _says(source, "1_Pooling/config.json")
     modes = {name.removeprefix(_MODE) for name, on in said.items() if name.startswith(_MODE) and on is True}
     if "pooling_mode" in said:
         modes.add(str(said["pooling_mode"]))
@@ -159,3 +154,18 @@ def _pooling(source: EngineSpec) -> str:
         f"`{source.id}` pools its tokens by {', '.join(sorted(modes))}, which the transformers embedder "
         "does not know: use vllm for it"
     )
+
+
+def _says(source: EngineSpec, file: str) -> Mapping[str, Any]:
+    """One of the small files that encoders come with; empty where there is none."""
+    from transformers.utils import cached_file
+
+    place = cached_file(
+        source.id,
+        file,
+        revision=source.revision or "main",
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    found: Mapping[str, Any] = json.loads(Path(place).read_text("utf-8")) if place else {}
+    return found

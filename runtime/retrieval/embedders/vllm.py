@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -71,7 +73,21 @@ class VllmEmbedder:
     # In the thread -----------------------------------------------------------------
 
     def _load(self) -> None:
+        # One at a time, as the engines are loaded: loading changes the process's own settings.
+        with LOADING, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                self._load_model()
+            except EngineError:
+                raise
+            except Exception as fault:
+                self._unload()
+                raise cannot_load(self._spec, fault) from fault
+
+    def _load_model(self) -> None:
         engines._set_defaults(engines._ENVIRONMENT)
+        if not (logger := logging.getLogger("vllm")).handlers:
+            logger.addHandler(logging.NullHandler())
         import torch
 
         options, on_cpu = self._options, not torch.cuda.is_available()
@@ -87,6 +103,7 @@ class VllmEmbedder:
             "gpu_memory_utilization": options.gpu_memory_utilization,
             "dtype": options.dtype,
             "enforce_eager": on_cpu if options.enforce_eager is None else options.enforce_eager,
+            "use_tqdm_on_load": False,
         }
         if on_cpu:
             arguments["enable_chunked_prefill"] = False
@@ -98,14 +115,10 @@ class VllmEmbedder:
             engines._shield_children()
         from vllm import LLM
 
-        try:
-            with LOADING, self._turn:
-                if shares_process:
-                    engines._live.add(id(self))
-                self._model = LLM(self._spec.id, **arguments)
-        except Exception as fault:
-            self._unload()
-            raise cannot_load(self._spec, fault) from fault
+        with self._turn:
+            if shares_process:
+                engines._live.add(id(self))
+            self._model = LLM(self._spec.id, **arguments)
 
     def _unload(self) -> None:
         model, self._model = self._model, None
