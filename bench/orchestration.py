@@ -174,7 +174,7 @@ def crash(contender: Contender, cell: Cell, samples: int, server: Server, work: 
     before, answered = calls["asked"], {key[:16] for key in calls["answered"]}
     log = folder / "synth.duckdb"
     committed = committed_keys(log) if log.exists() else set()
-    second = measured(command, cwd=folder, env=_environment(contender, server), timeout_s=300)
+    second = measured(command, cwd=folder, env=_environment(contender, server), timeout_s=60)
     known = {key[:16] for key in before}
     again = Counter(
         "committed" if key in committed else "answered" if key in answered else "in flight"
@@ -376,7 +376,7 @@ def _folder(work: Path, contender: Contender, cell: Cell) -> Path:
 
 def _measured(contender: Contender, cell: Cell, samples: int, server: Server, folder: Path) -> Usage:
     command = contender.command(cell, samples, server.url, folder)
-    return measured(command, cwd=folder, env=_environment(contender, server), timeout_s=240)
+    return measured(command, cwd=folder, env=_environment(contender, server), timeout_s=120)
 
 
 def _environment(contender: Contender, server: Server) -> dict[str, str]:

@@ -59,6 +59,11 @@ class Ticket:
 
     def scores(self, logprobs: Sequence[float]) -> Completion | CallFailed:
         """The answer to a scoring call from the log-probabilities of its scored tokens, in order."""
+        assert self.call.scored is not None
+        wanted = len(self.token_ids) - self.call.scored
+        if len(logprobs) != wanted:
+            problem = f"the engine gave {len(logprobs)} of {wanted} token probabilities"
+            return CallFailed("server", problem, retryable=True)
         total = math.fsum(logprobs)
         if not math.isfinite(total):
             # The log holds JSON, which has no such number; and a mean over it would be one too.

@@ -218,7 +218,9 @@ class Index:
             places = draw(count, len(nearest), (self.name, text, seed))
             return await self._shown([nearest[place] for place in sorted(places)])
         if sql not in self._ids:
-            self._ids[sql] = await self._ready_table().ids(sql)
+            table = self._ready_table()
+            with self._told():
+                self._ids[sql] = await table.ids(sql)
         ids = self._ids[sql]
         if len(ids) < count:
             raise RetrievalShort(f"`{self.name}` has {len(ids)} such passages, and {count} are asked for")
@@ -227,6 +229,9 @@ class Index:
 
     async def close(self) -> None:
         """Closes what was opened; the index is of no use afterwards."""
+        for future in self._rankings.values():
+            future.cancel()
+        await asyncio.gather(*self._rankings.values(), return_exceptions=True)
         if self._vectors is not None:
             await self._vectors.close()
         if self._state is not None:
@@ -264,16 +269,20 @@ class Index:
     async def _rank(self, text: str, sql: str | None, depth: int) -> list[Hit]:
         table, rankings = self._ready_table(), []
         if self.search != "vector":
-            rankings.append(await table.search_text(fold(text), depth, sql))
+            with self._told():
+                rankings.append(await table.search_text(fold(text), depth, sql))
         if self._vectors is not None:
             vector = await self._vectors.query(text)
-            rankings.append(await table.search_vector(vector, depth, sql))
+            with self._told():
+                rankings.append(await table.search_vector(vector, depth, sql))
         return fuse(rankings)[:depth] if len(rankings) > 1 else rankings[0]
 
     async def _shown(self, hits: Sequence[Hit]) -> list[Passage]:
         missing = [hit.id for hit in hits if hit.id not in self._passages]
         if missing:
-            self._passages.update(await self._ready_table().fetch(missing))
+            table = self._ready_table()
+            with self._told():
+                self._passages.update(await table.fetch(missing))
         shown = [{**self._passages[hit.id], "score": hit.score} for hit in hits]
         while len(self._passages) > _MOST_PASSAGES:
             self._passages.popitem(last=False)

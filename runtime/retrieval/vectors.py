@@ -39,7 +39,7 @@ class Vectors:
 
     async def embed_passages(self, texts: Callable[[], Iterator[str]], on_progress: OnProgress) -> int:
         """Makes the vectors that are missing; `texts` is run through twice.  How many were made."""
-        total = sum(1 for some in _batches(texts(), 500) for _ in self._missing(some, "passage"))
+        total = await asyncio.to_thread(lambda: sum(1 for _ in self._all_missing(texts())))
         if total == 0:
             return 0
         done = 0

@@ -72,8 +72,9 @@ def _steps(cursor: Any, events: list[dict[str, Any]]) -> list[str]:
            WHERE p.kind = 'plan.registered' AND r.kind = 'run.started' AND r.run_id = ?""",
         [ending["run_id"]],
     ).fetchone()
-    cohorts = {cohort["name"]: cohort for cohort in json.loads(plan)["cohorts"]}
-    return [step["name"] for step in cohorts[ending["payload"]["cohort"]]["steps"]]
+    made = json.loads(plan)
+    holders = {each["name"]: each for each in (*made["cohorts"], *made["preferences"])}
+    return [step["name"] for step in holders[ending["payload"]["cohort"]]["steps"]]
 
 
 def _versions(cursor: Any, events: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -139,6 +140,15 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                     f"\n[{event['seq']}] {step}: {event['model']} = {_who(payload)} failed, try "
                     f"{payload['try']}: {payload['failure']}: {payload['message']} ({again})"
                 )
+            case "retrieval.done":
+                index = payload["index"]
+                yield (
+                    f"\n[{event['seq']}] {event['step']}: {payload['function']} from `{payload['source']}`, "
+                    f"version {index['version']} ({index['digest'][:12]})"
+                )
+                for chunk in payload["chunks"]:
+                    yield _indented(f"{chunk['id']} of {chunk['document']}, score {chunk['score']}", "  ")
+                    yield _indented(chunk["text"], "  > ")
             case "step.accepted":
                 yield f"[{event['seq']}] {step}: accepted (the answer of event {payload['call']})"
             case "step.rejected":
@@ -153,11 +163,15 @@ def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) ->
     if event["kind"] == "sample.abandoned":
         yield f"\n[{event['seq']}] abandoned at {event['step']}: {payload['reason']}; it was {place}"
         return
-    yield f"\n[{event['seq']}] completed, {place}"
+    made_from = f", made from {payload['of']}" if "of" in payload else ""
+    yield f"\n[{event['seq']}] completed, {place}{made_from}"
     for step in order:
         value = payload["values"][step]
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        by = f"event {payload['calls'][step]}" if step in payload["calls"] else "composed"
+        # Passages stand where they were looked up.
+        if isinstance(value, list) and step not in payload["calls"]:
+            text = f"{len(value)} passages"
+        by = f"event {payload['calls'][step]}" if step in payload["calls"] else "no model"
         yield _indented(f"{step} ({by}): {text}", "  ")
 
 

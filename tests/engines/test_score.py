@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +30,7 @@ from runtime.engines.base import (
     render_answer,
 )
 from runtime.engines.chat_template import ChatTemplate
-from runtime.engines.local import LocalEngine
+from runtime.engines.local import LocalEngine, Ticket
 from runtime.models import Models
 from runtime.progress import Progress
 from runtime.recorder import Recorder
@@ -273,6 +273,37 @@ def scoring_plan(spec: EngineSpec, *turns: str) -> tuple[Plan, Attempt]:
     return plan, Attempt("rows", "00000000000000aa", step, 0, messages(*turns), 0, {})
 
 
+# Scores -------------------------------------------------------------------------------
+
+
+def score(*logprobs: float) -> Completion | CallFailed:
+    """The outcome of a call that scores the last two of three tokens."""
+    made = Call("", (), (2, 7, 8), None, Sampling(), 0, scored=1)
+    return Ticket(made, (2, 7, 8), cast(Any, None), issued=0.0, number=0).scores(logprobs)
+
+
+def test_a_score_is_the_sum_and_the_count() -> None:
+    found = score(-0.5, -2.0)
+    assert isinstance(found, Completion)
+    assert (found.logprob, found.scored_tokens, found.prompt_tokens) == (-2.5, 2, 3)
+
+
+@pytest.mark.parametrize("odd", [math.nan, -math.inf])
+def test_what_is_no_number_is_no_score(odd: float) -> None:
+    """JSON, which the log holds, knows neither infinity nor NaN."""
+    found = score(-0.5, odd)
+    assert isinstance(found, CallFailed)
+    assert (found.kind, found.retryable) == ("malformed", False)
+
+
+@pytest.mark.parametrize("logprobs", [(), (-0.5,), (-0.5, -0.5, -0.5)])
+def test_a_score_of_other_tokens_is_none(logprobs: tuple[float, ...]) -> None:
+    found = score(*logprobs)
+    assert isinstance(found, CallFailed)
+    assert (found.kind, found.retryable) == ("server", True)
+    assert f"gave {len(logprobs)} of 2 token probabilities" in str(found)
+
+
 # Engines that can --------------------------------------------------------------------
 
 ARABIC = "أنا رفيق القراءة في المكتبة، وأجيب عن أسئلة الزوار بكل سرور."
@@ -456,18 +487,12 @@ def test_a_bad_scoring_call_fails_alone(engine: LocalEngine) -> None:
 
 
 @pytest.mark.slow
-def test_a_model_that_breaks_down_gives_no_number(
+def test_a_pass_that_fails_costs_the_scores_and_no_more(
     transformers_engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """JSON, which the log holds, knows neither infinity nor NaN."""
     import torch
 
     made = scoring(transformers_engine, CONVERSATIONS[0])
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.Tensor, "logsumexp", lambda logits, _: logits[:, 0] * math.nan)
-        (failure,) = outcomes(transformers_engine, made)
-    assert isinstance(failure, CallFailed)
-    assert (failure.kind, failure.retryable) == ("malformed", False)
     with monkeypatch.context() as patch:
         patch.setattr(torch.Tensor, "gather", lambda *_: 1 / 0)
         beside, failure = outcomes(
