@@ -179,7 +179,15 @@ def measure(options: Options) -> Report:
 
 def child(folder: Path, search: str, *, ask: bool) -> dict[str, Any]:
     """One step in a process of its own, with the most memory it took."""
-    command = [sys.executable, "-m", "bench.retrieval", "--step", folder, search, "ask" if ask else "ingest"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "bench.retrieval",
+        "--step",
+        folder,
+        search,
+        "ask" if ask else "ingest",
+    ]
     usage = measured(command, cwd=ROOT).require()
     return {**json.loads(usage.out), "peak_mib": usage.peak_mib}
 

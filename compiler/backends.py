@@ -33,14 +33,19 @@ BACKENDS: Mapping[str, Backend] = {
         ),
         Backend(
             "transformers",
-            ("chat", "json", "template", "frozen"),
+            ("chat", "json", "template", "logprobs", "frozen"),
             ("revision",),
             'transformers("google/gemma-3-1b-it", revision = "<commit>")',
         ),
         Backend("gemini", ("chat", "json", "embed"), (), 'gemini("gemini-2.5-flash")'),
         Backend("openai", ("chat", "json", "embed"), (), 'openai("gpt-4o")'),
         Backend(
-            "pocket", ("chat", "json", "template", "frozen"), (), "pocket()", needs_id=False, pinned=True
+            "pocket",
+            ("chat", "json", "template", "logprobs", "frozen"),
+            (),
+            "pocket()",
+            needs_id=False,
+            pinned=True,
         ),
         Backend("simulated", ("chat", "json"), (), "simulated()", needs_id=False),
     )

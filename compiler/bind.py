@@ -357,8 +357,11 @@ def _bind_mix(statement: Statement, context: Context) -> None:
 
 def _bind_evaluation(statement: Statement, context: Context) -> None:
     evaluation = bind_evaluation(statement, context.bound, context.scope)
-    if evaluation is not None:
-        context.bound.evaluations[evaluation.name] = evaluation
+    if evaluation is None:
+        return
+    name = evaluation.plan.name
+    if context.scope.declare(Declared(name, "evaluation", evaluation.span, thing=evaluation)):
+        context.bound.evaluations[name] = evaluation
 
 
 _BINDERS = {

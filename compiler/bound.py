@@ -147,6 +147,15 @@ class Preference:
     span: Span
 
 
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Measures of an export; `places` has the span of each."""
+
+    plan: EvaluationPlan
+    span: Span
+    places: tuple[Span, ...]
+
+
 @dataclass(slots=True)
 class Bound:
     """A whole recipe.  Dictionaries are in declared order."""
@@ -164,5 +173,5 @@ class Bound:
     preferences: dict[str, Preference] = field(default_factory=dict)
     mixes: dict[str, MixPlan] = field(default_factory=dict)
     exports: dict[str, ExportPlan] = field(default_factory=dict)
-    evaluations: dict[str, EvaluationPlan] = field(default_factory=dict)
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

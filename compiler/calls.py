@@ -12,15 +12,17 @@ from typing import Any
 
 from compiler.plan import RefPlan
 from compiler.scope import Declared, Scope
-from compiler.types import ROLE, TEXT, Type, fits
+from compiler.types import COUNT, RANGE, ROLE, TEXT, Type, fits
 from compiler.values import FAILED, article, constant, field_type, infer
 from dsl.diagnostic import Label
 from dsl.source import Span
 from dsl.suggest import suggest
-from dsl.syntax import Argument, Expression, List, Reference
+from dsl.syntax import Argument, Expression, Integer, List, Reference
 
 # A text, or the name of a role: `ends_with("?")` and `ends_with(model)`.
 TEXT_OR_ROLE = Type("text_or_role")
+# A range, or a count, which stands for the range that holds nothing else: `turns(4)`.
+HOW_MANY = Type("how_many")
 # The name of a source or of a model, bound to what it declares.
 SOURCE = Type("source")
 
@@ -116,6 +118,10 @@ def _value(expression: Expression, parameter: Parameter, scope: Scope, what: str
         return chosen
     if wanted.name in ("source", "model"):
         return _declared(expression, wanted, scope, what)
+    if wanted == HOW_MANY:
+        meant = COUNT if _is_count(expression, scope) else RANGE
+        value = _value(expression, replace(parameter, type=meant), scope, what)
+        return [value, value] if isinstance(value, int) else value
     if parameter.variadic and isinstance(expression, Reference | List):
         found = infer(expression, scope)
         if found is None:
@@ -130,6 +136,16 @@ def _value(expression: Expression, parameter: Parameter, scope: Scope, what: str
         if varying is not None:
             return varying
     return constant(expression, wanted, scope, what)
+
+
+def _is_count(expression: Expression, scope: Scope) -> bool:
+    if not isinstance(expression, Reference):
+        return isinstance(expression, Integer)
+    declared = scope.find(expression.parts[0].text)
+    type_ = declared.type if declared is not None else None
+    for part in expression.parts[1:]:
+        type_ = field_type(type_, part.text) if type_ is not None else None
+    return type_ is not None and type_.name == "count"
 
 
 def _declared(expression: Expression, wanted: Type, scope: Scope, what: str) -> Any:

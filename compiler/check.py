@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from compiler.backends import BACKENDS
-from compiler.bound import Bound, Conversation, Model, Step
+from compiler.bound import Bound, Conversation, Evaluation, Model, Step
 from compiler.template import references
 from compiler.types import CAPABILITIES
 from dsl.diagnostic import Diagnostic, Diagnostics, Label
@@ -16,7 +16,7 @@ from dsl.source import Span
 
 
 def check(bound: Bound, diagnostics: Diagnostics) -> None:
-    """Runs every rule over every conversation."""
+    """Runs every rule over every conversation and every evaluation."""
     for conversation in bound.conversations.values():
         for step in conversation.steps:
             _capabilities(step, bound, diagnostics)
@@ -26,6 +26,8 @@ def check(bound: Bound, diagnostics: Diagnostics) -> None:
             _checks_without_retry(step, diagnostics)
         _alternation(conversation, diagnostics)
         _provenance(conversation, bound, diagnostics)
+    for evaluation in bound.evaluations.values():
+        _asked_of(evaluation, bound, diagnostics)
 
 
 def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
@@ -70,6 +72,26 @@ def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
                 hint="a local model has it: the exact prompt can then be logged",
             )
         )
+
+
+def _asked_of(evaluation: Evaluation, bound: Bound, diagnostics: Diagnostics) -> None:
+    """E401: students and judges can do what a measure asks of them."""
+    for measure, place in zip(evaluation.plan.measures, evaluation.places, strict=True):
+        wanted = {"student": ("chat", "chat"), "judge": ("json", "produce json, which a judge's verdict is")}
+        if measure.name == "perplexity":
+            wanted["student"] = ("logprobs", "give logprobs, which `perplexity` is made from")
+        for role, (word, what) in wanted.items():
+            model = bound.models.get(str(measure.arguments.get(role)))
+            if model is not None and word not in model.plan.capabilities:
+                diagnostics.add(
+                    Diagnostic(
+                        "E401",
+                        f"`{model.plan.name}` cannot {what}",
+                        place,
+                        secondary=(_declared_with(model),),
+                        hint=_able(model, word, bound, f"{role} = "),
+                    )
+                )
 
 
 # The first two generations of Gemma refuse a system message; the third puts it into the first
@@ -141,15 +163,16 @@ def _personas(step: Step, conversation: Conversation, diagnostics: Diagnostics) 
                 )
 
 
-def _able(model: Model, word: str, bound: Bound) -> str:
-    """How to get a capability: by claiming it, or from a model that has it."""
+def _able(model: Model, word: str, bound: Bound, before: str = "by ") -> str:
+    """How to get a capability: by claiming it, or from a model that has it, which is written after
+    `before`."""
     ways = []
     if word in BACKENDS[model.plan.backend].capabilities:
         claimed = ", ".join(each for each in CAPABILITIES if each in (*model.plan.capabilities, word))
         ways.append(f"{model.plan.backend} can: declare `model<{claimed}>`")
     other = next((name for name, each in bound.models.items() if word in each.plan.capabilities), None)
     if other is not None:
-        ways.append(f"write `by {other}`")
+        ways.append(f"write `{before}{other}`")
     return ", or ".join(ways)
 
 

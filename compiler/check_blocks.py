@@ -125,7 +125,7 @@ def _may_be_asked(
         return False
     fault = check.fault(arguments) if check.fault is not None else None
     if fault is not None:
-        scope.report("E202", fault.message, _written(rule, fault.value), hint=fault.hint)
+        scope.report("E202", fault.message, written_at(rule, fault.value), hint=fault.hint)
         return False
     for argument in rule.arguments:
         # A role that is asked of a text would be looked for as a word.
@@ -162,7 +162,7 @@ def _has_field(rule: Rule, name: str, checked: Type | None, scope: Scope) -> boo
     return False
 
 
-def _written(rule: Rule, value: object) -> Span:
+def written_at(rule: Rule, value: object) -> Span:
     """Where a value is written, or the whole check when it comes from elsewhere."""
     for argument in rule.arguments:
         items = argument.value.items if isinstance(argument.value, List) else (argument.value,)

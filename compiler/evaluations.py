@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from compiler.bound import Axis, Bound, Conversation, Draw
+from compiler.bound import Axis, Bound, Conversation, Draw, Evaluation
 from compiler.calls import SOURCE, Parameter, bind_arguments
+from compiler.check_blocks import written_at
+from compiler.checks import CHECKS
+from compiler.checks.table import Fault
 from compiler.plan import EvaluationPlan, ExportPlan, MeasurePlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
 from compiler.types import COUNT, MODEL, NUMBER, PATH, RATIO, TEXT, WORD
+from dsl.diagnostic import Label
+from dsl.source import Span
 from dsl.suggest import suggest
 from dsl.syntax import Rule, Statement
 
@@ -24,19 +31,47 @@ _LEVEL = (
 _STUDENT = Parameter("student", MODEL, optional=True)
 _JUDGE = Parameter("judge", MODEL, optional=True)
 
-MEASURES: Mapping[str, tuple[tuple[Parameter, ...], str]] = {
-    "json_errors": ((_STUDENT, *_SHARE), "json_errors(at_most = 0%)"),
-    "forbidden_words": (
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure's signature, an example of it, and what can be wrong with its arguments' values."""
+
+    parameters: tuple[Parameter, ...]
+    example: str
+    fault: Callable[[Mapping[str, Any]], Fault | None] | None = None
+
+
+def _faulty_phrase(arguments: Mapping[str, Any]) -> Fault | None:
+    faulty_word = CHECKS["no_words"].fault
+    assert faulty_word is not None
+    return faulty_word({"words": arguments["phrases"]})
+
+
+def _faulty_top_k(arguments: Mapping[str, Any]) -> Fault | None:
+    if arguments["top_k"] > 0:
+        return None
+    return Fault(
+        arguments["top_k"], "questions are answered from at least one passage", "for example `top_k = 3`"
+    )
+
+
+MEASURES: Mapping[str, Measure] = {
+    "json_errors": Measure((_STUDENT, *_SHARE), "json_errors(at_most = 0%)"),
+    "forbidden_words": Measure(
         (Parameter("words", TEXT, variadic=True), _STUDENT, *_SHARE),
         'forbidden_words("AI", at_most = 0%)',
+        CHECKS["no_words"].fault,
     ),
-    "emoji": ((_STUDENT, *_SHARE), "emoji(at_most = 0%)"),
-    "repetition": (
+    "emoji": Measure((_STUDENT, *_SHARE), "emoji(at_most = 0%)"),
+    "repetition": Measure(
         (Parameter("ngram", COUNT, 4), Parameter("share", RATIO, 15), _STUDENT, *_SHARE),
         "repetition(at_most = 1%)",
+        CHECKS["max_repetition"].fault,
     ),
-    "perplexity": ((Parameter("student", MODEL), *_LEVEL), "perplexity(student = small, at_most = 20)"),
-    "rag_accuracy": (
+    "perplexity": Measure(
+        (Parameter("student", MODEL), *_LEVEL), "perplexity(student = small, at_most = 20)"
+    ),
+    "rag_accuracy": Measure(
         (
             Parameter("student", MODEL),
             _JUDGE,
@@ -46,9 +81,10 @@ MEASURES: Mapping[str, tuple[tuple[Parameter, ...], str]] = {
             *_SHARE,
         ),
         "rag_accuracy(student = small, judge = teacher, at_least = 80%)",
+        _faulty_top_k,
     ),
-    "tone": ((_JUDGE, *_SHARE), "tone(at_least = 70%)"),
-    "refusals": (
+    "tone": Measure((_JUDGE, *_SHARE), "tone(at_least = 70%)"),
+    "refusals": Measure(
         (
             Parameter("phrases", TEXT, variadic=True),
             Parameter("among", WORD, optional=True),
@@ -56,11 +92,12 @@ MEASURES: Mapping[str, tuple[tuple[Parameter, ...], str]] = {
             *_SHARE,
         ),
         'refusals("not found", among = hard_negative, at_least = 95%)',
+        _faulty_phrase,
     ),
 }
 
 
-def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> EvaluationPlan | None:
+def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluation | None:
     """The evaluation a statement declares."""
     clause = statement.clause("of")
     if statement.name is None or clause is None:
@@ -74,36 +111,61 @@ def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluat
         )
         return None
     measures: list[MeasurePlan] = []
+    places: list[Span] = []
     for rule, _ in check_shape(statement.body or (), "evaluation", scope.diagnostics):
         if isinstance(rule, Rule):
             measure = _measure(rule, scope)
             if measure is not None and export is not None:
                 _check_rows(rule, measure, bound.conversations.get(export.source), scope)
             if measure is not None:
+                _check_questions(rule, measure, bound, scope)
                 measures.append(measure)
+                places.append(rule.span)
+    if not statement.body:
+        scope.report(
+            "E107",
+            f"`{statement.name}` measures nothing",
+            statement.name.span,
+            hint=f"for example `{MEASURES['emoji'].example}`",
+        )
     if export is None:
         return None
-    return EvaluationPlan(name=statement.name.text, of=export.name, measures=tuple(measures))
+    plan = EvaluationPlan(name=statement.name.text, of=export.name, measures=tuple(measures))
+    return Evaluation(plan, statement.name.span, tuple(places))
+
+
+def _check_questions(rule: Rule, measure: MeasurePlan, bound: Bound, scope: Scope) -> None:
+    """What `rag_accuracy` is of: questions that passages answer, or a judge's view of the rows."""
+    arguments = measure.arguments
+    if measure.name != "rag_accuracy":
+        return
+    if ("questions" in arguments) != ("source" in arguments):
+        scope.report(
+            "E107",
+            "`questions` are answered from passages: `rag_accuracy` needs them and a `source` together",
+            rule.span,
+            hint='for example `questions = "data/questions.jsonl", source = docs`',
+        )
+    elif "questions" not in arguments and "judge" not in arguments:
+        scope.report(
+            "E107",
+            "`rag_accuracy` needs `questions` with their facts, or a `judge`",
+            rule.span,
+            hint=f"for example `{MEASURES[measure.name].example}`",
+        )
+    source = bound.sources.get(str(arguments.get("source")))
+    if source is not None and source.plan.type != "chunk":
+        scope.report(
+            "E202",
+            f"questions are answered from chunks, and `{source.plan.name}` gives messages",
+            rule.span,
+            secondary=(Label(source.span, "declared here"),),
+        )
 
 
 def _check_rows(rule: Rule, measure: MeasurePlan, conversation: Conversation | None, scope: Scope) -> None:
     """Measures that need to know how a row was made are of one conversation's rows."""
     arguments = measure.arguments
-    if measure.name == "rag_accuracy":
-        if ("questions" in arguments) != ("source" in arguments):
-            scope.report(
-                "E107",
-                "`questions` are answered from passages: `rag_accuracy` needs them and a `source` together",
-                rule.span,
-                hint='for example `questions = "data/questions.jsonl", source = docs`',
-            )
-        elif "questions" not in arguments and "judge" not in arguments:
-            scope.report(
-                "E107",
-                "`rag_accuracy` needs `questions` with their facts, or a `judge`",
-                rule.span,
-                hint=f"for example `{MEASURES[measure.name][1]}`",
-            )
     varies: tuple[Draw | Axis, ...] = ()
     if conversation is not None:
         varies = (*conversation.draws, *conversation.axes)
@@ -146,12 +208,18 @@ def _measure(rule: Rule, scope: Scope) -> MeasurePlan | None:
             hint=f"did you mean `{guess}`?" if guess else f"measures are {', '.join(MEASURES)}",
         )
         return None
-    parameters, example = MEASURES[name]
-    values = bind_arguments(name, rule.arguments, parameters, rule.span, example, scope)
+    known = MEASURES[name]
+    values = bind_arguments(name, rule.arguments, known.parameters, rule.span, known.example, scope)
     if values is None:
+        return None
+    fault = known.fault(values) if known.fault is not None else None
+    if fault is not None:
+        scope.report("E202", fault.message, written_at(rule, fault.value), hint=fault.hint)
         return None
     bounds = {key: values.pop(key, None) for key in ("at_most", "at_least")}
     if bounds["at_most"] is None and bounds["at_least"] is None:
-        scope.report("E202", f"`{name}` has no bound to keep", rule.span, hint=f"for example `{example}`")
+        scope.report(
+            "E202", f"`{name}` has no bound to keep", rule.span, hint=f"for example `{known.example}`"
+        )
         return None
     return MeasurePlan(name=name, arguments=values, **bounds)

@@ -9,10 +9,10 @@ from compiler.bound import Bound, Conversation, Preference
 from compiler.plan import ExportPlan, MixPlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
-from compiler.types import TEXT
+from compiler.types import CHUNKS, TEXT
 from compiler.values import FAILED, constant
 from dsl.suggest import suggest
-from dsl.syntax import List, Reference, Statement
+from dsl.syntax import Expression, List, Reference, Statement
 
 # The forms of rows, and the columns of each beside `id`.
 FORMS: Mapping[str, tuple[str, ...]] = {
@@ -22,6 +22,9 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "preference": ("prompt", "chosen", "rejected"),
     "rejected": ("prompt", "completion", "label", "step", "check", "reason"),
 }
+
+# The forms whose rows are whole conversations, or begin as they do.
+_FROM_THE_START = ("messages", "prompt_completion", "sharegpt")
 
 
 def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan | None:
@@ -57,6 +60,12 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
             elif source is not None:
                 scope.report("E108", "only rows of one conversation have its columns", inner.kind.span)
             continue
+        if kind.word == "context":
+            if isinstance(source, Conversation) and form in _FROM_THE_START:
+                fields["context"] = _context(inner.value, source, scope)
+            elif source is not None:
+                scope.report("E108", "only whole rows of one conversation begin with passages", inner.kind.span)
+            continue
         value = constant(inner.value, kind.field, scope, f"`{kind.word}`")
         if value is FAILED:
             continue
@@ -85,6 +94,34 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
         )
         return None
     return ExportPlan(name=statement.name.text, type=form, source=source.name, to=to, **fields)
+
+
+def _context(written: Expression, conversation: Conversation, scope: Scope) -> str | None:
+    """The step whose passages open each row: `grounded.evidence`."""
+    passages = [step.name for step in conversation.steps if step.output == CHUNKS]
+    hint = f"for example `context = {conversation.name}.{passages[0] if passages else 'evidence'}`"
+    if not isinstance(written, Reference) or len(written.parts) != 2:
+        scope.report("E202", "`context` names passages with their conversation", written.span, hint=hint)
+        return None
+    holder, name = written.parts
+    if holder.text != conversation.name:
+        scope.report(
+            "E101",
+            f"`{holder}` is not what is exported here",
+            holder.span,
+            hint=f"did you mean `{conversation.name}`?",
+        )
+    elif name.text in passages:
+        return name.text
+    elif name.text not in conversation.poisoned:
+        guess = suggest(name.text, passages)
+        scope.report(
+            "E202",
+            f"`{written}` is no list of passages",
+            name.span,
+            hint=f"did you mean `{guess}`?" if guess else "passages are what `retrieve` and `sample` give",
+        )
+    return None
 
 
 def _columns(statement: Statement, form: str, conversation: Conversation, scope: Scope) -> tuple[str, ...]:

@@ -51,9 +51,10 @@ def _supported_by(arguments: Mapping[str, Any]) -> Template:
 
 
 def _approved_by(arguments: Mapping[str, Any]) -> Template:
-    evidence = arguments.get("evidence")
+    evidence, question = arguments.get("evidence"), arguments["question"]
     return (
-        f"{arguments['question']}\n\n",
+        question if isinstance(question, RefPlan) else str(question),
+        "\n\n",
         *(("Passages:\n", *_passages(evidence), "\n\n") if evidence is not None else ()),
         "Text:\n",
         RefPlan(path=(JUDGED,)),

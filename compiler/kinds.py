@@ -290,6 +290,7 @@ HOLDERS: Mapping[str, Holder] = {
         _table(
             _field("split", RATIO, "split = 95%"),
             _field("columns", LIST_OF_NAMES, "columns = [chats.world]"),
+            _field("context", LIST_OF_NAMES, "context = chats.evidence"),
             _field("roles", Type("enum", words=("assistant", "model")), "roles = model"),
             _field("format", Type("enum", words=("jsonl", "parquet")), "format = parquet"),
             _field("thought", Type("enum", words=("strip", "keep", "wrap")), "thought = keep"),

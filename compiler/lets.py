@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compiler.bound import Bound, Draw, Step
-from compiler.calls import SOURCE, Parameter, bind_arguments
+from compiler.calls import HOW_MANY, SOURCE, Parameter, bind_arguments
 from compiler.plan import CallPlan, RefPlan, Sampling
 from compiler.scope import Declared, Scope
 from compiler.template import bind_template, references
-from compiler.types import CHUNKS, COUNT, RANGE, TEXT, Type
+from compiler.types import CHUNKS, COUNT, TEXT, Type
 from dsl.diagnostic import Label
 from dsl.source import Span
 from dsl.suggest import suggest
@@ -20,7 +20,7 @@ _PARAMETERS: Mapping[str, tuple[Parameter, ...]] = {
         Parameter("source", SOURCE),
         Parameter("query", TEXT, varies=True),
         Parameter("top_k", COUNT, 3),
-        Parameter("documents", RANGE, optional=True, varies=True),
+        Parameter("documents", HOW_MANY, optional=True, varies=True),
         Parameter("where", TEXT, optional=True, varies=True),
         Parameter("pick", Type("enum", words=("varied", "nearest")), "varied"),
     ),
@@ -28,6 +28,7 @@ _PARAMETERS: Mapping[str, tuple[Parameter, ...]] = {
         Parameter("source", SOURCE),
         Parameter("about", TEXT, optional=True, varies=True),
         Parameter("count", COUNT, 1),
+        Parameter("where", TEXT, optional=True, varies=True),
     ),
 }
 _EXAMPLES = {
@@ -143,8 +144,8 @@ def _check_documents(
     if set_ is None:
         return
     for member in set_.members:
-        range_ = member.fields.get(wanted.path[1])
-        low = range_[0] if isinstance(range_, list) else None
+        asked = member.fields.get(wanted.path[1])
+        low = asked[0] if isinstance(asked, list) else asked
         if isinstance(low, int) and low > top_k:
             scope.report(
                 "E304",

@@ -40,7 +40,7 @@ def lower(bound: Bound) -> Plan:
         preferences=tuple(_preference(preference, bound) for preference in bound.preferences.values()),
         mixes=tuple(bound.mixes.values()),
         exports=tuple(bound.exports.values()),
-        evaluations=tuple(bound.evaluations.values()),
+        evaluations=tuple(evaluation.plan for evaluation in bound.evaluations.values()),
     )
 
 
@@ -101,5 +101,5 @@ def _step(step: Step, bound: Bound) -> StepPlan:
 
 def _asked_by_measures(bound: Bound) -> Iterator[object]:
     for evaluation in bound.evaluations.values():
-        for measure in evaluation.measures:
+        for measure in evaluation.plan.measures:
             yield from (measure.arguments[key] for key in ("student", "judge") if key in measure.arguments)

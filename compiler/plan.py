@@ -21,9 +21,13 @@ Capability = Literal["chat", "json", "template", "embed", "logprobs", "frozen"]
 Role = Literal["user", "model"]
 
 
+# Made once: `json.dumps` would make an encoder for each call.
+_ENCODE = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
 def canonical_json(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces, no escapes but those JSON needs."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _ENCODE(value)
 
 
 def digest(value: Any) -> str:
@@ -117,6 +121,17 @@ class JsonOutput(Frozen):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
+    @property
+    def thinks(self) -> bool:
+        """Whether it is something said with the reasoning behind it: a record of the two texts
+        `thought` and `content`, and of nothing else."""
+        fields = self.schema_.get("properties")
+        return (
+            isinstance(fields, dict)
+            and fields.keys() == {"thought", "content"}
+            and all(isinstance(field, dict) and field.get("type") == "string" for field in fields.values())
+        )
+
 
 class CallPlan(Frozen):
     """A function of the language with its arguments by parameter name."""
@@ -151,6 +166,17 @@ class StepPlan(Frozen):
     retry: Annotated[int, Field(ge=0)] = 0
     needs: tuple[str, ...] = ()
     judged_by: tuple[StepPlan, ...] = ()
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it is a turn whose value has the reasoning behind it besides what is said."""
+        return self.role is not None and isinstance(self.output, JsonOutput) and self.output.thinks
+
+    def said(self, value: Any) -> str:
+        """A value as text: what is said, where it `thinks`; of other JSON the canonical text."""
+        if self.thinks:
+            value = value["content"]
+        return value if isinstance(value, str) else canonical_json(value)
 
 
 class CohortPlan(Frozen):
@@ -241,8 +267,8 @@ class EvaluationPlan(Frozen):
 class ExportPlan(Frozen):
     """One dataset.  `split` is the percentage of rows that train, None for no split.
 
-    `thought` says what becomes of private reasoning.  `rejected` rows are the refused attempts of
-    a conversation."""
+    `thought` says what becomes of private reasoning; `context` names the step whose passages open
+    each row.  `rejected` rows are the refused attempts of a conversation."""
 
     name: str
     type: Literal["messages", "prompt_completion", "sharegpt", "preference", "rejected"] = "messages"
@@ -253,6 +279,7 @@ class ExportPlan(Frozen):
     roles: Literal["assistant", "model"] = "assistant"
     format: Literal["jsonl", "parquet"] = "jsonl"
     thought: Literal["strip", "keep", "wrap"] = "strip"
+    context: str | None = None
 
 
 # Of a cohort, what decides how much and what for, not what is generated.

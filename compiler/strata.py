@@ -20,11 +20,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from itertools import product
 from math import gcd
 from random import Random
+from typing import Any
 
 from compiler.plan import CohortPlan, DrawPlan, Member, Plan, canonical_json
 
@@ -76,8 +77,16 @@ def largest_remainder(
 
 def sample_id(plan: Plan, cohort: CohortPlan, labels: Labels, ordinal: int) -> str:
     """16 hex digits that name a sample whatever its prompts and the quota are."""
-    name = canonical_json([plan.recipe, cohort.name, labels, ordinal])
-    return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    named = _named(plan.recipe, cohort.name, labels).copy()
+    named.update(f"{ordinal}]".encode())
+    return str(named.hexdigest()[:16])
+
+
+@lru_cache(maxsize=4096)
+def _named(recipe: str, cohort: str, labels: Labels) -> Any:
+    """The hash of a sample's name up to its ordinal, since samples of a cell have it in common."""
+    name = canonical_json([recipe, cohort, labels, 0]).removesuffix("0]")
+    return sha256(name.encode("utf-8", "surrogatepass"))
 
 
 def pair_id(plan: Plan, pairs: CohortPlan, base: str) -> str:

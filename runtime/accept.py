@@ -47,14 +47,16 @@ def judge(
         reason = _misfit(canonical_json(step.output.schema_), value)
         if reason is not None:
             return Rejected("schema", reason)
+    # Of a turn that thinks, what is checked is what it says.
+    said = step.said(value) if step.thinks else value
     for check in step.checks:
         # What a judge is asked about is judged once the value holds otherwise.
-        reason = None if "judge" in check.arguments else _reason(check, value, values or {})
+        reason = None if "judge" in check.arguments else _reason(check, said, values or {})
         if reason is not None:
             return Rejected(check.label or check.name, reason)
     for group in dict.fromkeys(group_of(check) for check in step.must_fail):
         checks = [check for check in step.must_fail if group_of(check) == group]
-        if all(_reason(check, value, values or {}) is None for check in checks):
+        if all(_reason(check, said, values or {}) is None for check in checks):
             return Rejected("must_fail", f"passes `{group}`, which it is meant to fail")
     return Accepted(value)
 
@@ -62,9 +64,12 @@ def judge(
 def _reason(check: CheckPlan, value: Any, values: Mapping[str, Any]) -> str | None:
     """Why a value fails a check.  A sample that lacks what the check is to go by passes it."""
     arguments = resolved(check.arguments, values)
-    if any(argument is None for argument in arguments.values()):
-        return None
-    return run_check(check.name, arguments, value)
+    return run_check(check.name, arguments, value) if is_complete(arguments) else None
+
+
+def is_complete(arguments: Mapping[str, Any]) -> bool:
+    """Whether a sample has all that a check of it is to go by."""
+    return all(argument is not None for argument in arguments.values())
 
 
 def resolved(arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

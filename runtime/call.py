@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compiler.plan import CohortPlan, JsonOutput, Sampling, StepPlan, canonical_json, digest
+from compiler.plan import CohortPlan, JsonOutput, Sampling, StepPlan, digest
 from compiler.strata import Slot
 from compiler.template import render
 from runtime.engines.base import Message, ModelIdentity
@@ -38,17 +38,12 @@ def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) 
             if turn.name == step.name:
                 break
             assert turn.role is not None
-            found.append(Message(turn.role, as_text(values[turn.name])))
+            found.append(Message(turn.role, turn.said(values[turn.name])))
     elif step.sees == "row":
         found += [Message(message["role"], message["content"]) for message in values["row"]]
     elif step.prompt is not None:
         found.append(Message("user", render(step.prompt, values)))
     return tuple(found)
-
-
-def as_text(value: Any) -> str:
-    """A step's value as it stands in a transcript: text, or canonical JSON."""
-    return value if isinstance(value, str) else canonical_json(value)
 
 
 def schema_of(step: StepPlan) -> dict[str, Any] | None:

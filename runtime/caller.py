@@ -161,7 +161,8 @@ class LiveCaller:
         try:
             return await self._indexes.look_up(lookup, self._recorder)
         except RetrievalShort as short:
-            raise GaveUp(str(short)) from None
+            # Another run may find other documents there.
+            raise GaveUp(str(short), lasting=False) from None
 
     async def _ask(
         self, model: RunningModel, step: StepPlan, call: Call, columns: dict[str, Any]

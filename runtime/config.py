@@ -31,6 +31,8 @@ from dsl.suggest import suggest
 from runtime.engines.base import EngineSpec
 
 FILE_NAME = "synth.toml"
+# The name of the model that `--student` gives.
+STUDENT = "student"
 
 
 class Price(Frozen):
@@ -90,11 +92,12 @@ def load(
     pocket: bool = False,
     simulate: bool = False,
     names: Sequence[str] = (),
+    student: str | None = None,
 ) -> Settings:
     """Settings from the nearest `synth.toml` at or above a folder, and from options.
 
-    `models` are `NAME=BACKEND:ID[@REVISION]`; `names` are the recipe's models.  Raises
-    ConfigError.
+    `models` are `NAME=BACKEND:ID[@REVISION]`; `names` are the recipe's models.  `student` is
+    `BACKEND:ID[@REVISION]`, where the model of that name runs.  Raises ConfigError.
     """
     if pocket and simulate:
         raise ConfigError("--pocket and --simulate both say where every model runs: give one of them")
@@ -110,6 +113,8 @@ def load(
                 + (f"did you mean `{guess}`?" if guess else f"its models are {known}")
             )
         given[spec.name] = spec
+    if student is not None:
+        given[STUDENT] = _parse_place(STUDENT, student, f"--student {student}", "", file)
     everywhere = "pocket" if pocket else "simulated" if simulate else None
     return Settings(file, given, everywhere)
 
@@ -117,17 +122,24 @@ def load(
 def parse_mapping(text: str, file: File | None = None) -> EngineSpec:
     """`base=vllm:google/gemma-3-1b-it@abc123`, with the options of synth.toml's same backend."""
     name, equals, place = text.partition("=")
-    backend, _, rest = place.partition(":")
-    if not name or not equals or not backend:
+    if not name or not equals:
         raise ConfigError(f"--model {text}: write NAME=BACKEND:ID[@REVISION], such as base=openai:gpt-4o")
+    return _parse_place(name, place, f"--model {text}", f"{name}=", file)
+
+
+def _parse_place(name: str, place: str, option: str, before: str, file: File | None) -> EngineSpec:
+    """Where a model runs, from an option as it was given; `before` is what stands there before it."""
+    backend, _, rest = place.partition(":")
+    if not backend:
+        raise ConfigError(f"{option}: write {before}BACKEND:ID[@REVISION], such as {before}openai:gpt-4o")
     if backend not in BACKENDS:
         guess = suggest(backend, BACKENDS)
         raise ConfigError(
-            f"--model {text}: there is no backend `{backend}`; "
+            f"{option}: there is no backend `{backend}`; "
             + (f"did you mean `{guess}`?" if guess else f"they are {', '.join(BACKENDS)}")
         )
     if BACKENDS[backend].needs_id and not rest:
-        raise ConfigError(f"--model {text}: say which model: {name}={backend}:ID")
+        raise ConfigError(f"{option}: say which model: {before}{backend}:ID")
     id_, at, revision = rest.rpartition("@")
     if not at:
         id_, revision = rest, ""

@@ -13,7 +13,6 @@ from compiler.distinct import NearDuplicates
 from compiler.plan import CohortPlan
 from compiler.strata import Labels
 from runtime.accept import Rejected
-from runtime.call import as_text
 from runtime.sample import Sample
 
 # (round, place in the round, labels): slots are round 0, the k-th replacement of a cell is
@@ -49,7 +48,7 @@ class Jury:
     def remember(self, sample_id: str, values: dict[str, object]) -> None:
         """Takes a sample that an earlier run completed: later ones must differ from it."""
         for step, _, index in self._indexes:
-            index.keep(sample_id, as_text(values[step.name]))
+            index.keep(sample_id, step.said(values[step.name]))
 
     def expect(self, order: Order) -> None:
         """A sample with this place was opened."""
@@ -84,10 +83,10 @@ class Jury:
 
     def _judge(self, sample: Sample) -> tuple[str, Rejected] | None:
         for step, check, index in self._indexes:
-            found = index.find(as_text(sample.values[step.name]))
+            found = index.find(step.said(sample.values[step.name]))
             if found is not None:
                 name, likeness = found
                 return step.name, Rejected(check.name, f"is {likeness:.0%} like that of sample {name}")
         for step, _, index in self._indexes:
-            index.keep(sample.sample_id, as_text(sample.values[step.name]))
+            index.keep(sample.sample_id, step.said(sample.values[step.name]))
         return None

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler.plan import Plan, SourcePlan, StepPlan, digest
+from compiler.checks.reasons import ends
+from compiler.plan import Plan, SourcePlan, StepPlan, canonical_json, digest
 from runtime.config import Settings
 from runtime.recorder import Recorder
 from runtime.retrieval import Index, IngestReport, RetrievalShort, open_embedder, open_index
@@ -60,6 +61,10 @@ class Indexes:
         """Brings every index up to date, by source.  Raises ConfigError or EngineError."""
         return {name: await index.ingest() for name, index in self._indexes.items()}
 
+    def digest(self, source: str) -> str:
+        """What names the content of a source's index, once it is up to date."""
+        return self._indexes[source].digest
+
     async def look_up(self, lookup: LookUp, recorder: Recorder) -> Passages:
         """The passages for a sample, recorded.  Raises RetrievalShort, and BadFilter."""
         arguments = dict(lookup.arguments)
@@ -68,18 +73,20 @@ class Indexes:
         if known is not None and known.digest == index.digest:
             return known.passages
         if lookup.function == "retrieve":
-            documents = arguments.get("documents") or (None, None)
             found = await index.retrieve(
-                str(arguments["query"]),
+                _text(arguments["query"]),
                 int(arguments["top_k"]),
-                (documents[0], documents[1]),
-                arguments.get("where"),
+                ends(arguments.get("documents") or (None, None)),
+                _where(arguments),
                 variety=lookup.seed if arguments.get("pick") == "varied" else None,
             )
         else:
             about = arguments.get("about")
             found = await index.sample(
-                int(arguments["count"]), str(about) if about is not None else None, lookup.seed
+                int(arguments["count"]),
+                _text(about) if about is not None else None,
+                lookup.seed,
+                _where(arguments),
             )
         await recorder.room()
         recorder.emit(
@@ -118,6 +125,15 @@ def record(reports: Mapping[str, IngestReport], recorder: Recorder) -> None:
                     "warnings": list(report.warnings),
                 },
             )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def _where(arguments: Mapping[str, Any]) -> str | None:
+    where = arguments.get("where")
+    return None if where is None else _text(where)
 
 
 def _asked(plan: Plan) -> set[str]:

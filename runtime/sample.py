@@ -12,8 +12,8 @@ from compiler.judging import JUDGED
 from compiler.plan import CohortPlan, StepPlan
 from compiler.strata import Slot, call_seed
 from compiler.template import render
-from runtime.accept import Accepted, Rejected, judge, resolved
-from runtime.call import as_text, environment, messages_for
+from runtime.accept import Accepted, Rejected, is_complete, judge, resolved
+from runtime.call import environment, messages_for
 from runtime.caller import Answer, Attempt, Caller, GaveUp, Missing
 from runtime.engines.base import Message
 from runtime.lookup import LookUp, Passages
@@ -212,9 +212,11 @@ class _Run:
 
     async def _judged(self, step: StepPlan, attempt: int, accepted: Accepted) -> Accepted | Rejected:
         """What the judges of a step's checks say of a value that holds otherwise."""
-        values = self._values | {JUDGED: as_text(accepted.value)}
+        values = self._values | {JUDGED: step.said(accepted.value)}
         judged = [check for check in step.checks if "judge" in check.arguments]
         for check, judging in zip(judged, step.judged_by, strict=True):
+            if not is_complete(resolved(check.arguments, self._values)):
+                continue
             name = check.label or check.name
             messages = messages_for(self._sample.cohort, judging, values)
             said = await self._hear(judging, attempt, messages)

@@ -20,7 +20,7 @@ from store.mix import Mixed
 from store.pairs import Pairs
 from store.places import Samples
 from store.refused import Refused
-from store.rows import Layout, Row
+from store.rows import Conversation, Layout, Row
 from store.splits import Side, sides
 from store.versions import package_version
 from store.view import View
@@ -97,17 +97,24 @@ def materialize(
     return [_write(plan, export, rows, position, out) for export, rows in found]
 
 
+class _Bare(Layout):
+    """Conversations as they are, for who reads them here."""
+
+    def conversation(self, said: Conversation) -> Iterator[Row]:
+        yield said.key, {"said": said}
+
+
 def exported(
     plan: Plan, log: Log, export: ExportPlan, *, partial: bool = False
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows that an export has by now, in order, each with the split that it is in.
+) -> Iterator[tuple[str, Conversation]]:
+    """The conversations that an export has by now, in order, each with the split that it is in.
 
     The export need not be one of the plan's own.  Raises QuotaShort as `materialize` does.
     """
     ((_, rows),) = _ready(View(plan, log, _position(log, None)["events"]), [export], partial)
     side = rows.sides(export.split)
-    for key, row in rows.rows(Layout.of(plan, export)):
-        yield side(key), row
+    for key, row in rows.rows(_Bare.of(plan, export)):
+        yield side(key), row["said"]
 
 
 def _ready(view: View, exports: Sequence[ExportPlan], partial: bool) -> list[tuple[ExportPlan, Rows]]:

@@ -6,10 +6,12 @@ on, else 0, and a `thought` where there is one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compiler.plan import CohortPlan, canonical_json
+from compiler.filters import numbered
+from compiler.plan import CohortPlan, StepPlan, canonical_json
 
 Message = Mapping[str, Any]
 
@@ -25,15 +27,18 @@ def spoken(cohort: CohortPlan, values: Mapping[str, Any]) -> list[Message]:
             for each in values[cohort.transcript]
         ]
     trained = set(trained_turns(cohort))
-    return [_message(str(turn.role), values[turn.name], turn.name in trained, None) for turn in cohort.turns]
+    return [_turn(turn, values[turn.name], turn.name in trained) for turn in cohort.turns]
 
 
 def before(cohort: CohortPlan, values: Mapping[str, Any], turn: str) -> list[Message]:
     """What is said in a sample before one of its turns."""
     names = [each.name for each in cohort.turns]
-    return [
-        _message(str(each.role), values[each.name], False, None) for each in cohort.turns[: names.index(turn)]
-    ]
+    return [_turn(each, values[each.name], False) for each in cohort.turns[: names.index(turn)]]
+
+
+def passages(chunks: Sequence[Mapping[str, Any]]) -> Message:
+    """Passages as the message that opens a conversation about them."""
+    return _message("system", numbered(chunks), False, None)
 
 
 def unanswered(messages: Sequence[Message]) -> list[Message]:
@@ -63,6 +68,21 @@ def said(role: str, content: Any) -> Message:
     return _message(role, content, False, None)
 
 
+def answered(step: StepPlan, value: Any) -> Message:
+    """What a model says in one of its turns, by itself."""
+    return _turn(step, value, False)
+
+
+def attempted(step: StepPlan, text: str) -> Message:
+    """What a model said in a refused attempt: as it stands, where it is not what it was to be."""
+    if step.thinks:
+        try:
+            return _turn(step, json.loads(text), False)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            pass
+    return said("model", text)
+
+
 def trained_turns(cohort: CohortPlan) -> tuple[str, ...]:
     """The turns that are trained on.  In a transcript, which has none, the model's messages are."""
     if cohort.train_every is None:
@@ -73,6 +93,11 @@ def trained_turns(cohort: CohortPlan) -> tuple[str, ...]:
 def as_text(value: Any) -> str:
     """A value as text: itself, or canonical JSON."""
     return value if isinstance(value, str) else canonical_json(value)
+
+
+def _turn(turn: StepPlan, value: Any, trained: bool) -> Message:
+    thought = value.get("thought") if turn.thinks else None
+    return _message(turn.role or "model", turn.said(value), trained, thought)
 
 
 def _message(role: str, content: Any, trained: bool, thought: Any) -> Message:

@@ -16,7 +16,7 @@ from compiler.pairs import allot
 from compiler.plan import CallPlan, PreferencePlan
 from dsl.errors import QuotaShort
 from store.event import Kind
-from store.messages import Message, as_text, before, said, spoken, unanswered
+from store.messages import Message, answered, attempted, before, spoken, unanswered
 from store.rows import Layout, Row
 from store.select import columns, completed, pair_lineage, stream
 from store.splits import Side, sides
@@ -70,14 +70,6 @@ class _Pair:
     def id(self) -> str:
         name = self.own or self.base
         return f"{name}-{self.attempt['attempt']}" if self.attempt else name
-
-    def answer(self, side: CallPlan) -> tuple[str, int | None]:
-        """A side's text, and the seq of the call that wrote it."""
-        name = str(side.arguments["name"])
-        if side.name == "attempts":
-            return self.attempted, self.attempt["call"]
-        payload = self.own_payload if side.name == "step" else self.payload
-        return as_text(payload["values"][name]), payload["calls"].get(name)
 
 
 class Pairs:
@@ -138,13 +130,12 @@ class Pairs:
     def rows(self, layout: Layout) -> Iterator[Row]:
         for pair in self._read(self._pairs):
             self._tally.sample(pair.payload["cell"])
-            texts: dict[str, Any] = {}
+            answers: dict[str, Any] = {}
             for side, plan in self._sides.items():
-                text, call = pair.answer(plan)
+                answers[side], call = self._answer(pair, plan)
                 self._tally.call(side, call)
-                texts[side] = said("model", text)
             prompt = self._prompt(pair.payload["values"])
-            yield layout.pair(pair.id, pair.base, prompt, tags=self._cohort.tags, **texts)
+            yield layout.pair(pair.id, pair.base, prompt, tags=self._cohort.tags, **answers)
 
     def sides(self, split: str | None) -> Side:
         return sides(split)
@@ -161,6 +152,17 @@ class Pairs:
             },
             **self._tally.manifest(self._view.cursor()),
         }
+
+    def _answer(self, pair: _Pair, side: CallPlan) -> tuple[Message, int | None]:
+        """What a side says, and the seq of the call that wrote it."""
+        name = str(side.arguments["name"])
+        if side.name == "attempts":
+            return attempted(self._cohort.step(name), pair.attempted), pair.attempt["call"]
+        steps, payload = self._cohort.steps, pair.payload
+        if side.name == "step":
+            steps, payload = self._plan.steps, pair.own_payload
+        step = next(each for each in steps if each.name == name)
+        return answered(step, payload["values"][name]), payload["calls"].get(name)
 
     def _prompt(self, values: Mapping[str, Any]) -> Sequence[Message]:
         """What both sides answer: all that is said before the turn of the conversation that one
@@ -196,7 +198,7 @@ class Pairs:
         """The pairs whose answers differ and say something."""
         kept = array("q")
         for index, pair in enumerate(self._read(found)):
-            texts = {pair.answer(side)[0].strip() for side in self._sides.values()}
+            texts = {self._answer(pair, side)[0]["content"].strip() for side in self._sides.values()}
             if len(texts) == 2 and "" not in texts:
                 kept.append(index)
         self._left_out = len(found.base) - len(kept)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from compiler.plan import ExportPlan
-from store.messages import read, spoken, trained_turns
+from store.messages import Message, passages, read, spoken, trained_turns
 from store.rows import Conversation, sample_columns
 from store.select import columns, completed, sample_ids
 from store.tally import Tally
@@ -83,11 +83,15 @@ class Samples:
             yield Conversation(
                 _copied(sample_id, copy),
                 sample_id,
-                spoken(self._cohort, payload["values"]),
+                self._messages(export, payload["values"]),
                 self.name,
                 self._cohort.tags,
                 sample_columns(export, payload),
             )
+
+    def _messages(self, export: ExportPlan, values: Mapping[str, Any]) -> Sequence[Message]:
+        opening = [] if export.context is None else [passages(values[export.context])]
+        return [*opening, *spoken(self._cohort, values)]
 
     def manifest(self) -> dict[str, Any]:
         trained = ["every(model)"] if self._cohort.transcript else list(trained_turns(self._cohort))

@@ -10,7 +10,7 @@ from typing import Any
 
 from compiler.plan import StepPlan
 from store.event import Kind
-from store.messages import Message, before, said
+from store.messages import Message, attempted, before, said
 from store.rows import Layout, Row
 from store.select import columns, completed, lineage_of, stream
 from store.splits import Side, sides
@@ -104,7 +104,7 @@ class Refused:
                 f"{name}-{step.name}-{attempt['attempt']}",
                 name,
                 self._prompt(step, payload, shown),
-                said("model", text.strip()),
+                attempted(step, text.strip()),
                 {"step": step.name, "check": attempt["check"], "reason": attempt["reason"]},
                 self._cohort.tags,
                 {column: str(cell[column]) for column in layout.export.columns},

@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from compiler.checks.fold import fold
-from compiler.checks.reasons import percent
+from compiler.checks.reasons import Bounds, ends, percent
 from compiler.checks.words import UNSPACED, WORD
 from dsl.display import quoted
 
@@ -36,12 +36,10 @@ def supported_by(text: str, evidence: Sequence[Mapping[str, Any]], share: float)
     )
 
 
-def draws_on(
-    text: str, evidence: Sequence[Mapping[str, Any]], documents: tuple[int | None, int | None]
-) -> str | None:
+def draws_on(text: str, evidence: Sequence[Mapping[str, Any]], documents: Bounds) -> str | None:
     """How many documents the text needs: those that hold a word or a number of it which no other
     of the passages' documents holds."""
-    low, high = documents
+    low, high = ends(documents)
     words, numbers = _content(fold(text))
     texts: dict[str, list[str]] = {}
     for chunk in evidence:

@@ -6,13 +6,23 @@ from collections.abc import Sequence
 
 from dsl.display import quoted
 
-Bounds = tuple[int | None, int | None]
+# A single number is both of its ends.
+Bounds = tuple[int | None, int | None] | int
+
+
+def ends(bounds: Bounds) -> tuple[int | None, int | None]:
+    if isinstance(bounds, int):
+        return bounds, bounds
+    low, high = bounds
+    return low, high
 
 
 def outside(found: int, bounds: Bounds, unit: str) -> str | None:
     """What is wrong with a number of things, or None when it is within its bounds."""
-    low, high = bounds
+    low, high = ends(bounds)
     noun = unit if found == 1 else unit + "s"
+    if low is not None and low == high and found != low:
+        return f"has {found} {noun}; {low} are asked for"
     if low is not None and found < low:
         return f"has {found} {noun}; at least {low} are asked for"
     if high is not None and found > high:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.calls import TEXT_OR_ROLE, Parameter
+from compiler.calls import HOW_MANY, TEXT_OR_ROLE, Parameter
 from compiler.checks import conversation, evidence, language, repetition, script, text, words
-from compiler.checks.conversation import each_message, is_conversation
+from compiler.checks.conversation import content_of, each_message, is_conversation, role_of
 from compiler.checks.direction import no_bidi_controls
 from compiler.checks.emoji import no_emoji
 from compiler.checks.strict_json import json_valid
@@ -93,32 +93,37 @@ def _supported(messages: Any, **arguments: Any) -> str | None:
 
 
 def _contained(messages: Any, **arguments: Any) -> str | None:
-    """Any of the model's messages will do."""
-    return words.contains(_said(messages, "model"), **arguments)
+    """What is to be said is said in the end."""
+    return words.contains(_said(messages, "model")[-1], **arguments)
 
 
 def _drawn_on(messages: Any, **arguments: Any) -> str | None:
-    return evidence.draws_on(_said(messages, "model"), **arguments)
+    return evidence.draws_on("\n".join(_said(messages, "model")), **arguments)
 
 
 def _asked_beyond(messages: Any, **arguments: Any) -> str | None:
     """What is asked last is what cannot be answered."""
-    asked = [message["content"] for message in messages if message["role"] == "user"]
-    return evidence.asks_beyond(asked[-1] if asked else "", **arguments)
+    return evidence.asks_beyond(_said(messages, "user")[-1], **arguments)
 
 
-def _said(messages: Any, role: str) -> str:
-    return "\n".join(str(message["content"]) for message in messages if message["role"] == role)
+def _said(messages: Any, role: str) -> list[str]:
+    """What the messages of a role say; nothing, where there is none."""
+    return [content_of(message) for message in messages if role_of(message) == role] or [""]
 
 
-def _differs(text: str, other: str, similarity: float) -> str | None:
-    alike = likeness(text, other)
+def _differs(text: str, other: Any, similarity: float) -> str | None:
+    alike = likeness(text, other if isinstance(other, str) else canonical_json(other))
     return None if alike < similarity else f"is {alike:.0%} like what it is to differ from"
 
 
 def _faulty_word(arguments: Mapping[str, Any]) -> Fault | None:
     word = words.faulty_word(arguments["words"])
     return None if word is None else Fault(word, f"there is nothing to be found in {quoted(word)}")
+
+
+def _faulty_phrase(arguments: Mapping[str, Any]) -> Fault | None:
+    phrase = arguments["phrase"]
+    return _faulty_word({"words": [phrase]}) if isinstance(phrase, str) else None
 
 
 def _faulty_script(arguments: Mapping[str, Any]) -> Fault | None:
@@ -229,7 +234,13 @@ CHECKS: Mapping[str, Check] = {
             many=True,
             fault=_faulty_similarity,
         ),
-        Check("turns", (Parameter("count", RANGE),), conversation.turns, "turns(2..12)", takes="messages"),
+        Check(
+            "turns",
+            (Parameter("count", HOW_MANY, varies=True, may_lack=True),),
+            conversation.turns,
+            "turns(2..12)",
+            takes="messages",
+        ),
         Check(
             "alternates",
             (Parameter("first", ROLE), Parameter("second", ROLE)),
@@ -260,7 +271,7 @@ CHECKS: Mapping[str, Check] = {
         ),
         Check(
             "draws_on",
-            (_EVIDENCE, Parameter("documents", RANGE, varies=True, may_lack=True)),
+            (_EVIDENCE, Parameter("documents", HOW_MANY, varies=True, may_lack=True)),
             evidence.draws_on,
             "draws_on(evidence, documents = 2..)",
             takes="any",
@@ -281,6 +292,7 @@ CHECKS: Mapping[str, Check] = {
             'contains("not found")',
             takes="any",
             of_messages=_contained,
+            fault=_faulty_phrase,
         ),
         Check(
             "differs_from",
@@ -293,7 +305,7 @@ CHECKS: Mapping[str, Check] = {
             "approved_by",
             (
                 Parameter("judge", MODEL),
-                Parameter("question", TEXT),
+                Parameter("question", TEXT, varies=True, may_lack=True),
                 Parameter("evidence", CHUNKS, optional=True, varies=True),
             ),
             None,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.plan import CohortPlan, digest
+from compiler.plan import CohortPlan, Plan, digest
 from compiler.strata import Cell, Slot
 from runtime.books import Ledger, Opening
 from runtime.progress import Progress
@@ -22,40 +22,58 @@ class Ask:
     row: str
     given: Mapping[str, Any]
 
-    def name(self, recipe: str, cohort: str) -> str:
-        """16 hex digits that name the ask in the log."""
-        return digest([recipe, cohort, self.row, self.given])[:16]
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """Steps, and the rows that they are put about."""
+
+    cohort: CohortPlan
+    asks: tuple[Ask, ...]
+
+    @property
+    def name(self) -> str:
+        return self.cohort.name
+
+    def named(self, plan: Plan) -> dict[str, Ask]:
+        """The asks by their names in the log, 16 hex digits each."""
+        return {digest([plan.recipe, self.name, ask.row, ask.given])[:16]: ask for ask in self.asks}
 
 
 class Asks:
-    """Asks each row once.  What fails for good is left unanswered; nothing replaces it."""
+    """Asks about each row once.  What fails for good is left unanswered; nothing replaces it.
+
+    What is `outdated` is asked again, as far as the answers can be others now.
+    """
 
     base: str | None = None
 
     def __init__(
         self,
-        recipe: str,
-        cohort: CohortPlan,
-        asks: Sequence[Ask],
+        plan: Plan,
+        exam: Exam,
         finished: Finished,
+        outdated: Container[str],
         ledger: Ledger,
         progress: Progress,
     ) -> None:
-        self.plan = cohort
-        self._recipe = recipe
-        self._asks = asks
+        self.plan = plan.cohort(exam.name)
+        self._asks = exam.named(plan)
         self._finished = finished
+        self._outdated = outdated
         self._ledger = ledger
-        self._counters = progress.cohort(cohort)
+        self._counters = progress.cohort(self.plan)
 
     def openings(self) -> Iterator[Opening]:
         cell = Cell(0, (), ())
-        for position, ask in enumerate(self._asks):
-            name = ask.name(self._recipe, self.plan.name)
-            if name in self._finished.completed:
+        for position, (name, ask) in enumerate(self._asks.items()):
+            if name not in self._outdated and name in self._finished.completed:
                 self._counters.completed += 1
                 self._counters.found += 1
-            elif name in self._finished.abandoned and name not in self._finished.unlucky:
+            elif (
+                name not in self._outdated
+                and name in self._finished.abandoned
+                and name not in self._finished.unlucky
+            ):
                 self._lose()
             else:
                 yield Opening(Slot(position, cell, position), name, (0, position, ()), given=ask.given)

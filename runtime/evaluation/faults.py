@@ -1,4 +1,4 @@
-"""What is wrong with one answer, by the measures that a pure function can take."""
+"""What is to be said of one answer by the measures that a pure function can take."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 from compiler.checks import run_check
 from compiler.plan import JsonOutput, MeasurePlan, StepPlan
 from runtime.accept import Rejected, judge
-from runtime.evaluation.items import Answer
+from runtime.evaluation.items import Answer, Item
+from runtime.evaluation.verdicts import Tally
 
 # The reason why an answer counts against a measure, or None.
 Fault = Callable[[Mapping[str, Any], Answer], str | None]
@@ -42,7 +43,27 @@ FAULTS: Mapping[str, Fault] = {
     "repetition": repetition,
 }
 
+# Measures of answers, whoever gives them.
+OF_ANSWERS = frozenset((*FAULTS, "refusals"))
 
-def concerns(measure: MeasurePlan, answer: Answer) -> bool:
-    """Whether a measure judges an answer at all: JSON errors are for what must be JSON."""
-    return measure.name != "json_errors" or answer.schema is not None
+
+def concerns(measure: MeasurePlan, item: Item) -> bool:
+    """Whether a measure looks at a row at all: refusals are counted among those made so."""
+    among = measure.arguments.get("among")
+    return among is None or among in item.columns.values()
+
+
+def count_answer(measure: MeasurePlan, row: str, answer: Answer, tally: Tally) -> None:
+    """Adds one answer to a tally of such a measure."""
+    if measure.name == "refusals":
+        phrase = run_check("no_words", {"words": measure.arguments["phrases"]}, answer.text)
+        tally.add(row, phrase is not None, answer.text)
+    elif measure.name != "json_errors" or answer.schema is not None:
+        reason = FAULTS[measure.name](measure.arguments, answer)
+        tally.add(row, reason is not None, reason or answer.text)
+
+
+def count_silence(measure: MeasurePlan, row: str, given: Answer, tally: Tally) -> None:
+    """Adds a row that a student has no answer to, in place of the answer `given` there."""
+    if measure.name != "json_errors" or given.schema is not None:
+        tally.add(row, measure.name in FAULTS, "no answer")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-from compiler.plan import AxisPlan, CohortPlan, DrawPlan, JsonOutput, Plan
+from compiler.plan import AxisPlan, CohortPlan, DrawPlan, ExportPlan, JsonOutput, Plan
 from store.dataset import exported
 from store.log import Log
 from store.messages import trained_turns
+from store.rows import Conversation, Layout
+from store.select import lineage_of
+
+_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One trained answer.  `schema` is given where it must be JSON of that schema."""
+    """One answer.  `schema` is given where it must be JSON of that schema."""
 
     text: str
     schema: Mapping[str, Any] | None = None
@@ -23,91 +27,113 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One row.  `messages` have roles system, user and model; `asked` are those before the last
-    trained one, and `columns` what the row's sample was made from, by name."""
+    """One row.  `answers` are the trained ones, without their thoughts.
+
+    `said` are its messages, by role (system, user or model) and content; `asked` those that a
+    student is shown, and `given` what the row then answers, all as it is trained on.  Nothing is
+    asked where nothing is said before a trained answer.  `columns` say what the row's sample was
+    made from.
+    """
 
     id: str
-    messages: Sequence[Mapping[str, Any]]
+    said: Sequence[Mapping[str, Any]]
     answers: Sequence[Answer]
     asked: Sequence[Mapping[str, Any]]
-    columns: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def last(self) -> Answer:
-        """The answer that a student is asked for in its place."""
-        return self.answers[-1]
+    given: str
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 class Items:
-    """The rows of an export, as the log gives them now.
+    """The rows of an export, as the log gives them now."""
 
-    `held_out` are those of the `eval` split; all of them where the export has no split.
-    """
-
-    def __init__(self, plan: Plan, log: Log, export: str) -> None:
+    def __init__(self, plan: Plan, log: Log, export: str, *, partial: bool = False) -> None:
         self._plan = plan
         self._log = log
-        self._export = next(each for each in plan.exports if each.name == export)
+        self._export = export_of(plan, export)
+        self._partial = partial
         self._cohorts = {cohort.name: cohort for cohort in plan.cohorts}
 
-    def all(self) -> Iterator[Item]:
-        """Every row, in the order of the dataset."""
-        return (item for _, item in self._read())
-
-    @cached_property
-    def held_out(self) -> list[Item]:
-        return [item for split, item in self._read() if split == "eval" or self._export.split is None]
-
     @property
-    def persona_column(self) -> str:
-        """The draw or axis that says whose voice the user's side has."""
-        return self._persona[0]
+    def split(self) -> bool:
+        """Whether some rows are kept from training."""
+        return self._export.split is not None
 
-    @cached_property
-    def personas(self) -> Mapping[str, str]:
-        """The voices that are drawn from, by name."""
-        return self._persona[1]
-
-    @cached_property
-    def _persona(self) -> tuple[str, dict[str, str]]:
-        for each in self._varies:
-            if all("voice" in member.fields for member in each.members):
-                return each.name, {member.label: str(member.fields["voice"]) for member in each.members}
-        return "", {}
-
-    @property
-    def _varies(self) -> tuple[AxisPlan | DrawPlan, ...]:
-        cohort = self._cohorts.get(self._export.source)
-        return () if cohort is None else (*cohort.draws, *cohort.axes)
-
-    def _read(self) -> Iterator[tuple[str, Item]]:
-        names = tuple(each.name for each in self._varies)
-        neutral = self._export.model_copy(
-            update={"type": "messages", "roles": "model", "thought": "strip", "columns": names}
+    def read(self) -> Iterator[tuple[Item, bool]]:
+        """Every row in the order of the dataset, and whether students are asked about it: about
+        those of the `eval` split, all where there is none, and of copies about the first."""
+        names = tuple(each.name for each in _varies(self._plan, self._export))
+        wrapped = self._export.thought == "wrap"
+        export = self._export.model_copy(
+            update={
+                "type": "messages",
+                "roles": "model",
+                "thought": "wrap" if wrapped else "strip",
+                "columns": names,
+            }
         )
-        for split, row in exported(self._plan, self._log, neutral):
-            made_by = self._cohorts.get(row.get("source", self._export.source))
-            yield split, _item(row, made_by, names)
+        for side, said in exported(self._plan, self._log, export, partial=self._partial):
+            item = _item(said, Layout(export), self._cohorts.get(said.source or ""))
+            yield item, said.id == said.key and (side == "eval" or not self.split)
+
+    def rehearsed(self) -> list[str]:
+        """The conversations among the rows that simulated models wrote."""
+        mixed = {mix.name: [name for part in mix.parts for name in part.sources] for mix in self._plan.mixes}
+        found = []
+        for name in mixed.get(self._export.source, [self._export.source]):
+            if name in self._cohorts:
+                cursor, events = self._log.cursor(), self._log.next_seq
+                _, models = lineage_of(self._plan, self._cohorts[name], cursor, events)
+                if any(identity["backend"] == "simulated" for identity in models.values()):
+                    found.append(name)
+        return found
 
 
-def _item(row: Mapping[str, Any], cohort: CohortPlan | None, names: Sequence[str]) -> Item:
-    messages = row["messages"]
-    trained = [index for index, message in enumerate(messages) if message["weight"]]
+def export_of(plan: Plan, name: str) -> ExportPlan:
+    return next(export for export in plan.exports if export.name == name)
+
+
+def voices_of(plan: Plan, export: ExportPlan) -> tuple[str, dict[str, str]]:
+    """The draw or axis that says whose voice the user's side has, and the voices by name."""
+    for each in _varies(plan, export):
+        if all("voice" in member.fields for member in each.members):
+            return each.name, {member.label: str(member.fields["voice"]) for member in each.members}
+    return "", {}
+
+
+def without_thought(text: str, export: ExportPlan) -> str:
+    """What a student says, without the thought that such rows taught it to begin with."""
+    return _THOUGHT.sub("", text, count=1).lstrip() if _thinks(text, export) else text
+
+
+def _thinks(text: str, export: ExportPlan) -> bool:
+    return export.thought == "wrap" and _THOUGHT.match(text) is not None
+
+
+def _varies(plan: Plan, export: ExportPlan) -> tuple[AxisPlan | DrawPlan, ...]:
+    cohort = next((each for each in plan.cohorts if each.name == export.source), None)
+    return () if cohort is None else (*cohort.draws, *cohort.axes)
+
+
+def _item(said: Conversation, layout: Layout, cohort: CohortPlan | None) -> Item:
+    shown = [{key: layout.message(each)[key] for key in ("role", "content")} for each in said.messages]
+    trained = [index for index, message in enumerate(said.messages) if message["weight"]]
     schemas = _schemas(cohort) if cohort is not None else []
     answers = [
-        Answer(messages[index]["content"], schemas[place] if place < len(schemas) else None)
+        Answer(said.messages[index]["content"], schemas[place] if place < len(schemas) else None)
         for place, index in enumerate(trained)
     ]
-    asked = messages[: trained[-1]] if trained else messages
-    return Item(row["id"], messages, answers, asked, {name: row[name] for name in names})
+    last = trained[-1] if trained else 0
+    given = shown[last]["content"] if trained else ""
+    return Item(said.id, shown, answers, shown[:last], given, dict(said.columns or {}))
 
 
 def _schemas(cohort: CohortPlan) -> list[Mapping[str, Any] | None]:
     """The schema of each trained turn, in order; none in a transcript, whose turns are text."""
     if cohort.transcript is not None:
         return []
+    trained = trained_turns(cohort)
     return [
         turn.output.schema_ if isinstance(turn.output, JsonOutput) else None
         for turn in cohort.turns
-        if turn.name in trained_turns(cohort)
+        if turn.name in trained
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from compiler.plan import MeasurePlan
+
 # Enough to see what is wrong; the log and the dataset have the rest.
 _EXAMPLES = 5
 
@@ -11,11 +13,15 @@ _EXAMPLES = 5
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One measure: its `value` (a percentage or a number, None where nothing could be measured),
-    its bounds and whether they hold.  `of` says whose answers; `judged` how many; `examples` are
-    rows that count against it, with reasons."""
+    its bounds and whether they hold.
+
+    `of` says whose answers, `by` what or who judged them where there is a choice, `judged` how
+    many; `examples` are rows that count against it, with reasons.
+    """
 
     measure: str
     of: str
+    by: str
     value: float | None
     unit: str
     at_most: float | None
@@ -36,20 +42,24 @@ class Measured:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts verdicts: how many answers were judged, how many of them are `hits`."""
+    """Counts verdicts: how many answers were judged, and how many of them are `hits`.  Hits count
+    against a measure with an upper bound, and the others against one with a lower bound alone."""
 
+    measure: MeasurePlan
     judged: int = 0
     hits: int = 0
     examples: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, row: str, hit: bool, reason: str = "", *, example: bool | None = None) -> None:
-        """Counts one answer; it is shown as an example when it is a hit, or as `example` says."""
+    def add(self, row: str, hit: bool, reason: str = "") -> None:
+        """Counts one answer; `reason` is shown where it counts against the measure."""
         self.judged += 1
         self.hits += hit
-        if (hit if example is None else example) and len(self.examples) < _EXAMPLES:
+        if hit == (self.measure.at_most is not None) and len(self.examples) < _EXAMPLES:
             self.examples.append((row, reason))
 
-    @property
-    def share(self) -> float | None:
+    def measured(self, of: str, by: str = "", note: str = "") -> Measured:
         """Hits as a percentage."""
-        return 100 * self.hits / self.judged if self.judged else None
+        each = self.measure
+        value = 100 * self.hits / self.judged if self.judged else None
+        examples = tuple(self.examples)
+        return Measured(each.name, of, by, value, "%", each.at_most, each.at_least, self.judged, note, examples)

@@ -21,6 +21,7 @@ from runtime.retrieval.errors import RetrievalShort
 from runtime.retrieval.ingest import Ingestion, IngestReport
 from runtime.retrieval.lance import ChunkTable, connect, open_table, require_lancedb
 from runtime.retrieval.pick import BREADTH, Hit, draw, fuse, pick, vary
+from runtime.retrieval.shared import Shared
 from runtime.retrieval.state import FILE_NAME, Record, State
 from runtime.retrieval.vectors import OnProgress, Vectors
 from runtime.retrieval.where import to_sql
@@ -36,8 +37,11 @@ Passage = dict[str, Any]
 _DEPTH = 64
 # In characters; what a turn says may be long, and an embedder reads every window of it.
 _LONGEST_QUERY = 8_000
-# Rankings and passages that are held in memory, some kilobytes each.
-_MOST_RANKINGS = 1024
+# Further than this nothing is about the query: fewer passages are given then.
+_DEEPEST = 4096
+# What is held in memory: hits of rankings at some 200 bytes, ids at 20, passages at some kilobytes.
+_MOST_HITS = 200_000
+_MOST_IDS = 2_000_000
 _MOST_PASSAGES = 4096
 
 
@@ -103,9 +107,9 @@ class Index:
         self._vectors: Vectors | None = None
         self._table: ChunkTable | None = None
         self._record = Record()
-        self._rankings: OrderedDict[tuple[str, str | None, int], asyncio.Future[list[Hit]]] = OrderedDict()
+        self._rankings: Shared[Hit] = Shared(_MOST_HITS)
         self._passages: OrderedDict[str, Passage] = OrderedDict()
-        self._ids: dict[str | None, Any] = {}
+        self._ids: Shared[str] = Shared(_MOST_IDS)
 
     async def ingest(self, on_progress: OnProgress = lambda done, total: None) -> IngestReport:
         """Reads what is new or changed, and makes that a version; nothing where nothing changed.
@@ -143,9 +147,9 @@ class Index:
                 ) from None
             self._record, self._table = record, ChunkTable(table)
             self.version, self.digest = version or record.version, record.digest
-            self._rankings.clear()
+            await self._rankings.clear()
             self._passages.clear()
-            self._ids.clear()
+            await self._ids.clear()
 
     async def retrieve(
         self,
@@ -177,7 +181,7 @@ class Index:
             complete = len(ranking) < depth
             order = ranking if variety is None else vary(ranking, top_k, (text, variety))
             chosen = pick(order, top_k, low, high)
-            if chosen is not None and (complete or len(chosen) == top_k):
+            if chosen is not None and (complete or len(chosen) == top_k or depth >= _DEEPEST):
                 break
             if complete:
                 raise self._short(text, sql, ranking, low)
@@ -217,11 +221,7 @@ class Index:
                 )
             places = draw(count, len(nearest), (self.name, text, seed))
             return await self._shown([nearest[place] for place in sorted(places)])
-        if sql not in self._ids:
-            table = self._ready_table()
-            with self._told():
-                self._ids[sql] = await table.ids(sql)
-        ids = self._ids[sql]
+        ids: Any = await self._ids.get(sql, lambda: self._all_ids(sql))
         if len(ids) < count:
             raise RetrievalShort(f"`{self.name}` has {len(ids)} such passages, and {count} are asked for")
         drawn = [ids[place].as_py() for place in draw(count, len(ids), (self.name, seed))]
@@ -229,9 +229,8 @@ class Index:
 
     async def close(self) -> None:
         """Closes what was opened; the index is of no use afterwards."""
-        for future in self._rankings.values():
-            future.cancel()
-        await asyncio.gather(*self._rankings.values(), return_exceptions=True)
+        await self._rankings.clear()
+        await self._ids.clear()
         if self._vectors is not None:
             await self._vectors.close()
         if self._state is not None:
@@ -249,44 +248,40 @@ class Index:
                 self._vectors = Vectors(self._embedder, self._state)
         return self._connection, self._state
 
-    async def _ranking(self, text: str, sql: str | None, depth: int) -> list[Hit]:
-        """The best `depth` hits, or all.  Whoever asks while others wait for the same waits with them."""
-        key = (text, sql, depth)
-        future = self._rankings.get(key)
-        if future is None or future.cancelled():
-            future = self._rankings[key] = asyncio.ensure_future(self._rank(text, sql, depth))
-            while len(self._rankings) > _MOST_RANKINGS:
-                self._rankings.popitem(last=False)
-        self._rankings.move_to_end(key)
-        try:
-            # One asker's cancellation is not the others'.
-            return future.result() if future.done() else await asyncio.shield(future)
-        except Exception:
-            if self._rankings.get(key) is future:
-                del self._rankings[key]
-            raise
+    async def _ranking(self, text: str, sql: str | None, depth: int) -> Sequence[Hit]:
+        """The best `depth` hits, or all."""
+        return await self._rankings.get((text, sql, depth), lambda: self._rank(text, sql, depth))
+
+    async def _all_ids(self, sql: str | None) -> Any:
+        table = self._ready_table()
+        with self._told():
+            return await table.ids(sql)
 
     async def _rank(self, text: str, sql: str | None, depth: int) -> list[Hit]:
         table, rankings = self._ready_table(), []
-        if self.search != "vector":
-            with self._told():
+        # First of all, so that those who ask at once are embedded together.
+        vector = await self._vectors.query(text) if self._vectors is not None else None
+        with self._told():
+            if self.search != "vector":
                 rankings.append(await table.search_text(fold(text), depth, sql))
-        if self._vectors is not None:
-            vector = await self._vectors.query(text)
-            with self._told():
+            if vector is not None:
                 rankings.append(await table.search_vector(vector, depth, sql))
         return fuse(rankings)[:depth] if len(rankings) > 1 else rankings[0]
 
     async def _shown(self, hits: Sequence[Hit]) -> list[Passage]:
-        missing = [hit.id for hit in hits if hit.id not in self._passages]
+        # Taken now: while others are fetched these may be forgotten.
+        found = {hit.id: self._passages[hit.id] for hit in hits if hit.id in self._passages}
+        missing = [hit.id for hit in hits if hit.id not in found]
         if missing:
             table = self._ready_table()
             with self._told():
-                self._passages.update(await table.fetch(missing))
-        shown = [{**self._passages[hit.id], "score": hit.score} for hit in hits]
-        while len(self._passages) > _MOST_PASSAGES:
-            self._passages.popitem(last=False)
-        return shown
+                fetched = await table.fetch(missing)
+            found.update(fetched)
+            self._passages.update(fetched)
+            while len(self._passages) > _MOST_PASSAGES:
+                self._passages.popitem(last=False)
+        passages = ((found[hit.id], hit.score) for hit in hits)
+        return [{**each, "metadata": dict(each["metadata"]), "score": score} for each, score in passages]
 
     def _ready_table(self) -> ChunkTable:
         if self._table is None:
@@ -313,7 +308,7 @@ class Index:
         """What the store's library raises, as one sentence."""
         try:
             yield
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             place = visible(str(self._place)) if self._place is not None else "in memory"
             reason = " ".join(str(error).split())[:200]
             raise ConfigError(

@@ -107,7 +107,7 @@ class Ingestion:
         if record is None and table is not None:
             raise ConfigError(
                 f"the index of `{name}` has a table of that name which is none of its own: "
-                'give it another folder, or read that table with the reader lancedb("...")'
+                'give it another folder, remove that one, or read the table with the reader lancedb("...")'
             )
         if record is None:
             # Before the table itself: one that a crash leaves behind is then known to be ours.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -203,6 +204,17 @@ def test_a_pdf_that_gives_no_text_is_refused(
     lay(tmp_path, {"a.pdf": data, "b.md": "text"})
     assert said in refusal(tmp_path)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("name", "module"), [("a.pdf", "pypdf"), ("a.html", "selectolax")])
+def test_a_missing_reader_is_one_sentence(
+    tmp_path: Path, name: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in [module, *(known for known in sys.modules if known.startswith(f"{module}."))]:
+        monkeypatch.setitem(sys.modules, each, None)
+    lay(tmp_path, {name: pdf("Biaya.")})
+    sentence = refusal(tmp_path)
+    assert f"needs `{module}`, and that is not installed: pip install 'synth[documents]'" in sentence
 
 
 def test_jsonl_gives_a_document_a_line(tmp_path: Path) -> None:

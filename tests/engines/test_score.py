@@ -31,11 +31,12 @@ from runtime.engines.base import (
 )
 from runtime.engines.chat_template import ChatTemplate
 from runtime.engines.local import LocalEngine, Ticket
+from runtime.lookup import Indexes
 from runtime.models import Models
 from runtime.progress import Progress
 from runtime.recorder import Recorder
 from runtime.stop import Stop
-from store.history import History
+from store.history import History, LoggedSample
 from store.log import Log
 from tests.models.calls import ask, call, messages, outcomes, run, texts, zeros
 from tests.models.fixtures import needs
@@ -270,7 +271,7 @@ def scoring_plan(spec: EngineSpec, *turns: str) -> tuple[Plan, Attempt]:
         cohorts=(CohortPlan(name="rows", quota=1, times=1, steps=(step,)),),
     )
     step = plan.cohorts[0].steps[0]
-    return plan, Attempt("rows", "00000000000000aa", step, 0, messages(*turns), 0, {})
+    return plan, Attempt("rows", "00000000000000aa", step, 0, messages(*turns), 0, LoggedSample())
 
 
 # Scores -------------------------------------------------------------------------------
@@ -536,7 +537,8 @@ def test_a_score_is_logged_and_asked_for_once(tiny_gemma: Path, tmp_path: Path) 
         models = Models(plan, Settings())
         with Log(tmp_path / "log.duckdb", writer=True) as log:
             recorder = Recorder(log, "run")
-            caller = LiveCaller(plan, models, recorder, Stop(), Progress(plan, "run"))
+            indexes = Indexes(plan, Settings())
+            caller = LiveCaller(plan, models, indexes, recorder, Stop(), Progress(plan, "run"))
             answer = await caller.call(attempt)
             await recorder.close()
         made = score_call(models["base"], again)

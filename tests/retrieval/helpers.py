@@ -129,3 +129,12 @@ def corpus(count: int, words: int = 120) -> Mapping[str, str]:
             f"# Satu\n\n{' '.join(said[:words])}\n\n# Dua\n\n{' '.join(said[words:])}\n"
         )
     return files
+
+
+def rows(folder: Path, name: str = "docs") -> dict[str, dict[str, Any]]:
+    """What a table holds, by id."""
+    import lancedb
+
+    found = lancedb.connect(folder / "index" / "docs").open_table(name).to_arrow().to_pylist()
+    assert len({row["id"] for row in found}) == len(found)
+    return {row["id"]: row for row in found}

@@ -22,7 +22,7 @@ def in_thread(texts: list[str]) -> list[list[float]]:
     """The vectors, from within a running loop: the embedder's coroutine never waits."""
     work = simulated().embed(texts, "passage")
     try:
-        work.send(None)  # type: ignore[attr-defined]
+        work.send(None)
     except StopIteration as done:
         return [list(vector) for vector in done.value]
     raise RuntimeError("the simulated embedder waited")

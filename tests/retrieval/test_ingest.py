@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,9 @@ import pytest
 from compiler.plan import CallPlan, CheckPlan
 from dsl.errors import CallFailed, ConfigError, EngineError
 from runtime.retrieval import Index, open_index
-from runtime.retrieval import ingest as ingestion
 from runtime.retrieval.spool import Spool
-from runtime.retrieval.state import FILE_NAME
 from tests.documents.helpers import encrypted_pdf, lay, pdf
-from tests.retrieval.helpers import Counting, ask, ingest, run, simulated, source, with_index
-
-
-def rows(folder: Path, name: str = "docs") -> dict[str, dict[str, Any]]:
-    """What a table holds, by id."""
-    import lancedb
-
-    found = lancedb.connect(folder / "index" / "docs").open_table(name).to_arrow().to_pylist()
-    assert len({row["id"] for row in found}) == len(found)
-    return {row["id"]: row for row in found}
+from tests.retrieval.helpers import Counting, ask, ingest, rows, run, simulated, source, with_index
 
 
 def versions(folder: Path) -> int:
@@ -207,71 +195,6 @@ def test_rows_of_jsonl_are_documents(tmp_path: Path) -> None:
     assert kept < before.keys()
 
 
-class Crash(Exception):
-    """Stands for a process that is killed."""
-
-
-@pytest.mark.parametrize("where", ["_write", "tag", "save"])
-def test_what_a_crash_leaves_is_taken_back(
-    university: Path, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = source("hybrid")
-    ingest(university, plan, simulated())
-    before = ask(university, plan, "biaya", simulated(), top_k=5)
-    lay(university, {"docs/baru.md": "Biaya baru."})
-    (university / "docs/biaya/s1.md").unlink()
-
-    async def crash(*_: Any) -> None:
-        raise Crash
-
-    with monkeypatch.context() as patch:
-        if where == "_write":
-            whole = ingestion.write
-
-            async def half(*arguments: Any, **rest: Any) -> Any:
-                await whole(*arguments, **rest)
-                raise Crash
-
-            patch.setattr(ingestion, "write", half)
-        elif where == "tag":
-            patch.setattr(ingestion, "tag", crash)
-        else:
-
-            def save(*_: Any) -> None:
-                raise Crash
-
-            patch.setattr(ingestion.State, "save", save)
-        with pytest.raises(Crash):
-            ingest(university, plan, simulated())
-
-    async def as_it_was(index: Index) -> list[dict[str, Any]]:
-        await index.load()
-        return await index.retrieve("biaya", top_k=5)
-
-    assert with_index(university, plan, as_it_was, simulated()) == before
-    report = ingest(university, plan, simulated())
-    assert (report.new, report.removed, report.embedded) == (1, 1, 0)
-    fresh = lay(university.parent / "fresh", {"synth.toml": ""})
-    shutil.copytree(university / "docs", fresh / "docs")
-    for query in ("biaya", "kamar"):
-        assert ask(university, plan, query, simulated()) == ask(fresh, plan, query, simulated())
-
-
-def test_a_crash_while_the_first_table_is_written_leaves_nothing_in_the_way(
-    university: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-
-        async def crash(*_: Any) -> None:
-            raise Crash
-
-        patch.setattr(ingestion, "tag", crash)
-        with pytest.raises(Crash):
-            ingest(university, source())
-    assert ingest(university, source()).new == 5
-    assert len(rows(university)) == 5
-
-
 def test_vectors_made_before_a_fault_are_kept(university: Path) -> None:
     def fault(asked: int) -> Exception | None:
         return CallFailed("bad_request", "no", retryable=False) if asked == 2 else None
@@ -331,29 +254,6 @@ def test_two_sources_share_a_store(university: Path) -> None:
     assert ingest(university, other).chunks == 1
     assert ingest(university, source()).new == ingest(university, other).new == 0
     assert ask(university, other, "lain")[0]["document"] == "a.md"
-
-
-def test_one_process_writes_at_a_time(university: Path) -> None:
-    index = university / "index" / "docs"
-    index.mkdir(parents=True)
-    held = sqlite3.connect(index / "synth.lock", isolation_level=None)
-    held.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(ConfigError, match="another process is writing to the index"):
-        ingest(university, source())
-    held.close()
-    assert ingest(university, source()).new == 5
-
-
-def test_a_damaged_or_removed_index_is_said_or_made_again(university: Path) -> None:
-    first = ingest(university, source())
-    shutil.rmtree(university / "index" / "docs" / "docs.lance")
-    again = ingest(university, source())
-    assert (again.new, again.digest) == (5, first.digest)
-    (university / "index" / "docs" / FILE_NAME).write_bytes(b"nonsense" * 1000)
-    with pytest.raises(ConfigError, match="is damaged: remove the index's folder"):
-        ingest(university, source())
-    shutil.rmtree(university / "index")
-    assert ingest(university, source()).digest == first.digest
 
 
 def test_places_where_no_index_can_be_are_refused(university: Path) -> None:

@@ -287,6 +287,7 @@ print(json.dumps(with_index(Path(sys.argv[1]), source("hybrid"), go, simulated()
 """
 
 
+@pytest.mark.slow
 def test_the_order_is_the_same_at_one_and_at_four_threads(tmp_path: Path) -> None:
     answers = []
     for threads in ("1", "4"):

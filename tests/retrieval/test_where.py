@@ -127,7 +127,7 @@ def test_hostile_literals_do_no_harm(university: Path) -> None:
     async def go(index: Index) -> list[Any]:
         await index.ingest()
         hostile = ["\0", "\ud800", "\u202e", "\\'", "%' OR '1'='1", "a" * 3000, "\n"]
-        found = []
+        found: list[Any] = []
         for value in hostile:
             where = "folder = '" + value.replace("'", "''") + "'"
             try:
