@@ -64,7 +64,7 @@ def engine(tiny_gemma: Path) -> Iterator[TransformersEngine]:
 def test_it_is_an_engine_that_knows_itself(engine: TransformersEngine, tiny_gemma: Path) -> None:
     assert isinstance(engine, Engine)
     assert str(engine.identity) == f"transformers:{tiny_gemma}"
-    assert engine.capabilities == {"chat", "template", "json"}
+    assert engine.capabilities == {"chat", "template", "json", "logprobs"}
     assert (engine.concurrency, engine.adaptive) == (8, False)
     assert engine.version.startswith("transformers ")
     assert "frozen" in TransformersEngine(replace(tiny(tiny_gemma), revision="abc")).capabilities
@@ -342,7 +342,7 @@ def test_the_pocket_model_is_proven_frozen(pocket_engine: Engine) -> None:
     identity = pocket_engine.identity
     assert (identity.backend, identity.id) == ("pocket", "SmolLM2-135M-Instruct")
     assert identity.revision == sha256(weights.read_bytes()).hexdigest()
-    assert pocket_engine.capabilities == {"chat", "template", "json", "frozen"}
+    assert pocket_engine.capabilities == {"chat", "template", "json", "frozen", "logprobs"}
 
 
 def test_the_identity_is_the_same_before_and_after_the_checkpoint_is_made(
