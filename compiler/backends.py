@@ -33,7 +33,7 @@ BACKENDS: Mapping[str, Backend] = {
         ),
         Backend(
             "transformers",
-            ("chat", "json", "template", "logprobs", "frozen"),
+            ("chat", "json", "template", "embed", "logprobs", "frozen"),
             ("revision",),
             'transformers("google/gemma-3-1b-it", revision = "<commit>")',
         ),
@@ -41,12 +41,12 @@ BACKENDS: Mapping[str, Backend] = {
         Backend("openai", ("chat", "json", "embed"), (), 'openai("gpt-4o")'),
         Backend(
             "pocket",
-            ("chat", "json", "template", "logprobs", "frozen"),
+            ("chat", "json", "template", "embed", "logprobs", "frozen"),
             (),
             "pocket()",
             needs_id=False,
             pinned=True,
         ),
-        Backend("simulated", ("chat", "json"), (), "simulated()", needs_id=False),
+        Backend("simulated", ("chat", "json", "embed"), (), "simulated()", needs_id=False),
     )
 }

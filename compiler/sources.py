@@ -12,7 +12,7 @@ from compiler.check_blocks import bind_block
 from compiler.plan import CallPlan, SourcePlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
-from compiler.types import CHUNK, COUNT, MESSAGES, MODEL, PATH, TEXT, Schema, Type
+from compiler.types import CHUNK, COUNT, MESSAGES, PATH, TEXT, Schema, Type
 from compiler.values import resolve_type
 from dsl.suggest import suggest
 from dsl.syntax import Call, Expression, Statement
@@ -47,6 +47,17 @@ READERS: Mapping[str, Function] = {
         Function(
             "folder", (_PATH, Parameter("glob", TEXT, "**/*")), 'folder("docs", glob = "**/*.md")', CHUNK
         ),
+        Function(
+            "lancedb",
+            (
+                _PATH,
+                Parameter("table", TEXT, optional=True),
+                Parameter("text", TEXT, "text"),
+                *(Parameter(name, TEXT, optional=True) for name in ("document", "heading", "id", "vector")),
+            ),
+            'lancedb("store", text = "body")',
+            CHUNK,
+        ),
     )
 }
 
@@ -72,7 +83,7 @@ INDEXES: Mapping[str, Function] = {
         (
             Parameter("uri", PATH),
             Parameter("search", _SEARCH, "text"),
-            Parameter("embedder", MODEL, optional=True),
+            Parameter("embedder", Type("model", words=("embed",)), optional=True),
         ),
         'lancedb("index/docs", search = "hybrid")',
     )

@@ -2,12 +2,14 @@
 
 SynthError                 exit status 1
 ├── RecipeError            1   the recipe has diagnostics
-├── ConfigError            1   synth.toml, --model, --set, a path
+├── ConfigError            1   synth.toml, --model, --set, a path, a source
+│   └── BadFilter              a `where` that cannot be read (runtime.retrieval)
 ├── EngineError            1   an engine cannot serve this run at all
 │   ├── ExtraMissing           its packages are not installed
 │   ├── KeyMissing             its API key is not set
 │   └── EngineDied             it stopped answering and could not be restarted
 ├── CallFailed             -   one call failed; caught by the runtime, never shown
+├── RetrievalShort         -   a sample's passages cannot be had; caught likewise (runtime.retrieval)
 ├── QuotaShort             3   a quota, split or mix cannot be met
 ├── Diverged               4   a dataset or a replay differs from the log
 └── LogError               5

@@ -67,6 +67,19 @@ def _reason(check: CheckPlan, value: Any, values: Mapping[str, Any]) -> str | No
     return run_check(check.name, arguments, value) if is_complete(arguments) else None
 
 
+def in_one_sample(checks: tuple[CheckPlan, ...], values: Mapping[str, Any]) -> tuple[CheckPlan, ...]:
+    """Checks with their arguments as they are in one sample, without those that it passes for lack
+    of one."""
+    if not any(isinstance(argument, RefPlan) for check in checks for argument in check.arguments.values()):
+        return checks
+    given = [(check, resolved(check.arguments, values)) for check in checks]
+    return tuple(
+        CheckPlan.model_construct(name=check.name, arguments=arguments, label=check.label)
+        for check, arguments in given
+        if is_complete(arguments)
+    )
+
+
 def is_complete(arguments: Mapping[str, Any]) -> bool:
     """Whether a sample has all that a check of it is to go by."""
     return all(argument is not None for argument in arguments.values())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
-from compiler.plan import Plan, Sampling, StepPlan
+from compiler.plan import CheckPlan, Plan, Sampling, StepPlan
 from compiler.strata import call_seed
 from dsl.errors import CallFailed, EngineDied, EngineError
 from runtime.call import call_key, sampling_json, schema_of
@@ -67,7 +67,7 @@ class Missing(Exception):
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt (from 0) at one step of a cohort's sample: what the model is shown, in what
-    order of urgency, and the sample's earlier calls by key."""
+    order of urgency, the sample's earlier calls by key, and what the answer must satisfy."""
 
     cohort: str
     sample_id: str
@@ -76,6 +76,8 @@ class Attempt:
     messages: Sequence[Message]
     priority: int
     earlier: LoggedSample
+    checks: tuple[CheckPlan, ...] = ()
+    must_fail: tuple[CheckPlan, ...] = ()
 
 
 class Caller(Protocol):
@@ -286,8 +288,8 @@ def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
         step.sampling,
         seed,
         attempt.priority,
-        step.checks,
-        step.must_fail,
+        attempt.checks,
+        attempt.must_fail,
     )
 
 

@@ -10,8 +10,10 @@ from typing import Any
 from compiler.checks.reasons import ends
 from compiler.plan import Plan, SourcePlan, StepPlan, canonical_json, digest
 from runtime.config import Settings
+from runtime.engines.base import EngineSpec
+from runtime.progress import Progress
 from runtime.recorder import Recorder
-from runtime.retrieval import Index, IngestReport, RetrievalShort, open_embedder, open_index
+from runtime.retrieval import Embedder, Index, IngestReport, RetrievalShort, open_embedder, open_index
 from store.event import Kind
 from store.history import LoggedLookup, LoggedSample
 
@@ -54,12 +56,24 @@ class Indexes:
         self._indexes: dict[str, Index] = {}
         for source in plan.sources:
             if source.type == "chunk" and source.name in _asked(plan):
+                if settings.everywhere == "simulated":
+                    source = _rehearsed(source)
                 embedder = _embedder(plan, settings, source)
                 self._indexes[source.name] = open_index(source, plan.folder, allowed, embedder)
 
-    async def ingest(self) -> dict[str, IngestReport]:
-        """Brings every index up to date, by source.  Raises ConfigError or EngineError."""
-        return {name: await index.ingest() for name, index in self._indexes.items()}
+    async def ingest(self, progress: Progress) -> dict[str, IngestReport]:
+        """Brings every index up to date, by source, and says on `progress` how far that is.
+        Raises ConfigError or EngineError."""
+        reports = {}
+        for name, index in self._indexes.items():
+
+            def told(done: int, total: int | None, name: str = name) -> None:
+                progress.preparing = f"`{name}`: {done:,} of {total or done:,} passages embedded"
+
+            progress.preparing = f"`{name}`: reading documents"
+            reports[name] = await index.ingest(told)
+        progress.preparing = ""
+        return reports
 
     def digest(self, source: str) -> str:
         """What names the content of a source's index, once it is up to date."""
@@ -141,9 +155,24 @@ def _asked(plan: Plan) -> set[str]:
     return {str(step.call.arguments["source"]) for step in steps if step.call is not None}
 
 
-def _embedder(plan: Plan, settings: Settings, source: SourcePlan) -> Any:
-    name = source.index.arguments.get("embedder") if source.index is not None else None
-    return None if name is None else open_embedder(settings.spec(plan.model(str(name))))
+def _embedder(plan: Plan, settings: Settings, source: SourcePlan) -> Embedder | None:
+    arguments = source.index.arguments if source.index is not None else {}
+    if arguments.get("search", "text") == "text":
+        return None
+    name = arguments.get("embedder")
+    if name is not None:
+        return open_embedder(settings.spec(plan.model(str(name))))
+    if settings.everywhere == "simulated":
+        return open_embedder(EngineSpec("embedder", "simulated", ""))
+    return None
+
+
+def _rehearsed(source: SourcePlan) -> SourcePlan:
+    """The source with an index of its own for a rehearsal, whose vectors are none."""
+    if source.index is None:
+        return source
+    arguments = {**source.index.arguments, "uri": f"{source.index.arguments['uri']}.rehearsal"}
+    return source.model_copy(update={"index": source.index.model_copy(update={"arguments": arguments})})
 
 
 __all__ = ["Indexes", "IngestReport", "LookUp", "Passages", "RetrievalShort", "record"]

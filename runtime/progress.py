@@ -59,6 +59,8 @@ class Progress:
     failures: Counter[str] = field(default_factory=Counter)
     rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
     abandonments: Counter[str] = field(default_factory=Counter)
+    # What is done before the first call can be made; empty when nothing is.
+    preparing: str = ""
     started: float = field(default_factory=time.monotonic)
     _by_step: dict[int, StepProgress] = field(default_factory=dict)
 

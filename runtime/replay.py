@@ -16,7 +16,7 @@ from compiler.runnable import require_runnable
 from compiler.strata import call_seed
 from runtime.accept import Rejected
 from runtime.call import call_key, sampling_json, schema_of
-from runtime.caller import Answer, Attempt, Missing, logged, logged_passages
+from runtime.caller import Answer, Attempt, GaveUp, Missing, logged, logged_passages
 from runtime.engines.base import Message
 from runtime.lookup import LookUp, Passages
 from runtime.opening import open_books
@@ -55,7 +55,7 @@ async def _replay(plan: Plan, log: Log) -> Replayed:
     lineages, models = _lineages(plan, log)
     past = _RememberingPast(history, lineages)
     ledger = _Comparison(past, replayed)
-    caller = _LogCaller(plan, models, replayed)
+    caller = _LogCaller(plan, models, past, replayed)
     nothing = dict.fromkeys(lineages, Finished())
     try:
         # One conversation after the other: each ran with models of its own.
@@ -80,17 +80,22 @@ def _lineages(plan: Plan, log: Log) -> tuple[dict[str, str], dict[str, Mapping[s
 
 
 class _RememberingPast(LoggedPast):
-    """Also fetches how the samples ended, a chunk at a time."""
+    """Also fetches how the samples ended, a chunk at a time; of those that were given up, where."""
 
     def __init__(self, history: History, lineages: Mapping[str, str]) -> None:
         super().__init__(history, lineages)
         self.endings: dict[str, dict[str, Any] | None] = {}
+        self.given_up: dict[str, str] = {}
 
     async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, LoggedSample]:
         names = list(names)
         loop = asyncio.get_running_loop()
         lineage = self._lineages[cohort]
         self.endings.update(await loop.run_in_executor(self._worker, self._history.endings, lineage, names))
+        lost = [name for name in names if name in self.endings and self.endings[name] is None]
+        if lost:
+            found = await loop.run_in_executor(self._worker, self._history.given_up, lineage, lost)
+            self.given_up.update(found)
         return await super().calls(cohort, names)
 
 
@@ -145,9 +150,16 @@ class _LogCaller:
     again would need the model's tokenizer; the messages they came from are composed again.
     """
 
-    def __init__(self, plan: Plan, models: Mapping[str, Mapping[str, Any]], replayed: Replayed) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        models: Mapping[str, Mapping[str, Any]],
+        past: _RememberingPast,
+        replayed: Replayed,
+    ) -> None:
         self.plan = plan
         self._models = models
+        self._past = past
         self._replayed = replayed
 
     async def call(self, attempt: Attempt) -> Answer:
@@ -167,10 +179,22 @@ class _LogCaller:
                     f"sample {attempt.sample_id}: the key of event {known.seq} is not that of its call"
                 )
             return logged(known)
+        answered = {(known.step, known.attempt) for known in attempt.earlier.calls.values()}
+        if (step.name, attempt.number) not in answered:
+            self._give_up(attempt.sample_id, step)
         raise Missing
 
     async def look_up(self, lookup: LookUp) -> Passages:
-        return logged_passages(lookup)
+        try:
+            return logged_passages(lookup)
+        except Missing:
+            self._give_up(lookup.sample_id, lookup.step)
+            raise
+
+    def _give_up(self, sample_id: str, step: StepPlan) -> None:
+        """Raises GaveUp where the log did so at this step: it has no answer because there was none."""
+        if self._past.given_up.get(sample_id) == step.name:
+            raise GaveUp("the log has no answer")
 
     def _key(self, known: LoggedCall, messages: Sequence[Message]) -> str:
         return call_key(known.identity, messages, known.token_ids, known.schema, known.sampling, known.seed)

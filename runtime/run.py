@@ -119,7 +119,7 @@ async def run_books(
                 watch.on_start(progress, models)
             # A source that does not hold ends the run here, before anything is paid for.
             sources = await read_sources(plan, log, options.allowed, lambda: stop.stopping)
-            reports = await indexes.ingest()
+            reports = await indexes.ingest(progress)
             recorder = Recorder(log, run_id, after_commit=committed)
             try:
                 _register(plan, recorder, log)

@@ -12,7 +12,7 @@ from compiler.judging import JUDGED
 from compiler.plan import CohortPlan, StepPlan
 from compiler.strata import Slot, call_seed
 from compiler.template import render
-from runtime.accept import Accepted, Rejected, is_complete, judge, resolved
+from runtime.accept import Accepted, Rejected, in_one_sample, is_complete, judge, resolved
 from runtime.call import environment, messages_for
 from runtime.caller import Answer, Attempt, Caller, GaveUp, Missing
 from runtime.engines.base import Message
@@ -203,6 +203,8 @@ class _Run:
                     messages,
                     sample.priority,
                     self._earlier,
+                    in_one_sample(step.checks, self._values),
+                    in_one_sample(step.must_fail, self._values),
                 )
             )
         except GaveUp as error:

@@ -152,6 +152,15 @@ class History:
             for sample_id, kind, payload in _stream(rows)
         }
 
+    def given_up(self, lineage: str, sample_ids: Iterable[str]) -> dict[str, str]:
+        """The step at which samples were abandoned under a lineage."""
+        rows = self._cursor.execute(
+            f"""SELECT sample_id, step FROM events WHERE kind = '{Kind.SAMPLE_ABANDONED.value}'
+                AND sample_id IN (SELECT unnest(?)) AND (payload ->> 'lineage') = ? ORDER BY seq""",
+            [list(sample_ids), lineage],
+        )
+        return dict(_stream(rows))
+
     def mean_tokens(self, step: str, model: str | None) -> tuple[float, float] | None:
         """Mean prompt and completion tokens of a step's calls, or None where there are none."""
         row = self._cursor.execute(

@@ -1,11 +1,12 @@
 """Answers made up for rehearsals: they fit the checks and the schema of a step, from a seed alone.
 
 What is made is looked at with the checks themselves, and made again a few times when one of them
-refuses it.  Checks whose arguments each sample has for itself are not known here and are left out.
+refuses it.  What is to be supported by passages is made of their words.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,7 +14,8 @@ from random import Random
 from typing import Any
 
 from compiler.checks import CHECKS, group_of, run_check
-from compiler.plan import CheckPlan, RefPlan, canonical_json
+from compiler.checks.reasons import ends
+from compiler.plan import CheckPlan, JsonOutput, RefPlan, canonical_json
 from runtime.engines.vocabulary import NUMBERS, WORDS
 
 _TRIES = 8
@@ -24,6 +26,9 @@ _PLAIN_TRIES = 2
 # One word in each of some scripts.
 _STRANGERS = ("winter", "شتاء", "зима", "冬")
 
+# A word without digits, long enough to be looked for.
+_LETTERS = re.compile(r"[^\W\d_]{3,}")
+
 Bounds = tuple[int, int]
 Schema = Mapping[str, Any]
 
@@ -32,13 +37,16 @@ Schema = Mapping[str, Any]
 class Wishes:
     """What a step's checks ask for, made once for a step.
 
-    `vocabularies` are the words to choose from; `spoils` the checks of `must_fail` that are known
-    here, by named check: of each, one has to refuse the answer.
+    `vocabularies` are the words to choose from, and `grounds` those of passages, where a model's
+    words are to be found in some; `phrase` is what it says in the end.  `spoils` are the checks of
+    `must_fail` that are known here, by named check: of each, one has to refuse the answer.
     """
 
     checks: tuple[CheckPlan, ...]
     spoils: tuple[tuple[CheckPlan, ...], ...]
     vocabularies: tuple[tuple[str, ...], ...]
+    grounds: tuple[str, ...]
+    phrase: str
     prefixes: tuple[str, ...]
     suffix: str
     length: Bounds
@@ -72,11 +80,13 @@ def wishes(checks: Sequence[CheckPlan], must_fail: Sequence[CheckPlan] = ()) -> 
         checks=known,
         spoils=tuple(tuple(group) for _, group in groupby(by_name, key=group_of)),
         vocabularies=_vocabularies(known),
+        grounds=_grounds(known),
+        phrase=str(given.get("contains", {}).get("phrase", "")),
         prefixes=tuple(prefixes),
         suffix=suffix,
         length=_bounds(given.get("length", {}).get("characters"), 40, 160),
         sentences=_bounds(given.get("sentences", {}).get("count"), 1, 3),
-        turns=_bounds(given["turns"]["count"], 2, 6) if "turns" in given else None,
+        turns=_bounds(ends(given["turns"]["count"]), 2, 6) if "turns" in given else None,
         roles=(str(roles["first"]), str(roles["second"])) if roles is not None else None,
         last=last,
         fields=fields,
@@ -86,6 +96,7 @@ def wishes(checks: Sequence[CheckPlan], must_fail: Sequence[CheckPlan] = ()) -> 
 def answer(wanted: Wishes, schema: Schema | None, random: Random) -> str:
     """A text, or JSON that fits a schema of the kind `compiler.types.json_schema` makes."""
     value: Any = None
+    thinks = schema is not None and JsonOutput(schema_=dict(schema)).thinks
     tries = _TRIES_TO_FAIL if wanted.spoils else _TRIES
     for number in range(tries):
         plain = number >= tries - _PLAIN_TRIES
@@ -93,29 +104,35 @@ def answer(wanted: Wishes, schema: Schema | None, random: Random) -> str:
         value = _value(wanted, schema, words, random, loose=bool(wanted.spoils) and number % 2 == 1)
         if not wanted.checks and not wanted.spoils:
             break
-        if not any(map(_refusal(value), wanted.checks)) and all(
-            any(map(_refusal(value), group)) for group in wanted.spoils
-        ):
+        refuses = _refusal(value["content"] if thinks else value)
+        if not any(map(refuses, wanted.checks)) and all(any(map(refuses, group)) for group in wanted.spoils):
             break
     return value if isinstance(value, str) else canonical_json(value)
 
 
 def _value(wanted: Wishes, schema: Schema | None, words: Sequence[str], random: Random, loose: bool) -> Any:
     """One try.  `loose` lets a conversation go as it will, which is how its order is spoiled."""
+    spoken = wanted.grounds or words
     if schema is None:
-        return _spoiled(_text(wanted, words, random), wanted, random)
+        return _spoiled(_text(wanted, spoken, random), wanted, random)
 
     def text(low: int, high: int) -> str:
-        return _spoiled(_sentence(words, random, max(low, min(high, low + 30)))[:high], wanted, random)[:high]
+        return _field(wanted, words, random, low, high)
+
+    def said(low: int, high: int) -> str:
+        return _field(wanted, spoken, random, low, high, wanted.phrase)
 
     if not _is_transcript(schema):
-        return _instance(schema, text, random)
-    return _conversation(wanted, schema, text, words, random, loose)
+        return _instance(schema, said, random)
+    return _conversation(wanted, schema, {"user": text, "model": said}, random, loose)
 
 
 def _is_known(check: CheckPlan) -> bool:
-    return not CHECKS[check.name].many and not any(
-        isinstance(value, RefPlan) for value in check.arguments.values()
+    """Whether a check can be asked here: not one over many samples, nor one that a model judges."""
+    return (
+        CHECKS[check.name].function is not None
+        and "judge" not in check.arguments
+        and not any(isinstance(value, RefPlan) for value in check.arguments.values())
     )
 
 
@@ -135,13 +152,23 @@ def _vocabularies(checks: Sequence[CheckPlan]) -> tuple[tuple[str, ...], ...]:
     return tuple(found) or (NUMBERS,)
 
 
+def _grounds(checks: Sequence[CheckPlan]) -> tuple[str, ...]:
+    """The words of the passages that answers are to be found in."""
+    found: dict[str, None] = {}
+    for check in checks:
+        if check.name in ("supported_by", "draws_on"):
+            for chunk in check.arguments["evidence"]:
+                found.update(dict.fromkeys(_LETTERS.findall(chunk["text"])))
+    return tuple(found)
+
+
 # Texts ----------------------------------------------------------------------------------
 
 
 def _text(wanted: Wishes, words: Sequence[str], random: Random) -> str:
     """Sentences of plain words within the bounds that the checks set."""
     prefix = random.choice(wanted.prefixes) if wanted.prefixes else ""
-    suffix = wanted.suffix
+    suffix = f" {wanted.phrase}{wanted.suffix}" if wanted.phrase else wanted.suffix
     (low, high), (fewest, most) = wanted.length, wanted.sentences
     target = max(low, min(high, low + round((high - low) * random.random() * 0.6)))
     count = max(fewest, min(most, 1 + target // 80))
@@ -156,6 +183,18 @@ def _text(wanted: Wishes, words: Sequence[str], random: Random) -> str:
     while len(text) + len(suffix) < low:
         text += f" {random.choice(words)}"[: max(2, high - len(suffix) - len(text))]
     return text + suffix
+
+
+def _field(
+    wanted: Wishes, words: Sequence[str], random: Random, low: int, high: int, phrase: str = ""
+) -> str:
+    """The text of a field, which ends with a phrase where there is room for one."""
+    room = high - len(phrase) - 1 if phrase else high
+    if room < max(low, 1):
+        phrase, room = "", high
+    length = low + (90 if words is wanted.grounds else 30)
+    text = _spoiled(_sentence(words, random, max(low, min(room, length)))[:room], wanted, random)[:room]
+    return f"{text} {phrase}" if phrase else text
 
 
 def _sentence(words: Sequence[str], random: Random, length: int) -> str:
@@ -269,8 +308,7 @@ def _is_transcript(schema: Schema) -> bool:
 def _conversation(
     wanted: Wishes,
     schema: Schema,
-    text: Callable[[int, int], str],
-    words: Sequence[str],
+    texts: Mapping[str, Callable[[int, int], str]],
     random: Random,
     loose: bool,
 ) -> list[dict[str, Any]]:
@@ -288,7 +326,7 @@ def _conversation(
         roles = [random.choice(order) for _ in range(random.randint(low, max(low, high)))]
     messages = []
     for place, role in enumerate(roles):
-        message = {}
+        message, text = {}, texts[role]
         asked = wanted.fields.get(role, frozenset())
         for name, inner in item["properties"].items():
             if name == "role":

@@ -66,14 +66,11 @@ class Asks:
     def openings(self) -> Iterator[Opening]:
         cell = Cell(0, (), ())
         for position, (name, ask) in enumerate(self._asks.items()):
-            if name not in self._outdated and name in self._finished.completed:
+            current = name not in self._outdated
+            if current and name in self._finished.completed:
                 self._counters.completed += 1
                 self._counters.found += 1
-            elif (
-                name not in self._outdated
-                and name in self._finished.abandoned
-                and name not in self._finished.unlucky
-            ):
+            elif current and name in self._finished.abandoned and name not in self._finished.unlucky:
                 self._lose()
             else:
                 yield Opening(Slot(position, cell, position), name, (0, position, ()), given=ask.given)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from compiler.plan import EvaluationPlan, MeasurePlan, ModelPlan, Plan
+from compiler.plan import EvaluationPlan, Plan
+from compiler.runnable import require_runnable
+from dsl.errors import EngineError
 from runtime.books import Books, Ledger
 from runtime.config import Settings
-from runtime.evaluation.asks import Asks
-from runtime.evaluation.exams import Exam
+from runtime.engines.base import Scorer
+from runtime.evaluation.asks import Asks, Exam
+from runtime.evaluation.exams import first_of
 from runtime.evaluation.items import Items
-from runtime.evaluation.measures import OF_ANSWERS, Results, examine, measure
+from runtime.evaluation.measures import Measure, Results, open_measure
+from runtime.evaluation.students import with_student
 from runtime.evaluation.verdicts import Measured
 from runtime.lookup import Indexes
 from runtime.models import Models
@@ -23,21 +27,39 @@ from runtime.run import RunOptions, RunReport, Watch, run_books
 from store.history import Finished, History
 from store.log import Log
 
-# The name of the model that `--student` gives.
-STUDENT = "student"
-
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """One evaluation of a recipe.  `report` is how the asking ended; None where nobody was asked."""
+    """One evaluation of a recipe.  `rows` is how many the dataset has, None where no measure looks
+    at it; `held_out` how many of them are kept from training, None where it has no split."""
 
     plan: EvaluationPlan
     measured: tuple[Measured, ...]
-    report: RunReport | None = None
+    rows: int | None
+    held_out: int | None
 
     @property
     def held(self) -> bool:
         return all(each.held for each in self.measured)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All evaluations of a recipe.  `runs` are how the asking ended: none where nobody was asked."""
+
+    evaluations: tuple[Evaluated, ...]
+    runs: tuple[RunReport, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def held(self) -> bool:
+        return all(each.held for each in self.evaluations)
+
+    @property
+    def exit_status(self) -> int:
+        """0 where every bound holds, 3 where one does not, or how the asking ended."""
+        ended = max((run.exit_status for run in self.runs), default=0)
+        return ended or (0 if self.held else 3)
 
 
 def evaluate(
@@ -46,58 +68,100 @@ def evaluate(
     log_path: Path,
     *,
     student: bool = False,
+    partial: bool = False,
     options: RunOptions | None = None,
     watch: Watch | None = None,
-) -> list[Evaluated]:
+) -> Report:
     """Takes every measure of a plan's evaluations.
 
     What models are asked for it goes through the runtime and into the log, so that an answer or
-    a judgement is paid for once.  With `student`, the model of that name is asked for answers to
-    the held-out rows, and every measure of answers is taken of them too.  Raises SynthError.
+    a judgement is paid for once.  With `student`, what is measured is measured of the model of that
+    name as well; `partial` takes a dataset that is not made to the end.  The limit of `options` is
+    on the rows that a model is asked about.  Raises SynthError.
     """
+    require_runnable(plan)
+    options, watch, warnings = options or RunOptions(), watch or Watch(), list[str]()
     if student:
-        plan = with_student(plan, settings)
-    asking = any(
-        {"student", "judge"} & set(each.arguments)
-        for evaluation in plan.evaluations
-        for each in evaluation.measures
-    )
-    if not log_path.exists():
+        plan, warnings = with_student(plan, settings)
+    underway = [_Underway(plan, each, options.allowed) for each in plan.evaluations]
+    writer = any(measure.asks for each in underway for measure in each.measures)
+    if not log_path.exists() and any(each.of_rows for each in underway):
         # To read it says so in one sentence; to write would make an empty one.
-        asking = False
-    with Log(log_path, writer=asking) as log:
-        session = _Session(plan, settings, log, options or RunOptions(), watch or Watch())
-        return [session.evaluate(evaluation) for evaluation in plan.evaluations]
+        writer = False
+    with Log(log_path, writer=writer) as log:
+        for each in underway:
+            warnings += each.read(log, partial)
+        asking = _Asking(plan, settings, log, options, watch)
+        measures = [measure for each in underway for measure in each.measures]
+        asking.ask(measure.exam() for measure in measures)
+        # Then, since what a judge is asked about must have been said; and what the students ran on
+        # is free by now.
+        asking.ask(measure.verdicts(asking.results) for measure in measures)
+        evaluations = tuple(each.evaluated(asking.results) for each in underway)
+    return Report(evaluations, tuple(asking.runs), tuple(dict.fromkeys(warnings)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Session:
+class _Underway:
+    """One evaluation while it is taken."""
+
+    def __init__(self, plan: Plan, evaluation: EvaluationPlan, allowed: Sequence[Path]) -> None:
+        self._plan = plan
+        self._evaluation = evaluation
+        self.measures: list[Measure] = [
+            open_measure(plan, evaluation.of, each, allowed) for each in evaluation.measures
+        ]
+        self._rows: int | None = None
+        self._held_out: int | None = None
+
+    @property
+    def of_rows(self) -> bool:
+        """Whether the dataset is looked at."""
+        return any(measure.of_rows for measure in self.measures)
+
+    def read(self, log: Log, partial: bool) -> list[str]:
+        """Shows every row to the measures that look at rows; gives warnings about them."""
+        looking = [measure for measure in self.measures if measure.of_rows]
+        if not looking:
+            return []
+        items = Items(self._plan, log, self._evaluation.of, partial=partial)
+        rows = asked = 0
+        for item, held_out in items.read():
+            rows += 1
+            asked += held_out
+            for measure in looking:
+                measure.see(item, held_out)
+        self._rows, self._held_out = rows, asked if items.split else None
+        return [
+            f"simulated models wrote `{name}`: its rows are a rehearsal, not data"
+            for name in items.rehearsed()
+        ]
+
+    def evaluated(self, results: Results) -> Evaluated:
+        measured = tuple(one for measure in self.measures for one in measure.measured(results))
+        return Evaluated(self._evaluation, measured, self._rows, self._held_out)
+
+
+@dataclass(slots=True)
+class _Asking:
+    """Puts exams to models, all of a time in one run."""
+
     plan: Plan
     settings: Settings
     log: Log
     options: RunOptions
     watch: Watch
+    runs: list[RunReport] = field(default_factory=list)
+    results: Results = field(default_factory=lambda: Results({}))
 
-    def evaluate(self, evaluation: EvaluationPlan) -> Evaluated:
-        items = Items(self.plan, self.log, evaluation.of)
-        exams = {
-            exam.name: exam
-            for each in evaluation.measures
-            if (exam := examine(self.plan, evaluation, each, items)) is not None
-        }
-        report, results = None, Results({})
-        if exams:
-            report, results = self._ask(list(exams.values()))
-        measured = [
-            one
-            for each in evaluation.measures
-            for one in measure(self.plan, evaluation, each, items, results)
-        ]
-        return Evaluated(evaluation, tuple(measured), report)
-
-    def _ask(self, exams: Sequence[Exam]) -> tuple[RunReport, Results]:
+    def ask(self, wanted: Iterable[Exam | None]) -> None:
+        """Asks what is not in the log, and takes note of the answers.  Once a run was stopped,
+        nothing more is asked."""
+        exams = [first_of(exam, self.options.limit) for exam in _merged(wanted) if exam.asks]
+        if not exams or any(run.exit_status for run in self.runs):
+            return
         plan = _asking(self.plan, exams)
         models = Models(plan, self.settings)
+        _require_scorers(models, exams)
         indexes = Indexes(plan, self.settings, self.options.allowed)
 
         def open_asks(
@@ -107,60 +171,74 @@ class _Session:
             progress: Progress,
             limit: int | None,
         ) -> list[Books]:
+            history = History(self.log)
             return [
-                Asks(made.recipe, exam.cohort, exam.asks[:limit], finished[exam.name], ledger, progress)
+                Asks(made, exam, finished[exam.name], _outdated(made, exam, indexes, history), ledger, progress)
                 for exam in exams
             ]
 
-        report = asyncio.run(run_books(plan, models, indexes, self.log, self.options, self.watch, open_asks))
-        history, values = History(self.log), {}
-        lineages = models.lineages(plan)
-        for exam in exams:
-            names = {ask.name(plan.recipe, exam.name): ask.row for ask in exam.asks[: self.options.limit]}
-            endings = history.endings(lineages[exam.name]["lineage"], names)
-            values[exam.name] = {row: endings.get(name) for name, row in names.items()}
-        return report, Results(values)
+        self.runs.append(
+            asyncio.run(run_books(plan, models, indexes, self.log, self.options, self.watch, open_asks))
+        )
+        history, lineages = History(self.log), models.lineages(plan)
+        answered = {exam.name: _answers(plan, exam, lineages[exam.name]["lineage"], history) for exam in exams}
+        self.results = Results({**self.results.values, **answered})
 
 
-def with_student(plan: Plan, settings: Settings) -> Plan:
-    """The plan with a model named `student` and each measure of answers also taken of it."""
-    if not any(model.name == STUDENT for model in plan.models):
-        spec = settings.given[STUDENT]
-        model = ModelPlan(name=STUDENT, capabilities=("chat",), backend=spec.backend, id=spec.id)
-        plan = _changed(plan, models=(*plan.models, model))
-    evaluations = tuple(
-        evaluation.model_copy(update={"measures": (*evaluation.measures, *_of_student(evaluation))})
-        for evaluation in plan.evaluations
-    )
-    return _changed(plan, evaluations=evaluations)
-
-
-def _of_student(evaluation: EvaluationPlan) -> list[MeasurePlan]:
-    asked = {(each.name, each.arguments.get("student")) for each in evaluation.measures}
-    return [
-        each.model_copy(update={"arguments": {**each.arguments, "student": STUDENT}})
-        for each in evaluation.measures
-        if each.name in OF_ANSWERS and "student" not in each.arguments and (each.name, STUDENT) not in asked
-    ]
-
-
-def _changed(plan: Plan, **changes: Any) -> Plan:
-    """A plan with some parts replaced, and nothing cached of the old one."""
-    parts = {name: getattr(plan, name) for name in Plan.model_fields}
-    return Plan(**{**parts, **changes}).below(plan.folder)
+def _merged(exams: Iterable[Exam | None]) -> list[Exam]:
+    """Exams of one name made one: what several measures ask is asked once."""
+    found: dict[str, Exam] = {}
+    for exam in exams:
+        if exam is not None:
+            known = found.setdefault(exam.name, replace(exam, asks=()))
+            found[exam.name] = known.with_asks({ask.row: ask for ask in (*known.asks, *exam.asks)}.values())
+    return list(found.values())
 
 
 def _asking(plan: Plan, exams: Sequence[Exam]) -> Plan:
     """The plan of what is asked: the exams' cohorts, and the models and sources they need."""
-    asked = {step.model for exam in exams for step in exam.cohort.steps}
-    looked_up = {str(step.call.arguments["source"]) for e in exams for step in e.cohort.steps if step.call}
-    return _changed(
-        plan,
+    calls = [step.call for exam in exams for step in exam.cohort.steps if step.call is not None]
+    looked_up = {call.arguments["source"] for call in calls}
+    return plan.with_parts(
         cohorts=tuple(exam.cohort for exam in exams),
-        models=tuple(model for model in plan.models if model.name in asked),
         sources=tuple(source for source in plan.sources if source.name in looked_up),
         preferences=(),
         mixes=(),
         exports=(),
         evaluations=(),
     )
+
+
+def _require_scorers(models: Models, exams: Sequence[Exam]) -> None:
+    """Raises EngineError, before anything is asked, for a model that cannot say how likely an
+    answer is."""
+    for step in (step for exam in exams for step in exam.cohort.steps if step.scores):
+        engine = models[str(step.model)].engine
+        if not isinstance(engine, Scorer):
+            raise EngineError(
+                f"`{step.model}` runs on {engine.identity}, which gives no token probabilities, and "
+                "`perplexity` is made from them: run it on vllm, transformers or pocket"
+            )
+
+
+def _outdated(plan: Plan, exam: Exam, indexes: Indexes, history: History) -> set[str]:
+    """The asks whose passages were looked up in an index that holds something else by now."""
+    call = next((step.call for step in exam.cohort.steps if step.call is not None), None)
+    if call is None:
+        return set()
+    digest = indexes.digest(str(call.arguments["source"]))
+    known = history.calls(exam.named(plan))
+    return {name for name, sample in known.items() if any(l.digest != digest for l in sample.lookups.values())}
+
+
+def _answers(
+    plan: Plan, exam: Exam, lineage: str, history: History
+) -> dict[str, Mapping[str, Any] | None]:
+    """What came of the asks by row: values, or None where there will be none.  An ask that was not
+    made, or that a service failed, is left out."""
+    named, unlucky = exam.named(plan), history.finished(lineage).unlucky
+    return {
+        named[name].row: values
+        for name, values in history.endings(lineage, named).items()
+        if values is not None or name not in unlucky
+    }

@@ -3,8 +3,7 @@ scheduled, retried, logged and never paid for twice."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from compiler.plan import (
@@ -17,46 +16,59 @@ from compiler.plan import (
     Sampling,
     StepPlan,
     Template,
+    digest,
 )
-from runtime.evaluation.asks import Ask
+from runtime.evaluation.asks import Ask, Exam
 from runtime.evaluation.items import Item
+from runtime.evaluation.questions import Question
+
+# A judge that gives no verdict is asked again so often.
+_RETRY = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Exam:
-    """Steps, and the rows that they are put about."""
-
-    cohort: CohortPlan
-    asks: tuple[Ask, ...]
-
-    @property
-    def name(self) -> str:
-        return self.cohort.name
-
-
-def answers(name: str, student: ModelPlan, items: Sequence[Item]) -> Exam:
-    """A student answers in place of each row's last trained answer."""
+def answers(of: str, student: ModelPlan, items: Iterable[Item]) -> Exam:
+    """A student answers in place of each row's last trained answer.  Every measure of these
+    answers is taken of the same ones."""
     step = StepPlan(name="answer", role="model", model=student.name, sees="row", sampling=_steady(student))
-    return _exam(name, (step,), [Ask(item.id, {"row": _said(item.asked)}) for item in items])
+    return _exam(f"{of}.{student.name}", [step], (Ask(item.id, {"row": item.asked}) for item in items))
 
 
-def likelihood(name: str, student: ModelPlan, items: Sequence[Item]) -> Exam:
+def likelihood(of: str, student: ModelPlan, items: Iterable[Item]) -> Exam:
     """How likely a student finds each row's last trained answer, given what is before it."""
     step = StepPlan(name="score", model=student.name, sees="row", scores=True)
-    asks = [
-        Ask(item.id, {"row": [*_said(item.asked), {"role": "model", "content": item.last.text}]})
-        for item in items
-    ]
-    return _exam(name, (step,), asks)
+    asks = (
+        Ask(item.id, {"row": [*item.asked, {"role": "model", "content": item.given}]}) for item in items
+    )
+    return _exam(f"{of}.{student.name}.likelihood", [step], asks)
 
 
 _GROUNDED = (
     "Answer the question from the passages alone, in the language of the question and in as few "
     "sentences as it takes.  When the passages do not hold the answer, say that the information is "
-    "not found."
+    "not found.\n\nPassages:\n"
 )
 
-_JUDGE_ANSWER: Template = (
+
+def questions(student: ModelPlan, asked: Iterable[Question], path: str, source: str, top_k: int) -> Exam:
+    """A student answers questions from passages that are looked up for each."""
+    looked_up = {"source": source, "query": RefPlan(path=("question",)), "top_k": top_k, "pick": "nearest"}
+    evidence = StepPlan(name="evidence", call=CallPlan(name="retrieve", arguments=looked_up))
+    passages = RefPlan(path=("evidence",), filters=(FilterPlan(name="numbered"),))
+    answer = StepPlan(
+        name="answer",
+        role="model",
+        model=student.name,
+        prompt=(_GROUNDED, passages, "\n\nQuestion:\n", RefPlan(path=("question",))),
+        sampling=_steady(student),
+        needs=("evidence",),
+    )
+    # Other questions, and other passages for them, are another exam.
+    name = f"{student.name}.{source}.{digest([path, top_k])[:6]}"
+    asks = (Ask(each.id, {"question": each.question}) for each in asked)
+    return _exam(name, [evidence, answer], asks)
+
+
+_CORRECT: Template = (
     "Judge an answer to a question against a reference.\n\nQuestion:\n",
     RefPlan(path=("question",)),
     "\n\nReference answer:\n",
@@ -68,116 +80,65 @@ _JUDGE_ANSWER: Template = (
 )
 
 
-def questions(
-    name: str,
-    student: ModelPlan,
-    judge: ModelPlan | None,
-    asked: Sequence[Mapping[str, Any]],
-    source: str,
-    top_k: int,
-) -> Exam:
-    """A student answers questions from passages that are looked up for each.
-
-    `asked` have `id`, `question` and `answer`, the reference that a judge, if any, judges by.
-    """
-    evidence = StepPlan(
-        name="evidence",
-        call=CallPlan(
-            name="retrieve",
-            arguments={
-                "source": source,
-                "query": RefPlan(path=("question",)),
-                "top_k": top_k,
-                "pick": "nearest",
-            },
-        ),
-    )
-    answer = StepPlan(
-        name="answer",
-        role="model",
-        model=student.name,
-        prompt=(
-            f"{_GROUNDED}\n\nPassages:\n",
-            RefPlan(path=("evidence",), filters=(FilterPlan(name="numbered"),)),
-            "\n\nQuestion:\n",
-            RefPlan(path=("question",)),
-        ),
-        sampling=_steady(student),
-        needs=("evidence",),
-    )
-    steps = (evidence, answer, *(() if judge is None else (_verdict(judge),)))
-    asks = [
-        Ask(str(each["id"]), {"question": each["question"], "reference": each["answer"]}) for each in asked
-    ]
-    return _exam(name, steps, asks)
-
-
-def grounded(name: str, student: ModelPlan, judge: ModelPlan, items: Sequence[Item]) -> Exam:
-    """A student answers in place of each row's last answer, which is the reference."""
-    answer = StepPlan(name="answer", role="model", model=student.name, sees="row", sampling=_steady(student))
-    asks = [
-        Ask(
-            item.id,
-            {
-                "row": _said(item.asked),
-                "question": item.asked[-1]["content"] if item.asked else "",
-                "reference": item.last.text,
-            },
-        )
-        for item in items
-    ]
-    return _exam(name, (answer, _verdict(judge)), asks)
-
-
-def _verdict(judge: ModelPlan) -> StepPlan:
-    schema: dict[str, Any] = {
-        "type": "object",
-        "properties": {"why": {"type": "string", "maxLength": 400}, "correct": {"type": "boolean"}},
-        "required": ["why", "correct"],
-        "additionalProperties": False,
-    }
-    return StepPlan(
+def verdicts(exam: str, judge: ModelPlan, answered: Mapping[str, Mapping[str, str]]) -> Exam:
+    """A judge says of each answer of an exam whether it is correct.  `answered` has, by row, the
+    `question`, the `reference` and the `answer`."""
+    fields = {"why": {"type": "string", "maxLength": 400}, "correct": {"type": "boolean"}}
+    step = StepPlan(
         name="verdict",
         model=judge.name,
-        output=JsonOutput(schema_=schema),
-        prompt=_JUDGE_ANSWER,
+        output=_object(fields),
+        prompt=_CORRECT,
         sampling=_steady(judge),
-        retry=2,
-        needs=("answer",),
+        retry=_RETRY,
     )
+    asks = (Ask(row, given) for row, given in answered.items())
+    return _exam(f"{exam}.by.{judge.name}", [step], asks)
 
 
-def voices(name: str, judge: ModelPlan, personas: Mapping[str, str], said: Mapping[str, str]) -> Exam:
+def voices(of: str, judge: ModelPlan, personas: Mapping[str, str], said: Mapping[str, str]) -> Exam:
     """A judge says whose voice it hears.  `personas` are descriptions by name; `said` what the
     user's side of each row says."""
-    schema: dict[str, Any] = {
-        "type": "object",
-        "properties": {"persona": {"type": "string", "enum": sorted(personas)}},
-        "required": ["persona"],
-        "additionalProperties": False,
-    }
     listed = "\n".join(f"- {name}: {personas[name]}" for name in sorted(personas))
     step = StepPlan(
         name="voice",
         model=judge.name,
-        output=JsonOutput(schema_=schema),
+        output=_object({"persona": {"type": "string", "enum": sorted(personas)}}),
         prompt=(
             f"These are some people and how each of them speaks:\n{listed}\n\nOne of them said:\n",
             RefPlan(path=("said",)),
             "\n\nWho was it?  Reply with JSON: `persona`, one of the names above.",
         ),
         sampling=_steady(judge),
-        retry=2,
+        retry=_RETRY,
     )
-    return _exam(name, (step,), [Ask(row, {"said": text}) for row, text in said.items()])
+    asks = (Ask(row, {"said": text}) for row, text in said.items())
+    return _exam(f"{of}.voices.{judge.name}", [step], asks)
 
 
-def _exam(name: str, steps: tuple[StepPlan, ...], asks: Sequence[Ask]) -> Exam:
-    return Exam(CohortPlan(name=name, quota=len(asks), times=len(asks), steps=steps), tuple(asks))
+def first_of(exam: Exam, limit: int | None) -> Exam:
+    """An exam about so many rows at most: the same ones for every exam, and some more when the
+    limit grows."""
+    if limit is None or len(exam.asks) <= limit:
+        return exam
+    chosen = {ask.row for ask in sorted(exam.asks, key=lambda ask: digest(ask.row))[:limit]}
+    return _exam(exam.name, exam.cohort.steps, (ask for ask in exam.asks if ask.row in chosen))
 
 
-def _said(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    return [{"role": each["role"], "content": each["content"]} for each in messages]
+def _exam(name: str, steps: Sequence[StepPlan], asks: Iterable[Ask]) -> Exam:
+    found = tuple(asks)
+    return Exam(CohortPlan(name=name, quota=len(found), times=len(found), steps=tuple(steps)), found)
+
+
+def _object(fields: dict[str, Any]) -> JsonOutput:
+    return JsonOutput(
+        schema_={
+            "type": "object",
+            "properties": fields,
+            "required": list(fields),
+            "additionalProperties": False,
+        }
+    )
 
 
 def _steady(model: ModelPlan) -> Sampling:

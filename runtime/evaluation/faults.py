@@ -47,23 +47,20 @@ FAULTS: Mapping[str, Fault] = {
 OF_ANSWERS = frozenset((*FAULTS, "refusals"))
 
 
-def concerns(measure: MeasurePlan, item: Item) -> bool:
-    """Whether a measure looks at a row at all: refusals are counted among those made so."""
+def concerns(measure: MeasurePlan, item: Item, answer: Answer) -> bool:
+    """Whether a measure looks at a row's answer at all: JSON errors are for what must be JSON, and
+    refusals are counted among rows made so."""
     among = measure.arguments.get("among")
-    return among is None or among in item.columns.values()
+    return (among is None or among in item.columns.values()) and (
+        measure.name != "json_errors" or answer.schema is not None
+    )
 
 
 def count_answer(measure: MeasurePlan, row: str, answer: Answer, tally: Tally) -> None:
-    """Adds one answer to a tally of such a measure."""
+    """Adds one answer to the tally of such a measure."""
     if measure.name == "refusals":
         phrase = run_check("no_words", {"words": measure.arguments["phrases"]}, answer.text)
         tally.add(row, phrase is not None, answer.text)
-    elif measure.name != "json_errors" or answer.schema is not None:
+    else:
         reason = FAULTS[measure.name](measure.arguments, answer)
         tally.add(row, reason is not None, reason or answer.text)
-
-
-def count_silence(measure: MeasurePlan, row: str, given: Answer, tally: Tally) -> None:
-    """Adds a row that a student has no answer to, in place of the answer `given` there."""
-    if measure.name != "json_errors" or given.schema is not None:
-        tally.add(row, measure.name in FAULTS, "no answer")

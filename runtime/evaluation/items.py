@@ -14,7 +14,7 @@ from store.messages import trained_turns
 from store.rows import Conversation, Layout
 from store.select import lineage_of
 
-_THOUGHT = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +101,9 @@ def voices_of(plan: Plan, export: ExportPlan) -> tuple[str, dict[str, str]]:
 
 
 def without_thought(text: str, export: ExportPlan) -> str:
-    """What a student says, without the thought that such rows taught it to begin with."""
-    return _THOUGHT.sub("", text, count=1).lstrip() if _thinks(text, export) else text
-
-
-def _thinks(text: str, export: ExportPlan) -> bool:
-    return export.thought == "wrap" and _THOUGHT.match(text) is not None
+    """What a student says, without the thought that rows with `thought = wrap` taught it to say
+    first."""
+    return _THOUGHT.sub("", text, count=1) if export.thought == "wrap" else text
 
 
 def _varies(plan: Plan, export: ExportPlan) -> tuple[AxisPlan | DrawPlan, ...]:

@@ -1,211 +1,302 @@
-"""The measures: whom each asks what, and what the answers come to."""
+"""The measures: what each sees of the rows, whom it asks what, and what the answers come to.
+
+A measure first sees every row.  Its `exam` is then put to a student, and its `verdicts` to a
+judge of what the student said; every other model that an evaluation asks is asked at one of these
+times as well.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
+from pathlib import Path
 from typing import Any
 
-from compiler.checks import run_check
-from compiler.plan import EvaluationPlan, MeasurePlan, ModelPlan, Plan
-from dsl.errors import ConfigError
+from compiler.plan import MeasurePlan, ModelPlan, Plan
 from runtime.evaluation import exams
-from runtime.evaluation.exams import Exam
-from runtime.evaluation.faults import FAULTS, concerns
-from runtime.evaluation.items import Answer, Item, Items
-from runtime.evaluation.questions import Question, read_questions
-from runtime.evaluation.verdicts import Measured, Tally
+from runtime.evaluation.asks import Exam
+from runtime.evaluation.faults import FAULTS, OF_ANSWERS, concerns, count_answer
+from runtime.evaluation.items import Answer, Item, export_of, voices_of, without_thought
+from runtime.evaluation.questions import read_questions
+from runtime.evaluation.verdicts import Measured, Tally, measured
 from runtime.evaluation.voices import nearest_voices
-
-# Measures of answers, whoever gives them.
-OF_ANSWERS = frozenset((*FAULTS, "refusals"))
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What was answered: by exam, then by row, the values of its steps, or None."""
+    """What was answered: by exam, then by row, the values of its steps, or None where there will
+    be none.  What is not known yet is left out."""
 
     values: Mapping[str, Mapping[str, Mapping[str, Any] | None]]
 
-    def of(self, exam: Exam) -> Mapping[str, Mapping[str, Any] | None]:
-        return self.values.get(exam.name, {})
+    def of(self, exam: Exam | None) -> Mapping[str, Mapping[str, Any] | None]:
+        return {} if exam is None else self.values.get(exam.name, {})
 
 
-def examine(plan: Plan, evaluation: EvaluationPlan, each: MeasurePlan, items: Items) -> Exam | None:
-    """What models have to be asked for a measure; None where the dataset says it all."""
-    student, judge = _model(plan, each, "student"), _model(plan, each, "judge")
-    if each.name in OF_ANSWERS:
-        # One answer serves all measures of a student.
-        return (
-            None
-            if student is None
-            else exams.answers(f"{evaluation.name}.{student.name}", student, items.held_out)
-        )
-    if each.name == "perplexity":
-        assert student is not None, "the compiler asks for it"
-        return exams.likelihood(f"{evaluation.name}.{student.name}.likelihood", student, items.held_out)
-    if each.name == "rag_accuracy":
-        assert student is not None, "the compiler asks for it"
-        name = f"{evaluation.name}.{student.name}.grounded"
-        asked = _questions(plan, each)
-        if asked is not None:
-            source, top_k = str(each.arguments["source"]), int(str(each.arguments["top_k"]))
-            given = [{"id": q.id, "question": q.question, "answer": q.answer} for q in asked]
-            return exams.questions(name, student, judge, given, source, top_k)
-        assert judge is not None, "the compiler asks for it"
-        return exams.grounded(name, student, judge, items.held_out)
-    if each.name == "tone" and judge is not None:
-        said = {item.id: _user_side(item) for item in items.held_out}
-        return exams.voices(f"{evaluation.name}.{judge.name}.voices", judge, _personas(items), said)
-    return None
+class Measure:
+    """One measure of an evaluation.  `of_rows` says that it looks at the dataset at all."""
+
+    of_rows = True
+
+    def __init__(self, plan: Plan, of: str, measure: MeasurePlan) -> None:
+        self.measure = measure
+        self.export = export_of(plan, of)
+        self.student = _model(plan, measure, "student")
+        self.judge = _model(plan, measure, "judge")
+        self.items: list[Item] = []
+
+    @property
+    def asks(self) -> bool:
+        """Whether any model is asked for it."""
+        return self.student is not None or self.judge is not None
+
+    def see(self, item: Item, asked: bool) -> None:
+        """Takes note of a row; `asked` are those that models are asked about."""
+        if asked and item.asked and concerns(self.measure, item, item.answers[-1]):
+            self.items.append(item)
+
+    def exam(self) -> Exam | None:
+        """What a model is to be asked."""
+        return None
+
+    def verdicts(self, results: Results) -> Exam | None:
+        """What a judge is to be asked about the answers to that."""
+        return None
+
+    def measured(self, results: Results) -> Iterator[Measured]:
+        """What it comes to: one line, or one for each way it is judged."""
+        raise NotImplementedError
+
+    @property
+    def of(self) -> str:
+        return "dataset" if self.student is None else self.student.name
+
+    @property
+    def _rows(self) -> list[str]:
+        return [item.id for item in self.items]
 
 
-def measure(
-    plan: Plan, evaluation: EvaluationPlan, each: MeasurePlan, items: Items, results: Results
-) -> Iterator[Measured]:
-    """What a measure comes to: one line, or one for each way it is judged."""
-    exam = examine(plan, evaluation, each, items)
-    answered = results.of(exam) if exam is not None else {}
-    if each.name in FAULTS:
-        yield _faults(each, items, exam, answered)
-    elif each.name == "refusals":
-        yield _refusals(each, items, exam, answered)
-    elif each.name == "perplexity":
-        yield _perplexity(each, answered)
-    elif each.name == "rag_accuracy":
-        yield from _accuracy(plan, each, answered)
-    else:
-        yield _tone(each, items, exam, answered)
+def open_measure(plan: Plan, of: str, measure: MeasurePlan, allowed: Sequence[Path] = ()) -> Measure:
+    """A measure, ready to see rows.  Raises ConfigError for questions that cannot be read."""
+    if measure.name in OF_ANSWERS:
+        kind = OfDataset if "student" not in measure.arguments else OfStudent
+        return kind(plan, of, measure)
+    if measure.name == "rag_accuracy" and "questions" in measure.arguments:
+        return OfQuestions(plan, of, measure, allowed)
+    return {"perplexity": Perplexity, "rag_accuracy": OfReferences, "tone": Tone}[measure.name](
+        plan, of, measure
+    )
 
 
-def _faults(
-    each: MeasurePlan, items: Items, exam: Exam | None, answered: Mapping[str, Mapping[str, Any] | None]
-) -> Measured:
-    tally, fault = Tally(), FAULTS[each.name]
-    for item, texts in _given(items, exam, answered):
-        for answer in texts:
-            if answer is None:
-                tally.add(item.id, True, "no answer")
-            elif concerns(each, answer):
-                reason = fault(each.arguments, answer)
-                tally.add(item.id, reason is not None, reason or "")
-    note = "" if tally.judged else "no answer is to be JSON" if each.name == "json_errors" else "no answers"
-    return _share(each, tally, note)
+class OfDataset(Measure):
+    """Every trained answer that the dataset holds; of refusals, the last one of a row."""
+
+    def __init__(self, plan: Plan, of: str, measure: MeasurePlan) -> None:
+        super().__init__(plan, of, measure)
+        self._tally = Tally(measure)
+
+    def see(self, item: Item, asked: bool) -> None:
+        for answer in item.answers if self.measure.name in FAULTS else item.answers[-1:]:
+            if concerns(self.measure, item, answer):
+                count_answer(self.measure, item.id, answer, self._tally)
+
+    def measured(self, results: Results) -> Iterator[Measured]:
+        yield self._tally.measured(self.of, note=_nothing(self._tally))
 
 
-def _given(
-    items: Items, exam: Exam | None, answered: Mapping[str, Mapping[str, Any] | None]
-) -> Iterator[tuple[Item, list[Answer | None]]]:
-    """The answers to judge: the dataset's own, or the student's in place of each row's last."""
-    if exam is None:
-        for item in items.all():
-            yield item, list(item.answers)
-        return
-    for item in items.held_out:
-        if item.id in answered:
+class OfStudent(Measure):
+    """A student's answers in place of each row's last trained one."""
+
+    def exam(self) -> Exam | None:
+        assert self.student is not None
+        return exams.answers(self.export.name, self.student, self.items)
+
+    def measured(self, results: Results) -> Iterator[Measured]:
+        tally, answered = Tally(self.measure), results.of(self.exam())
+        for item in self.items:
+            if item.id not in answered:
+                continue
             values = answered[item.id]
-            yield item, [None if values is None else Answer(values["answer"], item.last.schema)]
+            if values is None:
+                # For want of an answer nothing is said as it should be.
+                tally.add(item.id, self.measure.name in FAULTS, "no answer")
+            else:
+                text = without_thought(values["answer"], self.export)
+                count_answer(self.measure, item.id, Answer(text, item.answers[-1].schema), tally)
+        note = _unasked(self._rows, answered) if self.items else _nothing(tally)
+        yield tally.measured(self.of, note=note)
 
 
-def _refusals(
-    each: MeasurePlan, items: Items, exam: Exam | None, answered: Mapping[str, Mapping[str, Any] | None]
-) -> Measured:
-    """Of the rows that are to be refused, those whose last answer says so."""
-    tally, among = Tally(), each.arguments.get("among")
-    for item, texts in _given(items, exam, answered):
-        if among is not None and among not in item.columns.values():
-            continue
-        last = texts[-1]
-        said = last is not None and run_check("no_words", {"words": each.arguments["phrases"]}, last.text)
-        tally.add(item.id, bool(said), "" if last is None else last.text[:80], example=not said)
-    return _share(each, tally, "" if tally.judged else f"no row is {among}" if among else "no answers")
+class Perplexity(Measure):
+    """How unlikely the last trained answers are to a student, by all their tokens together: long
+    answers weigh more."""
+
+    def exam(self) -> Exam | None:
+        assert self.student is not None
+        return exams.likelihood(self.export.name, self.student, self.items)
+
+    def measured(self, results: Results) -> Iterator[Measured]:
+        answered = results.of(self.exam())
+        scores = [values["score"] for values in answered.values() if values is not None]
+        tokens = sum(score["tokens"] for score in scores)
+        value = exp(-sum(score["logprob"] for score in scores) / tokens) if tokens else None
+        unscored = sum(values is None for values in answered.values())
+        note = f"{unscored:,} could not be scored" if unscored else _unasked(self._rows, answered)
+        yield measured(self.measure, self.of, value, "", len(scores), note=note or f"{tokens:,} tokens")
 
 
-def _perplexity(each: MeasurePlan, answered: Mapping[str, Mapping[str, Any] | None]) -> Measured:
-    """Of all scored tokens together: long answers weigh more."""
-    scores = [values["score"] for values in answered.values() if values is not None]
-    tokens = sum(score["tokens"] for score in scores)
-    value = exp(-sum(score["logprob"] for score in scores) / tokens) if tokens else None
-    missing = sum(values is None for values in answered.values())
-    note = f"{tokens:,} tokens" + (f", {missing} rows not scored" if missing else "")
-    return _measured(each, value, "", len(scores), note)
+class OfReferences(Measure):
+    """A judge compares a student's answers with those of the rows."""
+
+    def exam(self) -> Exam | None:
+        assert self.student is not None
+        return exams.answers(self.export.name, self.student, self.items)
+
+    def verdicts(self, results: Results) -> Exam | None:
+        return _judged(self, results, {item.id: (_asked(item), item.given) for item in self.items})
+
+    def measured(self, results: Results) -> Iterator[Measured]:
+        yield _correct(self, results)
 
 
-def _accuracy(
-    plan: Plan, each: MeasurePlan, answered: Mapping[str, Mapping[str, Any] | None]
-) -> Iterator[Measured]:
-    asked = _questions(plan, each)
-    if asked is not None:
-        tally = Tally()
+class OfQuestions(Measure):
+    """A student answers questions from passages; facts, a judge or both say what is right."""
+
+    of_rows = False
+
+    def __init__(self, plan: Plan, of: str, measure: MeasurePlan, allowed: Sequence[Path]) -> None:
+        super().__init__(plan, of, measure)
+        self._path = str(measure.arguments["questions"])
+        self._questions = read_questions(plan.folder, self._path, allowed)
+
+    def exam(self) -> Exam | None:
+        assert self.student is not None
+        arguments = self.measure.arguments
+        source, top_k = str(arguments["source"]), int(str(arguments["top_k"]))
+        return exams.questions(self.student, self._questions, self._path, source, top_k)
+
+    def verdicts(self, results: Results) -> Exam | None:
+        return _judged(self, results, {each.id: (each.question, each.answer) for each in self._questions})
+
+    def measured(self, results: Results) -> Iterator[Measured]:
+        tally, answered = Tally(self.measure), results.of(self.exam())
+        asked = [each for each in self._questions if each.facts]
         for question in asked:
-            if question.id in answered and question.facts:
+            if question.id in answered:
                 values = answered[question.id]
-                missing = ["no answer"] if values is None else question.missing(values["answer"])
-                tally.add(question.id, not missing, "lacks " + ", ".join(missing), example=bool(missing))
-        yield _share(each, tally, "by facts")
-    if "judge" in each.arguments:
-        tally = Tally()
-        for row, values in answered.items():
-            correct = values is not None and values["verdict"]["correct"]
-            reason = "no answer" if values is None else values["verdict"]["why"]
-            tally.add(row, bool(correct), reason, example=not correct)
-        yield _share(each, tally, f"by `{each.arguments['judge']}`")
+                lacks = ["an answer"] if values is None else question.missing(self._text(values))
+                tally.add(question.id, not lacks, "lacks " + ", ".join(lacks))
+        if asked or self.judge is None:
+            note = "" if asked else "no question has facts"
+            yield tally.measured(self.of, "facts", note or _unasked([each.id for each in asked], answered))
+        if self.judge is not None:
+            yield _correct(self, results)
+
+    def _text(self, values: Mapping[str, Any]) -> str:
+        return without_thought(values["answer"], self.export)
 
 
-def _tone(
-    each: MeasurePlan, items: Items, exam: Exam | None, answered: Mapping[str, Mapping[str, Any] | None]
-) -> Measured:
-    column = items.persona_column
-    held_out = [item for item in items.held_out if exam is None or item.id in answered]
-    wanted = {item.id: str(item.columns[column]) for item in held_out}
-    if exam is None:
-        said = {item.id: _user_side(item) for item in held_out}
-        heard: Mapping[str, str | None] = nearest_voices(said, wanted)
-        note = "by the nearest voice"
-    else:
-        heard = {
-            row: None if values is None else values["voice"]["persona"] for row, values in answered.items()
+class Tone(Measure):
+    """Whether the user's side of a row has the voice of its persona: to a judge, or by which
+    other rows it is nearest to."""
+
+    def __init__(self, plan: Plan, of: str, measure: MeasurePlan) -> None:
+        super().__init__(plan, of, measure)
+        self._column, self._personas = voices_of(plan, self.export)
+
+    def see(self, item: Item, asked: bool) -> None:
+        if asked:
+            self.items.append(item)
+
+    def exam(self) -> Exam | None:
+        if self.judge is None:
+            return None
+        return exams.voices(self.export.name, self.judge, self._personas, self._said())
+
+    def measured(self, results: Results) -> Iterator[Measured]:
+        wanted = {item.id: item.columns[self._column] for item in self.items}
+        tally = Tally(self.measure)
+        if self.judge is None:
+            heard: Mapping[str, str | None] = nearest_voices(self._said(), wanted)
+            by, note = "nearest voice", "" if heard else "the rows have fewer than two personas"
+        else:
+            answered = results.of(self.exam())
+            heard = {row: values["voice"]["persona"] for row, values in answered.items() if values}
+            by, note = f"`{self.judge.name}`", _silent(answered) or _unasked(self._rows, answered)
+        for row, persona in heard.items():
+            tally.add(row, persona == wanted[row], f"is {wanted[row]} and sounds like {persona}")
+        yield tally.measured(self.of, by, note)
+
+    def _said(self) -> dict[str, str]:
+        return {
+            item.id: "\n".join(each["content"] for each in item.said if each["role"] == "user")
+            for item in self.items
         }
-        note = f"by `{each.arguments['judge']}`"
-    tally = Tally()
-    for row, persona in wanted.items():
-        reason = f"is {persona} and sounds like {heard.get(row)}"
-        tally.add(row, heard.get(row) == persona, reason, example=heard.get(row) != persona)
-    return _share(each, tally, note)
 
 
-def _personas(items: Items) -> Mapping[str, str]:
-    if not items.personas:
-        raise ConfigError("`tone` needs rows whose persona was drawn: draw one from `personas { }`")
-    return items.personas
+def _judged(
+    measure: Measure, results: Results, wanted: Mapping[str, tuple[str, str]]
+) -> Exam | None:
+    """What a judge is asked about a student's answers; `wanted` has the question and the
+    reference for each."""
+    exam = measure.exam()
+    if measure.judge is None or exam is None:
+        return None
+    answered = {
+        row: {
+            "question": wanted[row][0],
+            "reference": wanted[row][1],
+            "answer": without_thought(values["answer"], measure.export),
+        }
+        for row, values in results.of(exam).items()
+        if values is not None
+    }
+    return exams.verdicts(exam.name, measure.judge, answered)
 
 
-def _user_side(item: Item) -> str:
-    return "\n".join(each["content"] for each in item.messages if each["role"] == "user")
+def _correct(measure: Measure, results: Results) -> Measured:
+    """The share of answers that a judge finds correct; no answer is none."""
+    assert measure.judge is not None
+    exam, tally = measure.exam(), Tally(measure.measure)
+    answered, judged = results.of(exam), results.of(measure.verdicts(results))
+    for row, values in answered.items():
+        verdict = judged.get(row)
+        if values is None:
+            tally.add(row, False, "no answer")
+        elif verdict is not None:
+            tally.add(row, verdict["verdict"]["correct"], verdict["verdict"]["why"])
+    note = _silent(judged) or _unasked([ask.row for ask in exam.asks] if exam is not None else [], answered)
+    return tally.measured(measure.of, f"`{measure.judge.name}`", note)
 
 
-def _questions(plan: Plan, each: MeasurePlan) -> Sequence[Question] | None:
-    path = each.arguments.get("questions")
-    return None if path is None else read_questions(plan.folder, str(path))
+def _asked(item: Item) -> str:
+    """The question of a row, with what was said before it."""
+    if len(item.asked) == 1:
+        return str(item.asked[0]["content"])
+    return "\n\n".join(f"{each['role']}: {each['content']}" for each in item.asked)
 
 
-def _model(plan: Plan, each: MeasurePlan, role: str) -> ModelPlan | None:
-    name = each.arguments.get(role)
+def _nothing(tally: Tally) -> str:
+    """Why there was nothing to judge."""
+    if tally.judged:
+        return ""
+    among = tally.measure.arguments.get("among")
+    if among is not None:
+        return f"no row is made as {among}"
+    return "no answer is to be JSON" if tally.measure.name == "json_errors" else "there are no answers"
+
+
+def _silent(judged: Mapping[str, Mapping[str, Any] | None]) -> str:
+    number = sum(values is None for values in judged.values())
+    return f"no verdict on {number:,}" if number else ""
+
+
+def _unasked(wanted: Sequence[str], answered: Mapping[str, object]) -> str:
+    missing = sum(row not in answered for row in wanted)
+    return f"{missing:,} of {len(wanted):,} not asked" if missing else ""
+
+
+def _model(plan: Plan, measure: MeasurePlan, role: str) -> ModelPlan | None:
+    name = measure.arguments.get(role)
     return None if name is None else plan.model(str(name))
-
-
-def _share(each: MeasurePlan, tally: Tally, note: str) -> Measured:
-    return _measured(each, tally.share, "%", tally.judged, note, tuple(tally.examples))
-
-
-def _measured(
-    each: MeasurePlan,
-    value: float | None,
-    unit: str,
-    judged: int,
-    note: str,
-    examples: tuple[tuple[str, str], ...] = (),
-) -> Measured:
-    of = str(each.arguments.get("student", "dataset"))
-    return Measured(each.name, of, value, unit, each.at_most, each.at_least, judged, note, examples)

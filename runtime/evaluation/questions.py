@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from dsl.display import quoted, visible
 from dsl.errors import ConfigError
+from runtime.documents.paths import inside_project
+from runtime.text import valid_text
+
+_FORM = "each line is a JSON object with the texts `question` and `answer`"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`facts` are what a right answer must hold, each in one of some wordings."""
+    """`answer` is the reference; `facts` are what a right answer must hold, each in one of some
+    wordings."""
 
     id: str
     question: str
@@ -23,69 +29,73 @@ class Question:
     facts: tuple[tuple[str, ...], ...] = ()
 
     def missing(self, answer: str) -> list[str]:
-        """The facts, in their first wording, that an answer does not hold.  A wording counts only
-        where it does not stand inside a longer word or number."""
+        """The facts, in their first wording, that an answer does not hold."""
         said = _folded(answer)
         return [fact[0] for fact in self.facts if not any(_holds(said, _folded(way)) for way in fact)]
 
 
-@lru_cache(maxsize=16)
-def read_questions(folder: Path, path: str) -> Sequence[Question]:
-    """The questions of a JSONL file: `question`, `answer`, and optionally `id` and `facts`.
+def read_questions(folder: Path, written: str, allowed: Sequence[Path] = ()) -> tuple[Question, ...]:
+    """The questions of a JSONL file: `question`, `answer`, and optionally `id` and `facts`.  What
+    else a line has is left alone.
 
-    Raises ConfigError with the file and line of the first that is none.
+    `written` is relative to `folder`, the recipe's.  Raises ConfigError with the file and the
+    line of the first that is none.
     """
+    shown = visible(written)
+    path = inside_project(folder, written, allowed, "the questions")
     try:
-        lines = (folder / path).read_text("utf-8").splitlines()
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise ConfigError(f"{path}: the questions cannot be read ({reason})") from None
-    found = list(_read(path, lines))
-    if not found:
-        raise ConfigError(
-            f"{path} holds no question: each line is a JSON object with `question` and `answer`"
-        )
-    return tuple(found)
-
-
-def _read(path: str, lines: list[str]) -> Iterator[Question]:
-    for number, line in enumerate(lines, 1):
+        raise ConfigError(f"the questions in {quoted(written, 200)} cannot be read: {reason}") from None
+    found: dict[str, Question] = {}
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        try:
-            entry: Any = json.loads(line)
-        except ValueError as error:
-            raise ConfigError(f"{path}:{number} is not JSON ({error})") from None
-        if not (
-            isinstance(entry, dict)
-            and all(isinstance(entry.get(key), str) and entry[key].strip() for key in ("question", "answer"))
-        ):
-            raise ConfigError(f"{path}:{number} is no question: it needs the texts `question` and `answer`")
-        yield Question(
-            str(entry.get("id", number)), entry["question"], entry["answer"], _facts(path, number, entry)
-        )
+        question = _question(f"{shown}:{number}", number, line)
+        if question.id in found:
+            raise ConfigError(f"{shown}:{number}: another question has the id {quoted(question.id, 80)}")
+        found[question.id] = question
+    if not found:
+        raise ConfigError(f"{shown} holds no question: {_FORM}")
+    return tuple(found.values())
 
 
-def _facts(path: str, number: int, entry: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
-    found = []
-    for fact in entry.get("facts", ()):
-        ways = (fact,) if isinstance(fact, str) else fact
-        if not isinstance(ways, list | tuple) or not ways or not all(isinstance(way, str) for way in ways):
-            raise ConfigError(f"{path}:{number}: `facts` holds texts, or lists of wordings of one fact")
-        found.append(tuple(ways))
-    return tuple(found)
+def _question(place: str, number: int, line: str) -> Question:
+    try:
+        entry: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{place} is not JSON: {_FORM}") from None
+    texts = [entry.get(key) for key in ("question", "answer")] if isinstance(entry, dict) else []
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ConfigError(f"{place} is no question: {_FORM}")
+    name = entry.get("id", number)
+    if not isinstance(name, str | int) or name == "":
+        raise ConfigError(f"{place}: `id` is a text or a number")
+    question, answer = map(valid_text, texts)
+    return Question(valid_text(str(name)), question, answer, tuple(_facts(place, entry.get("facts", []))))
+
+
+def _facts(place: str, facts: Any) -> Iterator[tuple[str, ...]]:
+    for fact in facts if isinstance(facts, list) else [None]:
+        ways = [fact] if isinstance(fact, str) else fact
+        if not isinstance(ways, list) or not ways or not all(_says_something(way) for way in ways):
+            raise ConfigError(f"{place}: `facts` is a list of texts, or of lists of wordings of one fact")
+        yield tuple(map(valid_text, ways))
+
+
+def _says_something(way: Any) -> bool:
+    return isinstance(way, str) and bool(_folded(valid_text(way)))
 
 
 def _holds(said: str, way: str) -> bool:
-    start = said.find(way)
-    while start >= 0:
-        end = start + len(way)
-        before, after = said[start - 1 : start], said[end : end + 1]
-        if not (before.isalnum() and way[:1].isalnum()) and not (after.isalnum() and way[-1:].isalnum()):
-            return True
-        start = said.find(way, start + 1)
-    return False
+    """Whether a text has a wording that no longer word or number continues: `60.000` is not in
+    `160.000`, nor `5 juta` in `1,5 juta`, but `115.000` is in `rp115.000`."""
+    before = r"(?<!\d)(?<!\d[.,])" if way[0].isdecimal() else r"(?<![^\W\d_])" if way[0].isalpha() else ""
+    after = r"(?!\d|[.,]\d)" if way[-1].isdecimal() else r"(?![^\W\d_])" if way[-1].isalpha() else ""
+    return re.search(before + re.escape(way) + after, said) is not None
 
 
 def _folded(text: str) -> str:
+    """Letter case, width and white space aside."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

@@ -8,6 +8,7 @@ from compiler.plan import MeasurePlan
 
 # Enough to see what is wrong; the log and the dataset have the rest.
 _EXAMPLES = 5
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,22 @@ class Measured:
         )
 
 
+def measured(
+    measure: MeasurePlan,
+    of: str,
+    value: float | None,
+    unit: str,
+    judged: int,
+    by: str = "",
+    note: str = "",
+    examples: tuple[tuple[str, str], ...] = (),
+) -> Measured:
+    """What a measure comes to, beside its bounds."""
+    return Measured(
+        measure.name, of, by, value, unit, measure.at_most, measure.at_least, judged, note, examples
+    )
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts verdicts: how many answers were judged, and how many of them are `hits`.  Hits count
@@ -55,11 +72,9 @@ class Tally:
         self.judged += 1
         self.hits += hit
         if hit == (self.measure.at_most is not None) and len(self.examples) < _EXAMPLES:
-            self.examples.append((row, reason))
+            self.examples.append((row, " ".join(reason.split())[:_LONGEST]))
 
     def measured(self, of: str, by: str = "", note: str = "") -> Measured:
         """Hits as a percentage."""
-        each = self.measure
         value = 100 * self.hits / self.judged if self.judged else None
-        examples = tuple(self.examples)
-        return Measured(each.name, of, by, value, "%", each.at_most, each.at_least, self.judged, note, examples)
+        return measured(self.measure, of, value, "%", self.judged, by, note, tuple(self.examples))

@@ -62,6 +62,7 @@ class Display:
             ]
             parts += [f"{step} {s.accepted:,} ({_rate(s)})" for (_, step), s in progress.steps.items()]
             parts += [f"loading `{name}`" for name in sorted(models.loading)]
+            parts = [progress.preparing] if progress.preparing else parts
             click.echo(f"{duration(progress.seconds):>7}  " + ", ".join(parts), err=True)
 
     def _bars(self, progress: Progress, models: Models) -> None:
@@ -84,7 +85,7 @@ def _table(progress: Progress, models: Models) -> Any:
     table = Table(
         box=None,
         padding=(0, 1),
-        title=f"{progress.plan.recipe}  {duration(progress.seconds)}",
+        title=f"{progress.plan.recipe}  {duration(progress.seconds)}  {progress.preparing}",
         title_justify="left",
     )
     for name in ("", "model", ""):
