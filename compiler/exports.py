@@ -64,7 +64,7 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
             if isinstance(source, Conversation) and form in _FROM_THE_START:
                 fields["context"] = _context(inner.value, source, scope)
             elif source is not None:
-                scope.report("E108", "only whole rows of one conversation begin with passages", inner.kind.span)
+                scope.report("E108", "only rows of one conversation begin with its passages", inner.kind.span)
             continue
         value = constant(inner.value, kind.field, scope, f"`{kind.word}`")
         if value is FAILED:

@@ -77,7 +77,8 @@ def attempted(step: StepPlan, text: str) -> Message:
     """What a model said in a refused attempt: as it stands, where it is not what it was to be."""
     if step.thinks:
         try:
-            return _turn(step, json.loads(text), False)
+            value = json.loads(text)
+            return _message("model", step.said(value), False, value.get("thought"))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             pass
     return said("model", text)

@@ -86,7 +86,7 @@ def wishes(checks: Sequence[CheckPlan], must_fail: Sequence[CheckPlan] = ()) -> 
         suffix=suffix,
         length=_bounds(given.get("length", {}).get("characters"), 40, 160),
         sentences=_bounds(given.get("sentences", {}).get("count"), 1, 3),
-        turns=_bounds(ends(given["turns"]["count"]), 2, 6) if "turns" in given else None,
+        turns=_bounds(given["turns"]["count"], 2, 6) if "turns" in given else None,
         roles=(str(roles["first"]), str(roles["second"])) if roles is not None else None,
         last=last,
         fields=fields,
@@ -157,7 +157,8 @@ def _grounds(checks: Sequence[CheckPlan]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for check in checks:
         if check.name in ("supported_by", "draws_on"):
-            for chunk in check.arguments["evidence"]:
+            evidence: Any = check.arguments["evidence"]
+            for chunk in evidence:
                 found.update(dict.fromkeys(_LETTERS.findall(chunk["text"])))
     return tuple(found)
 
@@ -209,8 +210,9 @@ def _sentence(words: Sequence[str], random: Random, length: int) -> str:
 def _bounds(given: Any, low: int, high: int) -> Bounds:
     if given is None:
         return low, high
-    start = given[0] if given[0] is not None else min(low, given[1])
-    return start, given[1] if given[1] is not None else max(high, start)
+    first, last = ends(given)
+    start = first if first is not None else min(low, last or 0)
+    return start, last if last is not None else max(high, start)
 
 
 # Texts that have to fail ----------------------------------------------------------------

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.plan import CohortPlan, Plan, digest
+from compiler.plan import CohortPlan, Plan, StepPlan, digest
 from compiler.strata import Cell, Slot
 from runtime.books import Ledger, Opening
 from runtime.progress import Progress
@@ -29,6 +29,24 @@ class Exam:
 
     cohort: CohortPlan
     asks: tuple[Ask, ...]
+
+    @classmethod
+    def of(cls, name: str, steps: Sequence[StepPlan], asks: Iterable[Ask]) -> Exam:
+        """An exam that asks about each row once."""
+        found = tuple({ask.row: ask for ask in asks}.values())
+        return cls(CohortPlan(name=name, quota=len(found), times=len(found), steps=tuple(steps)), found)
+
+    def merged(self, other: Exam) -> Exam:
+        """This exam, about the rows of another of the same name as well."""
+        return Exam.of(self.name, self.cohort.steps, (*self.asks, *other.asks))
+
+    def first(self, limit: int | None) -> Exam:
+        """The exam about so many rows at most: the same ones for every exam, and some more when the
+        limit grows."""
+        if limit is None or len(self.asks) <= limit:
+            return self
+        chosen = sorted(self.asks, key=lambda ask: digest(ask.row))[:limit]
+        return Exam.of(self.name, self.cohort.steps, chosen)
 
     @property
     def name(self) -> str:

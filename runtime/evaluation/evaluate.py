@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ from runtime.books import Books, Ledger
 from runtime.config import Settings
 from runtime.engines.base import Scorer
 from runtime.evaluation.asks import Asks, Exam
-from runtime.evaluation.exams import first_of
 from runtime.evaluation.items import Items
 from runtime.evaluation.measures import Measure, Results, open_measure
-from runtime.evaluation.students import with_student
+from runtime.evaluation.students import changed, with_student
 from runtime.evaluation.verdicts import Measured
 from runtime.lookup import Indexes
 from runtime.models import Models
@@ -156,7 +155,7 @@ class _Asking:
     def ask(self, wanted: Iterable[Exam | None]) -> None:
         """Asks what is not in the log, and takes note of the answers.  Once a run was stopped,
         nothing more is asked."""
-        exams = [first_of(exam, self.options.limit) for exam in _merged(wanted) if exam.asks]
+        exams = [exam.first(self.options.limit) for exam in _merged(wanted) if exam.asks]
         if not exams or any(run.exit_status for run in self.runs):
             return
         plan = _asking(self.plan, exams)
@@ -173,7 +172,9 @@ class _Asking:
         ) -> list[Books]:
             history = History(self.log)
             return [
-                Asks(made, exam, finished[exam.name], _outdated(made, exam, indexes, history), ledger, progress)
+                Asks(
+                    made, exam, finished[exam.name], _outdated(made, exam, indexes, history), ledger, progress
+                )
                 for exam in exams
             ]
 
@@ -181,7 +182,9 @@ class _Asking:
             asyncio.run(run_books(plan, models, indexes, self.log, self.options, self.watch, open_asks))
         )
         history, lineages = History(self.log), models.lineages(plan)
-        answered = {exam.name: _answers(plan, exam, lineages[exam.name]["lineage"], history) for exam in exams}
+        answered = {
+            exam.name: _answers(plan, exam, lineages[exam.name]["lineage"], history) for exam in exams
+        }
         self.results = Results({**self.results.values, **answered})
 
 
@@ -190,8 +193,8 @@ def _merged(exams: Iterable[Exam | None]) -> list[Exam]:
     found: dict[str, Exam] = {}
     for exam in exams:
         if exam is not None:
-            known = found.setdefault(exam.name, replace(exam, asks=()))
-            found[exam.name] = known.with_asks({ask.row: ask for ask in (*known.asks, *exam.asks)}.values())
+            known = found.get(exam.name)
+            found[exam.name] = exam if known is None else known.merged(exam)
     return list(found.values())
 
 
@@ -199,7 +202,8 @@ def _asking(plan: Plan, exams: Sequence[Exam]) -> Plan:
     """The plan of what is asked: the exams' cohorts, and the models and sources they need."""
     calls = [step.call for exam in exams for step in exam.cohort.steps if step.call is not None]
     looked_up = {call.arguments["source"] for call in calls}
-    return plan.with_parts(
+    return changed(
+        plan,
         cohorts=tuple(exam.cohort for exam in exams),
         sources=tuple(source for source in plan.sources if source.name in looked_up),
         preferences=(),
@@ -228,12 +232,14 @@ def _outdated(plan: Plan, exam: Exam, indexes: Indexes, history: History) -> set
         return set()
     digest = indexes.digest(str(call.arguments["source"]))
     known = history.calls(exam.named(plan))
-    return {name for name, sample in known.items() if any(l.digest != digest for l in sample.lookups.values())}
+    return {
+        name
+        for name, sample in known.items()
+        if any(each.digest != digest for each in sample.lookups.values())
+    }
 
 
-def _answers(
-    plan: Plan, exam: Exam, lineage: str, history: History
-) -> dict[str, Mapping[str, Any] | None]:
+def _answers(plan: Plan, exam: Exam, lineage: str, history: History) -> dict[str, Mapping[str, Any] | None]:
     """What came of the asks by row: values, or None where there will be none.  An ask that was not
     made, or that a service failed, is left out."""
     named, unlucky = exam.named(plan), history.finished(lineage).unlucky

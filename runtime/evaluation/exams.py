@@ -3,12 +3,11 @@ scheduled, retried, logged and never paid for twice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from compiler.plan import (
     CallPlan,
-    CohortPlan,
     FilterPlan,
     JsonOutput,
     ModelPlan,
@@ -30,16 +29,14 @@ def answers(of: str, student: ModelPlan, items: Iterable[Item]) -> Exam:
     """A student answers in place of each row's last trained answer.  Every measure of these
     answers is taken of the same ones."""
     step = StepPlan(name="answer", role="model", model=student.name, sees="row", sampling=_steady(student))
-    return _exam(f"{of}.{student.name}", [step], (Ask(item.id, {"row": item.asked}) for item in items))
+    return Exam.of(f"{of}.{student.name}", [step], (Ask(item.id, {"row": item.asked}) for item in items))
 
 
 def likelihood(of: str, student: ModelPlan, items: Iterable[Item]) -> Exam:
     """How likely a student finds each row's last trained answer, given what is before it."""
     step = StepPlan(name="score", model=student.name, sees="row", scores=True)
-    asks = (
-        Ask(item.id, {"row": [*item.asked, {"role": "model", "content": item.given}]}) for item in items
-    )
-    return _exam(f"{of}.{student.name}.likelihood", [step], asks)
+    asks = (Ask(item.id, {"row": [*item.asked, {"role": "model", "content": item.given}]}) for item in items)
+    return Exam.of(f"{of}.{student.name}.likelihood", [step], asks)
 
 
 _GROUNDED = (
@@ -65,7 +62,7 @@ def questions(student: ModelPlan, asked: Iterable[Question], path: str, source: 
     # Other questions, and other passages for them, are another exam.
     name = f"{student.name}.{source}.{digest([path, top_k])[:6]}"
     asks = (Ask(each.id, {"question": each.question}) for each in asked)
-    return _exam(name, [evidence, answer], asks)
+    return Exam.of(name, [evidence, answer], asks)
 
 
 _CORRECT: Template = (
@@ -93,7 +90,7 @@ def verdicts(exam: str, judge: ModelPlan, answered: Mapping[str, Mapping[str, st
         retry=_RETRY,
     )
     asks = (Ask(row, given) for row, given in answered.items())
-    return _exam(f"{exam}.by.{judge.name}", [step], asks)
+    return Exam.of(f"{exam}.by.{judge.name}", [step], asks)
 
 
 def voices(of: str, judge: ModelPlan, personas: Mapping[str, str], said: Mapping[str, str]) -> Exam:
@@ -113,21 +110,7 @@ def voices(of: str, judge: ModelPlan, personas: Mapping[str, str], said: Mapping
         retry=_RETRY,
     )
     asks = (Ask(row, {"said": text}) for row, text in said.items())
-    return _exam(f"{of}.voices.{judge.name}", [step], asks)
-
-
-def first_of(exam: Exam, limit: int | None) -> Exam:
-    """An exam about so many rows at most: the same ones for every exam, and some more when the
-    limit grows."""
-    if limit is None or len(exam.asks) <= limit:
-        return exam
-    chosen = {ask.row for ask in sorted(exam.asks, key=lambda ask: digest(ask.row))[:limit]}
-    return _exam(exam.name, exam.cohort.steps, (ask for ask in exam.asks if ask.row in chosen))
-
-
-def _exam(name: str, steps: Sequence[StepPlan], asks: Iterable[Ask]) -> Exam:
-    found = tuple(asks)
-    return Exam(CohortPlan(name=name, quota=len(found), times=len(found), steps=tuple(steps)), found)
+    return Exam.of(f"{of}.voices.{judge.name}", [step], asks)
 
 
 def _object(fields: dict[str, Any]) -> JsonOutput:

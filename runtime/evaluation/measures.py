@@ -235,9 +235,7 @@ class Tone(Measure):
         }
 
 
-def _judged(
-    measure: Measure, results: Results, wanted: Mapping[str, tuple[str, str]]
-) -> Exam | None:
+def _judged(measure: Measure, results: Results, wanted: Mapping[str, tuple[str, str]]) -> Exam | None:
     """What a judge is asked about a student's answers; `wanted` has the question and the
     reference for each."""
     exam = measure.exam()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 import synth
 from tests.models.fixtures import needs
-from tests.support import PERSONA
+from tests.support import PERSONA, RECIPES
 
 PARAMS = {"base_revision": "0000000", "conversations": 24}
 
@@ -33,8 +34,6 @@ def test_sft_takes_a_step_on_a_dataset(
     needs("trl", "datasets", "transformers", "torch")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     from datasets import load_dataset
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import SFTConfig, SFTTrainer
 
     folder = dataset(tmp_path, form)
     files = {"train": str(folder / "train.jsonl"), "eval": str(folder / "eval.jsonl")}
@@ -46,15 +45,44 @@ def test_sft_takes_a_step_on_a_dataset(
 
     columns = {"messages"} if form == "messages" else {"prompt", "completion"}
     train = loaded["train"].remove_columns([c for c in loaded["train"].column_names if c not in columns])
-    model: Any = AutoModelForCausalLM.from_pretrained(str(tiny_gemma))
-    tokenizer: Any = AutoTokenizer.from_pretrained(str(tiny_gemma))
+    assert_a_step("SFT", train, tiny_gemma, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_sft_and_dpo_take_a_step_on_the_pillars(
+    tmp_path: Path, tiny_gemma: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("trl", "datasets", "transformers", "torch")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    from datasets import load_dataset
+
+    shutil.copytree(RECIPES, tmp_path / "recipes")
+    plan = synth.compile(tmp_path / "recipes/pillars.recipe")
+    log = tmp_path / "synth.duckdb"
+    synth.run(plan, log=log, simulate=True, limit=12)
+    sft, pairs = synth.materialize(plan, log=log, out=tmp_path, partial=True)
+    mixed: Any = load_dataset(str(sft.folder), cache_dir=str(tmp_path / "cache"))
+    assert set(mixed["train"].column_names) == {"id", "messages", "source", "tags"}
+    paired: Any = load_dataset(str(pairs.folder), cache_dir=str(tmp_path / "cache"))
+    assert paired["train"].num_rows == 12
+    assert_a_step("SFT", mixed["train"].remove_columns(["id", "source", "tags"]), tiny_gemma, tmp_path)
+    assert_a_step("DPO", paired["train"], tiny_gemma, tmp_path)
+
+
+def assert_a_step(method: str, train: Any, checkpoint: Path, folder: Path) -> None:
+    """One step of a trainer changes the model."""
+    import trl
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model: Any = AutoModelForCausalLM.from_pretrained(str(checkpoint))
     before = next(model.parameters()).detach().clone()
-    trainer: Any = SFTTrainer(
+    trainer: Any = getattr(trl, f"{method}Trainer")(
         model=model,
-        processing_class=tokenizer,
+        processing_class=AutoTokenizer.from_pretrained(str(checkpoint)),
         train_dataset=train,
-        args=SFTConfig(
-            output_dir=str(tmp_path / "trained"),
+        args=getattr(trl, f"{method}Config")(
+            output_dir=str(folder / "trained"),
             max_steps=1,
             per_device_train_batch_size=2,
             learning_rate=1e-2,

@@ -1,0 +1,47 @@
+"""A student that the recipe does not know of: what is measured is measured of it as well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from compiler.backends import BACKENDS
+from compiler.plan import MeasurePlan, ModelPlan, Plan
+from runtime.config import STUDENT, Settings
+from runtime.evaluation.faults import OF_ANSWERS
+
+
+def with_student(plan: Plan, settings: Settings) -> tuple[Plan, list[str]]:
+    """The plan with each measure of answers also taken of the model `student`, wherever the
+    settings have it run; and warnings about the measures that cannot be."""
+    spec = settings.given[STUDENT]
+    models = plan.models
+    if not any(model.name == STUDENT for model in models):
+        models = (*models, ModelPlan(name=STUDENT, capabilities=("chat",), backend=spec.backend, id=spec.id))
+    scores = "logprobs" in BACKENDS[spec.backend].capabilities
+    evaluations = []
+    for evaluation in plan.evaluations:
+        added = [each for each in _of_student(evaluation.measures) if scores or each.name != "perplexity"]
+        evaluations.append(evaluation.model_copy(update={"measures": (*evaluation.measures, *added)}))
+    warnings = []
+    if not scores and any(each.name == "perplexity" for e in plan.evaluations for each in e.measures):
+        warnings.append(
+            f"`perplexity` is not taken of `{STUDENT}`: {spec.backend} gives no token probabilities"
+        )
+    return changed(plan, models=models, evaluations=tuple(evaluations)), warnings
+
+
+def _of_student(measures: Sequence[MeasurePlan]) -> list[MeasurePlan]:
+    """The measures that are not taken of the student yet, and can be."""
+    made: list[MeasurePlan] = []
+    for each in measures:
+        of_student = each.model_copy(update={"arguments": {**each.arguments, "student": STUDENT}})
+        if (each.name in OF_ANSWERS or "student" in each.arguments) and of_student not in (*measures, *made):
+            made.append(of_student)
+    return made
+
+
+def changed(plan: Plan, **parts: Any) -> Plan:
+    """A plan with some parts replaced, and nothing cached of the old one."""
+    kept = {name: getattr(plan, name) for name in Plan.model_fields}
+    return Plan(**{**kept, **parts}).below(plan.folder)
