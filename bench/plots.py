@@ -76,6 +76,7 @@ def _bars(plot: Bars, axis: Any) -> None:
     axis.set_yticks(range(len(plot.labels)), plot.labels)
     axis.invert_yaxis()
     axis.set_xscale("log" if plot.log else "linear")
+    _plain(axis.xaxis)
     low = min((v for values in plot.values.values() for v in values if v), default=1.0)
     axis.set_xlim((low / 1.5, most * 1.8) if plot.log else (0, most * 1.12 or 1.0))
     if len(names) > 1:
@@ -98,8 +99,15 @@ def _lines(plot: Lines, axis: Any) -> None:
     axis.set_ylabel(plot.y)
     axis.set_xscale("log" if plot.log_x else "linear")
     axis.set_yscale("log" if plot.log_y else "linear")
+    _plain(axis.xaxis)
+    _plain(axis.yaxis)
     if not plot.log_y:
         axis.set_ylim(bottom=0)
     axis.grid(axis="y", color="#dddddd", linewidth=0.6)
     if len(plot.points) + len(plot.limit) > 1:
         axis.legend(frameon=False, fontsize=8)
+
+
+def _plain(axis: Any) -> None:
+    """Numbers as they are said: 10,000 instead of a power of ten."""
+    axis.set_major_formatter(lambda value, _: f"{value:,g}" if value < 1e6 else f"{value:,.0f}")

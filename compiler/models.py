@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from compiler.backends import BACKENDS
@@ -137,7 +138,9 @@ def _arguments(call: Call, scope: Scope) -> dict[str, Any] | None:
                 hint=f"for example `{backend.example}`",
             )
             return None
-        found[key] = constant(argument.value, TEXT, scope, f"`{key}`")
+        # What need not be given can be a parameter that was not given.
+        wanted = TEXT if key == "id" else replace(TEXT, optional=True)
+        found[key] = constant(argument.value, wanted, scope, f"`{key}`")
         if found[key] == "":
             scope.report("E202", f"`{key}` is empty", argument.span, hint=f"for example `{backend.example}`")
             return None

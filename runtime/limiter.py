@@ -60,8 +60,8 @@ class Slot:
 class Limiter:
     """Slots for one engine, given by priority (smaller first), then by arrival.
 
-    `limit` is the most calls at once.  An adaptive limiter starts low and doubles with each
-    window of successes; the first rate limit halves it, and from then on each window adds a
+    `limit` is the most calls at once.  An adaptive limiter begins with `start` and doubles with
+    each window of successes; the first rate limit halves it, and from then on each window adds a
     thirty-second of `limit`.  All calls that were issued before a cut belong to its episode:
     they neither cut again nor count as successes.  A Retry-After stops everything.  Rates are
     per minute; None is no rate.
@@ -72,6 +72,7 @@ class Limiter:
         limit: int,
         *,
         adaptive: bool,
+        start: int = SLOW_START,
         requests_per_minute: float | None = None,
         tokens_per_minute: float | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -81,7 +82,7 @@ class Limiter:
             raise ValueError("limit must be at least 1")
         self._most = limit
         self._adaptive = adaptive
-        self._limit = min(limit, SLOW_START) if adaptive else limit
+        self._limit = min(limit, start) if adaptive else limit
         self._slow_start = True
         self._successes = 0
         self._issued = 0

@@ -11,7 +11,7 @@ from compiler.plan import CohortPlan, ModelPlan, Plan, canonical_json, digest
 from runtime.config import Price, Settings
 from runtime.engines import open_engine
 from runtime.engines.base import Engine, EngineSpec
-from runtime.limiter import Limiter
+from runtime.limiter import SLOW_START, Limiter
 
 
 @dataclass(slots=True)
@@ -137,6 +137,9 @@ def _limiter(engine: Engine, options: Mapping[str, Any]) -> Limiter:
     return Limiter(
         engine.concurrency if engine.adaptive else 2 * engine.concurrency,
         adaptive=engine.adaptive,
+        # Half of what the user thinks right: finding out from below would take a second of a
+        # slow service's time, and from above it costs one episode.
+        start=max(SLOW_START, engine.concurrency // 2),
         requests_per_minute=options.get("requests_per_minute"),
         tokens_per_minute=options.get("tokens_per_minute"),
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from compiler.plan import Plan
 from compiler.runnable import require_runnable
+from runtime import loop
 from runtime.caller import LiveCaller
 from runtime.config import Settings
 from runtime.ingest import IngestedSource, ReadSource, check_sources, ingest, read_sources
@@ -90,7 +91,7 @@ def run(
     check_sources(plan, options.allowed)
     models, indexes = Models(plan, settings), Indexes(plan, settings, options.allowed)
     with Log(log_path, writer=True) as log:
-        return asyncio.run(run_books(plan, models, indexes, log, options, watch, open_books))
+        return loop.run(run_books(plan, models, indexes, log, options, watch, open_books))
 
 
 async def run_books(

@@ -21,8 +21,6 @@ def outside(found: int, bounds: Bounds, unit: str) -> str | None:
     """What is wrong with a number of things, or None when it is within its bounds."""
     low, high = ends(bounds)
     noun = unit if found == 1 else unit + "s"
-    if low is not None and low == high and found != low:
-        return f"has {found} {noun}; {low} are asked for"
     if low is not None and found < low:
         return f"has {found} {noun}; at least {low} are asked for"
     if high is not None and found > high:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # The client itself prefers the first where both are set.
 KEY_VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
+# Where the client goes by itself; asked only whether a proxy stands before it.
+DEFAULT_URL = "https://generativelanguage.googleapis.com"
 
 RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
@@ -70,12 +73,10 @@ class GeminiEngine:
         return None
 
     async def start(self) -> None:
-        import aiohttp
         from google.genai import Client, types
 
-        hosted.allow_large_bodies()
-        connector = aiohttp.TCPConnector(limit=self.concurrency)
-        self._session = aiohttp.ClientSession(connector=connector, trust_env=True)
+        address = self.options.base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL") or DEFAULT_URL
+        self._session = hosted.session(address, self.concurrency, self.options.timeout)
         self._client = Client(
             api_key=self._key,
             vertexai=False,

@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -20,6 +20,10 @@ from compiler.plan import Frozen
 from dsl.errors import CallFailed, EngineError, KeyMissing
 from runtime.engines.base import EngineSpec
 from runtime.text import valid_text
+
+if TYPE_CHECKING:
+    import aiohttp
+    from yarl import URL
 
 LONGEST_MESSAGE = 300
 
@@ -76,6 +80,37 @@ def find_key(backend: str, variables: Sequence[str]) -> str:
 def allow_large_bodies() -> None:
     """Silences aiohttp's warning about bodies over 1 MiB: writing one takes the loop a millisecond."""
     warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
+
+
+def session(
+    url: str, connections: int, timeout: float, headers: Mapping[str, str] | None = None
+) -> aiohttp.ClientSession:
+    """Connections to the service at a URL.  `timeout` is in seconds of silence; the proxy is the
+    environment's."""
+    import aiohttp
+
+    allow_large_bodies()
+    # Left to itself a session asks the environment at every request, which costs as much as the
+    # request.
+    proxy = _proxy(url)
+    auth = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy and proxy.user else None
+    return aiohttp.ClientSession(
+        headers=headers,
+        connector=aiohttp.TCPConnector(limit=connections),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(30.0, timeout), sock_read=timeout),
+        proxy=None if proxy is None else proxy.with_user(None),
+        proxy_auth=auth,
+    )
+
+
+def _proxy(url: str) -> URL | None:
+    from urllib.request import getproxies, proxy_bypass
+
+    from yarl import URL
+
+    target = URL(url)
+    found = getproxies().get(target.scheme)
+    return None if found is None or proxy_bypass(target.host or "") else URL(found)
 
 
 def one_line(message: object, key: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from compiler.plan import EvaluationPlan, Plan
 from compiler.runnable import require_runnable
 from dsl.errors import EngineError
+from runtime import loop
 from runtime.books import Books, Ledger
 from runtime.config import Settings
 from runtime.engines.base import Scorer
@@ -179,7 +179,7 @@ class _Asking:
             ]
 
         self.runs.append(
-            asyncio.run(run_books(plan, models, indexes, self.log, self.options, self.watch, open_asks))
+            loop.run(run_books(plan, models, indexes, self.log, self.options, self.watch, open_asks))
         )
         history, lineages = History(self.log), models.lineages(plan)
         answered = {

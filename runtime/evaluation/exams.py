@@ -48,8 +48,9 @@ _GROUNDED = (
 
 def questions(student: ModelPlan, asked: Iterable[Question], path: str, source: str, top_k: int) -> Exam:
     """A student answers questions from passages that are looked up for each."""
-    looked_up = {"source": source, "query": RefPlan(path=("question",)), "top_k": top_k, "pick": "nearest"}
-    evidence = StepPlan(name="evidence", call=CallPlan(name="retrieve", arguments=looked_up))
+    looked_up: dict[str, Any] = {"source": source, "query": RefPlan(path=("question",)), "top_k": top_k}
+    call = CallPlan(name="retrieve", arguments={**looked_up, "pick": "nearest", "or_none": True})
+    evidence = StepPlan(name="evidence", call=call)
     passages = RefPlan(path=("evidence",), filters=(FilterPlan(name="numbered"),))
     answer = StepPlan(
         name="answer",

@@ -13,13 +13,14 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
+from compiler.filters import chat
 from compiler.plan import MeasurePlan, ModelPlan, Plan
 from runtime.evaluation import exams
 from runtime.evaluation.asks import Exam
 from runtime.evaluation.faults import FAULTS, OF_ANSWERS, concerns, count_answer
 from runtime.evaluation.items import Answer, Item, export_of, voices_of, without_thought
 from runtime.evaluation.questions import read_questions
-from runtime.evaluation.verdicts import Measured, Tally, measured
+from runtime.evaluation.verdicts import Measured, Tally
 from runtime.evaluation.voices import nearest_voices
 
 
@@ -143,7 +144,7 @@ class Perplexity(Measure):
         value = exp(-sum(score["logprob"] for score in scores) / tokens) if tokens else None
         unscored = sum(values is None for values in answered.values())
         note = f"{unscored:,} could not be scored" if unscored else _unasked(self._rows, answered)
-        yield measured(self.measure, self.of, value, "", len(scores), note=note or f"{tokens:,} tokens")
+        yield Measured(self.measure, self.of, value, "", len(scores), note=note or f"{tokens:,} tokens")
 
 
 class OfReferences(Measure):
@@ -270,9 +271,7 @@ def _correct(measure: Measure, results: Results) -> Measured:
 
 def _asked(item: Item) -> str:
     """The question of a row, with what was said before it."""
-    if len(item.asked) == 1:
-        return str(item.asked[0]["content"])
-    return "\n\n".join(f"{each['role']}: {each['content']}" for each in item.asked)
+    return str(item.asked[0]["content"]) if len(item.asked) == 1 else chat(item.asked)
 
 
 def _nothing(tally: Tally) -> str:

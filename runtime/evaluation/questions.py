@@ -66,14 +66,19 @@ def _question(place: str, number: int, line: str) -> Question:
         entry: Any = json.loads(line)
     except (ValueError, RecursionError):
         raise ConfigError(f"{place} is not JSON: {_FORM}") from None
-    texts = [entry.get(key) for key in ("question", "answer")] if isinstance(entry, dict) else []
-    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+    given = entry if isinstance(entry, dict) else {}
+    question, answer = given.get("question"), given.get("answer")
+    if not (isinstance(question, str) and question.strip() and isinstance(answer, str) and answer.strip()):
         raise ConfigError(f"{place} is no question: {_FORM}")
-    name = entry.get("id", number)
+    name = given.get("id", number)
     if not isinstance(name, str | int) or name == "":
         raise ConfigError(f"{place}: `id` is a text or a number")
-    question, answer = map(valid_text, texts)
-    return Question(valid_text(str(name)), question, answer, tuple(_facts(place, entry.get("facts", []))))
+    return Question(
+        valid_text(str(name)),
+        valid_text(question),
+        valid_text(answer),
+        tuple(_facts(place, given.get("facts", []))),
+    )
 
 
 def _facts(place: str, facts: Any) -> Iterator[tuple[str, ...]]:

@@ -13,48 +13,31 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One measure: its `value` (a percentage or a number, None where nothing could be measured),
-    its bounds and whether they hold.
+    """What a measure comes to: its `value` (a percentage or a number, None where nothing could be
+    measured), and whether its bounds hold.
 
     `of` says whose answers, `by` what or who judged them where there is a choice, `judged` how
     many; `examples` are rows that count against it, with reasons.
     """
 
-    measure: str
+    plan: MeasurePlan
     of: str
-    by: str
     value: float | None
     unit: str
-    at_most: float | None
-    at_least: float | None
     judged: int
+    by: str = ""
     note: str = ""
     examples: tuple[tuple[str, str], ...] = ()
 
     @property
     def held(self) -> bool:
         """Nothing measured is nothing shown: it does not hold."""
+        least, most = self.plan.at_least, self.plan.at_most
         return (
             self.value is not None
-            and (self.at_most is None or self.value <= self.at_most)
-            and (self.at_least is None or self.value >= self.at_least)
+            and (most is None or self.value <= most)
+            and (least is None or self.value >= least)
         )
-
-
-def measured(
-    measure: MeasurePlan,
-    of: str,
-    value: float | None,
-    unit: str,
-    judged: int,
-    by: str = "",
-    note: str = "",
-    examples: tuple[tuple[str, str], ...] = (),
-) -> Measured:
-    """What a measure comes to, beside its bounds."""
-    return Measured(
-        measure.name, of, by, value, unit, measure.at_most, measure.at_least, judged, note, examples
-    )
 
 
 @dataclass(slots=True)
@@ -77,4 +60,4 @@ class Tally:
     def measured(self, of: str, by: str = "", note: str = "") -> Measured:
         """Hits as a percentage."""
         value = 100 * self.hits / self.judged if self.judged else None
-        return measured(self.measure, of, value, "%", self.judged, by, note, tuple(self.examples))
+        return Measured(self.measure, of, value, "%", self.judged, by, note, tuple(self.examples))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth.cli.options import (
+    allow_option,
     compile_recipe,
     json_option,
     load_settings,
@@ -17,7 +18,7 @@ from synth.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from runtime.evaluation.evaluate import Evaluated
+    from runtime.evaluation.evaluate import Evaluated, Report
     from runtime.evaluation.verdicts import Measured
 
 
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 @set_option
 @log_option
 @model_options
+@allow_option
 @click.option(
     "--student",
     metavar="BACKEND:ID[@REVISION]",
-    help="Also measure what this model answers to the held-out rows.",
+    help="Take the measures of this model's answers as well.",
 )
-@click.option("--limit", type=click.IntRange(1), help="Ask models about this many rows at most.")
+@click.option("--limit", type=click.IntRange(1), help="Ask each model about this many rows at most.")
+@click.option("--partial", is_flag=True, help="Take the samples that are there when some are missing.")
 @click.option(
     "-o",
     "--output",
@@ -46,8 +49,10 @@ def command(
     models: tuple[str, ...],
     pocket: bool,
     simulate: bool,
+    allowed: tuple[Path, ...],
     student: str | None,
     limit: int | None,
+    partial: bool,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -55,10 +60,11 @@ def command(
 
     What models are asked goes into the log, and is never asked twice.
 
-    Exit status: 0 every bound holds, 1 faults, 3 a bound is missed, 5 trouble with the log.
+    Exit status: 0 every bound holds, 1 faults, 3 a bound is missed, nothing could be measured or
+    samples are missing, 5 trouble with the log, 130 interrupted.
     """
     from dsl.errors import ConfigError
-    from runtime.evaluation.evaluate import STUDENT, evaluate
+    from runtime.evaluation.evaluate import evaluate
     from runtime.run import RunOptions
     from synth.cli.progress import Display
 
@@ -68,97 +74,119 @@ def command(
             f"the recipe `{plan.recipe}` declares no evaluation, such as "
             "`evaluation quality of train { emoji(at_most = 0%) }`"
         )
-    if student is not None:
-        models = (*models, f"{STUDENT}={student}")
-    settings = load_settings(
-        recipe, plan, models, pocket, simulate, more=() if student is None else (STUDENT,)
-    )
+    settings = load_settings(recipe, plan, models, pocket, simulate, student)
+    options = RunOptions(limit=limit, allowed=allowed)
     with Display(quiet=as_json) as display:
-        found = evaluate(
+        report = evaluate(
             plan,
             settings,
             log,
             student=student is not None,
-            options=RunOptions(limit=limit),
+            partial=partial,
+            options=options,
             watch=display.watch,
         )
-    body = json.dumps({"recipe": plan.recipe, "evaluations": [_as_json(e) for e in found]}, indent=1)
+    body = json.dumps({"recipe": plan.recipe, **_as_json(report)}, ensure_ascii=False, indent=1)
     if output is not None:
         try:
-            output.write_text(body + "\n", "utf-8", newline="\n")
+            output.write_text(body + "\n", "utf-8", errors="backslashreplace", newline="\n")
         except OSError as error:
             raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
     if as_json:
         click.echo(body)
     else:
-        for each in found:
-            _print(each)
-    raise SystemExit(_status(found))
+        _print(report)
+    raise SystemExit(report.exit_status)
 
 
-def _status(found: list[Evaluated]) -> int:
-    reports = [each.report for each in found if each.report is not None]
-    ended = max((report.exit_status for report in reports), default=0)
-    return ended or (0 if all(each.held for each in found) else 3)
-
-
-def _as_json(evaluated: Evaluated) -> dict[str, Any]:
+def _as_json(report: Report) -> dict[str, Any]:
     return {
-        "evaluation": evaluated.plan.name,
-        "of": evaluated.plan.of,
-        "held": evaluated.held,
-        "measures": [
+        "held": report.held,
+        "evaluations": [
             {
-                "measure": each.measure,
-                "of": each.of,
-                "value": None if each.value is None else round(each.value, 6),
-                "unit": each.unit,
-                "at_most": each.at_most,
-                "at_least": each.at_least,
-                "judged": each.judged,
-                "held": each.held,
-                "note": each.note,
-                "examples": [{"row": row, "reason": reason} for row, reason in each.examples],
+                "evaluation": evaluated.plan.name,
+                "of": evaluated.plan.of,
+                "rows": evaluated.rows,
+                "held_out": evaluated.held_out,
+                "held": evaluated.held,
+                "measures": [_measure_as_json(each) for each in evaluated.measured],
             }
-            for each in evaluated.measured
+            for evaluated in report.evaluations
         ],
+        "runs": [
+            {
+                "run_id": run.run_id,
+                "outcome": run.outcome,
+                "cost": run.cost,
+                "warnings": list(run.warnings),
+                **run.counts,
+            }
+            for run in report.runs
+        ],
+        "warnings": list(report.warnings),
     }
 
 
-def _print(evaluated: Evaluated) -> None:
-    from synth.cli.output import printable, table
-
-    click.echo(f"{evaluated.plan.name}, of {evaluated.plan.of}\n")
-    click.echo(
-        table(
-            ["measure", "of", "by", "value", "bound", "judged", ""],
-            [
-                [
-                    each.measure,
-                    each.of,
-                    each.note.removeprefix("by "),
-                    _value(each),
-                    _bound(each),
-                    each.judged,
-                    "holds" if each.held else "MISSED",
-                ]
-                for each in evaluated.measured
-            ],
-            left=3,
-        )
-    )
-    for each in evaluated.measured:
-        if not each.held and each.examples:
-            click.echo(f"\n  {each.measure} of {each.of}, for example")
-            for row, reason in each.examples:
-                click.echo(printable(f"    {row}  {reason}"))
-    click.echo()
+def _measure_as_json(each: Measured) -> dict[str, Any]:
+    return {
+        "measure": each.plan.name,
+        "arguments": each.plan.arguments,
+        "of": each.of,
+        "by": each.by,
+        "value": each.value,
+        "unit": each.unit,
+        "at_most": each.plan.at_most,
+        "at_least": each.plan.at_least,
+        "judged": each.judged,
+        "held": each.held,
+        "note": each.note,
+        "examples": [{"row": row, "reason": reason} for row, reason in each.examples],
+    }
 
 
-def _value(each: Measured) -> str:
-    return "-" if each.value is None else f"{each.value:,.2f}{each.unit}"
+def _print(report: Report) -> None:
+    from synth.cli.output import plural, printable, table
+
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    for evaluated in report.evaluations:
+        click.echo(f"{evaluated.plan.name} of {evaluated.plan.of}{_rows(evaluated)}\n")
+        header = ["measure", "of", "by", "", "value", "bound", "judged"]
+        click.echo(table(header, [_cells(each) for each in evaluated.measured], left=4))
+        for each in evaluated.measured:
+            examples = () if each.held else each.examples
+            if each.note or examples:
+                by = f", by {each.by}" if each.by else ""
+                click.echo(f"\n  {each.plan.name} of {each.of}{by}: {each.note or 'for example'}")
+            for row, reason in examples:
+                click.echo(f"    {printable(row)}  {printable(reason)}")
+        click.echo()
+    asked = sum(step["issued"] for run in report.runs for step in run.counts["steps"])
+    if report.runs:
+        click.echo(f"{plural(asked, 'call')} made" + ("" if asked else ": every answer is in the log") + ".")
+    for run in report.runs:
+        if run.exit_status:
+            click.echo(f"Stopped: {run.reason}; the same command goes on from here.")
 
 
-def _bound(each: Measured) -> str:
-    bounds = ((each.at_most, "<="), (each.at_least, ">="))
-    return " and ".join(f"{sign} {bound:g}{each.unit}" for bound, sign in bounds if bound is not None)
+def _rows(evaluated: Evaluated) -> str:
+    from synth.cli.output import plural
+
+    if evaluated.rows is None:
+        return ""
+    if evaluated.held_out is not None:
+        return f": {plural(evaluated.rows, 'row')}, {evaluated.held_out:,} held out"
+    return f": {plural(evaluated.rows, 'row')}, none held out since the export has no split"
+
+
+def _cells(each: Measured) -> list[str]:
+    bounds = ((each.plan.at_most, "<="), (each.plan.at_least, ">="))
+    return [
+        each.plan.name,
+        each.of,
+        each.by,
+        "holds" if each.held else "MISSED",
+        "-" if each.value is None else f"{each.value:,.2f}{each.unit}",
+        " and ".join(f"{sign} {bound:g}{each.unit}" for bound, sign in bounds if bound is not None),
+        f"{each.judged:,}",
+    ]

@@ -89,12 +89,9 @@ def load_settings(
     models: tuple[str, ...],
     pocket: bool,
     simulate: bool,
-    more: tuple[str, ...] = (),
+    student: str | None = None,
 ) -> Settings:
-    """Where the recipe's models run: options first, then the nearest synth.toml.
-
-    `more` are names that `--model` may give besides the recipe's.
-    """
+    """Where the recipe's models run, and the `student`: options first, then the nearest synth.toml."""
     from runtime.config import load
 
     return load(
@@ -102,5 +99,6 @@ def load_settings(
         models=models,
         pocket=pocket,
         simulate=simulate,
-        names=[*(model.name for model in plan.models), *more],
+        names=[model.name for model in plan.models],
+        student=student,
     )

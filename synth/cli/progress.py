@@ -21,13 +21,15 @@ _REFRESH = 0.25
 
 
 class Display:
-    """Shows a run's progress on stderr from a thread of its own; it only reads counters."""
+    """Shows a run's progress on stderr from a thread of its own; it only reads counters.  Of runs
+    one after the other, each is shown until the next begins."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.watch = Watch(on_start=self._begin)
         self._quiet = quiet
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
+        self._said: set[str] = set()
 
     def __enter__(self) -> Display:
         return self
@@ -35,15 +37,23 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._done.set()
+        self._end()
+
+    def _end(self) -> None:
         if self._thread is not None:
+            self._done.set()
             self._thread.join()
+            self._done.clear()
+            self._thread = None
 
     def _begin(self, progress: Progress, models: Models) -> None:
         if self._quiet:
             return
+        self._end()
         for warning in models.warnings:
-            click.echo(f"warning: {warning}", err=True)
+            if warning not in self._said:
+                click.echo(f"warning: {warning}", err=True)
+        self._said.update(models.warnings)
         show = self._bars if sys.stderr.isatty() else self._lines
         self._thread = threading.Thread(
             target=show, args=(progress, models), name="synth-display", daemon=True

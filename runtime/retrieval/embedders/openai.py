@@ -36,12 +36,6 @@ class OpenAIEmbedder(OpenAIEngine):
         self.batch = self._own.batch_size or 64
 
     async def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
-        import aiohttp
-        import httpx2
-        import openai
-
-        if self._client is None:
-            raise RuntimeError("the embedder is not started")
         request: dict[str, Any] = {
             "model": self.identity.id,
             "input": self._own.prefixed(texts, purpose),
@@ -49,17 +43,7 @@ class OpenAIEmbedder(OpenAIEngine):
         }
         if self._own.dimensions is not None:
             request["dimensions"] = self._own.dimensions
-        try:
-            response = await self._client.post(
-                "/embeddings", content=json.dumps(request).encode(), cast_to=httpx2.Response
-            )
-        except openai.APIStatusError as error:
-            failure: Exception = self._refusal(error)
-        except (openai.APIConnectionError, aiohttp.ClientError, OSError) as error:
-            failure = hosted.disconnected(error)
-        else:
-            return _vectors(response.content, len(texts))
-        raise failure
+        return _vectors(await self.post("/embeddings", request), len(texts))
 
 
 def _vectors(data: bytes, count: int) -> Vectors:
