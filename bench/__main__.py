@@ -37,6 +37,9 @@ def main() -> int:
             run(name, options, size, out)
         except harness.Unavailable as reason:
             print(f"{name}: not here: {reason}\n", flush=True)
+        except KeyboardInterrupt:
+            print(f"{name}: interrupted", file=sys.stderr)
+            return 130
         except Exception as error:
             failed.append(name)
             print(f"{name}: failed: {type(error).__name__}: {error}\n", file=sys.stderr, flush=True)

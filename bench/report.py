@@ -15,6 +15,8 @@ Each page says what was measured on which machine and when; the JSON beside it h
 to run them, and what they compare with, is in [bench/README.md](../README.md).
 """
 
+_NO_GPU = "None is of a GPU: `bench/gpu.sh` does all on a machine that has one, and has not been run yet.\n"
+
 Cell = str | int | float | None
 
 
@@ -142,13 +144,14 @@ def shown(cell: Cell) -> str:
 def index(out: Path) -> None:
     """Writes README.md over all results in a folder."""
     rows: list[tuple[Cell, ...]] = []
-    for path in sorted(out.glob("*.json")):
-        found = json.loads(path.read_text("utf-8"))
+    results = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob("*.json"))]
+    for found in results:
         place = f"{found['machine']['cores']} cores" + (", GPU" if found["machine"]["gpu"] else "")
         page = f"[{found['name']}]({found['name']}.md)"
         rows.append((page, found["headline"], f"{found['date']}, {place}, {found['size']}"))
     table = grid(Table("", ("", "found", "measured"), rows))
-    (out / "README.md").write_text(f"{_INDEX}\n{table}\n", "utf-8")
+    gpu = "" if any(found["machine"]["gpu"] for found in results) else f"\n{_NO_GPU}"
+    (out / "README.md").write_text(f"{_INDEX}\n{table}\n{gpu}", "utf-8")
 
 
 def described(facts: Mapping[str, Any]) -> str:

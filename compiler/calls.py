@@ -69,11 +69,11 @@ def bind_arguments(
             )
             return None
         value = _value(argument.value, parameter, scope, f"`{name}`")
-        if value is FAILED:
-            failed = True
-        elif parameter.variadic:
+        failed = failed or value is FAILED
+        if parameter.variadic and value is not FAILED:
             values.setdefault(parameter.name, []).extend(value if isinstance(value, list) else [value])
-        else:
+        elif not parameter.variadic:
+            # A faulty one takes its place too, so that the next is not taken for it.
             values[parameter.name] = value
     if failed:
         return None
@@ -173,14 +173,20 @@ def _varying(expression: Reference, parameter: Parameter, scope: Scope, what: st
     declared: Declared | None = scope.resolve(expression.parts[0])
     if declared is None:
         return FAILED
+    if declared.what == "schema":
+        scope.report_schema(expression.parts[0])
+        return FAILED
     if declared.constant or declared.type is None:
         return None
-    type_: Type | None = declared.type
+    type_ = declared.type
     for part in expression.parts[1:]:
-        type_ = field_type(type_, part.text) if type_ is not None else None
-    if type_ is None:
-        scope.report("E102", f"`{declared.name}` has no `{expression.parts[-1]}`", expression.span)
-        return FAILED
+        inner = field_type(type_, part.text)
+        if inner is None:
+            owner = type_.schema.name if type_.schema is not None else declared.name
+            if scope.first(f"{owner}.{part}"):
+                scope.report("E102", f"`{declared.name}` has no `{part}`", expression.span)
+            return FAILED
+        type_ = inner
     if not fits(type_, wanted) and not (wanted.name == "text" and type_.name == "json"):
         scope.report(
             "E202", f"{what} takes {article(wanted)}, and `{expression}` is {article(type_)}", expression.span

@@ -116,7 +116,7 @@ def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluat
         if isinstance(rule, Rule):
             measure = _measure(rule, scope)
             if measure is not None and export is not None:
-                _check_rows(rule, measure, bound.conversations.get(export.source), scope)
+                _check_rows(rule, measure, bound.conversations.get(export.source), bound, scope)
             if measure is not None:
                 _check_questions(rule, measure, bound, scope)
                 measures.append(measure)
@@ -163,7 +163,9 @@ def _check_questions(rule: Rule, measure: MeasurePlan, bound: Bound, scope: Scop
         )
 
 
-def _check_rows(rule: Rule, measure: MeasurePlan, conversation: Conversation | None, scope: Scope) -> None:
+def _check_rows(
+    rule: Rule, measure: MeasurePlan, conversation: Conversation | None, bound: Bound, scope: Scope
+) -> None:
     """Measures that need to know how a row was made are of one conversation's rows."""
     arguments = measure.arguments
     varies: tuple[Draw | Axis, ...] = ()
@@ -185,7 +187,10 @@ def _check_rows(rule: Rule, measure: MeasurePlan, conversation: Conversation | N
             for each in varies
             for member in (each.members if isinstance(each, Draw) else each.set.members)
         ]
-        if arguments["among"] not in labels:
+        sets = [each.source if isinstance(each, Draw) else each.set.name for each in varies]
+        # A member that was at fault is missing here for that alone.
+        whole = all(bound.sets[name].whole for name in sets if name in bound.sets)
+        if arguments["among"] not in labels and whole and scope.first(f"{arguments['among']} is no row"):
             guess = suggest(str(arguments["among"]), labels)
             scope.report(
                 "E102",

@@ -192,6 +192,16 @@ class Scope:
     ) -> None:
         self.diagnostics.add(Diagnostic(code, message, primary, label, secondary, hint, fix))
 
+    def report_schema(self, name: Name) -> None:
+        """E202, once for each, for a field asked of a schema: only of its records has it a value."""
+        if self.first(f"{name} is a schema"):
+            self.report(
+                "E202",
+                f"`{name}` is a schema, and nothing of that name is drawn or made here",
+                name.span,
+                hint=f"for example `draw {name} from ...`",
+            )
+
     def report_shares(self, name: str, primary: Span, shares: Iterable[Ratio]) -> None:
         """E302 for percentages that do not sum to 100."""
         shares = list(shares)

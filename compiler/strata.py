@@ -12,7 +12,8 @@ A sample is named by its cell (axis and draw labels) and its ordinal within that
 therefore do not depend on the quota: a larger quota has the smaller one's samples among its
 own, save for the few relabelled in a row that the weights do not divide.
 
-Shuffles use `random.Random(int).random()` alone, whose sequence Python guarantees.
+Long shuffles use `random.Random(int).random()` alone, whose sequence Python guarantees; short ones
+the digits of a hash.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ from compiler.plan import CohortPlan, DrawPlan, Member, Plan, canonical_json
 # A block holds each member in proportion.  Weights with a longer period than this (say
 # 12345 : 6789) are dealt in blocks that approximate them; the counts end exact all the same.
 _LONGEST_PERIOD = 100_000
+
+# A hash of 256 bits orders so many members without a generator, which costs more to seed than to
+# use; 35! is 2**133, so the orders are as good as even.
+_DIRECT = 35
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -220,10 +225,10 @@ class _Deck:
     def _block(self, number: int) -> list[int]:
         # The latest block is kept, since neighbours ask for the same one.
         if self._latest[0] != number:
-            random = Random(_number(*self._key, number))
             order = list(self._content)
+            picks = _picks(_number(*self._key, number), len(order))
             for last in range(len(order) - 1, 0, -1):
-                other = int(random.random() * (last + 1))
+                other = next(picks)
                 order[last], order[other] = order[other], order[last]
             self._latest = (number, order)
         return self._latest[1]
@@ -240,6 +245,18 @@ def _block_content(weights: tuple[int, ...]) -> tuple[int, ...]:
     else:
         counts = largest_remainder(weights, min(_LONGEST_PERIOD, 100 * len(weights)))
     return tuple(index for index, count in enumerate(counts) for _ in range(count))
+
+
+def _picks(seed: int, length: int) -> Iterator[int]:
+    """Numbers in [0, length), [0, length - 1) ... [0, 2), for a shuffle from the end."""
+    if length <= _DIRECT:
+        for size in range(length, 1, -1):
+            seed, pick = divmod(seed, size)
+            yield pick
+        return
+    random = Random(seed)
+    for size in range(length, 1, -1):
+        yield int(random.random() * size)
 
 
 def _number(*key: object) -> int:

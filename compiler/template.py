@@ -136,11 +136,14 @@ def _lookup_reference(expression: Reference, scope: Scope) -> tuple[Type, Any, t
             )
             return None
         return Type("schema", schema=declared.thing), json_schema(declared.type), None
+    if declared.what == "schema" and rest:
+        scope.report_schema(first)
+        return None
     type_: Type | None = declared.type
     path = [first.text]
     value: Any = declared.value
     for name in rest:
-        type_ = None if type_ is None or declared.what == "schema" else field_type(type_, name.text)
+        type_ = None if type_ is None else field_type(type_, name.text)
         if type_ is None:
             _report_field(declared, tuple(path), name.text, expression, scope)
             return None

@@ -137,9 +137,8 @@ def _limiter(engine: Engine, options: Mapping[str, Any]) -> Limiter:
     return Limiter(
         engine.concurrency if engine.adaptive else 2 * engine.concurrency,
         adaptive=engine.adaptive,
-        # Half of what the user thinks right: finding out from below would take a second of a
-        # slow service's time, and from above it costs one episode.
-        start=max(SLOW_START, engine.concurrency // 2),
+        # Who says how many calls a service bears is believed, and cut short where it does not.
+        start=options.get("concurrency", SLOW_START),
         requests_per_minute=options.get("requests_per_minute"),
         tokens_per_minute=options.get("tokens_per_minute"),
     )

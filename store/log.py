@@ -16,10 +16,10 @@ from dsl.errors import LogDamaged, LogError, LogFull, LogHeld
 from store.chain import GENESIS, batch_hash, first_fault
 from store.event import SCHEMA_VERSION, Event
 
-# Small row groups keep the pause of a checkpoint short; a large write-ahead log keeps
-# checkpoints rare, and is replayed after a crash at some 100 MB/s.
+# Small row groups keep the pause of a checkpoint short.  What is not checkpointed yet is held in
+# memory, byte for byte, and is replayed after a crash at some 100 MB/s.
 _ATTACH = "ATTACH '{path}' AS log ({options})"
-_SETTINGS = "SET checkpoint_threshold = '256MB'"
+_SETTINGS = "SET checkpoint_threshold = '64MB'"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (

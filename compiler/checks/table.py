@@ -54,15 +54,15 @@ class Check:
 
 
 def run_check(name: str, arguments: Mapping[str, Any], value: Any) -> str | None:
-    """The reason why a value fails one check, or None.  Checks over many samples pass here.
+    """The reason why a value fails one check, or None.  Checks over many samples pass here, and
+    those that only a model can judge.
 
     A value is a text or JSON.  A list of mappings with `role` and `content` is a conversation;
     other JSON, and a conversation that is given to a check of texts alone, is its canonical text.
     """
     check = CHECKS[name]
-    if check.many:
+    if check.function is None:
         return None
-    assert check.function is not None
     if check.takes == "text" or not is_conversation(value):
         if check.takes == "messages":
             return "is no conversation"

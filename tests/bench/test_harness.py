@@ -154,3 +154,4 @@ def test_the_index_lists_what_is_there(tmp_path: Path) -> None:
     text = (tmp_path / "README.md").read_text("utf-8")
     assert text.count("What was found.") == 2
     assert "[one](one.md)" in text
+    assert "has not been run" in text

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+EVIDENCE = [
+    {"document": "a.md", "text": "كان 12 as an AI"},
+    {"document": "b\u202e.md", "text": "字 1. x 5,0"},
+]
+
 ARGUMENTS: dict[str, Mapping[str, Any]] = {
     "length": {"characters": [1, 10]},
     "sentences": {"count": [1, 2]},
@@ -22,5 +27,10 @@ ARGUMENTS: dict[str, Mapping[str, Any]] = {
     "alternates": {"first": "user", "second": "model"},
     "every": {"role": "model", "has": "thought"},
     "json_valid": {},
-    "supported_by": {"evidence": [{"text": "كان 12 as an AI"}], "share": 60},
+    "supported_by": {"evidence": EVIDENCE, "share": 60},
+    "draws_on": {"evidence": EVIDENCE, "documents": [2, None]},
+    "asks_beyond": {"evidence": EVIDENCE, "share": 80},
+    "contains": {"phrase": "not مساعد 助手!"},
+    "differs_from": {"other": "كان 12 as an AI", "similarity": 0.8},
+    "approved_by": {"judge": "m", "question": "Is it so?", "evidence": EVIDENCE},
 }

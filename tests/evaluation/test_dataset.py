@@ -25,7 +25,7 @@ def test_shares_are_those_of_the_answers(tmp_path: Path) -> None:
     made = project(tmp_path, DIRECT + OF_TEXT)
     plain = "The harbour opens at noon"
     said = [plain, "Sure 🙂", "as an ai, I cannot", "AS AN AI!", "so so so so so so so", *[plain] * 5]
-    made.tell({"direct": said})
+    names = made.tell({"direct": said})
     result = made.evaluate("--json")
     assert result.status == 3
     (found,) = result.json()["evaluations"]
@@ -40,7 +40,7 @@ def test_shares_are_those_of_the_answers(tmp_path: Path) -> None:
     }
     assert measures["json_errors"]["note"] == "no answer is to be JSON"
     (example,) = measures["emoji"]["examples"]
-    assert example["row"] in made.log.read_bytes().decode("latin-1")
+    assert example["row"] == names[1]
     assert measures["emoji"]["arguments"] == {}
     assert measures["forbidden_words"]["arguments"] == {"words": ["As an AI"]}
 

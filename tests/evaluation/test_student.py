@@ -1,0 +1,383 @@
+"""What a student answers to held-out rows: each asked once, measured exactly, never paid for twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from runtime.evaluation.items import Items
+from store.log import Log
+from tests.evaluation.helpers import (
+    COMMANDS,
+    DIRECT,
+    HEAD,
+    Project,
+    asked_about,
+    evaluation,
+    project,
+    served,
+    values,
+)
+from tests.servers.faults import FaultPlan
+from tests.servers.loopback import Asked
+from tests.servers.openai import OpenAIServer
+from tests.store.logs import Story, all_slots
+from tests.support import command, environment, one_sentence, query
+
+GOOD = '{"action":"open"}'
+TRAIN = """
+export train: messages from commands to "out/train" { split = 50% }
+"""
+STUDENT = ("--student", "openai:tuned")
+
+
+def held_out(made: Project) -> list[str]:
+    """What the user asks in the rows that a student is asked about."""
+    with Log(made.log) as log:
+        return [item.asked[-1]["content"] for item, asked in Items(made.plan, log, "train").read() if asked]
+
+
+def test_shares_are_those_of_the_students_answers(tmp_path: Path) -> None:
+    made = project(
+        tmp_path,
+        COMMANDS
+        + TRAIN
+        + evaluation(
+            "json_errors(at_most = 0%)", "emoji(at_most = 0%)", 'forbidden_words("no", at_most = 9%)'
+        ),
+    )
+    made.tell({"commands": [GOOD] * 20}, ask="Command")
+    rows = held_out(made)
+    assert 4 < len(rows) < 20
+    cut, wrong, happy = rows[0], rows[1], rows[2]
+    said = {cut: '{"action": "op', wrong: '{"deed": "no"}', happy: '{"action":"🙂"}'}
+
+    with OpenAIServer(answer=lambda asked: said.get(asked.messages[-1][1], GOOD)) as server:
+        first = made.evaluate(*STUDENT, "--json", env=served(server))
+        # One answer serves all measures, and the rows that are trained on are left alone.
+        assert Counter(asked_about(server)) == Counter(rows)
+        assert {received.body["model"] for received in server.received} == {"tuned"}
+        again = made.evaluate(*STUDENT, "--json", env=served(server))
+        assert server.total == len(rows)
+    assert first.status == again.status == 3
+    (found,) = first.json()["evaluations"]
+    assert (found["rows"], found["held_out"]) == (20, len(rows))
+    measures = {(each["measure"], each["of"]): each for each in found["measures"]}
+    share = 100 / len(rows)
+    assert values(measures, "json_errors", "student") == (2 * share, len(rows))
+    assert values(measures, "emoji", "student") == (share, len(rows))
+    assert values(measures, "forbidden_words", "student") == (share, len(rows))
+    assert values(measures, "json_errors", "dataset") == (0.0, 20)
+    assert measures["json_errors", "dataset"]["held"]
+    assert again.json()["evaluations"] == [found]
+    assert sum(step["issued"] for run in again.json()["runs"] for step in run["steps"]) == 0
+    # Who answered is in the log.
+    ((lineages,),) = set(
+        query(
+            made.log,
+            "SELECT payload ->> 'lineages' FROM events WHERE run_id <> 'run' AND kind = 'run.started'",
+        )
+    )
+    ((models,),) = ((entry["models"],) for entry in json.loads(lineages).values())
+    assert (models["student"]["backend"], models["student"]["id"]) == ("openai", "tuned")
+
+
+def test_a_row_that_changed_is_asked_about_again_and_no_other(tmp_path: Path) -> None:
+    made = project(tmp_path, DIRECT + evaluation("emoji(at_most = 0%)"))
+    made.tell({"direct": ["plain"] * 10})
+    rows = held_out(made)
+    with OpenAIServer() as server:
+        made.measures(*STUDENT, env=served(server))
+        assert Counter(asked_about(server)) == Counter(rows)
+        _add_run(made, "2", changed=rows[0])
+        found = made.measures(*STUDENT, env=served(server))
+        assert asked_about(server)[len(rows) :] == [f"{rows[0]} Really?"]
+    assert values(found, "emoji", "student") == (0.0, len(rows))
+
+
+def _add_run(made: Project, lineage: str, changed: str) -> None:
+    """Another run in the log, in which one row asks something else."""
+    with Log(made.log, writer=True) as log:
+        story = Story(made.plan)
+        start = len(story.events)
+        story.start(lineage)
+        for number, slot in enumerate(all_slots(made.plan, "direct")):
+            ask = f"Question {number + 1}?"
+            said = f"{ask} Really?" if ask == changed else ask
+            story.complete(made.plan.cohort("direct"), slot, {"ask": said, "answer": "plain"})
+        moved = log.next_seq - start
+        log.append([replace(event, seq=event.seq + moved) for event in story.events[start:]])
+
+
+def test_a_student_of_the_recipe_and_one_of_the_command_line(tmp_path: Path) -> None:
+    small = 'model small: model<chat> from openai("small")\n'
+    text = evaluation("emoji(at_most = 0%)", 'refusals("no", student = small, at_least = 0%)')
+    made = project(tmp_path, DIRECT + text, head=HEAD + small)
+    made.tell({"direct": ["plain"] * 10})
+    rows = held_out(made)
+
+    def answer(asked: Asked) -> str:
+        return "no 🙂" if asked.model == "small" else "plain"
+
+    with OpenAIServer(answer=answer) as server:
+        found = made.measures(*STUDENT, env=served(server))
+        assert server.total == 2 * len(rows)
+        assert list(found) == [
+            ("emoji", "dataset"),
+            ("refusals", "small"),
+            ("emoji", "student"),
+            ("refusals", "student"),
+        ]
+        assert [each["value"] for each in found.values()] == [0, 100, 0, 0]
+        # Where the recipe's model runs is not its business either.
+        moved = made.measures("--model", "small=openai:other", env=served(server))
+        assert values(moved, "refusals", "small") == (0, len(rows))
+
+
+def test_evaluations_of_one_export_share_a_students_answers(tmp_path: Path) -> None:
+    made = project(
+        tmp_path,
+        DIRECT
+        + evaluation("emoji(at_most = 0%)", 'forbidden_words("x", at_most = 0%)')
+        + evaluation("repetition(at_most = 0%)", name="more"),
+    )
+    made.tell({"direct": ["plain"] * 10})
+    with OpenAIServer() as server:
+        result = made.evaluate(*STUDENT, "--json", env=served(server))
+        assert result.status == 0, result.err
+        assert server.total == len(held_out(made))
+    assert [each["evaluation"] for each in result.json()["evaluations"]] == ["quality", "more"]
+    assert len(result.json()["runs"]) == 1
+
+
+def test_a_limit_is_on_rows_and_a_larger_one_asks_the_difference(tmp_path: Path) -> None:
+    made = project(tmp_path, DIRECT.replace("times 10", "times 40") + evaluation("emoji(at_most = 0%)"))
+    made.tell({"direct": ["plain"] * 40})
+    rows = held_out(made)
+    with OpenAIServer() as server:
+        found = made.measures(*STUDENT, "--limit", "3", env=served(server))
+        assert values(found, "emoji", "student") == (0.0, 3)
+        assert found["emoji", "student"]["note"] == f"{len(rows) - 3} of {len(rows)} not asked"
+        assert values(found, "emoji", "dataset") == (0.0, 40)
+        first = set(asked_about(server))
+        found = made.measures(*STUDENT, "--limit", "8", env=served(server))
+        assert values(found, "emoji", "student") == (0.0, 8)
+        assert (server.total, len(first)) == (8, 3)
+        assert first < set(asked_about(server)) < set(rows)
+        assert made.measures(*STUDENT, env=served(server))["emoji", "student"]["note"] == ""
+        assert server.total == len(rows)
+
+
+def test_without_a_split_every_row_is_asked_about_and_it_is_said(tmp_path: Path) -> None:
+    made = project(tmp_path, DIRECT.replace(" { split = 50% }", "") + evaluation("emoji(at_most = 0%)"))
+    made.tell({"direct": ["plain"] * 10})
+    with OpenAIServer() as server:
+        result = made.evaluate(*STUDENT, env=served(server))
+        assert result.status == 0, result.err
+        assert server.total == 10
+    assert "quality of train: 10 rows, none held out since the export has no split" in result.out
+
+
+def test_a_mix_holds_out_rows_of_each_part(tmp_path: Path) -> None:
+    text = """
+mix training {
+  a 50% from direct
+  b 50% from commands
+  total = 20
+}
+export train: messages from training to "out/train" { split = 80% }
+"""
+    made = project(
+        tmp_path,
+        COMMANDS
+        + DIRECT.split("export")[0]
+        + text
+        + evaluation("json_errors(at_most = 0%)", "emoji(at_most = 0%)"),
+    )
+    made.tell({"direct": ["plain"] * 10, "commands": [GOOD] * 20})
+    with OpenAIServer(answer=lambda asked: "no JSON") as server:
+        found = made.measures(*STUDENT, env=served(server))
+        assert server.total == 4
+    assert values(found, "json_errors", "student") == (100.0, 2)
+    assert values(found, "emoji", "student") == (0.0, 4)
+    assert values(found, "emoji", "dataset") == (0.0, 20)
+
+
+def test_a_row_that_a_mix_repeats_is_asked_about_once(tmp_path: Path) -> None:
+    text = """
+mix training {
+  a 75% from direct
+  b 25% from commands
+  total = 40
+  when_short = repeat
+}
+export train: messages from training to "out/train"
+"""
+    made = project(tmp_path, COMMANDS + DIRECT.split("export")[0] + text + evaluation("emoji(at_most = 0%)"))
+    made.tell({"direct": ["plain"] * 10, "commands": [GOOD] * 20})
+    with OpenAIServer() as server:
+        found = made.measures(*STUDENT, env=served(server))
+        assert server.total == 20
+    assert values(found, "emoji", "dataset") == (0.0, 40)
+    assert values(found, "emoji", "student") == (0.0, 20)
+
+
+def test_faults_of_a_service_are_none_of_the_students(tmp_path: Path) -> None:
+    made = project(tmp_path, DIRECT + evaluation("emoji(at_most = 0%)"))
+    made.tell({"direct": ["plain"] * 10})
+    rows = held_out(made)
+    faults = FaultPlan(script=("rate_limit", "server_error", "drop", "garbled"), retry_after=0.0)
+    with OpenAIServer(faults=faults) as server:
+        found = made.measures(*STUDENT, env=served(server))
+        assert server.total == len(rows) + 4
+    assert values(found, "emoji", "student") == (0.0, len(rows))
+
+
+def test_no_answer_counts_against_a_student(tmp_path: Path) -> None:
+    made = project(tmp_path, DIRECT + evaluation("emoji(at_most = 0%)", 'refusals("no", at_least = 50%)'))
+    made.tell({"direct": ["no"] * 10})
+    rows = held_out(made)
+    with OpenAIServer(answer=lambda asked: "  " if asked.messages[-1][1] == rows[0] else "no") as server:
+        found = made.measures(*STUDENT, env=served(server))
+        total = server.total
+        assert made.measures(*STUDENT, env=served(server)) == found
+        assert server.total == total
+    share = 100 / len(rows)
+    assert values(found, "emoji", "student") == (share, len(rows))
+    assert found["emoji", "student"]["examples"][0]["reason"] == "no answer"
+    assert values(found, "refusals", "student") == (100 - share, len(rows))
+
+
+def test_a_thought_before_the_answer_is_not_measured(tmp_path: Path) -> None:
+    text = """
+schema Message {
+  role: enum<user, model>
+  thought: text?
+  content: text(1..3_000)
+}
+conversation talks times 2 {
+  step dialogue: json<list<Message>(2..6)> by writer { prompt = "Talk, {{ nth }}." }
+  transcript = dialogue
+  train_on = every(model)
+}
+export train: messages from talks to "out/train" { thought = wrap }
+"""
+    made = project(tmp_path, text + evaluation("emoji(at_most = 0%)"))
+    story = Story(made.plan)
+    for slot in all_slots(made.plan, "talks"):
+        said = [
+            {"role": "user", "content": f"Hi {slot.ordinal}"},
+            {"role": "model", "content": "Yes?", "thought": "Greet."},
+            {"role": "user", "content": "Go."},
+            {"role": "model", "content": "Gone.", "thought": "Go."},
+        ]
+        story.complete(made.plan.cohort("talks"), slot, {"dialogue": said})
+    story.write(made.log)
+    with OpenAIServer(answer=lambda asked: "<think>🙂</think>\n\nplain") as server:
+        found = made.measures(*STUDENT, env=served(server))
+        shown = [message["content"] for message in server.received[0].body["messages"]]
+    assert values(found, "emoji", "student") == (0.0, 2)
+    # It is asked as it was trained.
+    assert shown[1:] == ["<think>Greet.</think>\n\nYes?", "Go."]
+
+
+def test_a_kill_costs_what_was_in_flight(tmp_path: Path) -> None:
+    made = project(tmp_path, DIRECT.replace("times 10", "times 400") + evaluation("emoji(at_most = 0%)"))
+    made.tell({"direct": ["plain"] * 400})
+    rows = held_out(made)
+    with OpenAIServer(latency_s=0.05) as server:
+        arguments = command("evaluate", made.recipe, *STUDENT)
+        with subprocess.Popen(
+            arguments,
+            cwd=made.folder,
+            env=environment(served(server)),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            while len(server.answered) < 60:
+                assert process.poll() is None
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+        before, in_flight = server.total, server.max_in_flight
+        logged = query(
+            made.log,
+            "SELECT count(*) FROM events WHERE kind = 'call.completed' AND step = 'answer' AND model = 'student'",
+        )[0][0]
+        found = made.measures(*STUDENT, env=served(server))
+        assert server.total - before == len(rows) - logged
+        assert before - logged <= in_flight + 60
+    assert values(found, "emoji", "student") == (0.0, len(rows))
+    assert query(
+        made.log,
+        "SELECT count(*) - count(DISTINCT payload ->> 'call_key') FROM events "
+        "WHERE kind = 'call.completed' AND model = 'student'",
+    ) == [(0,)]
+
+
+def test_an_interrupted_evaluation_says_so_and_goes_on(tmp_path: Path) -> None:
+    made = project(tmp_path, DIRECT.replace("times 10", "times 400") + evaluation("emoji(at_most = 0%)"))
+    made.tell({"direct": ["plain"] * 400})
+    rows = held_out(made)
+    with OpenAIServer(latency_s=0.05) as server:
+        with subprocess.Popen(
+            command("evaluate", made.recipe, *STUDENT),
+            cwd=made.folder,
+            env=environment(served(server)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process:
+            while len(server.answered) < 20:
+                assert process.poll() is None
+                time.sleep(0.005)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "Stopped: SIGINT; the same command goes on from here." in out
+        # What was not asked is not judged.
+        assert f"of {len(rows)} not asked" in out
+        before = server.total
+        found = made.measures(*STUDENT, env=served(server))
+        assert before < server.total == len(rows)
+    assert values(found, "emoji", "student") == (0.0, len(rows))
+
+
+def test_a_model_that_gives_no_probabilities(tmp_path: Path) -> None:
+    head = HEAD + 'model small: model<chat, logprobs> from transformers("somewhere")\n'
+    made = project(
+        tmp_path,
+        DIRECT + evaluation("emoji(at_most = 0%)", "perplexity(student = small, at_most = 9)"),
+        head=head,
+    )
+    made.tell({"direct": ["plain"] * 10})
+    with OpenAIServer() as server:
+        sentence = one_sentence(
+            made.evaluate("--model", "small=openai:small", *STUDENT, env=served(server)), 1
+        )
+        assert sentence.startswith("`small` runs on openai:small, which gives no token probabilities")
+        # Nothing is paid for on the way there.
+        assert server.total == 0
+    sentence = one_sentence(made.evaluate("--simulate"), 1)
+    assert sentence.startswith("`small` runs on simulated:small, which gives no token probabilities")
+
+
+def test_perplexity_is_not_taken_of_a_hosted_student(tmp_path: Path, tiny_gemma: Path) -> None:
+    head = HEAD + f'model small: model<chat, logprobs> from transformers("{tiny_gemma}")\n'
+    made = project(
+        tmp_path,
+        DIRECT + evaluation("emoji(at_most = 0%)", "perplexity(student = small, at_least = 1)"),
+        head=head,
+    )
+    made.tell({"direct": ["plain"] * 10})
+    with OpenAIServer() as server:
+        result = made.evaluate(*STUDENT, env=served(server))
+    assert result.status == 0, result.err
+    assert (
+        "warning: `perplexity` is not taken of `student`: openai gives no token probabilities" in result.err
+    )
+    assert result.out.count("perplexity  small") == 1
