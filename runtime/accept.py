@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from compiler.checks import group_of, run_check
+from compiler.checks.strict_json import parse_json
 from compiler.plan import CheckPlan, JsonOutput, RefPlan, StepPlan, canonical_json
 from compiler.template import look_up
 
@@ -41,7 +42,7 @@ def judge(
         if finish_reason == "length":
             return Rejected("complete", "was cut off at max_tokens, so its JSON cannot be trusted")
         try:
-            value = _parse_json(text)
+            value = parse_json(text)
         except ValueError as error:
             return Rejected("json_valid", str(error))
         reason = _misfit(canonical_json(step.output.schema_), value)
@@ -91,33 +92,6 @@ def resolved(arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
         name: look_up(argument, values) if isinstance(argument, RefPlan) else argument
         for name, argument in arguments.items()
     }
-
-
-def _parse_json(text: str) -> Any:
-    """Strict JSON: no fences, nothing after it, no key twice, no NaN."""
-    if text.startswith("```"):
-        raise ValueError("is fenced in ``` instead of being JSON alone")
-    try:
-        return json.loads(text, object_pairs_hook=_no_twice, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
-            raise ValueError(f"has text after its JSON, at character {error.pos + 1}") from None
-        raise ValueError(f"is not JSON: {error.msg} at character {error.pos + 1}") from None
-    except RecursionError:
-        raise ValueError("is nested too deeply to be read") from None
-
-
-def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"has the key `{key}` twice")
-        found[key] = value
-    return found
-
-
-def _no_constant(word: str) -> Any:
-    raise ValueError(f"holds {word}, which JSON does not have")
 
 
 def _misfit(schema: str, value: Any) -> str | None:

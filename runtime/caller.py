@@ -201,13 +201,15 @@ class LiveCaller:
                 )
             if number < MOST_TRIES:
                 await self._pause(backoff(number, failure.retry_after, self._random))
-        if model.successes == successes:
+        # Who has nothing to say to this call alone is not down, and would have nothing more to say.
+        silent = failure.kind == "empty" and model.successes > 0
+        if model.successes == successes and not silent:
             # Nobody got an answer while this call tried: the service is down, not the call.
             raise EngineDied(
                 f"`{model.name}` ({model.engine.identity}) has not answered {MOST_TRIES} tries in a row "
                 f"(last: {failure}); what is done is safe: run again when it is back"
             )
-        raise GaveUp(f"{failure.kind} {MOST_TRIES} times in a row: {failure}", lasting=False)
+        raise GaveUp(f"{failure.kind} {MOST_TRIES} times in a row: {failure}", lasting=silent)
 
     def _record_failure(
         self,

@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from runtime.evaluation.items import Items
 from store.log import Log
 from tests.evaluation.helpers import (
@@ -68,10 +70,8 @@ def test_shares_are_those_of_the_students_answers(tmp_path: Path) -> None:
     (found,) = first.json()["evaluations"]
     assert (found["rows"], found["held_out"]) == (20, len(rows))
     measures = {(each["measure"], each["of"]): each for each in found["measures"]}
-    share = 100 / len(rows)
-    assert values(measures, "json_errors", "student") == (2 * share, len(rows))
-    assert values(measures, "emoji", "student") == (share, len(rows))
-    assert values(measures, "forbidden_words", "student") == (share, len(rows))
+    for name, faults in (("json_errors", 2), ("emoji", 1), ("forbidden_words", 1)):
+        assert values(measures, name, "student") == (100 * faults / len(rows), len(rows))
     assert values(measures, "json_errors", "dataset") == (0.0, 20)
     assert measures["json_errors", "dataset"]["held"]
     assert again.json()["evaluations"] == [found]
@@ -238,6 +238,7 @@ def test_faults_of_a_service_are_none_of_the_students(tmp_path: Path) -> None:
     assert values(found, "emoji", "student") == (0.0, len(rows))
 
 
+@pytest.mark.slow
 def test_no_answer_counts_against_a_student(tmp_path: Path) -> None:
     made = project(tmp_path, DIRECT + evaluation("emoji(at_most = 0%)", 'refusals("no", at_least = 50%)'))
     made.tell({"direct": ["no"] * 10})
@@ -247,10 +248,9 @@ def test_no_answer_counts_against_a_student(tmp_path: Path) -> None:
         total = server.total
         assert made.measures(*STUDENT, env=served(server)) == found
         assert server.total == total
-    share = 100 / len(rows)
-    assert values(found, "emoji", "student") == (share, len(rows))
+    assert values(found, "emoji", "student") == (100 / len(rows), len(rows))
     assert found["emoji", "student"]["examples"][0]["reason"] == "no answer"
-    assert values(found, "refusals", "student") == (100 - share, len(rows))
+    assert values(found, "refusals", "student") == (100 * (len(rows) - 1) / len(rows), len(rows))
 
 
 def test_a_thought_before_the_answer_is_not_measured(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_a_kill_costs_what_was_in_flight(tmp_path: Path) -> None:
         before, in_flight = server.total, server.max_in_flight
         logged = query(
             made.log,
-            "SELECT count(*) FROM events WHERE kind = 'call.completed' AND step = 'answer' AND model = 'student'",
+            "SELECT count(*) FROM events WHERE kind = 'call.completed' AND model = 'student'",
         )[0][0]
         found = made.measures(*STUDENT, env=served(server))
         assert server.total - before == len(rows) - logged
