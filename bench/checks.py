@@ -60,10 +60,14 @@ def alone(language: str, passages: list[dict[str, str]]) -> list[tuple[str, Mapp
         "language": {"words": [language]},
         "no_bidi_controls": {},
         "json_valid": {},
+        "contains": {"phrase": "not found"},
+        "differs_from": {"other": passages[0]["text"], "similarity": 0.8},
         "supported_by": {"evidence": passages, "share": 0},
+        "draws_on": {"evidence": passages, "documents": [0, None]},
+        "asks_beyond": {"evidence": passages, "share": 101},
     }
     assert given.keys() == {
-        name for name, each in CHECKS.items() if each.takes != "messages" and not each.many
+        name for name, each in CHECKS.items() if each.takes != "messages" and each.function is not None
     }
     return list(given.items())
 
@@ -92,7 +96,10 @@ def measure(count: int) -> dict[str, Any]:
     }
     for language in ("en", "ar"):
         given = texts(language, count, seed=1)
-        passages = [{"text": text} for text in texts(language, _PASSAGES, seed=2)]
+        passages = [
+            {"document": str(number), "text": text}
+            for number, text in enumerate(texts(language, _PASSAGES, seed=2))
+        ]
         rates = {
             name: rate(lambda text, name=name, arguments=arguments: run_check(name, arguments, text), given)  # type: ignore[misc]
             for name, arguments in alone(language, passages)

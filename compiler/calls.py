@@ -189,7 +189,9 @@ def _varying(expression: Reference, parameter: Parameter, scope: Scope, what: st
         type_ = inner
     if not fits(type_, wanted) and not (wanted.name == "text" and type_.name == "json"):
         scope.report(
-            "E202", f"{what} takes {article(wanted)}, and `{expression}` is {article(type_)}", expression.span
+            "E202",
+            f"{what} takes {article(parameter.type)}, and `{expression}` is {article(type_)}",
+            expression.span,
         )
         return FAILED
     return RefPlan(path=tuple(part.text for part in expression.parts))

@@ -11,7 +11,7 @@ from compiler.checks import CHECKS, Check
 from compiler.plan import CheckPlan, RefPlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
-from compiler.types import ROLE, Type, is_transcript
+from compiler.types import MODEL, ROLE, Type, is_transcript
 from compiler.values import article
 from dsl.diagnostic import Fix
 from dsl.source import Span
@@ -46,6 +46,13 @@ def bind_block(statement: Statement, checked: Type | None, scope: Scope) -> list
                     f"`{check.name}` checks {check.takes}, and this is {article(checked)}",
                     rule.name.span,
                 )
+            continue
+        if _asks_a_model(rule, check) and (statement.kind.text != "check" or statement.name is not None):
+            scope.report(
+                "E202",
+                f"`{check.name}` asks a model here, which only the `check {{ }}` of a turn or step can",
+                rule.name.span,
+            )
             continue
         arguments = bind_arguments(
             check.name, rule.arguments, check.parameters, rule.span, check.example, scope
@@ -107,6 +114,14 @@ def _once(statement: Statement) -> str:
     return f"{statement.span.start} checks"
 
 
+def _asks_a_model(rule: Rule, check: Check) -> bool:
+    place, judge = next(((n, p) for n, p in enumerate(check.parameters) if p.type == MODEL), (0, None))
+    if judge is None:
+        return False
+    named = [each.name.text for each in rule.arguments if each.name is not None]
+    return not judge.optional or judge.name in named or len(rule.arguments) - len(named) > place
+
+
 def _may_be_asked(
     statement: Statement,
     rule: Rule,
@@ -116,13 +131,6 @@ def _may_be_asked(
     scope: Scope,
 ) -> bool:
     """Whether arguments of the right types make sense, to the check and of what is checked."""
-    if "judge" in arguments and (statement.kind.text != "check" or statement.name is not None):
-        scope.report(
-            "E202",
-            f"`{check.name}` asks a model here, which only the `check {{ }}` of a turn or step can",
-            rule.name.span,
-        )
-        return False
     fault = check.fault(arguments) if check.fault is not None else None
     if fault is not None:
         scope.report("E202", fault.message, written_at(rule, fault.value), hint=fault.hint)

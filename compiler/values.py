@@ -223,7 +223,7 @@ def _outside(size: int, type_: Type) -> bool:
 def article(type_: Type) -> str:
     """`a count`, `text`, `an enum<a, b>`."""
     if type_.name == "text" and type_.low is None and type_.high is None:
-        return "text"
+        return str(type_)
     return f"{'an' if str(type_)[0] in 'aeiou' else 'a'} {type_}"
 
 

@@ -25,8 +25,9 @@ def inside_project(folder: Path, written: str, allowed: Sequence[Path], where: s
         raise ConfigError(f"{where}: {quoted(written, 200)} cannot be read ({reason})") from None
     root = project_root(folder)
     if not any(found.is_relative_to(each) for each in (root, *(each.resolve() for each in allowed))):
+        folder = found if found.is_dir() else found.parent
         raise ConfigError(
             f"{where}: {quoted(written, 200)} lies outside the project (`{visible(root.name)}/`, where the "
-            f"recipe or its {PROJECT_FILE} is): move it there, or run with --allow {visible(str(found))}"
+            f"recipe or its {PROJECT_FILE} is): move it there, or run with --allow {visible(str(folder))}"
         )
     return found

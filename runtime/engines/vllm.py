@@ -212,7 +212,8 @@ class VllmEngine(LocalEngine):
         while (arrived := self._arrivals(wait=not self._in_hand)) is not None:
             try:
                 with self._turn:
-                    self._engine.abort_request([str(ticket.number) for ticket in self._withdrawn()])
+                    if gone := self._withdrawn():
+                        self._engine.abort_request([str(ticket.number) for ticket in gone])
                     for ticket in arrived:
                         self._add(ticket)
                     if self._in_hand:

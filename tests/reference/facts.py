@@ -80,6 +80,8 @@ def _value(step: StepPlan, value: Any) -> Any:
     """What a step's value is in the log.  A list of messages is a question and its answer."""
     if step.call is not None or not isinstance(step.output, JsonOutput):
         return value
+    if step.thinks:
+        return {"thought": f"<{step.name}.thought>", "content": f"<{step.name}.content>"}
     item = step.output.schema_.get("items")
     if not isinstance(item, dict) or "role" not in str(item.get("properties")):
         return str(value)
