@@ -20,6 +20,9 @@ from runtime.progress import Progress
 from runtime.sample import Abandoned, Done, Outcome, Sample
 from store.history import Finished
 
+# Cells that a shortage is told of one by one.
+_MOST_TOLD = 3
+
 
 def most_losses(planned: int) -> int:
     """How many samples a cell of `planned` slots may lose before it is given up."""
@@ -28,11 +31,13 @@ def most_losses(planned: int) -> int:
 
 @dataclass(slots=True)
 class _Row:
-    """The counts of one row, by cell.  Forgotten once the row is through and nothing is open."""
+    """The counts of one row, by cell, and why each lost its last sample.  Forgotten once the row is
+    through and nothing is open."""
 
     planned: Counter[Labels] = field(default_factory=Counter)
     lost: Counter[Labels] = field(default_factory=Counter)
     spares: Counter[Labels] = field(default_factory=Counter)
+    why: dict[Labels, str] = field(default_factory=dict)
     owed: list[Cell] = field(default_factory=list)
     open: int = 0
     through: bool = False
@@ -41,10 +46,12 @@ class _Row:
 class Cohort:
     """One cohort of a run.  `limit` keeps to that many slots, spread over the rows.
 
-    `followers` are the preferences made from its samples; each is told of every sample.
+    `followers` are the preferences made from its samples; each is told of every sample.  One that
+    is `patient` gives no cell up: it goes by what a log has, where each replacement comes to an end.
     """
 
     base: str | None = None
+    patient = False
 
     def __init__(
         self,
@@ -58,7 +65,7 @@ class Cohort:
         self.plan = cohort
         self.jury = Jury(cohort)
         self.followers: list[Pairs] = []
-        self._given_up: list[tuple[Labels, int]] = []
+        self._given_up: list[tuple[Labels, int, str]] = []
         self._recipe = plan
         self._finished = finished
         self._ledger = ledger
@@ -88,9 +95,12 @@ class Cohort:
             return None
         cells = "; ".join(
             f"{', '.join(f'{name} {label}' for name, label in labels) or 'its samples'} after losing {lost}"
-            for labels, lost in self._given_up
+            f"{f' ({why})' if why else ''}"
+            for labels, lost, why in self._given_up[:_MOST_TOLD]
         )
-        return f"`{self.plan.name}` gave up on {cells}"
+        more = len(self._given_up) - _MOST_TOLD
+        others = f"; and on {more} other cell{'s' * (more > 1)}" if more > 0 else ""
+        return f"`{self.plan.name}` gave up on {cells}{others}"
 
     def openings(self) -> Iterator[Opening]:
         """The slots that need a sample, in order; those the log has are counted on the way."""
@@ -124,9 +134,9 @@ class Cohort:
             cell = self._due.popleft()
             row = self._rows[cell.row]
             planned, labels = row.planned[cell.labels], cell.labels
-            if row.lost[labels] > most_losses(planned):
-                if not any(labels == known for known, _ in self._given_up):
-                    self._given_up.append((labels, row.lost[labels]))
+            if row.lost[labels] > most_losses(planned) and not self.patient:
+                if not any(labels == known for known, *_ in self._given_up):
+                    self._given_up.append((labels, row.lost[labels], row.why.get(labels, "")))
                 self._forget(cell.row)
                 for follower in self.followers:
                     follower.not_replaced(cell.row)
@@ -154,7 +164,7 @@ class Cohort:
                     self._complete(opening.order, sample)
             case Abandoned(step, reason, lasting):
                 self._ledger.abandoned(sample, step, reason, lasting)
-                self._lose(opening.order, opening.slot.cell)
+                self._lose(opening.order, opening.slot.cell, f"{step}: {reason}")
                 self.jury.lost(opening.order)
                 self._judge()
             case _:
@@ -192,8 +202,9 @@ class Cohort:
             else:
                 step, why = refusal
                 self._ledger.refused(sample, step, why)
-                self._ledger.abandoned(sample, step, f"{why.check}: {why.reason}", True)
-                self._lose(order, sample.slot.cell)
+                reason = f"{why.check}: {why.reason}"
+                self._ledger.abandoned(sample, step, reason, True)
+                self._lose(order, sample.slot.cell, f"{step}: {reason}")
 
     def _complete(self, order: Order, sample: Sample) -> None:
         self._counters.completed += 1
@@ -205,12 +216,14 @@ class Cohort:
             follower.stood(slot, order, name, values)
         self._leave(slot.cell.row)
 
-    def _lose(self, order: Order, cell: Cell, *, counts: bool = True) -> None:
+    def _lose(self, order: Order, cell: Cell, why: str = "", *, counts: bool = True) -> None:
         for follower in self.followers:
             follower.lost(cell.row, order)
         self._counters.abandoned += 1
         row = self._rows[cell.row]
         row.lost[cell.labels] += counts
+        if why:
+            row.why[cell.labels] = why
         if row.through:
             self._due.append(cell)
         else:

@@ -17,6 +17,7 @@ from compiler.strata import call_seed
 from runtime.accept import Rejected
 from runtime.call import call_key, sampling_json, schema_of
 from runtime.caller import Answer, Attempt, GaveUp, Missing, logged, logged_passages
+from runtime.cohort import Cohort
 from runtime.engines.base import Message
 from runtime.lookup import LookUp, Passages
 from runtime.opening import open_books
@@ -61,6 +62,9 @@ async def _replay(plan: Plan, log: Log) -> Replayed:
         # One conversation after the other: each ran with models of its own.
         for each in plan.cohorts:
             books = open_books(plan, nothing, ledger, Progress(plan, "replay"), cohorts=[each])
+            for cohort in books:
+                if isinstance(cohort, Cohort):
+                    cohort.patient = True
             await Scheduler(books, caller, past, ledger, stop, window=_WINDOW).run()
     finally:
         past.close()

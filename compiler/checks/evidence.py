@@ -20,8 +20,8 @@ def supported_by(text: str, evidence: Sequence[Mapping[str, Any]], share: float)
 
     Counted are words of three letters or more, each once, folded; an Arabic word matches with or
     without the particles and the article written before it.  Every number of the text must be
-    in the passages, whatever the share; the numbers of a list's items and of citations in
-    brackets are none.
+    in the passages, whatever the share and whatever is written together with it (`Rp450.000`); the
+    numbers of a list's items and of citations in brackets are none.
     """
     words, numbers = _content(fold(text))
     held_words, held_numbers = _held(tuple(_text(chunk) for chunk in evidence))
@@ -137,9 +137,9 @@ def _tokens() -> Any:
     import regex
 
     return regex.compile(
-        rf"(?<![{WORD}])(?P<number>\d++(?:[.,٫٬]\d++)*+)(?![{WORD}])"
+        r"(?P<number>\d++(?:[.,٫٬]\d++)*+)"
         rf"|(?P<unspaced>[{UNSPACED}]++)"
-        rf"|(?P<word>(?V1)[[{WORD}]--[{UNSPACED}]]++)"
+        rf"|(?P<word>(?V1)[[{WORD}]--[{UNSPACED}\d]]++)"
     )
 
 

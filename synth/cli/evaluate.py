@@ -151,8 +151,10 @@ def _print(report: Report) -> None:
         click.echo(f"warning: {warning}", err=True)
     for evaluated in report.evaluations:
         click.echo(f"{evaluated.plan.name} of {evaluated.plan.of}{_rows(evaluated)}\n")
-        header = ["measure", "of", "by", "", "value", "bound", "judged"]
-        click.echo(table(header, [_cells(each) for each in evaluated.measured], left=4))
+        judged = any(each.by for each in evaluated.measured)
+        header = ["measure", "of", *(["by"] if judged else []), "", "value", "bound", "judged"]
+        rows = [_cells(each, judged) for each in evaluated.measured]
+        click.echo(table(header, rows, left=header.index("value")))
         for each in evaluated.measured:
             examples = () if each.held else each.examples
             if each.note or examples:
@@ -179,12 +181,12 @@ def _rows(evaluated: Evaluated) -> str:
     return f": {plural(evaluated.rows, 'row')}, none held out since the export has no split"
 
 
-def _cells(each: Measured) -> list[str]:
+def _cells(each: Measured, by: bool) -> list[str]:
     bounds = ((each.plan.at_most, "<="), (each.plan.at_least, ">="))
     return [
         each.plan.name,
         each.of,
-        each.by,
+        *([each.by] if by else []),
         "holds" if each.held else "MISSED",
         "-" if each.value is None else f"{each.value:,.2f}{each.unit}",
         " and ".join(f"{sign} {bound:g}{each.unit}" for bound, sign in bounds if bound is not None),

@@ -90,6 +90,26 @@ def test_as_many_documents_are_needed_as_have_a_word_of_their_own_there(
     assert run_check("draws_on", {"evidence": passages, "documents": found + 1}, text) is not None
 
 
+@pytest.mark.parametrize(
+    ("said", "stands", "same"),
+    [
+        ("Rp450.000", "450.000 rupiah", True),
+        ("Rp450.000", "Rp750.000", False),
+        ("Rp6.500.000", "Rp7.500.000", False),
+        ("3x", "3 kali", True),
+        ("24SKS", "24 SKS", True),
+        ("20SKS", "24 SKS", False),
+        ("S1", "S2", False),
+        ("2026/2027", "2026 dan 2027", True),
+        ("18.30–20.10", "18.30-20.10", True),
+        ("18.30–20.10", "18.30-21.10", False),
+    ],
+)
+def test_a_number_is_one_whatever_is_written_together_with_it(said: str, stands: str, same: bool) -> None:
+    evidence = {"evidence": [{"text": f"Itu {stands}."}], "share": 0}
+    assert (run_check("supported_by", evidence, f"Itu {said}.") is None) == same
+
+
 # Questions that no passage answers -------------------------------------------------------
 
 

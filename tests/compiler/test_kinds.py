@@ -232,7 +232,11 @@ CHANGES: list[tuple[Path, tuple[str, str], list[tuple[str, str]]]] = [
     (RAG, ("context = grounded.evidence", "context = grounded.dialogue"), [("E202", "dialogue")]),
     (RAG, ("context = grounded.evidence", "context = evidence"), [("E202", "evidence")]),
     (RAG, ("context = grounded.evidence", "context = other.evidence"), [("E101", "other")]),
-    (PILLARS, ('to "out/pillars_pairs"', 'to "out/pairs" {\n  context = direct.ask\n}'), [("E108", "context")]),
+    (
+        PILLARS,
+        ('to "out/pillars_pairs"', 'to "out/pairs" {\n  context = direct.ask\n}'),
+        [("E108", "context")],
+    ),
     (
         TURNS,
         (
@@ -351,12 +355,12 @@ conversation c times 4 {
 export e: messages from c to "out/c"
 """
     plan = compile_text(
-        head + "evaluation q of e { emoji(at_most = 0%)\n perplexity(student = m, at_most = 20) }\n"
+        head + "evaluation q of e { emoji(at_most = 0%)\n emoji(student = m, at_least = 20%) }\n"
     ).plan
     (evaluation,) = plan.evaluations
     assert [(m.name, m.at_most, m.at_least) for m in evaluation.measures] == [
         ("emoji", 0, None),
-        ("perplexity", 20, None),
+        ("emoji", None, 20),
     ]
     for tail, code, text in (
         ("evaluation q of c { emoji(at_most = 0%) }\n", "E202", "c"),

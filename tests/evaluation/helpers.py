@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def asked_about(server: OpenAIServer) -> list[str]:
     return [received.body["messages"][-1]["content"] for received in server.received]
 
 
-def values(found: Mapping[tuple[str, ...], Mapping[str, Any]], *names: str) -> Sequence[Any]:
+def values(found: Mapping[Any, Mapping[str, Any]], *names: str) -> tuple[Any, Any]:
     """The value and the number judged of one measure."""
     each = found[names]
     return each["value"], each["judged"]

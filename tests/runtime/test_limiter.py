@@ -33,7 +33,7 @@ def run(test: Callable[[Time], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(test(Time()))
 
 
-def limiter(time: Time, limit: int, *, adaptive: bool = True, **rates: float) -> Limiter:
+def limiter(time: Time, limit: int, *, adaptive: bool = True, **rates: Any) -> Limiter:
     return Limiter(limit, adaptive=adaptive, clock=time.clock, sleep=time.sleep, **rates)
 
 

@@ -334,7 +334,7 @@ def test_a_service_that_is_down_stops_the_run_and_loses_nothing(
     tmp_path: Path, openai_server: OpenAIServer
 ) -> None:
     env = served(openai_server)
-    synth("run", *persona(5, *PERSONA_ON_OPENAI), cwd=tmp_path, env=env)
+    synth("run", *persona(15, *PERSONA_ON_OPENAI), "--limit", "5", cwd=tmp_path, env=env)
     openai_server.faults = FaultPlan({"server_error": 1.0})
     sentence = one_sentence(
         synth("run", *persona(15, *PERSONA_ON_OPENAI, "--json"), cwd=tmp_path, env=env), 1
