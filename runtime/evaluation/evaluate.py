@@ -90,7 +90,7 @@ def evaluate(
     with Log(log_path, writer=writer) as log:
         for each in underway:
             warnings += each.read(log, partial)
-        asking = _Asking(plan, settings, log, options, watch)
+        asking = _Asking(plan, settings, log, options, watch, warnings)
         measures = [measure for each in underway for measure in each.measures]
         asking.ask(measure.exam() for measure in measures)
         # Then, since what a judge is asked about must have been said; and what the students ran on
@@ -130,10 +130,8 @@ class _Underway:
             for measure in looking:
                 measure.see(item, held_out)
         self._rows, self._held_out = rows, asked if items.split else None
-        return [
-            f"simulated models wrote `{name}`: its rows are a rehearsal, not data"
-            for name in items.rehearsed()
-        ]
+        rehearsed = ", ".join(f"`{name}`" for name in items.rehearsed())
+        return [f"simulated models wrote {rehearsed}: these rows are a rehearsal"] if rehearsed else []
 
     def evaluated(self, results: Results) -> Evaluated:
         measured = tuple(one for measure in self.measures for one in measure.measured(results))
@@ -149,13 +147,18 @@ class _Asking:
     log: Log
     options: RunOptions
     watch: Watch
+    warnings: list[str]
     runs: list[RunReport] = field(default_factory=list)
     results: Results = field(default_factory=lambda: Results({}))
 
     def ask(self, wanted: Iterable[Exam | None]) -> None:
         """Asks what is not in the log, and takes note of the answers.  Once a run was stopped,
         nothing more is asked."""
-        exams = [exam.first(self.options.limit) for exam in _merged(wanted) if exam.asks]
+        exams = [
+            exam.first(self.options.limit)
+            for exam in _merged(wanted)
+            if exam.asks and not self._unrehearsed(exam)
+        ]
         if not exams or any(run.exit_status for run in self.runs):
             return
         plan = _asking(self.plan, exams)
@@ -186,6 +189,16 @@ class _Asking:
             exam.name: _answers(plan, exam, lineages[exam.name]["lineage"], history) for exam in exams
         }
         self.results = Results({**self.results.values, **answered})
+
+    def _unrehearsed(self, exam: Exam) -> bool:
+        """Whether an exam is about probabilities and its student simulated, which has none."""
+        found = [self.plan.model(str(step.model)) for step in exam.cohort.steps if step.scores]
+        simulated = any(self.settings.spec(model).backend == "simulated" for model in found)
+        if simulated:
+            self.warnings.append(
+                "`perplexity` is not rehearsed: simulated models give no token probabilities"
+            )
+        return simulated
 
 
 def _merged(exams: Iterable[Exam | None]) -> list[Exam]:

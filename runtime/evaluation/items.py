@@ -71,8 +71,9 @@ class Items:
                 "columns": names,
             }
         )
+        layout = Layout(export)
         for side, said in exported(self._plan, self._log, export, partial=self._partial):
-            item = _item(said, Layout(export), self._cohorts.get(said.source or ""))
+            item = _item(said, layout, self._cohorts.get(said.source or ""))
             yield item, said.id == said.key and (side == "eval" or not self.split)
 
     def rehearsed(self) -> list[str]:

@@ -12,23 +12,28 @@ from runtime.evaluation.faults import OF_ANSWERS
 
 
 def with_student(plan: Plan, settings: Settings) -> tuple[Plan, list[str]]:
-    """The plan with each measure of answers also taken of the model `student`, wherever the
-    settings have it run; and warnings about the measures that cannot be."""
+    """The plan with each measure that can be also taken of the model `student`, wherever the
+    settings have it run; and warnings about those that cannot be."""
     spec = settings.given[STUDENT]
     models = plan.models
     if not any(model.name == STUDENT for model in models):
         models = (*models, ModelPlan(name=STUDENT, capabilities=("chat",), backend=spec.backend, id=spec.id))
+    # Whether it can say how likely an answer is.
     scores = "logprobs" in BACKENDS[spec.backend].capabilities
-    evaluations = []
+    evaluations, warnings = [], []
     for evaluation in plan.evaluations:
-        added = [each for each in _of_student(evaluation.measures) if scores or each.name != "perplexity"]
-        evaluations.append(evaluation.model_copy(update={"measures": (*evaluation.measures, *added)}))
-    warnings = []
-    if not scores and any(each.name == "perplexity" for e in plan.evaluations for each in e.measures):
-        warnings.append(
-            f"`perplexity` is not taken of `{STUDENT}`: {spec.backend} gives no token probabilities"
-        )
+        wanted = [*evaluation.measures, *_of_student(evaluation.measures)]
+        measures = [each for each in wanted if scores or not _scores(each)]
+        if len(measures) < len(wanted):
+            warnings.append(
+                f"`perplexity` is not taken of `{STUDENT}`: {spec.backend} gives no token probabilities"
+            )
+        evaluations.append(evaluation.model_copy(update={"measures": tuple(measures)}))
     return changed(plan, models=models, evaluations=tuple(evaluations)), warnings
+
+
+def _scores(measure: MeasurePlan) -> bool:
+    return measure.name == "perplexity" and measure.arguments["student"] == STUDENT
 
 
 def _of_student(measures: Sequence[MeasurePlan]) -> list[MeasurePlan]:

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from dsl.errors import ConfigError, EngineError
 
 
-def nearest_voices(said: Mapping[str, str], personas: Mapping[str, str]) -> dict[str, str | None]:
-    """For each row the persona whose centroid its text is nearest to, its own text left out; nothing
-    where the rows have fewer than two personas.
+def nearest_voices(said: Mapping[str, str], personas: Mapping[str, str]) -> dict[str, str]:
+    """For each row the persona whose centroid its text is nearest to, its own text left out.
 
-    `said` and `personas` are by row.  A persona with a single text has no centroid without it,
-    so that text is never heard as its own.  Raises ConfigError where no embedder is installed.
+    `said` and `personas` are by row.  A row whose persona has no other is left out, and all are
+    where no two personas have two.  Raises ConfigError where no embedder is installed.
     """
-    names = sorted(set(personas.values()))
+    counts = Counter(personas[row] for row in said)
+    names = sorted(name for name, count in counts.items() if count > 1)
+    rows = [row for row in said if personas[row] in names]
     if len(names) < 2:
         return {}
-    embedded = asyncio.run(_embedded(list(said.values())))
+    embedded = asyncio.run(_embedded([said[row] for row in rows]))
     # Only now, since the embedder says what is to be installed.
     import numpy as np
 
     vectors = np.asarray(embedded, dtype=np.float64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    ours = np.asarray([names.index(personas[row]) for row in said])
+    ours = np.asarray([names.index(personas[row]) for row in rows])
     sums = np.stack([vectors[ours == number].sum(axis=0) for number in range(len(names))])
-    heard: dict[str, str | None] = {}
-    for row, vector, own in zip(said, vectors, ours, strict=True):
+    heard = {}
+    for row, vector, own in zip(rows, vectors, ours, strict=True):
         others = sums.copy()
         others[own] -= vector
-        lengths = np.linalg.norm(others, axis=1)
-        likeness = np.where(lengths > 1e-9, others @ vector / np.maximum(lengths, 1e-9), -np.inf)
-        heard[row] = names[int(likeness.argmax())]
+        heard[row] = names[int((others @ vector / np.linalg.norm(others, axis=1)).argmax())]
     return heard
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from tests.evaluation.helpers import DIRECT, HEAD, Project, asked_about, evaluat
 from tests.models.fixtures import needs
 from tests.servers.loopback import Asked
 from tests.servers.openai import OpenAIServer
-from tests.support import one_sentence, query, synth
+from tests.support import command, environment, one_sentence, query, synth
 
 SMALL = '\nmodel small: model<chat> from openai("small")\n'
 JUDGE = '\nmodel judge: model<chat, json> from openai("judge")\n'
@@ -65,6 +69,7 @@ BY_FACTS = (
 )
 
 
+@pytest.mark.slow
 def test_questions_are_right_by_their_facts(tmp_path: Path) -> None:
     needs("lancedb")
     made = written(tmp_path, BY_FACTS)
@@ -92,6 +97,7 @@ def test_questions_are_right_by_their_facts(tmp_path: Path) -> None:
         assert server.total == 8
 
 
+@pytest.mark.slow
 def test_a_document_that_changed_changes_what_it_is_about(tmp_path: Path) -> None:
     needs("lancedb")
     made = written(tmp_path, BY_FACTS)
@@ -109,6 +115,7 @@ def test_a_document_that_changed_changes_what_it_is_about(tmp_path: Path) -> Non
         assert server.total == 5
 
 
+@pytest.mark.slow
 def test_a_judge_knows_the_reference_of_each_question(tmp_path: Path) -> None:
     needs("lancedb")
     made = written(tmp_path, BY_FACTS.replace("small,", "small, judge = judge,"))
@@ -257,3 +264,30 @@ def test_a_run_neither_opens_nor_reads_what_only_an_evaluation_uses(tmp_path: Pa
     )
     assert "small" not in lineages
     assert "openai" not in versions
+
+
+def test_a_terminal_shows_students_and_then_judges(tmp_path: Path) -> None:
+    made = written(tmp_path, "rag_accuracy(student = small, judge = judge, at_least = 0%)")
+    tell(made)
+    (tmp_path / "synth.toml").write_text("[simulate]\nlatency = 0.3\n")
+    ours, theirs = os.openpty()
+    arguments = command("evaluate", made.recipe, "--simulate")
+    with subprocess.Popen(
+        arguments, cwd=tmp_path, env=environment(), stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b"".join(read_terminal(ours)).decode()
+    assert process.returncode == 0
+    assert "Traceback" not in shown
+    assert shown.index("train.small") < shown.index("train.small.by.judge")
+    # The table comes last, and the cursor is there again.
+    assert shown.index("train.small.by.judge") < shown.index("rag_accuracy")
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+def read_terminal(terminal: int) -> Iterator[bytes]:
+    """What is written to a terminal until its other end is closed, which Linux calls an error."""
+    with suppress(OSError):
+        while some := os.read(terminal, 4096):
+            yield some
+    os.close(terminal)

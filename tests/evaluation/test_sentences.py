@@ -70,10 +70,10 @@ def test_a_rehearsal_is_told_from_data(tmp_path: Path) -> None:
     assert result.status == 0
     assert result.err.splitlines() == [
         "warning: `student` is simulated: its answers are a rehearsal, not data",
-        "warning: simulated models wrote `direct`: its rows are a rehearsal, not data",
+        "warning: simulated models wrote `direct`: these rows are a rehearsal",
     ]
     told = made.evaluate("--json").json()
-    assert told["warnings"] == ["simulated models wrote `direct`: its rows are a rehearsal, not data"]
+    assert told["warnings"] == ["simulated models wrote `direct`: these rows are a rehearsal"]
 
 
 def test_the_table_says_what_holds_and_what_does_not(tmp_path: Path) -> None:

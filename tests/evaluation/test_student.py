@@ -362,8 +362,12 @@ def test_a_model_that_gives_no_probabilities(tmp_path: Path) -> None:
         assert sentence.startswith("`small` runs on openai:small, which gives no token probabilities")
         # Nothing is paid for on the way there.
         assert server.total == 0
-    sentence = one_sentence(made.evaluate("--simulate"), 1)
-    assert sentence.startswith("`small` runs on simulated:small, which gives no token probabilities")
+    # A rehearsal goes on without it.
+    rehearsed = made.evaluate("--simulate", "--student", "simulated:s")
+    assert rehearsed.status == 3
+    assert "warning: `perplexity` is not rehearsed: simulated models give no token probab" in rehearsed.err
+    assert "warning: `perplexity` is not taken of `student`: simulated gives no token pro" in rehearsed.err
+    assert rehearsed.out.count("holds") == 2
 
 
 def test_perplexity_is_not_taken_of_a_hosted_student(tmp_path: Path, tiny_gemma: Path) -> None:
@@ -381,3 +385,10 @@ def test_perplexity_is_not_taken_of_a_hosted_student(tmp_path: Path, tiny_gemma:
         "warning: `perplexity` is not taken of `student`: openai gives no token probabilities" in result.err
     )
     assert result.out.count("perplexity  small") == 1
+    # Nor where the recipe's own student is the one in whose place it is put.
+    recipe = made.recipe.read_text("utf-8").replace("small", "student")
+    made.recipe.write_text(recipe, "utf-8")
+    with OpenAIServer() as server:
+        result = made.evaluate(*STUDENT, env=served(server))
+    assert result.status == 0, result.err
+    assert "perplexity" not in result.out

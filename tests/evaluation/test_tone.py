@@ -136,4 +136,4 @@ def test_one_persona_has_nobody_to_be_told_from(tmp_path: Path) -> None:
     made = project(tmp_path, text + evaluation("tone(at_least = 90%)"))
     made.tell({"talks": ["plain"] * 12})
     found = made.measures(status=3)["tone", "dataset", "nearest voice"]
-    assert (found["value"], found["note"]) == (None, "the rows have fewer than two personas")
+    assert (found["value"], found["note"]) == (None, "it takes two personas with two rows each")

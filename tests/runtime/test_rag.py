@@ -14,6 +14,7 @@ import pytest
 
 from compiler.checks import run_check
 from compiler.compile import compile_file
+from compiler.distinct import NearDuplicates
 from compiler.plan import canonical_json
 from compiler.strata import slots
 from runtime.accept import in_one_sample
@@ -36,9 +37,20 @@ BEYOND = (
 )
 
 
+CHATTER = (
+    "mbak mas pak bu nuwun sewu anu lha kok yo wis piye tenan opo meneh wingi sesuk saiki bapak ibu "
+    "adik kakak tetangga keponakan sepupu warung pasar sawah masjid langgar gudang kereta hujan mendung"
+).split()
+
+
 def part(asked: Asked, of: str) -> float:
     """A number in [0, 1) from a request and a word: what goes wrong depends on nothing else."""
     return int.from_bytes(sha256(f"{asked.key}/{of}".encode()).digest()[:6]) / 2**48
+
+
+def chatter(asked: Asked, of: str) -> str:
+    """Nine words that no two requests are likely to have in common."""
+    return " ".join(CHATTER[int(part(asked, f"{of} {n}") * len(CHATTER))] for n in range(9))
 
 
 def lines_of(prompt: str) -> list[list[str]]:
@@ -72,13 +84,13 @@ def dialogue(asked: Asked, careful: bool) -> list[dict[str, str]]:
     for number in range(messages // 2):
         chosen = passages[number % len(passages)]
         line = chosen[int(part(asked, f"line {number}") * len(chosen))]
-        question = f"Nuwun sewu, kalau soal {' '.join(line.split()[:3])} bagaimana?"
+        question = f"{chatter(asked, str(number))}, kalau {' '.join(line.split()[:3])} bagaimana?"
         answer = line
         if compares and (careful or part(asked, "one document") > 0.3):
             answer = " ".join(" ".join(lines) for lines in passages)[:1400]
         if refuses and number == messages // 2 - 1:
             within = not careful and part(asked, "within") < 0.2
-            question = line if within else f"Apakah kampus menyediakan {BEYOND[number]}?"
+            question = line if within else f"{chatter(asked, 'end')}, ada {BEYOND[number]}?"
             if careful or part(asked, "told") > 0.25:
                 answer = f"Maaf, {REFUSAL.lower()}. {REFUSAL}."
         said += [
@@ -178,6 +190,7 @@ def test_no_conversation_breaks_what_its_technique_asks(done: tuple[Path, dict[s
     (cohort,) = plan.cohorts
     cells = {canonical_json(dict(slot.cell.labels)): slot for slot in slots(plan, cohort)}
     seen: Counter[str] = Counter()
+    index = NearDuplicates(0.9)
     for sample in completed(folder):
         slot, values = cells[canonical_json(sample["cell"])], sample["values"]
         known = {**environment(cohort, slot), **values}
@@ -192,12 +205,15 @@ def test_no_conversation_breaks_what_its_technique_asks(done: tuple[Path, dict[s
             assert len({passage["document"] for passage in passages}) >= 2
         if known["technique"]["name"] == "hard_negative":
             assert REFUSAL in dialogue[-1]["content"]
+        text = canonical_json(dialogue)
+        assert index.find(text) is None
+        index.keep(text, text)
         figures = {n for passage in passages for n in re.findall(r"\d+", passage["text"])}
         for message in dialogue[1::2]:
             assert message["thought"]
             assert set(re.findall(r"\d+", message["content"])) <= figures
     assert seen == {
-        **dict.fromkeys(("turns", "alternates", "ends_with", "every", "supported_by"), 1020),
+        **dict.fromkeys(("turns", "alternates", "ends_with", "every", "supported_by", "distinct"), 1020),
         **dict.fromkeys(("contains", "asks_beyond", "draws_on"), 255),
     }
 
