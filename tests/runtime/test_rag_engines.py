@@ -29,7 +29,8 @@ def edited(folder: Path, *changes: tuple[str, str]) -> Path:
     recipe = project(folder) / "recipes/rag.recipe"
     text = recipe.read_text("utf-8")
     for pattern, replacement in (('search = "hybrid"', 'search = "text"'), *changes):
-        text, count = re.subn(pattern, lambda _, to=replacement: to, text, count=1, flags=re.DOTALL)
+        # A backslash in a replacement would be read as a reference.
+        text, count = re.subn(pattern, replacement.replace("\\", r"\\"), text, count=1, flags=re.DOTALL)
         assert count, pattern
     recipe.write_text(text, "utf-8")
     return recipe

@@ -222,3 +222,18 @@ def test_it_is_replayed_and_verified(done: tuple[Path, dict[str, Any]]) -> None:
     assert (replayed.status, replayed.json()["pending"]) == (0, 0), replayed.err
     verified = synth("verify", "out/rag_turns", "--log", "synth.duckdb", cwd=folder)
     assert verified.status == 0, verified.err
+
+
+@pytest.mark.parametrize("name", ["rag", "rag_turns"])
+def test_a_rehearsal_meets_every_quota(tmp_path: Path, name: str) -> None:
+    """What nobody wrote is supported, refuses and compares as it is asked to, from the passages."""
+    project(tmp_path)
+    recipe = f"recipes/{name}.recipe"
+    ran = synth("run", recipe, *SMALL, "--simulate", "--json", cwd=tmp_path)
+    assert ran.status == 0, ran.err + ran.out
+    # A simulated judge says no half of the time.
+    assert {check.partition(".")[2] for check in ran.json()["rejections"]} <= {"approved_by"}
+    assert synth("materialize", recipe, *SMALL, cwd=tmp_path).status == 0
+    assert len(all_rows(tmp_path / "out" / name)) == 48
+    replayed = synth("replay", recipe, *SMALL, "--json", cwd=tmp_path)
+    assert (replayed.status, replayed.json()["pending"]) == (0, 0)
