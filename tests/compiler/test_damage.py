@@ -53,7 +53,14 @@ INSERTED = st.sampled_from(
 def test_ten_thousand_random_edits_never_raise_and_are_mostly_one_fault() -> None:
     counts: Counter[int] = Counter()
 
-    @settings(max_examples=10_000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    # The same edits every time: the share is a figure, and near its bound chance would decide.
+    @settings(
+        max_examples=10_000,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(
         st.sampled_from(sorted(TEXTS)),
         st.floats(0, 1, exclude_max=True),

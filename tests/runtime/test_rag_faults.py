@@ -66,7 +66,7 @@ def test_documents_without_folders_have_no_categories(folder: Path) -> None:
     for path in docs.glob("*/*.md"):
         path.rename(docs / f"{path.parent.name}-{path.name}")
     with OpenAIServer(answer=careful) as server:
-        refused = run(folder, server)
+        refused = run(folder, server, "--json")
         assert server.total == 0
     assert "no passage of `docs` has `folder`: " in said(refused, 1)
 
