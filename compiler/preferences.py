@@ -58,7 +58,7 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
         return None
     _same_prompt(sides, fields, conversation, scope)
     quota = statement.quantity.value if isinstance(statement.quantity, Integer) else None
-    if quota is not None and conversation.declared != conversation.quota:
+    if quota is not None and conversation.declared and conversation.declared != conversation.quota:
         written, quota = quota, quota * conversation.quota // conversation.declared
         bound.notes.append(f"`{statement.name}`: {written} pairs become {quota} with `{conversation.name}`")
     if quota is not None and quota > conversation.quota:

@@ -143,5 +143,20 @@ export more: sharegpt from taking to "out/more" { columns = [taking.messages] }
     ]
 
 
+def test_pairs_from_a_conversation_declared_empty() -> None:
+    text = """
+conversation empty 00 over subject in subjects times 50 {
+  turn ask: user = "What of {{ subject.about }}?"
+  turn answer: model by base { prompt = "{{ ask }}" }
+}
+preference pairs 10 from empty {
+  turn worse: model by base { prompt = "{{ empty.ask }}" }
+  chosen = empty.answer
+  rejected = worse
+}
+"""
+    assert said(text) == [("E301", "`empty` is declared as 0 conversations and makes 100")]
+
+
 def test_every_form_of_the_plan_has_its_columns() -> None:
     assert tuple(FORMS) == get_args(ExportPlan.model_fields["type"].annotation)
