@@ -23,8 +23,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from hashlib import sha256
-from itertools import product
-from math import gcd
+from itertools import chain, product
+from math import factorial, gcd
 from random import Random
 from typing import Any
 
@@ -33,6 +33,12 @@ from compiler.plan import CohortPlan, DrawPlan, Member, Plan, canonical_json
 # A block holds each member in proportion.  Weights with a longer period than this (say
 # 12345 : 6789) are dealt in blocks that approximate them; the counts end exact all the same.
 _LONGEST_PERIOD = 100_000
+
+# So many slots are dealt at a time.
+_STRETCH = 16_384
+
+# Blocks of up to so many members are shuffled once for each of their orders, of which there are 720.
+_REMEMBERED = 6
 
 # A hash of 256 bits orders so many members without a generator, which costs more to seed than to
 # use; 35! is 2**133, so the orders are as good as even.
@@ -105,29 +111,48 @@ def call_seed(plan: Plan, sample: str, step: str, attempt: int) -> int:
 
 
 def slots(plan: Plan, cohort: CohortPlan) -> Iterator[Slot]:
-    """All slots of a cohort, row by row.  Holds one row's counters, never the list."""
-    rows = list(product(*(range(len(axis.members)) for axis in cohort.axes)))
+    """All slots of a cohort, row by row.  Never holds the list."""
     position = 0
+    for cells, dealt in stretches(plan, cohort):
+        if position % cohort.times == 0:
+            counts: Counter[int] = Counter()
+        for index in dealt:
+            yield Slot(position, cells[index], counts[index])
+            counts[index] += 1
+            position += 1
+
+
+def stretches(plan: Plan, cohort: CohortPlan) -> Iterator[tuple[Sequence[Cell], list[int]]]:
+    """The same slots, a stretch of one row at a time: the row's cells so far, and for each slot the
+    index of its cell.  A row's first slot begins a stretch, and its cells keep their indexes."""
+    rows = list(product(*(range(len(axis.members)) for axis in cohort.axes)))
     for number, row in enumerate(rows):
         fixed = tuple(axis.members[i] for axis, i in zip(cohort.axes, row, strict=True))
-        fixed_labels = tuple(
+        cells = _Cells(cohort, number, fixed)
+        deals = [_Deal(plan, cohort, draw, number, len(rows), cells.fixed_labels) for draw in cohort.draws]
+        for start in range(0, cohort.times, _STRETCH):
+            length = min(_STRETCH, cohort.times - start)
+            drawn = zip(*(deal.stretch(start, length) for deal in deals), strict=True)
+            yield cells.found, [cells[each] for each in drawn] if deals else [cells[()]] * length
+
+
+class _Cells(dict[tuple[int, ...], int]):
+    """The cells of a row by what was drawn: each gets its index when it is first asked for."""
+
+    def __init__(self, cohort: CohortPlan, row: int, fixed: tuple[Member, ...]) -> None:
+        self.found: list[Cell] = []
+        self.fixed_labels = tuple(
             (axis.name, member.label) for axis, member in zip(cohort.axes, fixed, strict=True)
         )
-        decks = [_deal(plan, cohort, draw, number, len(rows), fixed_labels) for draw in cohort.draws]
-        cells: dict[tuple[int, ...], Cell] = {}
-        counts: Counter[tuple[int, ...]] = Counter()
-        for _ in range(cohort.times):
-            drawn = tuple(next(deck) for deck in decks)
-            cell = cells.get(drawn)
-            if cell is None:
-                members = tuple(draw.members[i] for draw, i in zip(cohort.draws, drawn, strict=True))
-                labels = tuple(
-                    (draw.name, member.label) for draw, member in zip(cohort.draws, members, strict=True)
-                )
-                cell = cells[drawn] = Cell(number, fixed_labels + labels, fixed + members)
-            yield Slot(position, cell, counts[drawn])
-            counts[drawn] += 1
-            position += 1
+        self._draws = cohort.draws
+        self._row, self._fixed = row, fixed
+
+    def __missing__(self, drawn: tuple[int, ...]) -> int:
+        members = tuple(draw.members[i] for draw, i in zip(self._draws, drawn, strict=True))
+        labels = tuple((draw.name, member.label) for draw, member in zip(self._draws, members, strict=True))
+        self[drawn] = len(self.found)
+        self.found.append(Cell(self._row, self.fixed_labels + labels, self._fixed + members))
+        return self[drawn]
 
 
 def member_counts(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> tuple[int, ...]:
@@ -178,39 +203,57 @@ def row_counts(
     return tuple(base)
 
 
-def _deal(
-    plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: int, rows: int, labels: Labels
-) -> Iterator[int]:
+class _Deal:
     """The member index of each slot of one row: the deck's, relabelled from the end where its
     counts are not yet the row's."""
-    deck = _Deck(plan, cohort, draw, labels)
-    wanted = row_counts(plan, cohort, draw, row, rows, deck)
-    surplus = [have - want for have, want in zip(deck.counts(cohort.times), wanted, strict=True)]
-    missing = [index for index, more in enumerate(surplus) for _ in range(-more)]
-    relabelled: dict[int, int] = {}
-    position = cohort.times
-    while missing:
-        position -= 1
-        member = deck.at(position)
-        if surplus[member] > 0:
-            surplus[member] -= 1
-            relabelled[position] = missing.pop()
-    for position in range(cohort.times):
-        yield relabelled[position] if position in relabelled else deck.at(position)
+
+    def __init__(
+        self, plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: int, rows: int, labels: Labels
+    ) -> None:
+        self._deck = deck = _Deck(plan, cohort, draw, labels)
+        wanted = row_counts(plan, cohort, draw, row, rows, deck)
+        surplus = [have - want for have, want in zip(deck.counts(cohort.times), wanted, strict=True)]
+        missing = [index for index, more in enumerate(surplus) for _ in range(-more)]
+        self._relabelled: dict[int, int] = {}
+        position = cohort.times
+        while missing:
+            position -= 1
+            member = deck.at(position)
+            if surplus[member] > 0:
+                surplus[member] -= 1
+                self._relabelled[position] = missing.pop()
+
+    def stretch(self, start: int, length: int) -> list[int]:
+        dealt = self._deck.stretch(start, length)
+        for position, member in self._relabelled.items():
+            if start <= position < start + length:
+                dealt[position - start] = member
+        return dealt
 
 
 class _Deck:
     """An endless sequence of member indices: blocks of the weights' period, each shuffled."""
 
     def __init__(self, plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: Labels) -> None:
-        self._key = (plan.seed, plan.recipe, cohort.name, row, draw.name)
+        self._numbers = _Numbers(plan.seed, plan.recipe, cohort.name, row, draw.name)
         self._members = len(draw.members)
         self._content = _block_content(tuple(member.weight for member in draw.members))
+        # A short block has few orders, and each is made once.
+        period = len(self._content)
+        self._orders = factorial(period) if period <= _REMEMBERED else None
+        self._known: dict[int, list[int]] = {}
         self._latest: tuple[int, list[int]] = (-1, [])
 
     def at(self, position: int) -> int:
         block, place = divmod(position, len(self._content))
         return self._block(block)[place]
+
+    def stretch(self, start: int, length: int) -> list[int]:
+        """The members of so many positions from `start` on."""
+        first, skipped = divmod(start, len(self._content))
+        last = (start + length - 1) // len(self._content)
+        dealt = list(chain.from_iterable(map(self._block, range(first, last + 1))))
+        return dealt[skipped : skipped + length]
 
     def counts(self, length: int) -> list[int]:
         """How many of the first `length` are each member."""
@@ -223,15 +266,24 @@ class _Deck:
         return found
 
     def _block(self, number: int) -> list[int]:
+        if self._orders is not None:
+            # The picks for a shuffle are the digits of the number modulo the count of orders.
+            seed = self._numbers[number] % self._orders
+            if seed not in self._known:
+                self._known[seed] = self._shuffled(seed)
+            return self._known[seed]
         # The latest block is kept, since neighbours ask for the same one.
         if self._latest[0] != number:
-            order = list(self._content)
-            picks = _picks(_number(*self._key, number), len(order))
-            for last in range(len(order) - 1, 0, -1):
-                other = next(picks)
-                order[last], order[other] = order[other], order[last]
-            self._latest = (number, order)
+            self._latest = (number, self._shuffled(self._numbers[number]))
         return self._latest[1]
+
+    def _shuffled(self, seed: int) -> list[int]:
+        order = list(self._content)
+        picks = _picks(seed, len(order))
+        for last in range(len(order) - 1, 0, -1):
+            other = next(picks)
+            order[last], order[other] = order[other], order[last]
+        return order
 
 
 @cache
@@ -262,3 +314,16 @@ def _picks(seed: int, length: int) -> Iterator[int]:
 def _number(*key: object) -> int:
     """A 256-bit number from a key."""
     return int.from_bytes(sha256(canonical_json(key).encode("utf-8", "surrogatepass")).digest(), "big")
+
+
+class _Numbers:
+    """The numbers of keys that differ in their last part, a whole number, alone."""
+
+    def __init__(self, *key: object) -> None:
+        begun = canonical_json([*key, 0]).removesuffix("0]")
+        self._begun = sha256(begun.encode("utf-8", "surrogatepass"))
+
+    def __getitem__(self, last: int) -> int:
+        digest = self._begun.copy()
+        digest.update(b"%d]" % last)
+        return int.from_bytes(digest.digest(), "big")

@@ -20,7 +20,7 @@ from store.mix import Mixed
 from store.pairs import Pairs
 from store.places import Samples
 from store.refused import Refused
-from store.rows import Conversation, Layout, Row
+from store.rows import Conversation, Layout, Line, Row, as_lines
 from store.splits import Side, sides
 from store.versions import package_version
 from store.view import View
@@ -151,6 +151,9 @@ class _Whole:
         for said in self._samples.conversations(layout.export, range(self._samples.available)):
             yield from layout.conversation(said)
 
+    def lines(self, layout: Layout) -> Iterator[list[Line]]:
+        return self._samples.lines(layout)
+
     def sides(self, split: str | None) -> Side:
         return sides(split)
 
@@ -167,6 +170,13 @@ def _rows_of(view: View, export: ExportPlan) -> Rows:
         return Pairs(view, view.plan.preference(export.source))
     mix = next((mix for mix in view.plan.mixes if mix.name == export.source), None)
     return _Whole(view, export.source) if mix is None else Mixed(view, mix)
+
+
+def _lines(rows: Rows, layout: Layout) -> Iterator[list[Line]]:
+    """All rows as they are written, some at a time."""
+    if isinstance(rows, _Whole):
+        return rows.lines(layout)
+    return (as_lines([row]) for row in rows.rows(layout))
 
 
 def _position(log: Log, as_of: int | None) -> dict[str, Any]:
@@ -192,17 +202,23 @@ def _write(plan: Plan, export: ExportPlan, rows: Rows, position: Mapping[str, An
     folder = out / export.to
     layout = Layout.of(plan, export)
     with appearing(folder) as work:
-        example: dict[str, Any] | None = None
+        example: str | None = None
         with opened(work, ["train", "eval"] if export.split is not None else ["train"]) as files:
             side = rows.sides(export.split)
-            for key, row in rows.rows(layout):
-                example = example or row
-                files[side(key)].write(row)
+            for lines in _lines(rows, layout):
+                example = example or next((text for _, text in lines), None)
+                if len(files) == 1:
+                    files["train"].write([text for _, text in lines])
+                else:
+                    for key, text in lines:
+                        files[side(key)].write([text])
         if export.format == "parquet":
             for file in files.values():
                 to_parquet(file, layout.types)
         manifest = _manifest(plan, export, rows, position, files)
-        (work / "README.md").write_text(card(plan, layout, manifest, example), "utf-8", newline="\n")
+        (work / "README.md").write_text(
+            card(plan, layout, manifest, json.loads(example) if example else None), "utf-8", newline="\n"
+        )
         manifest["files"]["README.md"] = file_entry(work / "README.md")
         text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
         (work / MANIFEST).write_text(text, "utf-8", newline="\n")

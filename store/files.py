@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import duckdb
 
@@ -19,35 +18,65 @@ from dsl.errors import ConfigError
 MANIFEST = "manifest.json"
 
 
-@dataclass(slots=True)
+# So many lines at least are encoded, hashed and written in one go, while the next are made.
+_LINES = 4096
+
+
 class File:
-    """One split while it is written: its content is hashed on the way."""
+    """One split while it is written: its content is hashed on the way.  `path` is where it is."""
 
-    path: Path
-    handle: IO[bytes]
-    rows: int = 0
-    content: Any = field(default_factory=sha256)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self._handle = path.open("wb")
+        self._content = sha256()
+        self._lines: list[str] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="synth-write")
+        self._written: Future[None] | None = None
 
-    def write(self, row: Mapping[str, Any]) -> None:
-        line = json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        self.handle.write(line)
-        self.content.update(line)
-        self.rows += 1
+    def write(self, lines: Iterable[str]) -> None:
+        """Adds lines, given without their ends."""
+        self._lines += lines
+        if len(self._lines) >= _LINES:
+            self._flush()
+
+    def close(self) -> None:
+        """Writes what is left.  Raises what kept any of it from being written."""
+        with self._handle, self._writer:
+            self._flush()
+            self._settle()
+
+    def _flush(self) -> None:
+        self._settle()
+        self.rows += len(self._lines)
+        lines, self._lines = self._lines, []
+        self._written = self._writer.submit(self._write, lines)
+
+    def _settle(self) -> None:
+        if self._written is not None:
+            self._written.result()
+
+    def _write(self, lines: list[str]) -> None:
+        block = "".join([f"{line}\n" for line in lines]).encode()
+        self._handle.write(block)
+        self._content.update(block)
 
     def entry(self) -> dict[str, Any]:
         """What a manifest says of the file."""
-        return {"rows": self.rows, "content_sha256": self.content.hexdigest(), **file_entry(self.path)}
+        content = self._content.hexdigest()
+        if self.path.suffix == ".jsonl":
+            # What was hashed is what is in the file.
+            of_file = {"bytes": self.path.stat().st_size, "sha256": content}
+        else:
+            of_file = file_entry(self.path)
+        return {"rows": self.rows, "content_sha256": content, **of_file}
 
 
 @contextmanager
 def opened(folder: Path, names: list[str]) -> Iterator[dict[str, File]]:
     """JSONL files in a folder, one for each split, closed at the end."""
-    files = {name: File(folder / f"{name}.jsonl", (folder / f"{name}.jsonl").open("wb")) for name in names}
-    try:
-        yield files
-    finally:
-        for file in files.values():
-            file.handle.close()
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(closing(File(folder / f"{name}.jsonl"))) for name in names}
 
 
 def to_parquet(file: File, columns: Mapping[str, str]) -> None:

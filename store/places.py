@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from compiler.plan import ExportPlan
-from store.messages import Message, passages, read, spoken, trained_turns
-from store.rows import Conversation, sample_columns
+from store.messages import passages, read, spoken, trained_turns
+from store.plain import is_plain, plain_lines
+from store.rows import Conversation, Layout, Line, as_lines, sample_columns
 from store.select import columns, completed, sample_ids
 from store.tally import Tally
 from store.view import View
@@ -80,18 +81,36 @@ class Samples:
                 self._tally.sample(payload["cell"])
                 for step in self._cohort.steps:
                     self._tally.call(step.name, payload["calls"].get(step.name))
-            yield Conversation(
-                _copied(sample_id, copy),
-                sample_id,
-                self._messages(export, payload["values"]),
-                self.name,
-                self._cohort.tags,
-                sample_columns(export, payload),
-            )
+            yield self._conversation(export, sample_id, payload, copy)
 
-    def _messages(self, export: ExportPlan, values: Mapping[str, Any]) -> Sequence[Message]:
+    def lines(self, layout: Layout) -> Iterator[list[Line]]:
+        """The rows of all, in order, some at a time."""
+        export = layout.export
+        if not is_plain(self._cohort, export):
+            for said in self.conversations(export, range(self.available)):
+                yield as_lines(layout.conversation(said))
+            return
+
+        def laid(sample_id: str, payload: Mapping[str, Any]) -> list[Line]:
+            return as_lines(layout.conversation(self._conversation(export, sample_id, payload)))
+
+        for labels, count in self._selection.counts.items():
+            self._tally.sample(dict(labels), count)
+        yield from plain_lines(self._cohort, laid, self._view.cursor(), self._selection.seqs, self._tally)
+
+    def _conversation(
+        self, export: ExportPlan, sample_id: str, payload: Mapping[str, Any], copy: int = 1
+    ) -> Conversation:
+        values = payload["values"]
         opening = [] if export.context is None else [passages(values[export.context])]
-        return [*opening, *spoken(self._cohort, values)]
+        return Conversation(
+            _copied(sample_id, copy),
+            sample_id,
+            [*opening, *spoken(self._cohort, values)],
+            self.name,
+            self._cohort.tags,
+            sample_columns(export, payload),
+        )
 
     def manifest(self) -> dict[str, Any]:
         trained = ["every(model)"] if self._cohort.transcript else list(trained_turns(self._cohort))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,12 @@ Column = str | Mapping[str, str]
 # A row, and what decides the split it goes to: the id of the sample that it is made from.
 Row = tuple[str, dict[str, Any]]
 
+# The same as a line of JSON, without the line's end.
+Line = tuple[str, str]
+
 _WEIGHTED = ("messages", "prompt_completion", "sharegpt")
 _SCALAR = {"label": "BOOLEAN", "step": "VARCHAR", "check": "VARCHAR", "reason": "VARCHAR"}
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SHAREGPT = {"system": "system", "user": "human", "model": "gpt"}
 
 # The marks of `thought = wrap`, as any reader of them may take them: in whatever case, and with
@@ -162,6 +167,11 @@ def _duckdb_type(column: Column) -> str:
         return column
     fields = ", ".join(f'"{name}" {type_}' for name, type_ in column.items())
     return f"STRUCT({fields})[]"
+
+
+def as_lines(rows: Iterable[Row]) -> list[Line]:
+    """Rows as lines of JSON."""
+    return [(key, _JSON(row)) for key, row in rows]
 
 
 def sample_columns(export: ExportPlan, payload: Mapping[str, Any]) -> dict[str, str]:

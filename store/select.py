@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import duckdb
 
-from compiler.plan import CohortPlan, Plan, canonical_json
-from compiler.strata import Cell, slots
+from compiler.plan import CohortPlan, Plan
+from compiler.strata import Labels, stretches
 from dsl.errors import QuotaShort
 from store.event import Kind
 
-_CHUNK = 4096
+# Little enough to lie in memory some times over, and enough to give every core some row groups.
+_CHUNK = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The completed samples of one cohort, by the seq of their events, in slot order.
 
-    `positions` are their places among the cohort's slots; `models` are the identities that the
-    lineage names.
+    `positions` are their places among the cohort's slots, `counts` how many there are of each cell;
+    `models` are the identities that the lineage names.
     """
 
     cohort: CohortPlan
@@ -31,6 +34,7 @@ class Selection:
     models: Mapping[str, Any]
     seqs: array[int]
     positions: array[int]
+    counts: Mapping[Labels, int]
 
     @property
     def missing(self) -> int:
@@ -44,27 +48,39 @@ def select(plan: Plan, cohort: CohortPlan, cursor: duckdb.DuckDBPyConnection, ev
     the last run which generated this cohort.  Raises QuotaShort when no run did.
     """
     lineage, models = lineage_of(plan, cohort, cursor, events)
-    found: dict[str, array[int]] = {}
+    there = _by_cell(cursor, events, lineage)
+    seqs, positions, counts = array("q"), array("q"), Counter[Labels]()
+    start, row = 0, None
+    for cells, dealt in stretches(plan, cohort):
+        if cells is not row:
+            row, waiting = cells, list[Iterator[int]]()
+        waiting += [iter(there.get(_name(cell.labels), ())) for cell in cells[len(waiting) :]]
+        found = [next(waiting[index], None) for index in dealt]
+        positions.extend(start + place for place, seq in enumerate(found) if seq is not None)
+        seqs.extend(seq for seq in found if seq is not None)
+        taken = Counter(index for index, seq in zip(dealt, found, strict=True) if seq is not None)
+        counts.update({cells[index].labels: n for index, n in taken.items()})
+        start += len(dealt)
+    return Selection(cohort, lineage, models, seqs, positions, counts)
+
+
+def _name(labels: Labels) -> Labels:
+    """The labels of a cell by name."""
+    return tuple(sorted(labels))
+
+
+def _by_cell(cursor: duckdb.DuckDBPyConnection, events: int, lineage: str) -> dict[Labels, Sequence[int]]:
+    """The events of a lineage's completed samples, for each cell in the order of their ordinals."""
     rows = cursor.execute(
-        """SELECT CAST(payload -> 'cell' AS VARCHAR) AS cell, min(seq)
-           FROM events WHERE kind = ? AND seq < ? AND (payload ->> 'lineage') = ?
-           GROUP BY cell, CAST(payload ->> 'ordinal' AS BIGINT)
-           ORDER BY cell, CAST(payload ->> 'ordinal' AS BIGINT)""",
+        """SELECT cell, list(seq ORDER BY ordinal) FROM (
+               SELECT part[1] AS cell, CAST(part[2] AS BIGINT) AS ordinal, min(seq) AS seq FROM (
+                   SELECT seq, json_extract(payload, ['$.cell', '$.ordinal', '$.lineage']) AS part
+                   FROM events WHERE kind = ? AND seq < ?)
+               WHERE (part[3] ->> '$') = ? GROUP BY ALL)
+           GROUP BY cell""",
         [Kind.SAMPLE_COMPLETED.value, events, lineage],
     )
-    for cell, seq in stream(rows):
-        found.setdefault(cell, array("q")).append(seq)
-    names: dict[Cell, str] = {}
-    seqs, positions = array("q"), array("q")
-    for slot in slots(plan, cohort):
-        name = names.get(slot.cell)
-        if name is None:
-            name = names[slot.cell] = canonical_json(dict(slot.cell.labels))
-        there = found.get(name)
-        if there is not None and slot.ordinal < len(there):
-            seqs.append(there[slot.ordinal])
-            positions.append(slot.position)
-    return Selection(cohort, lineage, models, seqs, positions)
+    return {_name(tuple(json.loads(cell).items())): array("q", seqs) for cell, seqs in stream(rows)}
 
 
 def completed(cursor: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -81,21 +97,44 @@ def sample_ids(cursor: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> Iterat
 def columns(
     cursor: duckdb.DuckDBPyConnection, seqs: Sequence[int], expressions: str
 ) -> Iterator[tuple[Any, ...]]:
-    """The seq of events and some expressions over their columns, in the order of `seqs`.
+    """The seq of events and some expressions over their columns, in the order of `seqs`."""
+    return chain.from_iterable(chunks(cursor, seqs, expressions))
 
-    Reads a chunk at a time: samples lie in the log about as they are ordered, so each chunk
-    touches a narrow range of it and memory stays flat.
+
+def chunks(
+    cursor: duckdb.DuckDBPyConnection, seqs: Sequence[int], expressions: str, source: str = "events"
+) -> Iterator[list[tuple[Any, ...]]]:
+    """The same some thousand rows at a time; `source` stands for a query over the events that has
+    the columns wanted.
+
+    Samples lie in the log about as they are ordered, so each chunk touches a narrow range of it
+    and memory stays flat.
     """
     for start in range(0, len(seqs), _CHUNK):
-        some = list(seqs[start : start + _CHUNK])
-        rows = cursor.execute(
-            f"""SELECT seq, {expressions} FROM events
-                WHERE seq BETWEEN ? AND ? AND seq IN (SELECT unnest(?))""",
-            [min(some), max(some), some],
-        ).fetchall()
-        found = {row[0]: row for row in rows}
-        for seq in some:
-            yield found[seq]
+        some = seqs[start : start + _CHUNK]
+        condition, parameters = among(some)
+        rows = cursor.execute(f"SELECT seq, {expressions} FROM {source} WHERE {condition}", parameters)
+        found = {row[0]: row for row in rows.fetchall()}
+        yield [found[seq] for seq in some]
+
+
+def among(seqs: Sequence[int]) -> tuple[str, list[Any]]:
+    """A condition that `seq` is one of some, of which there is at least one, and its parameters.
+
+    They are told as bits, one for each event of their range: a list is taken apart a value at a
+    time by the binding and by the planner, and costs ten times as much.
+    """
+    first, last = min(seqs), max(seqs)
+    bits = bytearray(b"0") * (last - first + 1)
+    for seq in seqs:
+        bits[seq - first] = ord("1")
+    # The range is asked for twice: to read no more of the log than that, and since no order is
+    # promised in which conditions are looked at, while bits beyond the last are an error.
+    within = "seq BETWEEN ? AND ?"
+    condition = (
+        f"{within} AND CASE WHEN {within} THEN get_bit(CAST(? AS BIT), CAST(seq - ? AS INTEGER)) = 1 END"
+    )
+    return condition, [first, last, first, last, bits.decode(), first]
 
 
 def stream(rows: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:

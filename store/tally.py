@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from compiler.plan import CohortPlan, Member
-from store.select import stream
+from store.select import among, stream
 
 _CHUNK = 50_000
 
@@ -27,14 +27,17 @@ class Tally:
         self._cells: Counter[tuple[str, ...]] = Counter()
         self._calls = {name: array("q") for name in written}
 
-    def sample(self, cell: Mapping[str, str]) -> None:
-        """Counts one sample, or one pair, of a cell."""
-        self._cells[tuple(cell[name] for name in self._members)] += 1
+    def sample(self, cell: Mapping[str, str], count: int = 1) -> None:
+        """Counts one sample, or one pair, of a cell; or so many of them."""
+        self._cells[tuple(cell[name] for name in self._members)] += count
 
     def call(self, name: str, seq: int | None) -> None:
         """Takes note of the call behind what is listed under a name; None is no call."""
-        if seq is not None:
-            self._calls[name].append(seq)
+        self.calls(name, [seq])
+
+    def calls(self, name: str, seqs: Iterable[int | None]) -> None:
+        """The same of many."""
+        self._calls[name].extend([seq for seq in seqs if seq is not None])
 
     def manifest(self, cursor: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         """`written_by`, `counts` and `cells`."""
@@ -63,16 +66,27 @@ def members_of(cohort: CohortPlan) -> dict[str, tuple[Member, ...]]:
 
 def _authors(cursor: duckdb.DuckDBPyConnection, seqs: array[int]) -> list[dict[str, Any]]:
     """Which model, identity and engine wrote how many of some calls' answers."""
-    counts: Counter[tuple[str, str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
+    examples: dict[tuple[str, str], int] = {}
     for start in range(0, len(seqs), _CHUNK):
-        some = seqs[start : start + _CHUNK].tolist()
+        condition, parameters = among(seqs[start : start + _CHUNK])
         rows = cursor.execute(
-            """SELECT model, CAST(payload -> 'identity' AS VARCHAR), payload ->> 'engine', count(*)
-               FROM events WHERE seq BETWEEN ? AND ? AND seq IN (SELECT unnest(?)) GROUP BY ALL""",
-            [min(some), max(some), some],
+            f"SELECT model, run_id, count(*), min(seq) FROM events WHERE {condition} GROUP BY ALL", parameters
         )
-        counts.update({(model, identity, engine): n for model, identity, engine, n in stream(rows)})
+        for model, run, count, seq in stream(rows):
+            counts[model, run] += count
+            examples.setdefault((model, run), seq)
+    # A model has one engine and one identity for the length of a run, so one call tells for all.
+    rows = cursor.execute(
+        """SELECT seq, CAST(payload -> 'identity' AS VARCHAR), payload ->> 'engine'
+           FROM events WHERE seq IN (SELECT unnest(?))""",
+        [list(examples.values())],
+    )
+    told = {seq: (identity, engine) for seq, identity, engine in stream(rows)}
+    authors: Counter[tuple[str, str, str]] = Counter()
+    for (model, run), count in counts.items():
+        authors[(model, *told[examples[model, run]])] += count
     return [
         {"model": model, "identity": json.loads(identity), "engine": engine, "rows": n}
-        for (model, identity, engine), n in sorted(counts.items())
+        for (model, identity, engine), n in sorted(authors.items())
     ]
