@@ -50,6 +50,11 @@ class Books(Protocol):
     plan: CohortPlan
     base: str | None
 
+    @property
+    def held(self) -> int:
+        """Samples that are at their end and wait in memory for one before them."""
+        ...
+
     def openings(self) -> Iterator[Opening]:
         """The slots that need a sample, in order."""
         ...

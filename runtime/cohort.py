@@ -79,6 +79,10 @@ class Cohort:
         self._dealt = False
 
     @property
+    def held(self) -> int:
+        return self.jury.held
+
+    @property
     def sizes(self) -> list[int]:
         """How many samples each row of the grid is to have."""
         full = [min(self._per_row, self.plan.times)] * self._grid

@@ -21,7 +21,10 @@ Order = tuple[int, int, Labels]
 
 
 class Jury:
-    """Judges the set-wide checks of one cohort.  Without any it passes samples straight on."""
+    """Judges the set-wide checks of one cohort.  Without any it passes samples straight on.
+
+    `held` slots' samples are at their end, but not yet judged: one before them is under way.
+    """
 
     def __init__(self, cohort: CohortPlan) -> None:
         self._cohort = cohort
@@ -34,6 +37,7 @@ class Jury:
         self._expected: list[Order] = []
         self._arrived: dict[Order, Sample | None] = {}
         self._sealed = False
+        self.held = 0
 
     @property
     def sits(self) -> bool:
@@ -63,10 +67,12 @@ class Jury:
         """The sample with this place was abandoned for reasons of its own."""
         if self.sits:
             self._arrived[order] = None
+            self.held += order[0] == 0
 
     def arrived(self, order: Order, sample: Sample) -> None:
         """The sample with this place passed its own checks."""
         self._arrived[order] = sample
+        self.held += order[0] == 0
 
     def verdicts(self) -> list[tuple[Order, Sample, tuple[str, Rejected] | None]]:
         """Judges every sample whose turn has come: each with the step and reason of its refusal,
@@ -77,6 +83,7 @@ class Jury:
                 break
             order = heappop(self._expected)
             sample = self._arrived.pop(order)
+            self.held -= order[0] == 0
             if sample is not None:
                 judged.append((order, sample, self._judge(sample)))
         return judged

@@ -62,6 +62,8 @@ class Pairs:
     The base cohort tells it of every sample (`expected`, then `stood`, `lost` or `waits`).
     """
 
+    held = 0
+
     def __init__(
         self,
         plan: Plan,

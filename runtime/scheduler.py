@@ -25,6 +25,9 @@ from store.history import LoggedSample
 
 # How many slots are looked up in the log together.
 _LOOKAHEAD = 256
+# Samples that wait at their end for one before them: so many, and no others are begun, or a call that
+# hangs would have the rest of the quota in memory.
+MOST_HELD = 16_384
 
 
 class Past(Protocol):
@@ -93,6 +96,9 @@ class Scheduler:
 
     async def _open_sample(self, cohort: Books, opening: Opening, earlier: LoggedSample) -> None:
         """Opens a sample as soon as the window has room; does nothing once the run stops."""
+        while cohort.held >= MOST_HELD and self._open and not self._stop.stopping:
+            self._ended.clear()
+            await self._ended.wait()
         await self._room.acquire()
         if self._stop.stopping:
             self._room.release()

@@ -17,6 +17,7 @@ from distilabel.pipeline import Pipeline
 from distilabel.steps import LoadDataFromDicts, StepInput, step
 from distilabel.steps.tasks import ChatGeneration, TextGeneration
 
+from bench.peers.numbered import numbered_prompt
 from bench.workload import (
     MOST_TRIES,
     Job,
@@ -24,7 +25,6 @@ from bench.workload import (
     card_prompt,
     is_card,
     job,
-    persona_prompt,
     question_prompt,
     transcript,
     user,
@@ -65,7 +65,7 @@ def personas(job: Job) -> list[Messages]:
         )
 
     with Pipeline(name="p4", cache_dir=str(job.out.with_suffix(""))) as pipeline:
-        prompts = [{"prompt": persona_prompt(number)} for number in range(job.samples)]
+        prompts = [{"prompt": numbered_prompt(number)} for number in range(job.samples)]
         load = LoadDataFromDicts(name="load", data=prompts, batch_size=job.slots)
         persona = text("persona_step", "prompt", "persona")
         acknowledgment = text("acknowledgment_step", "persona", "acknowledgment")

@@ -16,7 +16,8 @@ VENVS = Path(__file__).parent / ".venvs"
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A tool of the field: what it is called, its script here, what pip installs.  `keeps` says that
-    it can go on after a crash; `home` is another peer whose environment it shares."""
+    it can go on after a crash; `home` is another peer whose environment it shares; `note` is what
+    its figures do not say of it."""
 
     title: str
     module: str
@@ -24,6 +25,7 @@ class Peer:
     env: Mapping[str, str] = field(default_factory=dict)
     keeps: bool = False
     home: str | None = None
+    note: str = ""
 
 
 # datatrove's extra for inference wants a GPU's packages, which an endpoint does not need.
@@ -38,13 +40,40 @@ PEERS = {
         env={"BENCH_CHECKPOINTS": "1"},
         keeps=True,
         home="datatrove",
+        note="caches requests and writes chunks of 100 documents, each when the last of it is done.",
     ),
     "distilabel": Peer(
         "distilabel",
         "bench.peers.distilabel",
         ("distilabel[openai]==1.5.3", "requests"),
-        env={"BENCH_CACHE": "1"},
+        # Otherwise it prints a line for each call.
+        env={"BENCH_CACHE": "1", "DISTILABEL_LOG_LEVEL": "WARNING"},
         keeps=True,
+        note=(
+            "passes batches of 256 from step to step.  It notes a batch as sent when a step takes it, and "
+            "only a stop that it can answer takes that back: after a kill -9 its second run waits for the "
+            "batches that were under way."
+        ),
+    ),
+    "bespokelabs-curator": Peer(
+        "Bespoke Curator",
+        "bench.peers.curator",
+        ("bespokelabs-curator==0.1.31",),
+        keeps=True,
+        note=(
+            "is one dataset after the other, with a barrier between them, and tries again what was spoiled "
+            "once all first tries are through, one in a tenth of a second; it keeps each answer in a file."
+        ),
+    ),
+    "data-designer": Peer(
+        "NeMo Data Designer",
+        "bench.peers.data_designer",
+        ("data-designer==0.9.6",),
+        keeps=True,
+        note=(
+            "fills the cells of a table as what they need is there, without a barrier, and keeps groups of "
+            "25 rows, each when the last of it is done; its processor is what bounds it."
+        ),
     ),
 }
 
@@ -59,6 +88,9 @@ def python_of(name: str) -> Path | None:
 def install(name: str) -> Path:
     """Makes a peer's environment; raises CalledProcessError when pip cannot."""
     folder = VENVS / (PEERS[name].home or name)
+    if folder.is_symlink():
+        # An environment that lies elsewhere is somebody else's.
+        folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"

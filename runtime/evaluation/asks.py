@@ -64,6 +64,7 @@ class Asks:
     """
 
     base: str | None = None
+    held = 0
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,18 @@ def test_what_a_child_says_and_how_it_ends(tmp_path: Path) -> None:
 def test_a_child_that_takes_too_long_is_killed(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError):
         measured(script("import time; time.sleep(600)"), cwd=tmp_path, timeout_s=0.3)
+
+
+def test_it_is_late_however_soon_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kill, gone = Child.kill, threading.Event()
+
+    def slowly(child: Child) -> None:
+        kill(child)
+        gone.wait(1.0)
+
+    monkeypatch.setattr(Child, "kill", slowly)
+    with pytest.raises(TimeoutError):
+        measured(script("import time; time.sleep(600)"), cwd=tmp_path, timeout_s=0.1)
 
 
 def test_a_child_does_not_outlive_its_block(tmp_path: Path) -> None:
