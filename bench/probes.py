@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-BATCH = 256
+from runtime.recorder import BATCH_EVENTS
+
 _BLOCK = 1 << 20
 _COLUMNS = (
     *("seq", "run_id", "ts_us", "sample_id", "step", "attempt", "model"),
@@ -22,7 +23,7 @@ _COLUMNS = (
 
 
 def append(source: str, target: str, count: str) -> dict[str, Any]:
-    """Appends the first events of a log to a new one, 256 at a time, each batch durable."""
+    """Appends the first events of a log to a new one, full batches, each of them durable."""
     from store.event import Event, Kind
     from store.log import Log
 
@@ -35,7 +36,7 @@ def append(source: str, target: str, count: str) -> dict[str, Any]:
             Event(kind=Kind(kind), payload=json.loads(payload), **dict(zip(_COLUMNS, rest, strict=True)))
             for kind, payload, *rest in rows.fetchall()
         ]
-    batches = [events[start : start + BATCH] for start in range(0, len(events), BATCH)]
+    batches = [events[at : at + BATCH_EVENTS] for at in range(0, len(events), BATCH_EVENTS)]
     walls, began, cpu = [], time.perf_counter(), time.process_time()
     with Log(Path(target), writer=True) as log:
         for batch in batches:
@@ -55,8 +56,9 @@ def append(source: str, target: str, count: str) -> dict[str, Any]:
     }
 
 
-def share(recipe: str, folder: str, samples: str) -> dict[str, Any]:
-    """Runs a recipe, simulated as `synth.toml` in the folder says, and adds up the time in the log."""
+def share(recipe: str, folder: str, samples: str, log: str) -> dict[str, Any]:
+    """Runs a recipe in a folder, simulated as the `synth.toml` beside it says, and adds up the time in
+    the log; with `log` "off", events are counted and thrown away instead of being appended."""
     import synth
     from store.log import Log
 
@@ -65,17 +67,24 @@ def share(recipe: str, folder: str, samples: str) -> dict[str, Any]:
     spent = {"wall_s": 0.0, "cpu_s": 0.0, "batches": 0.0}
     plain = Log.append
 
+    def forget(self: Log, events: Any) -> None:
+        self.next_seq += len(events)
+
+    into = plain if log == "on" else forget
+
     def append(self: Log, events: Any) -> None:
         wall, cpu = time.perf_counter(), time.thread_time()
-        plain(self, events)
+        into(self, events)
         spent["wall_s"] += time.perf_counter() - wall
         spent["cpu_s"] += time.thread_time() - cpu
         spent["batches"] += 1
 
     Log.append = append  # type: ignore[method-assign]
-    report = synth.run(plan, log="synth.duckdb", simulate=True)
+    began = time.process_time()
+    report = synth.run(plan, log=f"{log}.duckdb", simulate=True)
+    used = time.process_time() - began
     calls = sum(step["issued"] for step in report.counts["steps"])
-    return {"seconds": report.seconds, "calls": calls, **spent}
+    return {"seconds": report.seconds, "used_s": used, "calls": calls, **spent}
 
 
 def opening(path: str) -> dict[str, Any]:

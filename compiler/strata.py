@@ -93,6 +93,18 @@ def sample_id(plan: Plan, cohort: CohortPlan, labels: Labels, ordinal: int) -> s
     return str(named.hexdigest()[:16])
 
 
+class CellNames:
+    """The names of one cell's samples, as the numbers that `sample_id` writes in hex."""
+
+    def __init__(self, plan: Plan, cohort: CohortPlan, labels: Labels) -> None:
+        self._begun = _named(plan.recipe, cohort.name, labels)
+
+    def __getitem__(self, ordinal: int) -> int:
+        named = self._begun.copy()
+        named.update(b"%d]" % ordinal)
+        return int.from_bytes(named.digest()[:8], "big")
+
+
 @lru_cache(maxsize=4096)
 def _named(recipe: str, cohort: str, labels: Labels) -> Any:
     """The hash of a sample's name up to its ordinal, since samples of a cell have it in common."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -71,7 +71,9 @@ def _reason(check: CheckPlan, value: Any, values: Mapping[str, Any]) -> str | No
 def in_one_sample(checks: tuple[CheckPlan, ...], values: Mapping[str, Any]) -> tuple[CheckPlan, ...]:
     """Checks with their arguments as they are in one sample, without those that it passes for lack
     of one."""
-    if not any(isinstance(argument, RefPlan) for check in checks for argument in check.arguments.values()):
+    if not checks or not any(
+        isinstance(argument, RefPlan) for check in checks for argument in check.arguments.values()
+    ):
         return checks
     given = [(check, resolved(check.arguments, values)) for check in checks]
     return tuple(
@@ -92,6 +94,13 @@ def resolved(arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
         name: look_up(argument, values) if isinstance(argument, RefPlan) else argument
         for name, argument in arguments.items()
     }
+
+
+def prepare(steps: Iterable[StepPlan]) -> None:
+    """Loads what verdicts on JSON need, so that the first of them does not wait for it."""
+    for step in steps:
+        if isinstance(step.output, JsonOutput):
+            _misfit(canonical_json(step.output.schema_), None)
 
 
 def _misfit(schema: str, value: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from compiler.plan import CohortPlan, JsonOutput, Sampling, StepPlan, digest
@@ -50,7 +51,8 @@ def schema_of(step: StepPlan) -> dict[str, Any] | None:
     return step.output.schema_ if isinstance(step.output, JsonOutput) else None
 
 
-def sampling_json(sampling: Sampling) -> dict[str, Any]:
+@lru_cache(maxsize=1024)
+def sampling_json(sampling: Sampling) -> Mapping[str, Any]:
     """What was set, and nothing else, so that a new field later changes no key."""
     return sampling.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
 

@@ -18,7 +18,7 @@ from dsl.errors import CallFailed, EngineDied, EngineError
 from runtime.call import call_key, sampling_json, schema_of
 from runtime.engines.base import Call, Completion, Message, render_answer
 from runtime.limiter import backoff
-from runtime.lookup import Indexes, LookUp, Passages, RetrievalShort
+from runtime.lookup import Indexes, LookUp, Passages
 from runtime.models import Models, RunningModel
 from runtime.progress import Progress
 from runtime.recorder import Recorder
@@ -117,6 +117,8 @@ class LiveCaller:
         call = make_call(self.plan, model, attempt)
         known = attempt.earlier.calls.get(call.key)
         if known is not None:
+            # It costs no call, but its verdict and its sample are events as well.
+            await self._recorder.room()
             self._progress.reused(step)
             return logged(known)
         columns = {
@@ -160,6 +162,8 @@ class LiveCaller:
         )
 
     async def look_up(self, lookup: LookUp) -> Passages:
+        from runtime.retrieval import RetrievalShort
+
         try:
             return await self._indexes.look_up(lookup, self._recorder)
         except RetrievalShort as short:
@@ -279,9 +283,7 @@ def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
         raise GaveUp(str(failure)) from None
     schema = schema_of(step)
     seed = call_seed(plan, attempt.sample_id, step.name, attempt.number)
-    key = call_key(
-        model.engine.identity, attempt.messages, token_ids, schema, sampling_json(step.sampling), seed
-    )
+    key = call_key(model.identity, attempt.messages, token_ids, schema, sampling_json(step.sampling), seed)
     return Call(
         key,
         tuple(attempt.messages),
@@ -312,7 +314,7 @@ def score_call(model: RunningModel, attempt: Attempt) -> Call:
             "run it on vllm, transformers or pocket"
         )
     token_ids, scored = rendered
-    key = call_key(model.engine.identity, attempt.messages, token_ids, None, {}, 0, scored)
+    key = call_key(model.identity, attempt.messages, token_ids, None, {}, 0, scored)
     return Call(
         key,
         tuple(attempt.messages),
@@ -359,6 +361,6 @@ def _score(call: Call, completion: Completion) -> dict[str, Any]:
 def _identify(model: RunningModel, call: Call) -> dict[str, Any]:
     return {
         "call_key": call.key,
-        "identity": model.engine.identity.model_dump(mode="json"),
+        "identity": model.identity,
         "engine": model.engine.version,
     }

@@ -12,7 +12,7 @@ from math import prod
 from typing import Any
 
 from compiler.plan import CohortPlan, Plan
-from compiler.strata import Cell, Labels, Slot, sample_id, slots
+from compiler.strata import Cell, CellNames, Labels, Slot, sample_id, stretches
 from runtime.books import Ledger, Opening
 from runtime.jury import Jury, Order
 from runtime.pairs import Pairs
@@ -108,23 +108,43 @@ class Cohort:
 
     def openings(self) -> Iterator[Opening]:
         """The slots that need a sample, in order; those the log has are counted on the way."""
+        completed, counters = self._finished.completed, self._counters
+        names: list[CellNames] = []
+        counts: list[int] = []
         last: int | None = None
-        in_row = taken = 0
-        for slot in slots(self._recipe, self.plan):
-            number = slot.cell.row
+        position = in_row = taken = 0
+        for cells, dealt in stretches(self._recipe, self.plan):
+            number = cells[dealt[0]].row
             if number != last:
                 if last is not None:
                     self._pass(last)
                 last, in_row = number, 0
+                names, counts = [], []
             row = self._rows.setdefault(number, _Row())
-            row.planned[slot.cell.labels] += 1
-            in_row += 1
-            if in_row > self._per_row or taken >= self._limit:
-                continue
-            taken += 1
-            opening = self._opening(slot, (0, slot.position, slot.cell.labels))
-            if self._is_open(opening):
-                yield opening
+            for cell in cells[len(names) :]:
+                names.append(CellNames(self._recipe, self.plan, cell.labels))
+                counts.append(0)
+            for index in dealt:
+                ordinal = counts[index]
+                counts[index] += 1
+                position += 1
+                in_row += 1
+                if in_row > self._per_row or taken >= self._limit:
+                    continue
+                taken += 1
+                if not self.followers and completed.has(names[index][ordinal]):
+                    # All that is told of it below comes to this: it is done, and nobody asks which.
+                    counters.completed += 1
+                    counters.found += 1
+                    continue
+                slot = Slot(position - 1, cells[index], ordinal)
+                opening = self._opening(slot, (0, slot.position, slot.cell.labels))
+                if self._is_open(opening):
+                    yield opening
+            # Asked for once the row is through, and its last stretch has them all.
+            row.planned.clear()
+            for cell, count in zip(cells, counts, strict=True):
+                row.planned[cell.labels] += count
         if last is not None:
             self._pass(last)
         self.jury.seal()

@@ -2,8 +2,13 @@
 
 Invariants, kept because every change happens between two awaits on one event loop:
 nothing is admitted unless `in_flight < limit`, no pause is on and both paces allow it;
-and whoever waits while `in_flight < limit` is waited for by the one timer.  A cut may leave
-more in flight than the new limit until they finish.
+and whoever waits while `in_flight < limit` is waited for by the one timer, or by the serving
+that is due as soon as the loop comes round.  A cut may leave more in flight than the new limit
+until they finish.
+
+A slot that is left is not given away at once: who left it goes on first, and takes it back where
+its next call is more urgent than those that wait.  So a sample's next call, or the same one tried
+again, goes out before anything else of a hundred answers that came together is looked at.
 """
 
 from __future__ import annotations
@@ -99,6 +104,7 @@ class Limiter:
         self._clock = clock
         self._sleep = sleep
         self._timer: asyncio.Task[None] | None = None
+        self._serving = False
 
     @property
     def in_flight(self) -> int:
@@ -119,7 +125,8 @@ class Limiter:
     # Entering and leaving
 
     async def _enter(self, slot: Slot) -> None:
-        if not self._queue and self._in_flight < self._limit and self._delay() == 0.0:
+        first = not self._queue or slot.priority < self._queue[0][0]
+        if first and self._in_flight < self._limit and self._delay() == 0.0:
             self._admit(slot)
             return
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -143,7 +150,9 @@ class Limiter:
             self._paid_tokens += slot.tokens
         if self._tokens is not None:
             self._tokens.take(slot.tokens - slot.reserved)
-        self._serve()
+        if self._queue and not self._serving:
+            self._serving = True
+            asyncio.get_running_loop().call_soon(self._serve)
 
     def _admit(self, slot: Slot) -> None:
         slot.number = self._issued
@@ -158,6 +167,7 @@ class Limiter:
 
     def _serve(self) -> None:
         """Admits whom it can, in order; where time alone is in the way, sets the timer."""
+        self._serving = False
         while self._queue:
             _, _, admitted, slot = self._queue[0]
             if not admitted.done():
@@ -178,6 +188,8 @@ class Limiter:
 
     def _delay(self) -> float:
         """Seconds until pause and paces allow a call; 0.0 when they do."""
+        if self._requests is None and self._tokens is None and not self._paused_until:
+            return 0.0
         now = self._clock()
         delay = self._paused_until - now
         for pace in (self._requests, self._tokens):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compiler.checks.reasons import ends
 from compiler.plan import Plan, SourcePlan, StepPlan, canonical_json, digest
@@ -13,9 +13,11 @@ from runtime.config import Settings
 from runtime.engines.base import EngineSpec
 from runtime.progress import Progress
 from runtime.recorder import Recorder
-from runtime.retrieval import Embedder, Index, IngestReport, RetrievalShort, open_embedder, open_index
 from store.event import Kind
 from store.history import LoggedLookup, LoggedSample
+
+if TYPE_CHECKING:
+    from runtime.retrieval import Embedder, Index, IngestReport
 
 Passages = list[dict[str, Any]]
 
@@ -54,6 +56,10 @@ class Indexes:
 
     def __init__(self, plan: Plan, settings: Settings, allowed: Sequence[Path] = ()) -> None:
         self._indexes: dict[str, Index] = {}
+        if not _asked(plan):
+            return
+        from runtime.retrieval import open_index
+
         for source in plan.sources:
             if source.type == "chunk" and source.name in _asked(plan):
                 if settings.everywhere == "simulated":
@@ -81,6 +87,8 @@ class Indexes:
 
     async def look_up(self, lookup: LookUp, recorder: Recorder) -> Passages:
         """The passages for a sample, recorded.  Raises RetrievalShort, and BadFilter."""
+        from runtime.retrieval import RetrievalShort
+
         arguments = dict(lookup.arguments)
         index = self._indexes[str(arguments.pop("source"))]
         known = lookup.known
@@ -162,6 +170,8 @@ def _asked(plan: Plan) -> set[str]:
 
 
 def _embedder(plan: Plan, settings: Settings, source: SourcePlan) -> Embedder | None:
+    from runtime.retrieval import open_embedder
+
     arguments = source.index.arguments if source.index is not None else {}
     if arguments.get("search", "text") == "text":
         return None
@@ -179,6 +189,3 @@ def _rehearsed(source: SourcePlan) -> SourcePlan:
         return source
     arguments = {**source.index.arguments, "uri": f"{source.index.arguments['uri']}.rehearsal"}
     return source.model_copy(update={"index": source.index.model_copy(update={"arguments": arguments})})
-
-
-__all__ = ["Indexes", "IngestReport", "LookUp", "Passages", "RetrievalShort", "record"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from compiler.plan import CohortPlan, ModelPlan, Plan, canonical_json, digest
@@ -23,6 +23,11 @@ class RunningModel:
     limiter: Limiter
     price: Price | None
     successes: int = 0
+    # The engine's identity as JSON: a part of every call.
+    identity: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.identity = self.engine.identity.model_dump(mode="json")
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Money for one call, in the unit of synth.toml's prices; 0 where there is no price."""

@@ -24,16 +24,24 @@ SHARE_OF_TIME = 0.05
 # Calls wait once this many events are not yet durable: a slow disk slows the run down
 # instead of filling memory.
 MOST_PENDING = 8 * BATCH_EVENTS
+# So often at most is told of commits, which takes a tenth of one.
+TELL_SECONDS = 1.0
 
 
 class Recorder:
-    """The one way into the log while a run goes on."""
+    """The one way into the log while a run goes on.
+
+    `after_commit` is called on the log's thread: after the first commit, then once in TELL_SECONDS
+    while there are commits, and within TELL_SECONDS of the last one unless the recorder is closed.
+    """
 
     def __init__(self, log: Log, run_id: str, *, after_commit: Callable[[], None] | None = None) -> None:
         self.run_id = run_id
         self.failure: Exception | None = None
         self._log = log
         self._after_commit = after_commit
+        self._told = -TELL_SECONDS
+        self._untold = False
         self._next = log.next_seq
         self._pending: list[Event] = []
         self._in_commit = 0
@@ -88,34 +96,46 @@ class Recorder:
     async def _flush_forever(self) -> None:
         loop = asyncio.get_running_loop()
         patience = 0.0
-        while True:
-            while not self._pending and not self._closing:
-                self._some.clear()
-                await self._some.wait()
-            if not self._pending:
-                return
-            if not self._closing and len(self._pending) < BATCH_EVENTS:
-                self._full.clear()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._full.wait(), patience)
-            batch, self._pending = self._pending, []
-            self._in_commit = len(batch)
-            try:
+        try:
+            while await self._any():
+                if not self._closing and len(self._pending) < BATCH_EVENTS:
+                    self._full.clear()
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._full.wait(), patience)
+                batch, self._pending = self._pending, []
+                self._in_commit = len(batch)
                 seconds = await loop.run_in_executor(self._worker, self._commit, batch)
-            except Exception as error:
-                self.failure = error
-                self._room.set()
+                patience = min(BATCH_SECONDS, seconds / SHARE_OF_TIME)
+                self._in_commit = 0
+                # What came meanwhile may fill it again: its own commit makes the room.
+                if len(self._pending) < MOST_PENDING:
+                    self._room.set()
                 self._committed.set()
-                return
-            patience = min(BATCH_SECONDS, seconds / SHARE_OF_TIME)
-            self._in_commit = 0
+        except Exception as error:
+            self.failure = error
             self._room.set()
             self._committed.set()
+
+    async def _any(self) -> bool:
+        """Waits for events; False when there will be none."""
+        while not self._pending and not self._closing:
+            self._some.clear()
+            try:
+                await asyncio.wait_for(self._some.wait(), TELL_SECONDS if self._untold else None)
+            except TimeoutError:
+                await asyncio.get_running_loop().run_in_executor(self._worker, self._tell)
+        return bool(self._pending)
 
     def _commit(self, batch: list[Event]) -> float:
         """Returns the processor time it took, in seconds: waiting for others costs them nothing."""
         began = time.thread_time()
         self._log.append(batch)
+        self._untold = True
+        if time.monotonic() - self._told >= TELL_SECONDS:
+            self._tell()
+        return time.thread_time() - began
+
+    def _tell(self) -> None:
+        self._told, self._untold = time.monotonic(), False
         if self._after_commit is not None:
             self._after_commit()
-        return time.thread_time() - began

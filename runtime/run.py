@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compiler.plan import Plan
 from compiler.runnable import require_runnable
 from runtime import loop
+from runtime.accept import prepare
 from runtime.caller import LiveCaller
 from runtime.config import Settings
 from runtime.ingest import IngestedSource, ReadSource, check_sources, ingest, read_sources
 from runtime.ledger import LiveLedger
-from runtime.lookup import Indexes, IngestReport, record
+from runtime.lookup import Indexes, record
 from runtime.models import Models
 from runtime.opening import Opener, finished_samples, open_books, remember
 from runtime.past import LoggedPast
@@ -32,6 +33,13 @@ from store.event import Kind
 from store.history import History
 from store.log import Log
 from store.versions import package_version
+
+if TYPE_CHECKING:
+    from runtime.retrieval import IngestReport
+
+
+# By then a hundred first calls are out, and the loop has nothing to do until they are answered.
+_FIRST_CALLS_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +199,8 @@ async def _generate(
     past = LoggedPast(history, named, recorder.settle)
     caller = LiveCaller(plan, models, indexes, recorder, stop, progress)
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
+    asking = [step for each in books for step in each.plan.asking]
+    preparing = asyncio.get_running_loop().call_later(_FIRST_CALLS_S, prepare, asking)
     try:
         await Scheduler(books, caller, past, ledger, stop, window=window).run()
         error = None
@@ -203,6 +213,7 @@ async def _generate(
         stop.stop("failed", str(fault), fault)
         error = fault
     finally:
+        preparing.cancel()
         past.close()
     short = tuple(said for each in books if (said := each.shortage()) is not None)
     return error, short

@@ -105,29 +105,39 @@ class _Run:
         self._earlier = earlier
         self._witness = witness
         self._values = environment(sample.cohort, sample.slot) | dict(sample.given)
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._branches: list[asyncio.Task[None]] = []
+        self._needs: dict[str, set[str]] = {}
         self._abandoned: Abandoned | None = None
 
     async def all(self) -> Outcome:
         steps = self._sample.cohort.steps
         if _is_chain(steps):
             return await self._chain(steps)
-        for step in steps:
-            self._tasks[step.name] = asyncio.create_task(self._after_needs(step))
+        self._needs = {step.name: set(step.needs) for step in steps}
+        faults: list[BaseException] = []
         try:
-            results = await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            try:
+                await self._branch([step for step in steps if not step.needs])
+            except Exception as fault:
+                faults.append(fault)
+            # Branches begin others, so there may be more of them by then.
+            awaited = 0
+            while awaited < len(self._branches):
+                some = self._branches[awaited:]
+                awaited = len(self._branches)
+                results = await asyncio.gather(*some, return_exceptions=True)
+                faults += [result for result in results if result is not None]
         except asyncio.CancelledError:
-            for task in self._tasks.values():
-                task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            for branch in self._branches:
+                branch.cancel()
+            await asyncio.gather(*self._branches, return_exceptions=True)
             raise
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, _Failed):
-                raise result
+        if faults:
+            raise faults[0]
         return self._outcome()
 
     async def _chain(self, steps: tuple[StepPlan, ...]) -> Outcome:
-        """The same without tasks, which a chain of steps does not need."""
+        """Every step in turn: none could run beside another."""
         for step in steps:
             try:
                 await self._step(step)
@@ -135,16 +145,33 @@ class _Run:
                 break
         return self._outcome()
 
+    async def _branch(self, due: list[StepPlan]) -> None:
+        """Runs steps that are due, and what becomes due by them: one here, the others beside it."""
+        while due:
+            step, *others = due
+            self._branches += [asyncio.create_task(self._branch([other])) for other in others]
+            try:
+                await self._step(step)
+            except _Failed:
+                return
+            due = self._due_after(step.name)
+
+    def _due_after(self, done: str) -> list[StepPlan]:
+        """The steps that lacked this one alone."""
+        due = []
+        for step in self._sample.cohort.steps:
+            needs = self._needs[step.name]
+            if done in needs:
+                needs.remove(done)
+                if not needs:
+                    due.append(step)
+        return due
+
     def _outcome(self) -> Outcome:
         if self._abandoned is not None:
             return self._abandoned
         missing = tuple(s.name for s in self._sample.cohort.steps if s.name not in self._sample.values)
         return Pending(missing) if missing else Done()
-
-    async def _after_needs(self, step: StepPlan) -> None:
-        for need in step.needs:
-            await asyncio.shield(self._tasks[need])
-        await self._step(step)
 
     async def _step(self, step: StepPlan) -> None:
         if step.value is not None:
@@ -214,6 +241,8 @@ class _Run:
 
     async def _judged(self, step: StepPlan, attempt: int, accepted: Accepted) -> Accepted | Rejected:
         """What the judges of a step's checks say of a value that holds otherwise."""
+        if not step.judged_by:
+            return accepted
         values = self._values | {JUDGED: step.said(accepted.value)}
         judged = [check for check in step.checks if "judge" in check.arguments]
         for check, judging in zip(judged, step.judged_by, strict=True):

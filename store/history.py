@@ -22,7 +22,10 @@ class SampleIds:
         self._numbers = sorted_numbers if sorted_numbers is not None else array("Q")
 
     def __contains__(self, sample_id: str) -> bool:
-        number = int(sample_id, 16)
+        return self.has(int(sample_id, 16))
+
+    def has(self, number: int) -> bool:
+        """Whether the sample is among them whose id is this number in hex."""
         at = bisect_left(self._numbers, number)
         return at < len(self._numbers) and self._numbers[at] == number
 

@@ -96,6 +96,8 @@ def session(
     auth = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy and proxy.user else None
     return aiohttp.ClientSession(
         headers=headers,
+        # What a service sets means nothing to the next call, and sending it back costs as much.
+        cookie_jar=aiohttp.DummyCookieJar(),
         connector=aiohttp.TCPConnector(limit=connections),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(30.0, timeout), sock_read=timeout),
         proxy=None if proxy is None else proxy.with_user(None),

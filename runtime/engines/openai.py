@@ -1,8 +1,9 @@
 """Chat completions as the `openai` client is set up for: OpenAI itself, or any server that speaks
 its protocol.
 
-The client knows where to go and what to say of itself; the requests go through a session of our
-own.  Through the client, and on its fastest transport, a call costs four times the processor.
+The requests go where the client would go and say what it would say (`openai_client`), through a
+session of our own.  Through the client, and on its fastest transport, a call costs four times the
+processor.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from compiler.plan import Capability
 from dsl.errors import CallFailed, EngineError, ExtraMissing
-from runtime.engines import hosted
+from runtime.engines import hosted, openai_client
 from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity
 from runtime.text import valid_text
+from store.versions import package_version
 
 if TYPE_CHECKING:
     import aiohttp
@@ -61,18 +64,21 @@ class OpenAIEngine:
     adaptive = True
 
     def __init__(self, spec: EngineSpec) -> None:
+        if find_spec("openai") is None:
+            raise ExtraMissing("openai", "openai", "openai")
         try:
-            import aiohttp  # noqa: F401 - the client's transport
-            import openai
+            import aiohttp  # noqa: F401 - what the requests go through
         except ModuleNotFoundError as error:
-            raise ExtraMissing("openai", "openai", error.name or "openai") from None
+            raise ExtraMissing("openai", "openai", error.name or "aiohttp") from None
         self.options = hosted.read_options(OpenAIOptions, spec)
         self.identity = ModelIdentity(backend="openai", id=spec.id)
-        self.version = f"openai {openai.__version__}"
+        self.version = f"openai {package_version('openai')}"
         self.concurrency = self.options.concurrency
         self._key = self._find_key()
         self._session: aiohttp.ClientSession | None = None
         self._url = ""
+        # By the identity of a schema, which stays the same object as long as its plan.
+        self._formats: dict[int, tuple[Mapping[str, Any], dict[str, Any] | None]] = {}
 
     def _find_key(self) -> str:
         named = self.options.api_key_env
@@ -85,17 +91,9 @@ class OpenAIEngine:
         return None
 
     async def start(self) -> None:
-        import openai
-
-        async with openai.AsyncOpenAI(api_key=self._key, base_url=self.options.base_url) as client:
-            self._url = str(client.base_url).rstrip("/")
-            headers = {**client.default_headers, **client.auth_headers}
-        # What the client leaves out stands as a mark of its own.
+        self._url = openai_client.address(self.options.base_url)
         self._session = hosted.session(
-            self._url,
-            self.concurrency,
-            self.options.timeout,
-            {name: value for name, value in headers.items() if isinstance(value, str)},
+            self._url, self.concurrency, self.options.timeout, openai_client.headers(self._key)
         )
 
     async def close(self) -> None:
@@ -150,6 +148,12 @@ class OpenAIEngine:
     def _response_format(self, schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
         if schema is None or self.options.json_mode == "prompt":
             return None
+        known = self._formats.get(id(schema))
+        if known is None:
+            known = self._formats[id(schema)] = schema, self._json_format(schema)
+        return known[1]
+
+    def _json_format(self, schema: Mapping[str, Any]) -> dict[str, Any] | None:
         if self.options.json_mode == "object":
             return {"type": "json_object"} if schema.get("type") == "object" else None
         rooted = rooted_in_object(schema)

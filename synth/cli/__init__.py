@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from importlib import import_module
@@ -68,6 +69,8 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point: every failure is one sentence and an honest exit status."""
+    # What is imported stays: the collector would look through all of it again and again.
+    gc.set_threshold(20_000, 20, 50)
     from dsl.errors import RecipeError, SynthError
 
     # Text that models wrote can hold anything a terminal's encoding cannot say.

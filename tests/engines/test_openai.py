@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
 import sys
 from typing import Any
 
+import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.plan import Sampling
 from dsl.errors import EngineError, ExtraMissing, KeyMissing
+from runtime.engines import openai_client
 from runtime.engines.base import Call, Engine, Message
 from runtime.engines.hosted import retry_after
 from runtime.engines.openai import OpenAIEngine, rooted_in_object, strict, unrooted
+from runtime.engines.openai_client import address
 from runtime.text import valid_text
 from tests.servers.asking import SECRET, ask, call, failure, shown, spec
 from tests.servers.faults import Fault, FaultPlan
@@ -119,6 +123,84 @@ def test_the_key_comes_from_the_variable_that_is_named(
     monkeypatch.setenv("OTHER_KEY", " sk-other\n")
     ask(Door(openai_server, api_key_env="OTHER_KEY"), call())
     assert openai_server.received[0].credential == "sk-other"
+
+
+# What the transport sets, and what the client counts for each request.
+TRANSPORT = {
+    *("host", "connection", "content-length", "accept-encoding"),
+    *("x-stainless-read-timeout", "x-stainless-retry-count"),
+}
+
+
+def sent_headers(server: OpenAIServer) -> dict[str, str]:
+    """The last request's headers, by lower-case name."""
+    found = {name.lower(): value for name, value in server.received[-1].headers.items()}
+    return {name: value for name, value in found.items() if name not in TRANSPORT}
+
+
+@pytest.mark.parametrize("given_by", ["option", "environment"])
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"OPENAI_ORG_ID": "org-1", "OPENAI_PROJECT_ID": "proj-1"},
+        {"OPENAI_ORG_ID": "", "OPENAI_ADMIN_KEY": "sk-admin"},
+        {"OPENAI_CUSTOM_HEADERS": "X-Team: blue \nno colon\n X-Empty :\nX-Url: http://a:1"},
+        {"OPENAI_CUSTOM_HEADERS": "authorization: Bearer other\nuser-agent: mine"},
+        {"OPENAI_ORG_ID": "org-1", "OPENAI_CUSTOM_HEADERS": "openai-organization: org-2\nACCEPT: a/b"},
+    ],
+)
+def test_what_is_said_is_what_the_client_would_say(
+    openai_server: OpenAIServer,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    slash: str,
+    given_by: str,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    url = openai_server.base_url + slash
+    if given_by == "environment":
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+    given: dict[str, Any] = {"base_url": url} if given_by == "option" else {}
+
+    async def by_the_client() -> None:
+        async with openai.AsyncOpenAI(max_retries=0, **given) as client:
+            messages: Any = [{"role": "user", "content": "Hello"}]
+            await client.chat.completions.create(model="model-x", messages=messages)
+
+    asyncio.run(by_the_client())
+    theirs = sent_headers(openai_server)
+    ask(lambda: OpenAIEngine(spec("openai", **given)), call("Hello"))
+    assert openai_server.total == 2
+    assert sent_headers(openai_server) == theirs
+
+
+def test_without_an_address_it_goes_where_the_client_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert address(None) + "/" == str(openai.OpenAI(api_key="k").base_url)
+    monkeypatch.setenv("OPENAI_BASE_URL", " ")
+    assert address(None) + "/" == openai_client.DEFAULT_URL + "/"
+
+
+def test_an_address_in_the_environment_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "localhost:8000")
+    with pytest.raises(EngineError, match="OPENAI_BASE_URL is no address"):
+        ask(lambda: OpenAIEngine(spec("openai")), call())
+
+
+def test_the_client_is_not_imported(openai_server: OpenAIServer) -> None:
+    script = """
+import asyncio, sys
+from runtime.engines.openai import OpenAIEngine
+from tests.servers.asking import ask, call, spec
+print(ask(lambda: OpenAIEngine(spec("openai", base_url=sys.argv[1])), call()).text)
+assert "aiohttp" in sys.modules and "openai" not in sys.modules
+"""
+    command = [sys.executable, "-c", script, openai_server.base_url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert openai_server.total == 1
 
 
 def test_a_key_with_odd_characters_is_refused_unseen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,7 +110,7 @@ def _add_run(made: Project, lineage: str, changed: str) -> None:
             said = f"{ask} Really?" if ask == changed else ask
             story.complete(made.plan.cohort("direct"), slot, {"ask": said, "answer": "plain"})
         moved = log.next_seq - start
-        log.append([replace(event, seq=event.seq + moved) for event in story.events[start:]])
+        log.append([event._replace(seq=event.seq + moved) for event in story.events[start:]])
 
 
 def test_a_student_of_the_recipe_and_one_of_the_command_line(tmp_path: Path) -> None:

@@ -179,6 +179,27 @@ def test_waiters_are_served_by_priority_then_by_arrival() -> None:
     run(test)
 
 
+@pytest.mark.parametrize(("urgency", "order"), [(1, ["again", "waiting"]), (9, ["waiting", "again"])])
+def test_who_leaves_goes_on_before_less_urgent_calls_that_wait(urgency: int, order: list[str]) -> None:
+    async def test(time: Time) -> None:
+        limits, served = limiter(time, 1, adaptive=False), []
+
+        async def wait() -> None:
+            async with limits.slot(5):
+                served.append("waiting")
+
+        async with limits.slot(1):
+            waiting = asyncio.create_task(wait())
+            await settle()
+        async with limits.slot(urgency):
+            served.append("again")
+        await waiting
+        assert served == order
+        assert (limits.in_flight, limits.waiting) == (0, 0)
+
+    run(test)
+
+
 def test_retry_after_stops_everybody_until_it_is_over() -> None:
     async def test(time: Time) -> None:
         limits = limiter(time, 8)

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl.errors import LogDamaged, LogError, LogHeld
+from compiler.plan import canonical_json
+from dsl.errors import LogDamaged, LogError, LogFull, LogHeld
 from store.chain import COLUMNS
 from store.event import Event, Kind
 from store.log import Log
@@ -80,12 +81,33 @@ def test_any_payload_survives_and_verifies(payloads: list[dict[str, Any]]) -> No
     assert [json.loads(row[0])["p"] for row in rows] == payloads
 
 
+@given(json_values | st.floats() | st.dictionaries(st.integers(), st.booleans()))
+def test_canonical_json_is_what_the_json_module_writes(value: Any) -> None:
+    written = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    assert canonical_json(value) == written
+
+
 @pytest.mark.parametrize("column", [c for c in COLUMNS if c not in ("seq", "batch_id")])
 def test_an_altered_column_is_found_in_its_batch(tmp_path: Path, column: str) -> None:
     path = written(tmp_path / "log.duckdb", [4, 4, 4])
     value = '\'{"text": "other"}\'' if column == "payload" else "7"
     with duckdb.connect(str(path)) as connection:
         connection.execute(f"UPDATE events SET {column} = {value} WHERE seq = 5")
+    with pytest.raises(LogDamaged, match="batch 1 does not hold: its events were altered"):
+        Log(path)
+
+
+def test_events_that_lie_in_another_order_hold_and_an_altered_one_is_still_found(tmp_path: Path) -> None:
+    """Some tool wrote the file anew: nothing is lost, and nothing may hide behind it."""
+    path = written(tmp_path / "log.duckdb", [4, 4, 4])
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TEMP TABLE turned AS FROM events ORDER BY seq DESC")
+        connection.execute("DELETE FROM events")
+        connection.execute("INSERT INTO events FROM turned")
+    with Log(path) as log:
+        assert log.next_seq == 12
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE events SET step = 't' WHERE seq = 6")
     with pytest.raises(LogDamaged, match="batch 1 does not hold: its events were altered"):
         Log(path)
 
@@ -225,3 +247,18 @@ def test_events_out_of_turn_are_refused(tmp_path: Path) -> None:
         log.append([event(0)])
         with pytest.raises(LogError, match="event 3 does not follow event 0"):
             log.append([event(3)])
+
+
+@pytest.mark.parametrize(("column", "value"), [("attempt", "third"), ("latency_ms", 2**40)])
+def test_a_batch_that_cannot_be_written_leaves_nothing_for_the_next(
+    tmp_path: Path, column: str, value: Any
+) -> None:
+    path = tmp_path / "log.duckdb"
+    with Log(path, writer=True) as log:
+        log.append([event(0, text="first")])
+        with pytest.raises(LogFull, match="1 events are safe"):
+            log.append([event(1, text="good"), event(2, text="bad")._replace(**{column: value})])
+        log.append([event(1, text="second")])
+    with Log(path) as log:
+        rows = log.cursor().execute("SELECT payload FROM events ORDER BY seq").fetchall()
+    assert [json.loads(payload)["text"] for (payload,) in rows] == ["first", "second"]
