@@ -8,11 +8,12 @@ in a prompt are the template's own.
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from typing import Any
 
 from dsl.errors import CallFailed, EngineError
@@ -28,11 +29,17 @@ _PRIVATE_USE = (range(0xF0000, 0xFFFFE), range(0xE000, 0xF900), range(0x100000, 
 # resumed tomorrow would pay for every call again; the clock a template sees stands still.
 _CLOCK = datetime(2025, 1, 1)
 
+# A turn is encoded once and found again in every later prompt of its conversation: a thousand
+# seats use some three thousand turns at a time.  With turns of at most this many characters what
+# is kept takes a dozen megabytes as a rule and a hundred at the very most.
+_MOST_KEPT = 4096
+_LONGEST_KEPT = 4096
+
 
 class ChatTemplate:
     """Renders conversations with a tokenizer's own chat template.
 
-    Safe to use from several threads: nothing is changed after construction.
+    Safe to use from several threads: nothing but a cache is changed after construction.
     Raises `EngineError` for a tokenizer without a chat template or without a fast backend.
     """
 
@@ -57,6 +64,8 @@ class ChatTemplate:
         # Longest first, as the tokenizer itself matches; `(?!)` matches nothing.
         spellings = sorted(self._controls, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, spellings)) or "(?!)")
+        self._by_turns = _is_divisible(backend)
+        self._kept = lru_cache(_MOST_KEPT)(self._encode_turn)
 
     def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The prompt's token ids, ending where the model is to go on.
@@ -130,11 +139,29 @@ class ChatTemplate:
     def _to_ids(self, text: str, shown: Mapping[str, str]) -> tuple[int, ...]:
         """Encode what a template made, in which sentinels stand for what `shown` says."""
         if not shown:
-            ids = self._encode(self._backend, text)
+            starts = [found.start() for found in self._control.finditer(text)]
+            ids, controls = self._encode_turns(text, starts)
             # A normaliser can make a control token out of other characters (full-width `＜s＞`).
-            if self._count(ids) == sum(1 for _ in self._control.finditer(text)):
+            if controls == len(starts):
                 return tuple(ids)
         return tuple(self._encode_hidden(text, shown))
+
+    def _encode_turns(self, text: str, starts: list[int]) -> tuple[Iterable[int], int]:
+        """The ids of a text and how many of them are control tokens, which begin at `starts`."""
+        if not self._by_turns:
+            return self._encode_turn(text)
+        ids: list[int] = []
+        controls = 0
+        for start, end in pairwise([*(starts if starts[:1] == [0] else [0, *starts]), len(text)]):
+            encode = self._kept if end - start <= _LONGEST_KEPT else self._encode_turn
+            found, count = encode(text[start:end])
+            ids += found
+            controls += count
+        return ids, controls
+
+    def _encode_turn(self, text: str) -> tuple[array[int], int]:
+        ids = self._encode(self._backend, text)
+        return array("I", ids), self._count(ids)
 
     def _to_text(self, conversation: list[dict[str, str]], *, prompt: bool) -> str:
         from jinja2 import TemplateError
@@ -190,6 +217,24 @@ class ChatTemplate:
 
     def _count(self, ids: Iterable[int]) -> int:
         return sum(1 for number in ids if number in self._control_ids)
+
+
+def _is_divisible(backend: Any) -> bool:
+    """Whether a text's ids are those of its parts, each beginning with a control token.
+
+    A tokenizer takes the control tokens out first and encodes what lies between them piece by
+    piece, so they are, unless a token may reach out for the characters before it.
+    """
+    added = backend.get_added_tokens_decoder().values()
+    controls = [token for token in added if token.special]
+    first = {token.content[:1] for token in controls}
+    return (
+        backend.truncation is None
+        and backend.padding is None
+        and not any(token.lstrip or token.single_word for token in added)
+        and not any(token.normalized for token in controls)
+        and not any(first & set(token.content[1:]) for token in added if not token.special)
+    )
 
 
 def _unused_characters(texts: Sequence[str], count: int) -> list[str]:

@@ -104,6 +104,7 @@ class LocalEngine(ABC):
         self._spec = spec
         self._template = template
         self._inbox: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._cancelled: SimpleQueue[int] = SimpleQueue()
         self._in_hand: dict[int, Ticket] = {}
         self._outcomes: list[Outcome] = []
         self._numbers = count()
@@ -139,12 +140,17 @@ class LocalEngine(ABC):
             raise CallFailed("bad_request", problem, retryable=False)
         ids = self.render(call.messages) if call.token_ids is None else call.token_ids
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
-        self._inbox.put(Ticket(call, ids, future, time.monotonic(), next(self._numbers)))
+        number = next(self._numbers)
+        self._inbox.put(Ticket(call, ids, future, time.monotonic(), number))
         # After the put: a thread that ends empties the inbox once, after it has set the fault.
         if (fault := self._fault) is not None:
             future.cancel()
             raise fault.with_traceback(None)
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._cancelled.put(number)
+            raise
 
     async def close(self) -> None:
         """Stop the thread and free the model.  Calls still in hand fail."""
@@ -226,9 +232,12 @@ class LocalEngine(ABC):
 
     def _withdrawn(self) -> list[Ticket]:
         """The calls in hand whose callers have gone away, taken out of hand."""
-        gone = [ticket for ticket in self._in_hand.values() if ticket.future.cancelled()]
-        for ticket in gone:
-            del self._in_hand[ticket.number]
+        gone = []
+        while not self._cancelled.empty():
+            # A call that went away before it arrived was never in hand.
+            ticket = self._in_hand.pop(self._cancelled.get(), None)
+            if ticket is not None:
+                gone.append(ticket)
         return gone
 
 

@@ -132,8 +132,9 @@ class TransformersEngine(LocalEngine):
                 except CallFailed as fault:
                     self._settle(ticket, fault)
             self._hand_over()
-            for ticket in self._withdrawn():
-                ready.pop(ticket.number, None)
+            self._withdrawn()
+            # Calls also go away while a batch is decoded.
+            ready = {number: work for number, work in ready.items() if number in self._in_hand}
             first = sorted(ready, key=lambda number: (self._in_hand[number].call.priority, number))
             batch = [ready.pop(number) for number in first[: self._options.batch_size]]
             scored = [work for work in batch if isinstance(work, Ticket)]

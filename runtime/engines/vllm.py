@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from multiprocessing import resource_tracker
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from compiler.plan import Frozen, canonical_json
 from dsl.errors import CallFailed, EngineDied
-from runtime.engines.base import EngineSpec
+from runtime.engines.base import Call, EngineSpec
 from runtime.engines.chat_template import ChatTemplate
 from runtime.engines.checkpoint import first_line, load_tokenizer, require
 from runtime.engines.local import LocalEngine, Ticket, read_options
@@ -29,6 +30,11 @@ from runtime.engines.local import LocalEngine, Ticket, read_options
 _GIB = 1 << 30
 _MAX_MODEL_LEN = 8192
 _REBUILDS = 2
+# While others wait for a seat, answers are handed over together so often, in seconds: the event
+# loop then works through a few at a time, between which the engine has the interpreter to itself.
+_TOGETHER_S = 0.05
+# How long a killed process may take to be gone, in seconds.
+_GONE_S = 10.0
 
 # What vLLM, torch and the processes they start read from the environment.
 _ENVIRONMENT = {
@@ -126,6 +132,7 @@ class VllmEngine(LocalEngine):
         self._adapter: Any = None
         self._deaths = 0
         self._answered = 0
+        self._handed_over = 0.0
 
     # In the thread -----------------------------------------------------------------
 
@@ -134,9 +141,32 @@ class VllmEngine(LocalEngine):
         if not (logger := logging.getLogger("vllm")).handlers:
             logger.addHandler(logging.NullHandler())
         from vllm import EngineArgs, LLMEngine
-        from vllm.config import StructuredOutputsConfig
-        from vllm.lora.request import LoRARequest
         from vllm.usage.usage_lib import UsageContext
+
+        arguments = EngineArgs(**self.engine_arguments())
+        self._adapter = self._lora()
+        if self._on_cpu:
+            tell_torch()
+        if shares_process := os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "0":
+            self._turn = _TURN
+        else:
+            _shield_children()
+        with self._turn:
+            if shares_process:
+                _live.add(id(self))
+            engine = LLMEngine.from_engine_args(arguments, UsageContext.LLM_CLASS)
+            self._engine = engine
+            if self._adapter is not None:
+                # An adapter that cannot be read would otherwise stop the engine at the first call.
+                engine.add_lora(self._adapter)
+        if not shares_process:
+            threading.Thread(target=_watch, args=(engine.engine_core,), daemon=True).start()
+        self._context = engine.model_config.max_model_len
+
+    def engine_arguments(self) -> dict[str, Any]:
+        """What vLLM's `EngineArgs` are made of."""
+        from vllm import EngineArgs
+        from vllm.config import StructuredOutputsConfig
 
         options, spec = self._options, self._spec
         arguments: dict[str, Any] = {
@@ -155,12 +185,14 @@ class VllmEngine(LocalEngine):
             "structured_outputs_config": StructuredOutputsConfig(
                 backend="guidance", disable_any_whitespace=True
             ),
-            # Any other value keeps sliding-window models from sharing prefixes at all.
-            "prefix_cache_retention_interval": None,
             "language_model_only": True,
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
         }
+        if hasattr(EngineArgs, "prefix_cache_retention_interval"):
+            # Any other value keeps sliding-window models from sharing prefixes at all.  vLLM 0.26
+            # has no such setting, and shares them.
+            arguments["prefix_cache_retention_interval"] = None
         if self._on_cpu:
             # A seeded request in a partial prefill kills the CPU engine.
             arguments["enable_chunked_prefill"] = False
@@ -168,30 +200,14 @@ class VllmEngine(LocalEngine):
             arguments["kv_cache_memory_bytes"] = int((options.kv_cache_gb or 4) * _GIB)
         if spec.adapter is not None:
             arguments |= {"enable_lora": True, "max_lora_rank": options.max_lora_rank}
-            self._adapter = LoRARequest(lora_name=spec.adapter, lora_int_id=1, lora_path=spec.adapter)
-        if self._on_cpu:
-            import torch
-            import torch._dynamo
+        return arguments
 
-            # vLLM reads these variables and torch no longer does, once it is imported; where they
-            # differ on the first, decoding is several times slower.
-            torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
-            torch._dynamo.config.disable = os.environ.get("TORCH_COMPILE_DISABLE") == "1"
-        if shares_process := os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "0":
-            self._turn = _TURN
-        else:
-            _shield_children()
-        with self._turn:
-            if shares_process:
-                _live.add(id(self))
-            engine = LLMEngine.from_engine_args(EngineArgs(**arguments), UsageContext.LLM_CLASS)
-            self._engine = engine
-            if self._adapter is not None:
-                # An adapter that cannot be read would otherwise stop the engine at the first call.
-                engine.add_lora(self._adapter)
-        if not shares_process:
-            threading.Thread(target=_watch, args=(engine.engine_core,), daemon=True).start()
-        self._context = engine.model_config.max_model_len
+    def _lora(self) -> Any:
+        if self._spec.adapter is None:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest(lora_name=self._spec.adapter, lora_int_id=1, lora_path=self._spec.adapter)
 
     def _longest_context(self) -> int:
         from transformers import AutoConfig
@@ -206,7 +222,7 @@ class VllmEngine(LocalEngine):
             if engine is not None:
                 _closed.append(engine.engine_core)
             while _closed and not _live:
-                _closed.pop().shutdown()
+                _shut_down(_closed.pop())
 
     def _serve(self) -> None:
         while (arrived := self._arrivals(wait=not self._in_hand)) is not None:
@@ -221,12 +237,17 @@ class VllmEngine(LocalEngine):
             except Exception as fault:
                 self._rebuild(fault)
             else:
-                self._hand_over()
+                self._hand_over_in_time()
+
+    def _hand_over_in_time(self) -> None:
+        """Hand over what was settled, unless that can wait a moment at no cost."""
+        now = time.monotonic()
+        if len(self._in_hand) <= self.concurrency or now - self._handed_over >= _TOGETHER_S:
+            self._hand_over()
+            self._handed_over = now
 
     def _add(self, ticket: Ticket) -> None:
         """Give a call to the engine, which may refuse it at once."""
-        from vllm.exceptions import VLLMClientError
-
         if ticket.number not in self._in_hand:
             return
         length = len(ticket.token_ids)
@@ -238,11 +259,11 @@ class VllmEngine(LocalEngine):
             self._engine.add_request(
                 str(ticket.number),
                 {"type": "token", "prompt_token_ids": list(ticket.token_ids)},
-                _sampling_params(ticket),
+                sampling_params(ticket.call),
                 lora_request=self._adapter,
                 priority=ticket.call.priority,
             )
-        except (VLLMClientError, ValueError, TypeError, OverflowError) as fault:
+        except _refusals() as fault:
             # The front end may already know of a request that its core never saw.
             self._engine.abort_request([str(ticket.number)])
             self._settle(ticket, CallFailed("bad_request", first_line(fault), retryable=False))
@@ -288,11 +309,10 @@ class VllmEngine(LocalEngine):
         self._load_quietly()
 
 
-def _sampling_params(ticket: Ticket) -> Any:
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+def sampling_params(call: Call) -> Any:
+    """vLLM's `SamplingParams` for a call, made for it alone."""
+    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
-    call = ticket.call
     if call.scored is not None:
         # One token is the least that vLLM generates.  The prefix cache is not read for such a
         # call, since cached positions have no logits.
@@ -303,6 +323,7 @@ def _sampling_params(ticket: Ticket) -> Any:
             flat_logprobs=True,
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            skip_clone=True,
         )
     sampling = call.sampling
     return SamplingParams(
@@ -314,10 +335,22 @@ def _sampling_params(ticket: Ticket) -> Any:
         # 63 bits: -1 would mean no seed, and the engine's messages hold signed integers.
         seed=call.seed & (1 << 63) - 1,
         output_kind=RequestOutputKind.FINAL_ONLY,
+        # vLLM would otherwise copy it deeply, since a caller may use one for several requests.
+        skip_clone=True,
         structured_outputs=(
             None if call.schema is None else StructuredOutputsParams(json=canonical_json(dict(call.schema)))
         ),
     )
+
+
+@cache
+def _refusals() -> tuple[type[Exception], ...]:
+    """What vLLM raises for a request that it will not take."""
+    from vllm import exceptions
+
+    # Until 0.27 or so its own exceptions of this kind were ValueErrors.
+    named = getattr(exceptions, "VLLMClientError", ValueError)
+    return (named, ValueError, TypeError, OverflowError)
 
 
 def _prompt_logprobs(flat: Any, start: int) -> list[float]:
@@ -326,6 +359,15 @@ def _prompt_logprobs(flat: Any, start: int) -> list[float]:
     `flat` is vLLM's FlatLogprobs: of each token but the first the probability comes first.
     """
     return [flat.logprobs[place] for place in flat.start_indices[start:]]
+
+
+def _shut_down(core: Any) -> None:
+    """End an engine core and wait until its processes are gone, if it has any."""
+    manager = getattr(getattr(core, "resources", None), "engine_manager", None)
+    core.shutdown()
+    # vLLM kills what does not end in time, and leaves it at that.
+    for process in getattr(manager, "processes", ()):
+        process.join(_GONE_S)
 
 
 def _watch(core: Any) -> None:
@@ -346,6 +388,18 @@ def _shield_children() -> None:
         # Starting the tracker unblocks SIGINT again, so it must be running before.
         resource_tracker.ensure_running()
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def tell_torch() -> None:
+    """Give torch what vLLM reads from the environment, which torch reads only when it is imported.
+
+    Where they differ on the number of threads, decoding is several times slower.
+    """
+    import torch
+    import torch._dynamo
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
+    torch._dynamo.config.disable = os.environ.get("TORCH_COMPILE_DISABLE") == "1"
 
 
 def _set_defaults(environment: Mapping[str, str]) -> None:

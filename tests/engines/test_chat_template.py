@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from hashlib import sha256
@@ -40,6 +42,71 @@ def chatml() -> Any:
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>", "<|im_end|>>"]})
     tokenizer.chat_template = CHATML
     return tokenizer
+
+
+@cache
+def pieces() -> Any:
+    """Words with their spaces, the first one marked; as SentencePiece models have it."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" ", "▁")])
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    backend.decoder = decoders.Metaspace(prepend_scheme="first")
+    bytes_ = [f"<0x{number:02X}>" for number in range(256)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=700, special_tokens=[*SPECIAL_TOKENS, *bytes_], show_progress=False
+    )
+    backend.train_from_iterator(["user model a persona is who the model says it is"] * 3, trainer)
+    # Bytes are no control tokens, although a trainer knows no other way to get them in.
+    trained = json.loads(backend.to_str())
+    trained["added_tokens"] = [token for token in trained["added_tokens"] if token["content"] not in bytes_]
+    backend = Tokenizer.from_str(json.dumps(trained))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<bos>",
+        unk_token="<unk>",
+        additional_special_tokens=["<start_of_turn>", "<end_of_turn>"],
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def reaching(side: str) -> Any:
+    """Its control tokens swallow the spaces on one side of them."""
+    from tokenizers import AddedToken
+
+    tokenizer = build_tokenizer()
+    around = [AddedToken(name, special=True, **{side: True}) for name in ("<|im_start|>", "<|im_end|>")]
+    tokenizer.add_special_tokens({"additional_special_tokens": around})
+    tokenizer.chat_template = CHATML
+    return tokenizer
+
+
+@cache
+def left() -> Any:
+    return reaching("lstrip")
+
+
+@cache
+def right() -> Any:
+    return reaching("rstrip")
+
+
+@cache
+def overlapping() -> Any:
+    """An ordinary token that ends with the beginning of a control token."""
+    from tokenizers import AddedToken
+
+    tokenizer = build_tokenizer()
+    tokenizer.add_tokens([AddedToken("\n<start", normalized=False)])
+    return tokenizer
+
+
+@cache
+def template(which: Callable[[], Any]) -> ChatTemplate:
+    return ChatTemplate(which())
 
 
 def conversation(turns: tuple[Message, ...]) -> list[dict[str, str]]:
@@ -84,6 +151,38 @@ def test_ordinary_text_gets_the_ids_of_the_tokenizer(which: Any, turns: list[str
         conversation(asked), add_generation_prompt=True, tokenize=True, return_dict=False
     )
     assert list(ChatTemplate(which()).render(asked)) == expected
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([gemma, chatml, pieces, left, right]),
+    st.lists(ordinary | st.sampled_from([" ", "\n", " a persona ", "x "]), min_size=1, max_size=5),
+)
+def test_a_conversation_that_grows_keeps_to_the_ids_of_the_tokenizer(which: Any, turns: list[str]) -> None:
+    """Although its earlier turns are encoded only once."""
+    for length in range(1, len(turns) + 1):
+        asked = messages(*turns[:length])
+        written = which().apply_chat_template(conversation(asked), add_generation_prompt=True, tokenize=False)
+        expected = which().backend_tokenizer.encode(written, add_special_tokens=False).ids
+        assert list(template(which).render(asked)) == expected
+        assert template(which).render(asked) == ChatTemplate(which()).render(asked)
+
+
+def test_a_long_turn_and_many_turns_are_encoded_like_any_other() -> None:
+    for text in ("word " * 5000, *(f"turn {number}" for number in range(5000))):
+        assert template(gemma).render(messages(text)) == (
+            *template(gemma).render(messages("x"))[:4],
+            *gemma()(text.strip(), add_special_tokens=False).input_ids,
+            *template(gemma).render(messages("x"))[-5:],
+        ), text[:20]
+
+
+def test_a_token_across_a_seam_is_the_tokenizers() -> None:
+    written = overlapping().apply_chat_template(
+        conversation(messages("x")), add_generation_prompt=True, tokenize=False
+    )
+    ids = template(overlapping).render(messages("x"))
+    assert decode(overlapping(), ids) == written
 
 
 @settings(deadline=None)

@@ -277,6 +277,23 @@ def test_a_cancelled_call_is_not_decoded_to_its_end(
     assert 0 < drawn < 450
 
 
+def test_a_call_that_goes_away_behind_a_batch_costs_no_other(tiny_gemma: Path) -> None:
+    alone = TransformersEngine(tiny(tiny_gemma, batch_size=1))
+
+    async def together() -> list[Completion]:
+        await alone.start()
+        first = asyncio.create_task(alone.generate(call(alone, "first", schema=zeros(60))))
+        waiting = asyncio.create_task(alone.generate(call(alone, "waiting", priority=9)))
+        # Both are in hand once this is answered, and the first is decoded.
+        await alone.generate(call(alone, "x", priority=-1, schema=zeros(1)))
+        waiting.cancel()
+        done = [await first, await alone.generate(call(alone, "next", schema=zeros(2)))]
+        await alone.close()
+        return done
+
+    assert [done.text for done in run(together())] == [f'"{"0" * count}"' for count in (60, 2)]
+
+
 def test_closing_fails_what_is_in_hand(tiny_gemma: Path) -> None:
     closing = TransformersEngine(tiny(tiny_gemma, batch_size=2))
 

@@ -22,6 +22,7 @@ from runtime.engines.vllm import VllmEngine
 from tests.models.calls import ask, call, messages, outcomes, run, texts, zeros
 from tests.models.fixtures import needs
 from tests.models.tiny_gemma import CONTEXT, build_adapter
+from tests.support import environment, query, synth
 
 PERSON = {
     "type": "object",
@@ -301,6 +302,127 @@ def test_a_cancelled_call_gives_its_seat_away(vllm_engine: VllmEngine) -> None:
 
     run(together())
     assert finished == ["short", "reference"]
+
+
+# Another vLLM ------------------------------------------------------------------------
+
+
+def test_a_refusal_of_an_older_vllm_costs_that_call_alone(
+    vllm_engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its exceptions have no class of their own, and are ValueErrors."""
+    from vllm import LLMEngine, exceptions
+
+    from runtime.engines.vllm import _refusals
+
+    add = LLMEngine.add_request
+
+    def refusing(self: LLMEngine, number: str, prompt: Any, params: Any, **named: Any) -> str:
+        if params.temperature == 0.5:
+            raise ValueError("too tepid")
+        return str(add(self, number, prompt, params, **named))
+
+    monkeypatch.setattr(LLMEngine, "add_request", refusing)
+    monkeypatch.delattr(exceptions, "VLLMClientError")
+    _refusals.cache_clear()
+    refused, answered = outcomes(
+        vllm_engine,
+        call(vllm_engine, "x", temperature=0.5, max_tokens=4),
+        call(vllm_engine, "x", max_tokens=4),
+    )
+    _refusals.cache_clear()
+    assert isinstance(refused, CallFailed)
+    assert (refused.kind, str(refused)) == ("bad_request", "too tepid")
+    assert isinstance(answered, Completion)
+
+
+def test_an_older_vllm_is_given_no_setting_that_it_does_not_know(
+    vllm_engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import vllm
+
+    known = vllm_engine.engine_arguments()
+    assert known.pop("prefix_cache_retention_interval", "none") is None
+
+    class Older:
+        """Without the settings that came later."""
+
+    monkeypatch.setattr(vllm, "EngineArgs", Older)
+    assert vllm_engine.engine_arguments() == known
+
+
+# In a run -----------------------------------------------------------------------------
+
+
+def test_a_prompt_over_the_context_costs_its_samples_and_not_the_run(
+    tiny_gemma: Path, tmp_path: Path
+) -> None:
+    long = "word " * CONTEXT
+    (tmp_path / "mixed.recipe").write_text(
+        f"""\
+edition 1
+
+recipe mixed {{ seed = 1 }}
+
+model base: model<chat, template> from vllm("somewhere") {{ temperature = 1.0, max_tokens = 20 }}
+
+set topics: topic {{
+  brief {{ about = "a word" }}
+  endless {{ about = "{long}" }}
+}}
+
+conversation talk over topic in topics times 4 {{
+  turn question: user by base {{ prompt = "Ask about {{{{ topic.about }}}}.", retry = 9 }}
+  turn answer: model by base {{ sees = transcript, retry = 9 }}
+  train_on = [answer]
+}}
+
+export train: messages from talk to "out"
+""",
+        "utf-8",
+    )
+    (tmp_path / "synth.toml").write_text(
+        f"""\
+[models.base]
+backend = "vllm"
+id = "{tiny_gemma}"
+max_num_seqs = 4
+kv_cache_gb = 0.25
+threads = 1
+""",
+        "utf-8",
+    )
+    done = synth("run", tmp_path / "mixed.recipe", "--json", cwd=tmp_path, timeout=200)
+    assert done.status == 3, done.err
+    report = done.json()
+    failed = query(
+        tmp_path / "synth.duckdb",
+        """SELECT DISTINCT payload ->> 'failure', payload ->> 'retryable' FROM events
+           WHERE kind = 'call.failed'""",
+    )
+    assert failed == [("too_long", "false")]
+    assert report["outcome"] == "short"
+    assert report["cohorts"]["talk"]["completed"] == 4
+
+
+def test_a_killed_core_costs_a_run_one_restart(tiny_gemma: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.models.killed_run", str(tiny_gemma)],
+        capture_output=True,
+        cwd=tmp_path,
+        env=environment(),
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["outcome"] == "finished"
+    assert report["counts"]["cohorts"]["talk"]["completed"] == 12
+    # Four calls had seats and four more were waiting for them.
+    assert report["counts"]["failures"].keys() == {"engine"}
+    assert 1 <= report["counts"]["failures"]["engine"] <= 8
+    assert report["left"] == []
 
 
 # Life and death ---------------------------------------------------------------------
