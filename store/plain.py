@@ -23,6 +23,10 @@ from store.rows import Line
 from store.select import chunks, completed
 from store.tally import Tally, members_of
 
+# Lines are all that is made of a row, so more of them are read at a time than elsewhere: enough to
+# give every core some row groups.
+_CHUNK = 16_384
+
 # From the id and the payload of a sample to its rows, as lines.
 Laid = Callable[[str, Mapping[str, Any]], list[Line]]
 
@@ -48,7 +52,7 @@ def plain_lines(
     # One look into a payload for all of its parts: each look parses all of it.
     source = f"(SELECT seq, sample_id, json_extract(payload, {_paths(parts)}) AS part FROM events)"
     plain, first = 2 + len(calls), 3 + len(calls)
-    for rows in chunks(cursor, seqs, ", ".join(["sample_id", *calls, condition, *lines]), source):
+    for rows in chunks(cursor, seqs, ", ".join(["sample_id", *calls, condition, *lines]), source, _CHUNK):
         for place, name in enumerate(asked, 2):
             tally.calls(name, [row[place] for row in rows])
         others = [row[0] for row in rows if not row[plain]]

@@ -17,8 +17,7 @@ from compiler.strata import Labels, stretches
 from dsl.errors import QuotaShort
 from store.event import Kind
 
-# Little enough to lie in memory some times over, and enough to give every core some row groups.
-_CHUNK = 16_384
+_CHUNK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +101,20 @@ def columns(
 
 
 def chunks(
-    cursor: duckdb.DuckDBPyConnection, seqs: Sequence[int], expressions: str, source: str = "events"
+    cursor: duckdb.DuckDBPyConnection,
+    seqs: Sequence[int],
+    expressions: str,
+    source: str = "events",
+    size: int = _CHUNK,
 ) -> Iterator[list[tuple[Any, ...]]]:
-    """The same some thousand rows at a time; `source` stands for a query over the events that has
-    the columns wanted.
+    """The same, `size` rows at a time; `source` stands for a query over the events that has the
+    columns wanted.
 
     Samples lie in the log about as they are ordered, so each chunk touches a narrow range of it
     and memory stays flat.
     """
-    for start in range(0, len(seqs), _CHUNK):
-        some = seqs[start : start + _CHUNK]
+    for start in range(0, len(seqs), size):
+        some = seqs[start : start + size]
         condition, parameters = among(some)
         rows = cursor.execute(f"SELECT seq, {expressions} FROM {source} WHERE {condition}", parameters)
         found = {row[0]: row for row in rows.fetchall()}
