@@ -124,22 +124,23 @@ def _needs(steps: list[StepPlan], name: str) -> tuple[str, ...]:
     return next(step.needs for step in steps if step.name == name)
 
 
+async def answered(sample: Sample, caller: Asked, first: str, other: str) -> Any:
+    """Runs a sample of the diamond: one of its branches is answered, and then the other."""
+    ending = asyncio.create_task(run_sample(sample, caller, LoggedSample(), Nobody()))
+    await settle()
+    for name in ("a", first):
+        caller.open[name].set_result(None)
+        await settle()
+    assert not ending.done()
+    caller.open[other].set_result(None)
+    return await ending
+
+
 @pytest.mark.parametrize("first", ["b", "c"])
 def test_what_is_in_flight_beside_a_failure_is_awaited_and_kept(first: str) -> None:
     caller, sample = Asked(ends={first: GaveUp("no")}), sample_of(DIAMOND)
     other = {"b": "c", "c": "b"}[first]
-
-    async def run() -> Any:
-        ending = asyncio.create_task(run_sample(sample, caller, LoggedSample(), Nobody()))
-        await settle()
-        for name in ("a", first):
-            caller.open[name].set_result(None)
-            await settle()
-        assert not ending.done()
-        caller.open[other].set_result(None)
-        return await ending
-
-    assert asyncio.run(run()) == Abandoned(first, "no")
+    assert asyncio.run(answered(sample, caller, first, other)) == Abandoned(first, "no")
     assert set(sample.values) == {"a", other}
     assert "d" not in caller.asked
 
@@ -148,19 +149,8 @@ def test_what_is_in_flight_beside_a_failure_is_awaited_and_kept(first: str) -> N
 def test_a_fault_is_raised_once_nothing_is_in_flight(first: str) -> None:
     caller, sample = Asked(ends={first: RuntimeError("broken")}), sample_of(DIAMOND)
     other = {"b": "c", "c": "b"}[first]
-
-    async def run() -> None:
-        ending = asyncio.create_task(run_sample(sample, caller, LoggedSample(), Nobody()))
-        await settle()
-        for name in ("a", first):
-            caller.open[name].set_result(None)
-            await settle()
-        assert not ending.done()
-        caller.open[other].set_result(None)
-        with pytest.raises(RuntimeError, match="broken"):
-            await ending
-
-    asyncio.run(run())
+    with pytest.raises(RuntimeError, match="broken"):
+        asyncio.run(answered(sample, caller, first, other))
     assert set(sample.values) == {"a", other}
 
 
