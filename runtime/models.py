@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.plan import CohortPlan, ModelPlan, Plan, canonical_json, digest
+from compiler.plan import Capability, CohortPlan, ModelPlan, Plan, canonical_json, digest
 from runtime.config import Price, Settings
 from runtime.engines import open_engine
-from runtime.engines.base import Engine, EngineSpec
+from runtime.engines.base import Engine
 from runtime.limiter import SLOW_START, Limiter
 
 
@@ -41,7 +41,6 @@ class Models:
 
     def __init__(self, plan: Plan, settings: Settings) -> None:
         self._running: dict[str, RunningModel] = {}
-        self.warnings: list[str] = []
         self._starting: dict[int, asyncio.Future[None]] = {}
         shared: dict[str, tuple[Engine, Limiter]] = {}
         asked = {step.model for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.asking}
@@ -55,7 +54,7 @@ class Models:
                 shared[place] = engine, _limiter(engine, spec.options)
             engine, limiter = shared[place]
             self._running[model.name] = RunningModel(model.name, engine, limiter, settings.price(spec))
-            self._warn(model, spec, engine)
+        self.warnings = _warnings(plan.models, self._running)
 
     def __getitem__(self, name: str) -> RunningModel:
         return self._running[name]
@@ -116,25 +115,44 @@ class Models:
                     starting.exception()
                 await engine.close()
 
-    def _warn(self, model: ModelPlan, spec: EngineSpec, engine: Engine) -> None:
+
+_MEANING = {
+    "template": "prompts go as messages, so the exact tokens are not logged",
+    "frozen": "weights cannot be proven frozen",
+    "json": "JSON is only checked, not constrained",
+    "logprobs": "there are no token probabilities",
+    "embed": "there are no embeddings",
+    "chat": "it is not known to chat",
+}
+
+
+def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) -> list[str]:
+    """What is less than the recipe asks for, each said once for all models that it holds of."""
+    rehearsed: list[str] = []
+    poorer: dict[tuple[str, tuple[Capability, ...]], list[str]] = {}
+    for model in models:
+        if model.name not in running:
+            continue
+        engine = running[model.name].engine
         if engine.identity.backend == "simulated":
-            self.warnings.append(f"`{model.name}` is simulated: its answers are a rehearsal, not data")
-            return
-        lacking = [word for word in model.capabilities if word not in engine.capabilities]
-        if not lacking:
-            return
-        meaning = {
-            "template": "prompts go as messages, so the exact tokens are not logged",
-            "frozen": "its weights cannot be proven frozen",
-            "json": "its JSON is only checked, not constrained",
-            "logprobs": "it gives no token probabilities",
-            "embed": "it gives no embeddings",
-            "chat": "it is not known to chat",
-        }
-        self.warnings.append(
-            f"`{model.name}` runs on {engine.identity}, which lacks {', '.join(lacking)}: "
-            + "; ".join(meaning[word] for word in lacking)
-        )
+            rehearsed.append(model.name)
+        elif lacking := tuple(word for word in model.capabilities if word not in engine.capabilities):
+            poorer.setdefault((str(engine.identity), lacking), []).append(model.name)
+    found = []
+    if rehearsed:
+        verb, whose = ("is", "its") if len(rehearsed) == 1 else ("are", "their")
+        found.append(f"{_listed(rehearsed)} {verb} simulated: {whose} answers are a rehearsal, not data")
+    for (identity, lacking), names in poorer.items():
+        verb = "runs" if len(names) == 1 else "run"
+        meaning = "; ".join(_MEANING[word] for word in lacking)
+        found.append(f"{_listed(names)} {verb} on {identity}, which lacks {', '.join(lacking)}: {meaning}")
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a`, `b` and `c`."""
+    *first, last = [f"`{name}`" for name in names]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _limiter(engine: Engine, options: Mapping[str, Any]) -> Limiter:

@@ -65,15 +65,7 @@ class Display:
         wait = 2.0
         while not self._done.wait(wait):
             wait = _LINE_EVERY
-            parts = [
-                f"{name} {c.completed:,}/{c.quota:,}"
-                + (f" ({c.abandoned:,} abandoned)" if c.abandoned else "")
-                for name, c in progress.cohorts.items()
-            ]
-            parts += [f"{step} {s.accepted:,} ({_rate(s)})" for (_, step), s in progress.steps.items()]
-            parts += [f"loading `{name}`" for name in sorted(models.loading)]
-            parts = [progress.preparing] if progress.preparing else parts
-            click.echo(f"{duration(progress.seconds):>7}  " + ", ".join(parts), err=True)
+            click.echo(line(progress, models), err=True)
 
     def _bars(self, progress: Progress, models: Models) -> None:
         from rich.console import Console
@@ -86,6 +78,23 @@ class Display:
             transient=True,
         ):
             self._done.wait()
+
+
+def line(progress: Progress, models: Models) -> str:
+    """How far a run is, in one line: conversations, and the steps that have begun, each named with
+    its conversation since two may have steps of one name."""
+    parts = [
+        f"{name} {c.completed:,}/{c.quota:,}" + (f" ({c.abandoned:,} abandoned)" if c.abandoned else "")
+        for name, c in progress.cohorts.items()
+    ]
+    parts += [
+        f"{cohort}.{step} {progress.cohorts[cohort].found + s.accepted:,} ({_rate(s)})"
+        for (cohort, step), s in progress.steps.items()
+        if s.issued or s.reused
+    ]
+    parts += [f"loading `{name}`" for name in sorted(models.loading)]
+    parts = [progress.preparing] if progress.preparing else parts
+    return f"{duration(progress.seconds):>7}  " + ", ".join(parts)
 
 
 def _table(progress: Progress, models: Models) -> Any:

@@ -1,0 +1,55 @@
+"""What somebody sees who runs a recipe for the first time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import synth as api
+from runtime.config import Settings
+from runtime.models import Models
+from runtime.progress import Progress
+from synth.cli.progress import line
+from tests.support import RECIPES, synth
+
+TWINS = """\
+edition 1
+recipe twins { seed = 1 }
+
+model base: model<chat> from simulated()
+model judge: model<chat> from simulated()
+
+conversation first times 3 {
+  turn question: user = "Hello?"
+  turn answer: model by base { prompt = "{{ question }}" }
+}
+
+conversation second times 4 {
+  turn question: user = "Good day?"
+  turn answer: model by judge { prompt = "{{ question }}" }
+}
+
+export train: messages from first to "out/train"
+"""
+
+
+def test_steps_on_the_progress_line_carry_their_conversation(tmp_path: Path) -> None:
+    recipe = tmp_path / "twins.recipe"
+    recipe.write_text(TWINS)
+    plan = api.compile(recipe)
+    progress, models = Progress(plan, "run"), Models(plan, Settings())
+    answers = [cohort.asking[0] for cohort in plan.cohorts]
+    progress.issued(answers[0])
+    progress.accepted(answers[0])
+    assert line(progress, models).split(maxsplit=1)[1] == "first 0/3, second 0/4, first.answer 1 (-)"
+    progress.issued(answers[1])
+    progress.cohorts["second"].found = 2
+    assert line(progress, models).endswith("first.answer 1 (-), second.answer 2 (-)")
+
+
+def test_a_warning_is_said_once_for_all_models(tmp_path: Path) -> None:
+    (tmp_path / "twins.recipe").write_text(TWINS)
+    result = synth("run", "twins.recipe", cwd=tmp_path)
+    warnings = [each for each in result.err.splitlines() if each.startswith("warning: ")]
+    assert warnings == ["warning: `base` and `judge` are simulated: their answers are a rehearsal, not data"]
+    again = synth("run", RECIPES / "pillars.recipe", "--simulate", "--limit", "1", cwd=tmp_path)
+    assert again.err.count("warning: ") == 1
