@@ -335,8 +335,9 @@ class Plan(Frozen):
 
     @cached_property
     def plan_hash(self) -> str:
-        """sha256 of the canonical JSON, in hex."""
-        return digest(self.model_dump(mode="json"))
+        """sha256 of the canonical JSON without what is at its default, in hex: a field that a later
+        version adds changes no plan that does not set it."""
+        return digest(self.model_dump(mode="json", exclude_defaults=True))
 
     def to_json(self) -> str:
         """Canonical JSON with a line end."""

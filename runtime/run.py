@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.plan import Plan
 from compiler.runnable import require_runnable
+from dsl.version import VERSION
 from runtime import loop
 from runtime.accept import prepare
 from runtime.caller import LiveCaller
@@ -266,7 +267,7 @@ def _started(
         "options": given,
         "warnings": models.warnings,
         "versions": {
-            "synth": package_version("synth"),
+            "synth": VERSION,
             "python": platform.python_version(),
             "duckdb": package_version("duckdb"),
             **{str(model.engine.identity): model.engine.version for model in models},

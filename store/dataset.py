@@ -13,6 +13,7 @@ import duckdb
 from compiler.plan import ExportPlan, Plan
 from compiler.runnable import require_runnable
 from dsl.errors import ConfigError, LogError, QuotaShort
+from dsl.version import VERSION
 from store.card import card
 from store.files import MANIFEST, File, appearing, file_entry, opened, to_parquet
 from store.log import Log
@@ -22,7 +23,6 @@ from store.places import Samples
 from store.refused import Refused
 from store.rows import Conversation, Layout, Line, Row, as_lines
 from store.splits import Side, sides
-from store.versions import package_version
 from store.view import View
 
 
@@ -236,6 +236,6 @@ def _manifest(
         "plan_hash": plan.plan_hash,
         "log": dict(position),
         **rows.manifest(),
-        "versions": {"synth": package_version("synth"), "duckdb": duckdb.__version__},
+        "versions": {"synth": VERSION, "duckdb": duckdb.__version__},
         "files": {file.path.name: {"split": name, **file.entry()} for name, file in files.items()},
     }

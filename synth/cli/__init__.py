@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from dsl.version import VERSION
+
 # Name -> what it does, in the words of `synth --help`: known without importing the command.
 COMMANDS = {
     "init": "Make a starter project.",
@@ -58,7 +60,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="synth", message="synth %(version)s")
+@click.version_option(VERSION, message="synth %(version)s")
 def cli() -> None:
     """Synthetic training data from typed recipes.
 
