@@ -1,0 +1,168 @@
+"""Thinking apart from what is said: in an answer's text, beside it, or among its parts.
+
+A text is split only where it begins with thinking: with an opening tag, or with what goes before a
+closing tag whose opening one the chat template had put into the prompt.  A tag that somebody quotes
+further down, in an answer about such tags, is part of what is said.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+# What files and services call the thinking beside a message's content, the likeliest first.
+REASONING_KEYS = (
+    *("reasoning_content", "reasoning", "thinking", "thought", "thoughts"),
+    *("reasoning_details", "thinking_blocks"),
+)
+
+_NAMES = "think|thinking|thought|thoughts|reasoning|seed:think"
+_OPENING = (
+    rf"<\s?(?:{_NAMES})\s?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel>thought\b"
+    r"|(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)<\|message\|>"
+)
+_CLOSING = (
+    rf"<\s?/\s?(?:{_NAMES})\s?>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<channel\|>"
+    r"|(?:<\|end\|>)?<\|start\|>assistant<\|channel\|>final<\|message\|>|<\|end\|>"
+)
+_OPEN = re.compile(_OPENING, re.IGNORECASE)
+_BEGINS = re.compile(rf"\s*(?:{_OPENING})", re.IGNORECASE)
+_CLOSE = re.compile(_CLOSING, re.IGNORECASE)
+# What stands before the answer itself where a service hands the channels of gpt-oss through.
+_FINAL = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>")
+
+_FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
+_AROUND = {"`": "`", '"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "(": ")", "[": "]"}
+_ENDS_SENTENCE = ".!?…:;。！？؟)\"'”’*"
+
+# Parts of a content that is a list, by their type.
+_SAYING = frozenset({"text", "output_text", "input_text"})
+_THINKING = frozenset({"thinking", "reasoning", "thought", "reasoning_content", "redacted_thinking"})
+_HOLDERS = ("text", "thinking", "reasoning", "summary", "content")
+_DEPTH = 4
+
+
+def split(text: str) -> tuple[str, str | None]:
+    """What is said in an answer, and the thinking before it; None where there is none.
+
+    Closed, with its opening tag missing, or open to the end: then nothing is said.  Several blocks
+    in a row are joined by a blank line.  JSON is what is said, whatever its strings hold.  What
+    comes out is not split any further by splitting it again.
+    """
+    rest, thoughts = text, list[str]()
+    if ("<" in text or "[" in text or "◁" in text) and not _is_json(text):
+        while (found := _first(rest)) is not None:
+            thought, rest = found
+            thoughts.append(thought.strip())
+        if final := _FINAL.match(rest):
+            return rest[final.end() :].strip(), _joined(thoughts)
+    return (rest.strip(), _joined(thoughts)) if thoughts else (text, None)
+
+
+def reasoning_of(message: Mapping[str, Any]) -> str | None:
+    """The thinking that a message has beside its content, whichever key holds it."""
+    for key in REASONING_KEYS:
+        if (value := message.get(key)) and (found := _text(value).strip()):
+            return found
+    return None
+
+
+def parts_of(content: list[Any]) -> tuple[str, str | None, list[str]]:
+    """The parts of a content that is a list: what is said, the thinking, and the types of the parts
+    that are neither."""
+    said, thoughts, others = list[str](), list[str](), list[str]()
+    for part in content:
+        if isinstance(part, str):
+            said.append(part)
+            continue
+        if not isinstance(part, Mapping):
+            others.append(type(part).__name__)
+            continue
+        kind = part.get("type")
+        if part.get("thought") is True or kind in _THINKING:
+            thoughts.append(_text(part).strip())
+        elif isinstance(part.get("text"), str) and (kind is None or kind in _SAYING):
+            said.append(part["text"])
+        else:
+            others.append(str(kind))
+    return "".join(said), _joined(thoughts), others
+
+
+def joined(*thoughts: str | None) -> str | None:
+    """Thoughts one after the other, each once; None where there is none."""
+    return _joined([*dict.fromkeys(thought.strip() for thought in thoughts if thought is not None)])
+
+
+def _joined(thoughts: list[str]) -> str | None:
+    return "\n\n".join(filter(None, thoughts)) or None
+
+
+def _first(text: str) -> tuple[str, str] | None:
+    """The thinking that a text begins with, and what follows; None where it begins otherwise."""
+    opening = _BEGINS.match(text)
+    if opening is not None:
+        begin = opening.end()
+        closing = _closing(text, begin)
+        return (
+            (text[begin:], "") if closing is None else (text[begin : closing.start()], text[closing.end() :])
+        )
+    closing = next(_CLOSE.finditer(text), None)
+    if closing is None or not _stands_alone(text, closing):
+        return None
+    before = text[: closing.start()]
+    return None if _OPEN.search(before) else (before, text[closing.end() :])
+
+
+def _closing(text: str, begin: int) -> re.Match[str] | None:
+    """Where thinking that begins at an index ends: at the first tag that it does not quote."""
+    unquoted = [found for found in _CLOSE.finditer(text, begin) if not _is_quoted(text, found)]
+    outside = (found for found in unquoted if not _in_fence(text, begin, found.start()))
+    # A fence that was never closed says nothing about what follows.
+    return next(outside, unquoted[0] if unquoted else None)
+
+
+def _stands_alone(text: str, tag: re.Match[str]) -> bool:
+    """Whether a closing tag without an opening one ends thinking, or is only spoken of: it ends
+    some where it begins a line, follows a word or sentence at once, or has a blank line behind it."""
+    if _is_quoted(text, tag) or _in_fence(text, 0, tag.start()):
+        return False
+    line = text[text.rfind("\n", 0, tag.start()) + 1 : tag.start()]
+    if not line.strip():
+        return len(line) < 4
+    before = line.rstrip()
+    return before == line or before[-1] in _ENDS_SENTENCE or text.startswith("\n\n", tag.end())
+
+
+def _is_quoted(text: str, tag: re.Match[str]) -> bool:
+    before, after = text[: tag.start()][-1:], text[tag.end() :][:1]
+    if before and _AROUND.get(before) == after:
+        return True
+    line = text[text.rfind("\n", 0, tag.start()) + 1 : tag.start()]
+    return line.count("`") % 2 == 1 and "`" in text[tag.end() :].split("\n", 1)[0]
+
+
+def _in_fence(text: str, begin: int, end: int) -> bool:
+    return sum(1 for _ in _FENCE.finditer(text, begin, end)) % 2 == 1
+
+
+def _is_json(text: str) -> bool:
+    if text.lstrip()[:1] not in ("{", "[", '"'):
+        return False
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _text(value: Any, depth: int = _DEPTH) -> str:
+    """The text of a thought, however a service wraps it."""
+    if isinstance(value, str):
+        return value
+    if depth and isinstance(value, list):
+        return "\n\n".join(filter(None, (_text(each, depth - 1).strip() for each in value)))
+    if depth and isinstance(value, Mapping):
+        return next((found for key in _HOLDERS if (found := _text(value.get(key), depth - 1))), "")
+    return ""

@@ -1,0 +1,119 @@
+"""Thinking apart from what is said."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.thinking import joined, parts_of, reasoning_of, split
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "thought"),
+    [
+        ("<think>\nhm\n</think>\n\nFour.", "Four.", "hm"),
+        ("  <think>hm</think>Four.", "Four.", "hm"),
+        ("<THINK>hm</Think> Four.", "Four.", "hm"),
+        ("<thinking>hm</thinking>\nFour.", "Four.", "hm"),
+        ("<thought>hm</thought>\nFour.", "Four.", "hm"),
+        ("<reasoning>hm</reasoning>Four.", "Four.", "hm"),
+        ("<seed:think>hm</seed:think>Four.", "Four.", "hm"),
+        ("[THINK]hm[/THINK]Four.", "Four.", "hm"),
+        ("◁think▷hm◁/think▷Four.", "Four.", "hm"),
+        ("<|begin_of_thought|>hm<|end_of_thought|>Four.", "Four.", "hm"),
+        (
+            "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Four.",
+            "Four.",
+            "hm",
+        ),
+        ("<think>\n\n</think>\n\nFour.", "Four.", None),
+        ("<think>a</think>\n<think>b</think>\nFour.", "Four.", "a\n\nb"),
+        # The opening tag was the template's.
+        ("hm\nstill\n</think>\n\nFour.", "Four.", "hm\nstill"),
+        ("It is 4.</think>Four.", "Four.", "It is 4."),
+        ("It is 4. </think> Four.", "Four.", "It is 4."),
+        ("hm </think>\n\nFour.", "Four.", "hm"),
+        ("hm\n</think>", "", "hm"),
+        # Cut in the middle.
+        ("<think>hm, let me", "", "hm, let me"),
+        ("<think>", "", None),
+        # Thinking that speaks of its own tags.
+        ("<think>Of `</think>` tags.</think>It ends it.", "It ends it.", "Of `</think>` tags."),
+        ("<think>\nan <think>inner</think> one\n</think>\nFour.", "Four.", "an <think>inner\n\none"),
+        ("<think>\n```\n</think>\n```\nso\n</think>\nFour.", "Four.", "```\n</think>\n```\nso"),
+        ('<think>hm</think>{"a": "</think>"}', '{"a": "</think>"}', "hm"),
+    ],
+)
+def test_thinking_is_split_off(text: str, said: str, thought: str | None) -> None:
+    assert split(text) == (said, thought)
+    assert split(said) == (said, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Four.",
+        "Models write `<think>` first and `</think>` when they are done.",
+        "They write <think> first, and close it with </think> in the end.",
+        'The tag "</think>" ends it.',
+        "It ends with </think>",
+        "Sure: <think>hm</think> is how it looks.",
+        "An example:\n<think>\nhm\n</think>\nThat was it.",
+        "An example:\n\n```\nhm\n</think>\n```\nThat was it.",
+        "An example:\n\n    </think>\n\nThat was it.",
+        '{"answer": "done.</think>Four."}',
+        '["<think>hm</think>"]',
+        "a < b and [1] and ◁",
+        "<thinker>of things</thinker>",
+    ],
+)
+def test_what_is_said_of_thinking_stays(text: str) -> None:
+    assert split(text) == (text, None)
+
+
+_PIECES = st.sampled_from(
+    ["<think>", "</think>", "\n", " ", "x", "`", '"', "```\n", "{", "}", "[THINK]", "[/THINK]", "."]
+)
+
+
+@given(st.lists(_PIECES, max_size=14).map("".join))
+def test_splitting_twice_is_splitting_once(text: str) -> None:
+    said, _ = split(text)
+    assert split(said) == (said, None)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"reasoning_content": " hm "},
+        {"reasoning": "hm", "reasoning_content": None},
+        {"thinking": "hm"},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]},
+        {"reasoning": {"summary": [{"type": "summary_text", "text": "hm"}]}},
+        {"reasoning": "", "thought": "hm"},
+    ],
+)
+def test_reasoning_beside_a_message(message: dict[str, object]) -> None:
+    assert reasoning_of(message) == "hm"
+    assert reasoning_of({"content": "Four.", "reasoning": None}) is None
+
+
+def test_parts_are_said_or_thought() -> None:
+    said, thought, others = parts_of(
+        [
+            {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+            {"type": "reasoning", "text": "so"},
+            {"type": "redacted_thinking", "data": "Zm9v"},
+            {"text": "also", "thought": True},
+            {"type": "text", "text": "Fo"},
+            {"text": "ur."},
+            {"type": "image_url", "image_url": {}},
+        ]
+    )
+    assert (said, thought, others) == ("Four.", "hm\n\nso\n\nalso", ["image_url"])
+
+
+def test_one_thought_is_kept_once() -> None:
+    assert joined("hm", None, " hm ", "so") == "hm\n\nso"
+    assert joined(None, "") is None
