@@ -14,8 +14,9 @@ VENV := .venv/bin
 demo: .venv/.ready
 	@scripts/demo
 
+# A worker for each processor, and the tests that load an engine all in one of them (tests/conftest.py).
 test: .venv/.ready
-	$(VENV)/python -m pytest
+	$(VENV)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 check: .venv/.ready
 	$(VENV)/ruff format --check .

@@ -15,7 +15,8 @@ from compiler.runnable import require_runnable
 from dsl.errors import ConfigError, LogError, QuotaShort
 from dsl.version import VERSION
 from store.card import card
-from store.files import MANIFEST, File, appearing, file_entry, opened, to_parquet
+from store.files import File, file_entry, opened, to_parquet
+from store.folder import MANIFEST, appearing
 from store.log import Log
 from store.mix import Mixed
 from store.pairs import Pairs
@@ -201,7 +202,7 @@ def _position(log: Log, as_of: int | None) -> dict[str, Any]:
 def _write(plan: Plan, export: ExportPlan, rows: Rows, position: Mapping[str, Any], out: Path) -> Dataset:
     folder = out / export.to
     layout = Layout.of(plan, export)
-    with appearing(folder) as work:
+    with appearing(folder, out) as work:
         example: str | None = None
         with opened(work, ["train", "eval"] if export.split is not None else ["train"]) as files:
             side = rows.sides(export.split)

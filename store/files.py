@@ -1,9 +1,7 @@
-"""A dataset's files: written once, hashed on the way, and there as a whole or not at all."""
+"""A dataset's files: written once, and hashed on the way."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -12,11 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-
-from dsl.errors import ConfigError
-
-MANIFEST = "manifest.json"
-
 
 # So many lines at least are encoded, hashed and written in one go, while the next are made.
 _LINES = 4096
@@ -108,34 +101,6 @@ def file_hash(path: Path) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """A work folder that takes the place of `folder` when all went well, and vanishes otherwise.
-
-    Raises ConfigError where something that is no dataset of ours is in the way, or where the
-    folder cannot be written.
-    """
-    if folder.exists() and not (folder / MANIFEST).is_file() and any(folder.iterdir()):
-        raise ConfigError(
-            f"{folder} is there and holds no dataset of ours: move it away, or choose another --out"
-        )
-    work = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
-        yield work
-        old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-        if folder.exists():
-            folder.rename(old)
-        work.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _quoted(path: Path) -> str:

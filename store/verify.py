@@ -15,7 +15,8 @@ from dsl.errors import ConfigError, Diverged
 from dsl.version import VERSION
 from store.dataset import materialize
 from store.event import Kind
-from store.files import MANIFEST, file_hash
+from store.files import file_hash
+from store.folder import MANIFEST
 from store.log import Log
 
 

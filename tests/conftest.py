@@ -1,5 +1,23 @@
-"""Fixtures that every part of the suite can ask for."""
+"""Fixtures that every part of the suite can ask for, and who runs what where tests run in parallel."""
 
 from __future__ import annotations
 
+import pytest
+
 pytest_plugins = ["tests.servers.fixtures", "tests.models.fixtures"]
+
+# Fixtures that load a model into the test's process, once a session: all that ask for one of them run
+# in one worker.
+_IN_PROCESS = {"tiny_gemma", "tiny_spec", "vllm_engine", "pocket_home"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups for `--dist loadgroup`: the engines' tests are one, and begin first since they take
+    longest; otherwise a module is."""
+    engines: list[pytest.Item] = []
+    others: list[pytest.Item] = []
+    for item in items:
+        loads = bool(_IN_PROCESS & set(getattr(item, "fixturenames", ())))
+        (engines if loads else others).append(item)
+        item.add_marker(pytest.mark.xdist_group("engines" if loads else item.nodeid.partition("::")[0]))
+    items[:] = engines + others

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,77 @@ def test_a_folder_that_is_not_ours_is_left_alone(project: Path, tmp_path: Path) 
     product.materialize(plan, log=project / "synth.duckdb", out=tmp_path)
     product.materialize(plan, log=project / "synth.duckdb", out=tmp_path)
     assert sorted(os.listdir(tmp_path / "out")) == ["persona"], "no work folder is left behind"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("manifest.json", '{"name": "my web app", "files": {}}'),
+        ("manifest.json", "not JSON"),
+        (".git/HEAD", "ref: refs/heads/main"),
+        ("notes.md", "what I found in these rows"),
+    ],
+    ids=["another manifest", "no manifest", "a repository", "notes"],
+)
+def test_what_synth_did_not_write_is_never_replaced(
+    name: str, content: str, project: Path, tmp_path: Path
+) -> None:
+    plan, log = product.compile(PERSONA, **PARAMS), project / "synth.duckdb"
+    folder = tmp_path / "out/persona"
+    if name == "manifest.json":
+        folder.mkdir(parents=True)
+    else:
+        product.materialize(plan, log=log, out=tmp_path)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(content)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(ConfigError, match="move it away, or choose another --out"):
+        product.materialize(plan, log=log, out=tmp_path)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert os.listdir(tmp_path / "out") == ["persona"]
+
+
+def test_a_link_is_followed_below_out_and_nowhere_else(project: Path, tmp_path: Path) -> None:
+    plan, log = product.compile(PERSONA, **PARAMS), project / "synth.duckdb"
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "datasets"
+    elsewhere.mkdir()
+    (out / "out").mkdir(parents=True)
+    (out / "out/persona").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="is not below"):
+        product.materialize(plan, log=log, out=out)
+    assert os.listdir(elsewhere) == []
+    (out / "out/persona").unlink()
+    (out / "out/persona").symlink_to("../kept")
+    for _ in range(2):
+        product.materialize(plan, log=log, out=out)
+    assert (out / "out/persona").is_symlink()
+    assert sorted(os.listdir(out)) == ["kept", "out"]
+    assert "train.jsonl" in os.listdir(out / "kept")
+
+
+def test_what_a_killed_process_left_is_swept(project: Path, tmp_path: Path) -> None:
+    plan, log = product.compile(PERSONA, **PARAMS), project / "synth.duckdb"
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left = tmp_path / f"out/.persona.synth-{gone.pid}"
+    left.mkdir(parents=True)
+    (left / "train.jsonl").write_text("half of it")
+    product.materialize(plan, log=log, out=tmp_path)
+    assert os.listdir(tmp_path / "out") == ["persona"]
+
+
+def test_a_dataset_set_aside_by_a_killed_process_is_put_back(project: Path, tmp_path: Path) -> None:
+    plan, log = product.compile(PERSONA, **PARAMS), project / "synth.duckdb"
+    product.materialize(plan, log=log, out=tmp_path)
+    folder = tmp_path / "out/persona"
+    folder.rename(tmp_path / "out/.persona.synth-old")
+    (tmp_path / "out/.persona.synth-old/notes.md").write_text("kept")
+    with pytest.raises(ConfigError, match=r"notes\.md"):
+        product.materialize(plan, log=log, out=tmp_path)
+    assert (folder / "notes.md").read_text() == "kept"
+    (folder / "notes.md").unlink()
+    product.materialize(plan, log=log, out=tmp_path)
+    assert os.listdir(tmp_path / "out") == ["persona"]
 
 
 def test_a_dataset_that_cannot_be_written_leaves_nothing(project: Path, tmp_path: Path) -> None:

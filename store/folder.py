@@ -1,0 +1,169 @@
+"""A dataset's folder: there as a whole or not at all, and nothing in it that is not ours is replaced."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from dsl.errors import ConfigError
+
+MANIFEST = "manifest.json"
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_HASH = re.compile("[0-9a-f]{64}")
+
+
+@contextmanager
+def appearing(folder: Path, below: Path) -> Iterator[Path]:
+    """A work folder that takes the place of `folder` when all went well, and vanishes otherwise.
+
+    The two are exchanged at once where the system can, so that a kill leaves the old dataset or the
+    new one; what is written is on the disk before that.  A link is followed to a place below
+    `below`.  Raises ConfigError where a link leads elsewhere, where anything that `synth
+    materialize` did not write is in the way, or where the folder cannot be written.
+    """
+    folder = _place(folder, below)
+    work = folder.with_name(f"{_prefix(folder)}{os.getpid()}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        _require_ours(folder)
+        work.mkdir()
+        yield work
+        for path in work.iterdir():
+            _sync(path)
+        _sync(work)
+        _put(work, folder)
+        _sync(folder.parent)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def is_manifest(value: Any) -> bool:
+    """Whether JSON is the manifest of a dataset of ours, whatever its version."""
+    return (
+        isinstance(value, dict)
+        and all(isinstance(value.get(name), str) for name in ("recipe", "export", "plan_hash"))
+        and _HASH.fullmatch(value["plan_hash"]) is not None
+        and isinstance(value.get("log"), dict)
+        and isinstance(value.get("files"), dict)
+        and all(isinstance(entry, dict) and "sha256" in entry for entry in value["files"].values())
+    )
+
+
+def _place(folder: Path, below: Path) -> Path:
+    """Where a folder really is, which is below `below`."""
+    place, root = folder.resolve(), below.resolve()
+    if not place.is_relative_to(root) or place == root:
+        raise ConfigError(
+            f"{folder} leads to {place}, which is not below {below}: remove the link, or choose another --out"
+        )
+    return place
+
+
+def _require_ours(folder: Path) -> None:
+    """Raises ConfigError where a folder holds what `synth materialize` did not write."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is a file: move it away, or choose another --out")
+    entries = sorted(entry.name for entry in folder.iterdir())
+    manifest = _manifest(folder)
+    if entries and manifest is None:
+        raise ConfigError(
+            f"{folder} is there and holds no dataset of ours: move it away, or choose another --out"
+        )
+    foreign = [name for name in entries if name != MANIFEST and name not in (manifest or {}).get("files", {})]
+    foreign += [name for name in entries if name not in foreign and not (folder / name).is_file()]
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise ConfigError(
+            f"{folder} holds {foreign[0]!r}{more}, which `synth materialize` did not write: "
+            "move it away, or choose another --out"
+        )
+
+
+def _manifest(folder: Path) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if is_manifest(found) else None
+
+
+def _prefix(folder: Path) -> str:
+    return f".{folder.name}.synth-"
+
+
+def _sweep(folder: Path) -> None:
+    """Clears what processes left that were killed while they wrote this dataset."""
+    prefix = _prefix(folder)
+    old = folder.with_name(f"{prefix}old")
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    for left in folder.parent.glob(f"{_escaped(prefix)}*"):
+        number = left.name.removeprefix(prefix)
+        if number.isdecimal() and (int(number) == os.getpid() or not _lives(int(number))):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", text)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _put(work: Path, folder: Path) -> None:
+    """Makes `work` be `folder`; what was there before is `work` then, or gone."""
+    if not folder.exists():
+        work.rename(folder)
+    elif not _exchanged(work, folder):
+        # Two steps where the system has no exchange: a kill between them leaves the old one aside.
+        old = folder.with_name(f"{_prefix(folder)}old")
+        folder.rename(old)
+        work.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Whether two paths were exchanged in one step."""
+    if not sys.platform.startswith("linux"):
+        return False
+    with suppress(OSError, AttributeError):
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+        paths = os.fsencode(one), os.fsencode(other)
+        return bool(renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0)
+    return False
+
+
+def _sync(path: Path) -> None:
+    """Has a file, or a folder's list of names, written to the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        # A folder cannot be opened on some systems.
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
