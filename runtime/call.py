@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from compiler.plan import CohortPlan, JsonOutput, Sampling, StepPlan, digest
-from compiler.strata import Slot
+from compiler.plan import CohortPlan, JsonOutput, Plan, Sampling, StepPlan, digest
+from compiler.strata import Slot, call_seed
 from compiler.template import render
-from runtime.engines.base import Message, ModelIdentity
+from dsl.errors import CallFailed, EngineError
+from runtime.attempt import Attempt, GaveUp
+from runtime.engines.base import Call, Message, ModelIdentity, render_answer
+from runtime.models import Models, RunningModel
 
 
 def environment(cohort: CohortPlan, slot: Slot) -> dict[str, Any]:
@@ -72,3 +75,63 @@ def call_key(
     prompt: Any = list(token_ids) if token_ids is not None else [[m.role, m.content] for m in messages]
     parts = [model, prompt, schema, sampling, seed]
     return digest(parts if scored is None else [*parts, scored])
+
+
+def model_of(models: Models, step: StepPlan) -> RunningModel:
+    assert step.model is not None, "a composed step asks nobody"
+    return models[step.model]
+
+
+def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
+    """The call that an attempt makes.  Raises GaveUp when the chat template refuses."""
+    step = attempt.step
+    if step.scores:
+        return score_call(model, attempt)
+    try:
+        token_ids = model.engine.render(attempt.messages)
+    except CallFailed as failure:
+        raise GaveUp(str(failure)) from None
+    schema = schema_of(step)
+    seed = call_seed(plan, attempt.sample_id, step.name, attempt.number)
+    key = call_key(model.identity, attempt.messages, token_ids, schema, sampling_json(step.sampling), seed)
+    return Call(
+        key,
+        tuple(attempt.messages),
+        token_ids,
+        schema,
+        step.sampling,
+        seed,
+        attempt.priority,
+        attempt.checks,
+        attempt.must_fail,
+    )
+
+
+def score_call(model: RunningModel, attempt: Attempt) -> Call:
+    """The call that asks how likely a model finds the last of an attempt's messages.
+
+    Neither sampling nor a seed has a part in that, so one conversation is scored once, whatever
+    sample and attempt it comes from.  Raises GaveUp when the chat template refuses, and
+    EngineError for a model that runs where it gives no token probabilities.
+    """
+    try:
+        rendered = render_answer(model.engine, attempt.messages)
+    except CallFailed as failure:
+        raise GaveUp(str(failure)) from None
+    if rendered is None:
+        raise EngineError(
+            f"`{model.name}` runs on {model.engine.identity}, which gives no token probabilities: "
+            "run it on vllm, transformers or pocket"
+        )
+    token_ids, scored = rendered
+    key = call_key(model.identity, attempt.messages, token_ids, None, {}, 0, scored)
+    return Call(
+        key,
+        tuple(attempt.messages),
+        token_ids,
+        schema=None,
+        sampling=Sampling(),
+        seed=0,
+        priority=attempt.priority,
+        scored=scored,
+    )

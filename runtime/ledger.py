@@ -7,7 +7,7 @@ from typing import Any
 
 from compiler.plan import StepPlan
 from runtime.accept import Rejected
-from runtime.caller import Answer
+from runtime.attempt import Answer
 from runtime.progress import Progress
 from runtime.recorder import Recorder
 from runtime.sample import Sample

@@ -11,7 +11,7 @@ from compiler.plan import Capability, CohortPlan, ModelPlan, Plan, canonical_jso
 from runtime.config import Price, Settings
 from runtime.engines import open_engine
 from runtime.engines.base import Engine
-from runtime.limiter import SLOW_START, Limiter
+from runtime.service.limiter import SLOW_START, Limiter
 
 
 @dataclass(slots=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from compiler.plan import JsonOutput, Plan, StepPlan, asking, canonical_json
 from compiler.runnable import require_runnable
 from runtime.accept import Rejected
-from runtime.caller import Answer, PreviewCaller
+from runtime.attempt import Answer
+from runtime.caller import PreviewCaller
 from runtime.config import Price, Settings
 from runtime.models import Models
 from runtime.opening import finished_samples, open_books, remember

@@ -15,8 +15,9 @@ from compiler.plan import Plan, StepPlan
 from compiler.runnable import require_runnable
 from compiler.strata import call_seed
 from runtime.accept import Rejected
+from runtime.attempt import Answer, Attempt, GaveUp, Missing
 from runtime.call import call_key, sampling_json, schema_of
-from runtime.caller import Answer, Attempt, GaveUp, Missing, logged, logged_passages
+from runtime.caller import logged, logged_passages
 from runtime.cohort import Cohort
 from runtime.engines.base import Message
 from runtime.lookup import LookUp, Passages

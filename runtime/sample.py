@@ -13,8 +13,8 @@ from compiler.plan import CohortPlan, StepPlan
 from compiler.strata import Slot, call_seed
 from compiler.template import render
 from runtime.accept import Accepted, Rejected, in_one_sample, is_complete, judge, resolved
+from runtime.attempt import Answer, Attempt, Caller, GaveUp, Missing
 from runtime.call import environment, messages_for
-from runtime.caller import Answer, Attempt, Caller, GaveUp, Missing
 from runtime.engines.base import Message
 from runtime.lookup import LookUp, Passages
 from runtime.stop import Stopped

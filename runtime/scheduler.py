@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
+from runtime.attempt import Caller
 from runtime.books import Books, Ledger, Opening
-from runtime.caller import Caller
 from runtime.sample import Sample, run_sample
 from runtime.stop import Stop
 from store.history import LoggedSample

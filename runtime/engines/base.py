@@ -2,7 +2,7 @@
 
 Constructing an engine finds out who it is (`identity`, `capabilities`) and loads at most
 a tokenizer; `start` loads weights or opens connections.  An engine never retries and never
-limits itself: that is the runtime's business (`runtime.caller`).
+limits itself: that is the runtime's business (`runtime.service`).
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from dsl.errors import CallFailed, EngineDied, EngineError
-from runtime.limiter import backoff
 from runtime.retrieval.embedders.base import Embedder, Purpose, embedder_name
 from runtime.retrieval.state import State
+from runtime.service.limiter import backoff
 
 if TYPE_CHECKING:
     import numpy as np

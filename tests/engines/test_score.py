@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from compiler.plan import CohortPlan, ModelPlan, Plan, Sampling, StepPlan
 from dsl.errors import CallFailed, EngineError
-from runtime.call import call_key
-from runtime.caller import Answer, Attempt, GaveUp, LiveCaller, PreviewCaller, score_call
+from runtime.attempt import Answer, Attempt, GaveUp
+from runtime.call import call_key, score_call
+from runtime.caller import LiveCaller, PreviewCaller
 from runtime.config import Settings
 from runtime.engines.base import (
     Call,

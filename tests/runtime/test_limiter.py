@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.limiter import Limiter, Slot, backoff
+from runtime.service.limiter import Limiter, Slot, backoff
 
 
 class Time:

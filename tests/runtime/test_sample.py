@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from compiler.plan import CohortPlan, StepPlan
 from compiler.strata import Cell, Slot
-from runtime.caller import Answer, Attempt, GaveUp
+from runtime.attempt import Answer, Attempt, GaveUp
 from runtime.sample import Abandoned, Done, Sample, run_sample
 from store.history import LoggedSample
 

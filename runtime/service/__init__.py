@@ -1,0 +1,1 @@
+"""What stands between a call and whoever answers it: slots, deadlines, tries and outages."""
