@@ -81,7 +81,7 @@ def share(recipe: str, folder: str, samples: str, log: str) -> dict[str, Any]:
 
     Log.append = append  # type: ignore[method-assign]
     began = time.process_time()
-    report = synth.run(plan, log=f"{log}.duckdb", simulate=True)
+    report = synth.run(plan, log=f"{log}.duckdb", backend="simulated")
     used = time.process_time() - began
     calls = sum(step["issued"] for step in report.counts["steps"])
     return {"seconds": report.seconds, "used_s": used, "calls": calls, **spent}

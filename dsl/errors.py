@@ -27,17 +27,31 @@ from dsl.diagnostic import Diagnostic
 
 
 class SynthError(Exception):
-    """Base of everything this project raises on purpose."""
+    """Base of everything this project raises on purpose.  `diagnostics` are the recipe's faults,
+    where those are what is wrong."""
 
     exit_status: ClassVar[int] = 1
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the sentence, which says what to do, and not where it was raised."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class RecipeError(SynthError):
-    """A recipe has faults; `diagnostics` lists them in file order."""
+    """A recipe has faults; `diagnostics` lists them in file order.  As text it shows them all with
+    the lines they are about."""
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
-        super().__init__(f"{len(diagnostics)} faults in the recipe")
+        super().__init__(diagnostics)
         self.diagnostics = tuple(diagnostics)
+
+    def __str__(self) -> str:
+        from dsl.render import to_text
+
+        count = len(self.diagnostics)
+        faults = f"{count} faults" if count != 1 else "a fault"
+        return f"{faults} in the recipe\n\n{to_text(self.diagnostics, color=False, width=100)}"
 
 
 class ConfigError(SynthError):

@@ -92,12 +92,14 @@ def load(
     pocket: bool = False,
     simulate: bool = False,
     names: Sequence[str] = (),
-    student: str | None = None,
+    student: str | EngineSpec | None = None,
+    places: Mapping[str, EngineSpec] | None = None,
 ) -> Settings:
     """Settings from the nearest `synth.toml` at or above a folder, and from options.
 
     `models` are `NAME=BACKEND:ID[@REVISION]`; `names` are the recipe's models.  `student` is
-    `BACKEND:ID[@REVISION]`, where the model of that name runs.  Raises ConfigError.
+    `BACKEND:ID[@REVISION]`, where the model of that name runs.  `places` say of models by name where
+    they run.  Raises ConfigError.
     """
     if pocket and simulate:
         raise ConfigError("--pocket and --simulate both say where every model runs: give one of them")
@@ -105,18 +107,27 @@ def load(
     given: dict[str, EngineSpec] = {}
     for text in models:
         spec = parse_mapping(text, file)
-        if spec.name not in names:
-            guess = suggest(spec.name, names)
-            known = ", ".join(f"`{name}`" for name in names) or "none"
-            raise ConfigError(
-                f"--model {text}: the recipe uses no model `{spec.name}`; "
-                + (f"did you mean `{guess}`?" if guess else f"its models are {known}")
-            )
+        _require_known(spec.name, names, f"--model {text}")
         given[spec.name] = spec
-    if student is not None:
+    for name, spec in (places or {}).items():
+        _require_known(name, names, "models")
+        given[name] = spec
+    if isinstance(student, EngineSpec):
+        given[STUDENT] = student
+    elif student is not None:
         given[STUDENT] = _parse_place(STUDENT, student, f"--student {student}", "", file)
     everywhere = "pocket" if pocket else "simulated" if simulate else None
     return Settings(file, given, everywhere)
+
+
+def _require_known(name: str, names: Sequence[str], option: str) -> None:
+    if name not in names:
+        guess = suggest(name, names)
+        known = ", ".join(f"`{each}`" for each in names) or "none"
+        raise ConfigError(
+            f"{option}: the recipe uses no model `{name}`; "
+            + (f"did you mean `{guess}`?" if guess else f"its models are {known}")
+        )
 
 
 def parse_mapping(text: str, file: File | None = None) -> EngineSpec:

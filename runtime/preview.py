@@ -6,12 +6,12 @@ else, so what is previewed is what would run.  Retries are not foreseen.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
 from compiler.plan import JsonOutput, Plan, StepPlan, asking, canonical_json
 from compiler.runnable import require_runnable
+from runtime import loop
 from runtime.accept import Rejected
 from runtime.attempt import Answer
 from runtime.caller import PreviewCaller
@@ -64,7 +64,7 @@ def estimate(plan: Plan, settings: Settings) -> list[StepCost]:
 def preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
     """What a run with this log issues.  Opens the models' tokenizers, but no model."""
     require_runnable(plan)
-    return asyncio.run(_preview(plan, settings, log))
+    return loop.run(_preview(plan, settings, log))
 
 
 async def _preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:

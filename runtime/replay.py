@@ -14,6 +14,7 @@ from typing import Any
 from compiler.plan import Plan, StepPlan
 from compiler.runnable import require_runnable
 from compiler.strata import call_seed
+from runtime import loop
 from runtime.accept import Rejected
 from runtime.attempt import Answer, Attempt, GaveUp, Missing
 from runtime.call import call_key, sampling_json, schema_of
@@ -49,7 +50,7 @@ class Replayed:
 def replay(plan: Plan, log: Log) -> Replayed:
     """Replays every cohort of a plan.  Raises QuotaShort when the log has no run of one."""
     require_runnable(plan)
-    return asyncio.run(_replay(plan, log))
+    return loop.run(_replay(plan, log))
 
 
 async def _replay(plan: Plan, log: Log) -> Replayed:
@@ -94,12 +95,14 @@ class _RememberingPast(LoggedPast):
 
     async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, LoggedSample]:
         names = list(names)
-        loop = asyncio.get_running_loop()
+        running = asyncio.get_running_loop()
         lineage = self._lineages[cohort]
-        self.endings.update(await loop.run_in_executor(self._worker, self._history.endings, lineage, names))
+        self.endings.update(
+            await running.run_in_executor(self._worker, self._history.endings, lineage, names)
+        )
         lost = [name for name in names if name in self.endings and self.endings[name] is None]
         if lost:
-            found = await loop.run_in_executor(self._worker, self._history.given_up, lineage, lost)
+            found = await running.run_in_executor(self._worker, self._history.given_up, lineage, lost)
             self.given_up.update(found)
         return await super().calls(cohort, names)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import platform
-import signal
-import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -275,10 +273,8 @@ def _started(
     }
 
 
-@contextmanager
-def _signals(stop: Stop, handle: bool) -> Iterator[None]:
+def _signals(stop: Stop, handle: bool) -> AbstractContextManager[None]:
     """The first Ctrl-C or SIGTERM stops cleanly; the second does not wait for what is in flight."""
-    loop = asyncio.get_running_loop()
     task = asyncio.current_task()
 
     def interrupted(name: str) -> None:
@@ -286,12 +282,4 @@ def _signals(stop: Stop, handle: bool) -> Iterator[None]:
             task.cancel()
         stop.stop("interrupted", name)
 
-    main = threading.current_thread() is threading.main_thread()
-    handled = (signal.SIGINT, signal.SIGTERM) if handle and main else ()
-    for number in handled:
-        loop.add_signal_handler(number, interrupted, number.name)
-    try:
-        yield
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
+    return loop.interrupts(interrupted) if handle else nullcontext()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from compiler.plan import Frozen
 from dsl.errors import EngineError
 from runtime.engines.base import Engine, EngineSpec
 
@@ -15,6 +16,31 @@ _ENGINES = {
     "gemini": ("runtime.engines.gemini", "GeminiEngine"),
     "simulated": ("runtime.engines.simulated", "SimulatedEngine"),
 }
+
+
+_OPTIONS = {
+    "vllm": ("runtime.engines.vllm", "VllmOptions"),
+    "transformers": ("runtime.engines.transformers", "TransformersOptions"),
+    "pocket": ("runtime.engines.transformers", "TransformersOptions"),
+    "openai": ("runtime.engines.openai", "OpenAIOptions"),
+    "gemini": ("runtime.engines.gemini", "GeminiOptions"),
+    "simulated": ("runtime.engines.simulated", "SimulatedOptions"),
+}
+
+
+def options_of(backend: str) -> type[Frozen]:
+    """What a backend's options are, by name, as `synth.toml` may give them."""
+    module, name = _OPTIONS[backend]
+    kind: type[Frozen] = getattr(import_module(module), name)
+    return kind
+
+
+def check_options(spec: EngineSpec) -> None:
+    """Raises EngineError for an option that a backend does not know or cannot use; neither the
+    backend's packages nor its key need be there."""
+    from runtime.engines.local import read_options
+
+    read_options(options_of(spec.backend), spec)
 
 
 def open_engine(spec: EngineSpec) -> Engine:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from dsl.errors import ConfigError, EngineError
+from runtime import loop
 
 
 def nearest_voices(said: Mapping[str, str], personas: Mapping[str, str]) -> dict[str, str]:
@@ -20,7 +20,7 @@ def nearest_voices(said: Mapping[str, str], personas: Mapping[str, str]) -> dict
     rows = [row for row in said if personas[row] in names]
     if len(names) < 2:
         return {}
-    embedded = asyncio.run(_embedded([said[row] for row in rows]))
+    embedded = loop.run(_embedded([said[row] for row in rows]))
     # Only now, since the embedder says what is to be installed.
     import numpy as np
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import sys
 import threading
 from types import TracebackType
@@ -54,11 +55,19 @@ class Display:
             if warning not in self._said:
                 click.echo(f"warning: {warning}", err=True)
         self._said.update(models.warnings)
-        show = self._bars if sys.stderr.isatty() else self._lines
+        # The context tells a notebook which cell an output belongs to.
+        target, context = self.follow, contextvars.copy_context()
         self._thread = threading.Thread(
-            target=show, args=(progress, models), name="synth-display", daemon=True
+            target=context.run, args=(target, progress, models), name="synth-display", daemon=True
         )
         self._thread.start()
+
+    def follow(self, progress: Progress, models: Models) -> None:
+        """Shows one run until it is done."""
+        if sys.stderr.isatty():
+            self._bars(progress, models)
+        else:
+            self._lines(progress, models)
 
     def _lines(self, progress: Progress, models: Models) -> None:
         # The first line comes early, so that a short run shows one as well.

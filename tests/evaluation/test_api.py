@@ -22,7 +22,7 @@ def test_a_plan_is_evaluated_where_its_recipe_says(tmp_path: Path) -> None:
     with chdir(elsewhere):
         # The settings beside the recipe count, not those of the folder one happens to be in.
         assert synth.run(plan, log=made.log).outcome == "finished"
-        report = synth.evaluate(plan, log=made.log, student="simulated:s")
+        report = synth.evaluate(plan, log=made.log, student=synth.Simulated("s"))
     assert report.held
     assert report.exit_status == 0
     (evaluated,) = report.evaluations
@@ -30,7 +30,7 @@ def test_a_plan_is_evaluated_where_its_recipe_says(tmp_path: Path) -> None:
     (run,) = report.runs
     assert run.counts["steps"][0]["issued"] == evaluated.held_out
     assert report.warnings == ("simulated models wrote `direct`: these rows are a rehearsal",)
-    (again,) = synth.evaluate(plan, log=made.log, student="simulated:s").runs
+    (again,) = synth.evaluate(plan, log=made.log, student=synth.Simulated("s")).runs
     assert again.counts["steps"][0]["issued"] == 0
 
 

@@ -20,7 +20,7 @@ def dataset(folder: Path, form: str) -> Path:
     recipe = folder / "persona.recipe"
     recipe.write_text(PERSONA.read_text("utf-8").replace("export train: messages", f"export train: {form}"))
     plan = synth.compile(recipe, **PARAMS)
-    synth.run(plan, log=folder / "synth.duckdb", simulate=True)
+    synth.run(plan, log=folder / "synth.duckdb", backend="simulated")
     (written,) = synth.materialize(plan, log=folder / "synth.duckdb", out=folder)
     return written.folder
 
@@ -60,7 +60,7 @@ def test_sft_and_dpo_take_a_step_on_the_pillars(
     shutil.copytree(RECIPES, tmp_path / "recipes")
     plan = synth.compile(tmp_path / "recipes/pillars.recipe")
     log = tmp_path / "synth.duckdb"
-    synth.run(plan, log=log, simulate=True, limit=12)
+    synth.run(plan, log=log, backend="simulated", limit=12)
     sft, pairs = synth.materialize(plan, log=log, out=tmp_path, partial=True)
     mixed: Any = load_dataset(str(sft.folder), cache_dir=str(tmp_path / "cache"))
     assert set(mixed["train"].column_names) == {"id", "messages", "source", "tags"}
