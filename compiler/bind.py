@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from compiler import models, sources
@@ -15,7 +16,7 @@ from compiler.bound import Bound, Param
 from compiler.check_blocks import NamedCheck, bind_block
 from compiler.conversation import bind_conversation
 from compiler.evaluations import bind_evaluation
-from compiler.exports import bind_export
+from compiler.exports import bind_export, in_the_way
 from compiler.imports import Importer
 from compiler.kinds import Kind
 from compiler.mixes import bind_mix
@@ -265,12 +266,13 @@ def _bind_export(statement: Statement, context: Context) -> None:
     if export is None:
         if statement.name is not None:
             scope.poisoned.add(statement.name.text)
-    elif any(other.to == export.to for other in bound.exports.values()) and statement.name is not None:
+    elif statement.name is not None and (other := in_the_way(export, bound.exports.values())) is not None:
+        same = PurePosixPath(other) == PurePosixPath(export.to)
         scope.report(
             "E104",
-            f"another export is written to `{export.to}` too",
+            f"another export is written to `{other}`{'' if same else ', and one would replace the other'}",
             statement.name.span,
-            hint="give each export a folder of its own",
+            hint="give each export a folder of its own, none of them inside another's",
         )
     elif statement.name is not None and scope.declare(
         Declared(export.name, "export", statement.name.span, thing=export)

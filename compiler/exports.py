@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from compiler.bound import Bound, Conversation, Preference
+from compiler.hub import language, licence, likely_language, likely_licence
 from compiler.plan import ExportPlan, MixPlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
 from compiler.types import CHUNKS, TEXT
 from compiler.values import FAILED, constant
+from dsl.display import quoted
 from dsl.suggest import suggest
 from dsl.syntax import Expression, List, Reference, Statement
 
@@ -77,6 +80,10 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
                 hint="for example `split = 95%`, or drop it",
             )
             continue
+        if kind.word in _FOR_THE_CARD:
+            value = _FOR_THE_CARD[kind.word](inner.value, value, scope)
+            if value is None:
+                continue
         fields[kind.word] = str(value) if kind.word == "split" else value
     if source is None or to is FAILED:
         return None
@@ -94,6 +101,56 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
         )
         return None
     return ExportPlan(name=statement.name.text, type=form, source=source.name, to=to, **fields)
+
+
+def in_the_way(export: ExportPlan, others: Iterable[ExportPlan]) -> str | None:
+    """The folder of an earlier export that is this one's, or that one of the two lies in."""
+    ours = PurePosixPath(export.to)
+    for other in others:
+        theirs = PurePosixPath(other.to)
+        if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+            return other.to
+    return None
+
+
+def _licence(written: Expression, value: str, scope: Scope) -> str | None:
+    """A licence as hubs write it: `"cc-by-4.0"`."""
+    found = licence(value)
+    if found is None:
+        guess = likely_licence(value)
+        scope.report(
+            "E202",
+            f"{quoted(value)} is no licence that dataset hubs know",
+            written.span,
+            hint=f'did you mean `"{guess}"`?' if guess else 'for one of your own, `licence = "other"`',
+        )
+    return found
+
+
+def _languages(written: Expression, values: Sequence[str], scope: Scope) -> tuple[str, ...]:
+    """Codes of languages, each once: `["en", "pt-BR"]`."""
+    items = written.items if isinstance(written, List) else [written] * len(values)
+    found: list[str] = []
+    for item, value in zip(items, values, strict=True):
+        tag = language(value)
+        if tag is None:
+            guess = likely_language(value)
+            scope.report(
+                "E202",
+                f"{quoted(value)} is no code of a language",
+                item.span,
+                hint=f'did you mean `"{guess}"`?' if guess else 'languages are ISO codes: `"en"`, `"pt-BR"`',
+            )
+        elif tag not in found:
+            found.append(tag)
+    return tuple(found)
+
+
+# Fields that are checked, and written as hubs write them.
+_FOR_THE_CARD: Mapping[str, Callable[[Expression, Any, Scope], Any]] = {
+    "licence": _licence,
+    "languages": _languages,
+}
 
 
 def _context(written: Expression, conversation: Conversation, scope: Scope) -> str | None:

@@ -294,6 +294,8 @@ HOLDERS: Mapping[str, Holder] = {
             _field("roles", Type("enum", words=("assistant", "model")), "roles = model"),
             _field("format", Type("enum", words=("jsonl", "parquet")), "format = parquet"),
             _field("thought", Type("enum", words=("strip", "keep", "wrap")), "thought = keep"),
+            _field("licence", TEXT, 'licence = "cc-by-4.0"'),
+            _field("languages", Type("list", (TEXT,)), 'languages = ["en", "id"]'),
         ),
     ),
     "evaluation": Holder("an evaluation", rules=True),

@@ -280,7 +280,8 @@ class ExportPlan(Frozen):
     """One dataset.  `split` is the percentage of rows that train, None for no split.
 
     `thought` says what becomes of private reasoning; `context` names the step whose passages open
-    each row.  `rejected` rows are the refused attempts of a conversation."""
+    each row.  `rejected` rows are the refused attempts of a conversation.  `licence` and `languages`
+    are for the card, as dataset hubs write them."""
 
     name: str
     type: Literal["messages", "prompt_completion", "sharegpt", "preference", "rejected"] = "messages"
@@ -292,6 +293,8 @@ class ExportPlan(Frozen):
     format: Literal["jsonl", "parquet"] = "jsonl"
     thought: Literal["strip", "keep", "wrap"] = "strip"
     context: str | None = None
+    licence: str | None = None
+    languages: tuple[str, ...] = ()
 
 
 # Of a cohort, what decides how much and what for, not what is generated.

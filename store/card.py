@@ -7,37 +7,38 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from compiler.plan import Plan
+from compiler.plan import Plan, digest
 from store.rows import Layout
+from store.select import Models
 
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+# The Hub's, up to its last: `1K<n<10K` is from a thousand rows to below ten thousand.
+_BOUNDS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+
 _TYPES = {"VARCHAR": "string", "TINYINT": "int8", "BOOLEAN": "bool"}
 _WEIGHT = " (messages with `weight` 1)"
 
 
-def card(plan: Plan, layout: Layout, manifest: Mapping[str, Any], example: Mapping[str, Any] | None) -> str:
-    """Markdown for one export.  Text that models wrote appears fenced, never as markup."""
+def card(
+    plan: Plan,
+    layout: Layout,
+    manifest: Mapping[str, Any],
+    example: Mapping[str, Any] | None,
+    models: Models = (),
+) -> str:
+    """Markdown for one export, whose rows came from `models`.  Text that they wrote appears fenced,
+    never as markup."""
     export, source = layout.export, manifest["source"]
     files = {name: f for name, f in manifest["files"].items() if "split" in f}
     total = sum(f["rows"] for f in files.values())
-    size = next((label for bound, label in _SIZES if total < bound), "n>1M")
+    rehearsed = _rehearsal(models)
     lines = [
         "---",
-        f"pretty_name: {json.dumps(f'{plan.recipe} / {export.name}')}",
-        f"size_categories: [{json.dumps(size)}]",
-        "task_categories: [text-generation]",
-        "tags: [synthetic]",
-        "configs:",
-        "- config_name: default",
-        "  data_files:",
-        *(f"  - split: {f['split']}\n    path: {name}" for name, f in files.items()),
-        "dataset_info:",
-        "  features:",
-        *_features(layout),
+        *_front_matter(plan, layout, files, rehearsed is not None),
         "---",
         "",
         f"# {plan.recipe} / {export.name}",
         "",
+        *([rehearsed, ""] if rehearsed is not None else []),
         *([plan.docs, ""] if plan.docs else []),
         f"{total} rows of `{export.type}`, {_origin(source)}",
         "",
@@ -67,6 +68,66 @@ def card(plan: Plan, layout: Layout, manifest: Mapping[str, Any], example: Mappi
         "",
     ]
     return "\n".join(lines)
+
+
+def _front_matter(
+    plan: Plan, layout: Layout, files: Mapping[str, Mapping[str, Any]], rehearsed: bool
+) -> Iterator[str]:
+    """What dataset hubs and `load_dataset` read.  Its texts are quoted as JSON, which YAML takes."""
+    export = layout.export
+    total = sum(f["rows"] for f in files.values())
+    yield f"pretty_name: {json.dumps(f'{plan.recipe} / {export.name}')}"
+    if export.licence is not None:
+        yield f"license: {json.dumps(export.licence)}"
+    yield from _languages(export.languages)
+    yield f"size_categories: [{json.dumps(size_category(total))}]"
+    yield "task_categories: [text-generation]"
+    yield f"tags: [synthetic{', simulated' if rehearsed else ''}]"
+    yield from ("configs:", "- config_name: default")
+    # `datasets` caches what it read under this front matter and the folder's name, so other rows
+    # need another front matter.
+    yield f"  description: {json.dumps(_digest(files))}"
+    yield "  data_files:"
+    # It refuses a split that is listed and has no rows.
+    listed = {name: f for name, f in files.items() if f["rows"] or not total}
+    for name, f in listed.items():
+        yield from (f"  - split: {f['split']}", f"    path: {name}")
+    yield from ("dataset_info:", "  features:")
+    yield from _features(layout)
+
+
+def _languages(languages: Sequence[str]) -> Iterator[str]:
+    """The Hub's `language` is of ISO 639 codes; what else a tag says has a place of its own."""
+    codes = list(dict.fromkeys(tag.split("-")[0] for tag in languages))
+    if codes:
+        # Quoted, since `no`, which is Norwegian, is a truth value otherwise.
+        yield f"language: {json.dumps(codes)}"
+    if tags := [tag for tag in languages if "-" in tag]:
+        yield f"language_bcp47: {json.dumps(tags)}"
+
+
+def size_category(rows: int) -> str:
+    """The Hub's category of a number of rows."""
+    above = max(len(str(rows)) - 3, 0)
+    if above == 0:
+        return f"n<{_BOUNDS[0]}"
+    return f"{_BOUNDS[above - 1]}<n<{_BOUNDS[above]}" if above < len(_BOUNDS) else f"n>{_BOUNDS[-1]}"
+
+
+def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """One sha256 for the content of all data files."""
+    return f"sha256:{digest({name: f['sha256'] for name, f in files.items()})}"
+
+
+def _rehearsal(models: Models) -> str | None:
+    """The sentence that opens a card whose rows a simulator had a hand in, or None."""
+    simulated = {name for name, identity in models if identity["backend"] == "simulated"}
+    if not simulated:
+        return None
+    if all(name in simulated for name, _ in models):
+        return "This is a rehearsal: a simulator answered in place of every model, so it teaches nothing."
+    names = ", ".join(f"`{name}`" for name in sorted(simulated))
+    return f"This is in part a rehearsal: a simulator answered in place of {names}."
 
 
 def _features(layout: Layout) -> Iterator[str]:

@@ -23,6 +23,7 @@ from store.pairs import Pairs
 from store.places import Samples
 from store.refused import Refused
 from store.rows import Conversation, Layout, Line, Row, as_lines
+from store.select import Models
 from store.splits import Side, sides
 from store.view import View
 
@@ -53,6 +54,10 @@ class Rows(Protocol):
 
     def sides(self, split: str | None) -> Side:
         """Which side of a split each row goes to."""
+        ...
+
+    def models(self) -> Models:
+        """Who answered, for whatever part of the rows."""
         ...
 
     def manifest(self) -> dict[str, Any]:
@@ -158,6 +163,9 @@ class _Whole:
     def sides(self, split: str | None) -> Side:
         return sides(split)
 
+    def models(self) -> Models:
+        return self._samples.models()
+
     def manifest(self) -> dict[str, Any]:
         whole = self._samples.manifest()
         names = ("conversation", "lineage", "quota", "samples")
@@ -218,7 +226,9 @@ def _write(plan: Plan, export: ExportPlan, rows: Rows, position: Mapping[str, An
                 to_parquet(file, layout.types)
         manifest = _manifest(plan, export, rows, position, files)
         (work / "README.md").write_text(
-            card(plan, layout, manifest, json.loads(example) if example else None), "utf-8", newline="\n"
+            card(plan, layout, manifest, json.loads(example) if example else None, rows.models()),
+            "utf-8",
+            newline="\n",
         )
         manifest["files"]["README.md"] = file_entry(work / "README.md")
         text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"

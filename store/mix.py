@@ -13,6 +13,7 @@ from compiler.strata import largest_remainder
 from dsl.errors import QuotaShort
 from store.places import Place, Samples, SourceRows
 from store.rows import Conversation, Layout, Row
+from store.select import Models
 from store.shares import chosen, interleaved, largest_total, place_counts
 from store.splits import Side, apart, held_out_of, last, sides
 from store.view import View
@@ -172,6 +173,15 @@ class Mixed:
     def _rank(self, row: str) -> int:
         key = canonical_json([self._seed, self._mix.name, row]).encode("utf-8", "surrogatepass")
         return int.from_bytes(sha256(key).digest()[:8], "big")
+
+    def models(self) -> Models:
+        return [
+            model
+            for part, count in zip(self._parts, self._counts, strict=True)
+            if count
+            for place in part.places
+            for model in place.models()
+        ]
 
     def manifest(self) -> dict[str, Any]:
         whole = sum(part.plan.share for part in self._parts)

@@ -18,7 +18,7 @@ from dsl.errors import QuotaShort
 from store.event import Kind
 from store.messages import Message, answered, attempted, before, spoken, unanswered
 from store.rows import Layout, Row
-from store.select import columns, completed, pair_lineage, stream
+from store.select import Models, columns, completed, pair_lineage, stream
 from store.splits import Side, sides
 from store.tally import Tally
 from store.view import View
@@ -92,10 +92,12 @@ class Pairs:
         attempts = [side for side in self._sides.values() if side.name == "attempts"]
         self._attempts = str(attempts[0].arguments["name"]) if attempts else None
         self._lineage: str | None = self._selection.lineage
+        self._models = [*self._selection.models.items()]
         if self._generates:
-            self._lineage = pair_lineage(
+            self._lineage, own = pair_lineage(
                 view.plan, preference.name, self._selection.lineage, view.cursor(), view.events
             )
+            self._models += own.items()
         # Samples that a run can still make a pair from, and pairs that were left out.
         self._open = 0
         self._left_out = 0
@@ -139,6 +141,9 @@ class Pairs:
 
     def sides(self, split: str | None) -> Side:
         return sides(split)
+
+    def models(self) -> Models:
+        return self._models
 
     def manifest(self) -> dict[str, Any]:
         return {

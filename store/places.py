@@ -11,7 +11,7 @@ from compiler.plan import ExportPlan
 from store.messages import passages, read, spoken, trained_turns
 from store.plain import is_plain, plain_lines
 from store.rows import Conversation, Layout, Line, as_lines, sample_columns
-from store.select import columns, completed, sample_ids
+from store.select import Models, columns, completed, sample_ids
 from store.tally import Tally
 from store.view import View
 
@@ -41,6 +41,10 @@ class Place(Protocol):
     ) -> Iterator[Conversation]:
         """Those at the indexes `taken`, in that order; the second `copy` of one and later ones
         have ids of their own."""
+        ...
+
+    def models(self) -> Models:
+        """Who answered."""
         ...
 
     def manifest(self) -> dict[str, Any]:
@@ -112,6 +116,9 @@ class Samples:
             sample_columns(export, payload),
         )
 
+    def models(self) -> Models:
+        return tuple(self._selection.models.items())
+
     def manifest(self) -> dict[str, Any]:
         trained = ["every(model)"] if self._cohort.transcript else list(trained_turns(self._cohort))
         return {
@@ -153,6 +160,9 @@ class SourceRows:
         for _, row_id, payload in columns(self._view.cursor(), seqs, "sample_id, payload"):
             messages = read(json.loads(payload)["messages"])
             yield Conversation(_copied(row_id, copy), row_id, messages, self.name)
+
+    def models(self) -> Models:
+        return ()
 
     def manifest(self) -> dict[str, Any]:
         return {

@@ -12,7 +12,7 @@ from compiler.plan import StepPlan
 from store.event import Kind
 from store.messages import Message, attempted, before, said
 from store.rows import Layout, Row
-from store.select import columns, completed, lineage_of, stream
+from store.select import Models, columns, completed, lineage_of, stream
 from store.splits import Side, sides
 from store.tally import Tally, members_of
 from store.view import View
@@ -37,7 +37,7 @@ class Refused:
     def __init__(self, view: View, conversation: str) -> None:
         self._view = view
         self._cohort = view.plan.cohort(conversation)
-        self._lineage, _ = lineage_of(view.plan, self._cohort, view.cursor(), view.events)
+        self._lineage, self._models = lineage_of(view.plan, self._cohort, view.cursor(), view.events)
         self._tally = Tally(self._cohort, (step.name for step in self._cohort.steps))
         self._refused: dict[str, Counter[str]] = {}
         self._empty = 0
@@ -65,6 +65,9 @@ class Refused:
 
     def sides(self, split: str | None) -> Side:
         return sides(split)
+
+    def models(self) -> Models:
+        return tuple(self._models.items())
 
     def manifest(self) -> dict[str, Any]:
         refused = {name: dict(sorted(counts.items())) for name, counts in self._refused.items()}

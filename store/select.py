@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -18,6 +18,9 @@ from dsl.errors import QuotaShort
 from store.event import Kind
 
 _CHUNK = 4096
+
+# Models by their names in the recipe, each with the identity that answered.
+Models = Collection[tuple[str, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +171,12 @@ def logged_lineage(
 
 def pair_lineage(
     plan: Plan, name: str, base: str, cursor: duckdb.DuckDBPyConnection, events: int
-) -> str | None:
+) -> tuple[str | None, Mapping[str, Any]]:
     """The lineage of the last run that generated a preference's pairs from samples of the lineage
-    `base`, or None when no run did."""
+    `base`, None when no run did, and its models' identities by name."""
     fingerprint = plan.pair_fingerprint(plan.preference(name))
     entry = _last_entry(name, fingerprint, base, cursor, events)
-    return None if entry is None else str(entry["lineage"])
+    return (None, {}) if entry is None else (str(entry["lineage"]), entry["models"])
 
 
 def _last_entry(

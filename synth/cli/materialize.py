@@ -62,7 +62,9 @@ def command(
             click.echo(f"  {plural(dataset.missing, dataset.unit)} missing", err=True)
         for line in _shares(dataset.manifest["source"]):
             click.echo(f"  {line}")
-        if "eval" in dataset.rows and 0 in dataset.rows.values():
+        if not any(dataset.rows.values()):
+            click.echo("  warning: it has no row, and `load_dataset` refuses such a dataset", err=True)
+        elif 0 in dataset.rows.values():
             empty = next(name for name, rows in dataset.rows.items() if rows == 0)
             click.echo(f"  warning: no row fell into {empty}: the dataset is small for its split", err=True)
 

@@ -9,6 +9,7 @@ import pytest
 from compiler.compile import compile_text
 from compiler.exports import FORMS
 from compiler.plan import ExportPlan, Plan
+from dsl.diagnostic import Diagnostic, Severity
 from dsl.errors import RecipeError
 
 RECIPE = """edition 1
@@ -45,11 +46,18 @@ def compiled(text: str) -> Plan:
     return compile_text(RECIPE + text).plan
 
 
+def errors(text: str) -> list[Diagnostic]:
+    """The errors of the recipe with some text behind it."""
+    try:
+        compiled(text)
+    except RecipeError as error:
+        return [each for each in error.diagnostics if each.severity is Severity.ERROR]
+    return []
+
+
 def said(text: str) -> list[tuple[str, str]]:
     """Code and message of each error."""
-    with pytest.raises(RecipeError) as caught:
-        compiled(text)
-    return [(each.code, each.message) for each in caught.value.diagnostics if each.code.startswith("E")]
+    return [(each.code, each.message) for each in errors(text)]
 
 
 def mix(*lines: str) -> str:
@@ -125,6 +133,35 @@ def test_an_export_that_cannot_be_had(export: str, fault: tuple[str, str]) -> No
     body = f" {{ {columns[0]} }}" if columns else ""
     text = f'export other: {form} from {source} to "out/other"{body}\n'
     assert said(mix("a 1 from many") + text) == [fault]
+
+
+@pytest.mark.parametrize("folder", ["out/many/", "./out/many", "out//many", "out/many/more", "out", "."])
+def test_exports_have_folders_apart(folder: str) -> None:
+    text = f"""
+export some: messages from many to "out/many"
+export same: messages from many to "{folder}"
+"""
+    ((code, message),) = said(text)
+    assert code == "E104"
+    assert message.startswith("another export is written to `out/many`")
+
+
+@pytest.mark.parametrize(
+    ("field", "hints"),
+    [
+        ('licence = "MIT"', []),
+        ('licence = "Apache"', ['did you mean `"apache-2.0"`?']),
+        ('licence = "GPL-3.0-or-later"', ['did you mean `"gpl-3.0"`?']),
+        ('licence = "mine: [all]"', ['for one of your own, `licence = "other"`']),
+        ('languages = ["en", "EN", "zh-Hant-TW", "jv", "sr-Latn", "de-1996"]', []),
+        ('languages = ["jp", "english"]', ['did you mean `"ja"`?', 'did you mean `"en"`?']),
+        ('languages = ["qq", "e n", "]\\n- x"]', ['languages are ISO codes: `"en"`, `"pt-BR"`'] * 3),
+    ],
+)
+def test_a_card_takes_what_hubs_take(field: str, hints: list[str]) -> None:
+    found = errors(f'export other: messages from many to "out/other" {{ {field} }}\n')
+    assert [each.hint for each in found] == hints
+    assert {each.code for each in found} <= {"E202"}
 
 
 def test_a_column_must_not_take_the_place_of_another() -> None:
