@@ -12,7 +12,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Backend:
     """`needs_id` is False for a backend that is one model; `pinned` when its weights cannot
-    change under a name, so `frozen` needs no revision."""
+    change under a name, so `frozen` needs no revision; `hosted` when somebody else runs it, who may
+    charge for it."""
 
     name: str
     capabilities: tuple[str, ...]
@@ -20,6 +21,7 @@ class Backend:
     example: str
     needs_id: bool = True
     pinned: bool = False
+    hosted: bool = False
 
 
 BACKENDS: Mapping[str, Backend] = {
@@ -37,8 +39,8 @@ BACKENDS: Mapping[str, Backend] = {
             ("revision",),
             'transformers("google/gemma-3-1b-it", revision = "<commit>")',
         ),
-        Backend("gemini", ("chat", "json", "embed"), (), 'gemini("gemini-2.5-flash")'),
-        Backend("openai", ("chat", "json", "embed"), (), 'openai("gpt-4o")'),
+        Backend("gemini", ("chat", "json", "embed"), (), 'gemini("gemini-2.5-flash")', hosted=True),
+        Backend("openai", ("chat", "json", "embed"), (), 'openai("gpt-4o")', hosted=True),
         Backend(
             "pocket",
             ("chat", "json", "template", "embed", "logprobs", "frozen"),

@@ -9,6 +9,7 @@ SynthError                 exit status 1
 │   ├── KeyMissing             its API key is not set
 │   └── EngineDied             it stopped answering and could not be restarted
 ├── CallFailed             -   one call failed; caught by the runtime, never shown
+│   └── AccessDenied           by a service that may refuse all others alike
 ├── RetrievalShort         -   a sample's passages cannot be had; caught likewise (runtime.retrieval)
 ├── QuotaShort             3   a quota, split or mix cannot be met
 ├── Diverged               4   a dataset or a replay differs from the log
@@ -86,8 +87,11 @@ class CallFailed(SynthError):
     """One call failed.
 
     `kind` is one word for the log (`rate_limit`, `server`, `connection`, `timeout`,
-    `empty`, `malformed`, `refused`, `too_long`, `bad_request`, `engine`); `retry_after` is in seconds.
-    `prompt_tokens` and `completion_tokens` are what was paid for all the same.
+    `empty`, `malformed`, `refused`, `too_long`, `bad_request`, `denied`, `engine`, `given_up`);
+    `retry_after` is in seconds.
+    `prompt_tokens` and `completion_tokens` are what was paid for all the same; `cached_tokens` are
+    among the first and `reasoning_tokens` among the second.  `lost` says that the service may have
+    done the work and charge for it, though nobody knows how much.
     """
 
     def __init__(
@@ -99,6 +103,9 @@ class CallFailed(SynthError):
         retry_after: float | None = None,
         prompt_tokens: int = 0,
         completion_tokens: int = 0,
+        cached_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        lost: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -106,6 +113,21 @@ class CallFailed(SynthError):
         self.retry_after = retry_after
         self.prompt_tokens = prompt_tokens
         self.completion_tokens = completion_tokens
+        self.cached_tokens = cached_tokens
+        self.reasoning_tokens = reasoning_tokens
+        self.lost = lost
+
+
+class AccessDenied(CallFailed):
+    """A service refused a call's key or its model, which may be this call's alone or everybody's.
+
+    `verdict` is the sentence with which a run stops when it is everybody's; `final` says that it is.
+    """
+
+    def __init__(self, message: str, verdict: str, *, final: bool = False) -> None:
+        super().__init__("denied", message, retryable=False)
+        self.verdict = verdict
+        self.final = final
 
 
 class QuotaShort(SynthError):

@@ -5,9 +5,12 @@ backend = "vllm"              # any backend; the other keys are its options
 id = "google/gemma-3-4b-it"
 revision = "<commit>"
 
-[prices."gemini-2.5-flash"]   # money per million tokens
+[prices."gemini-2.5-flash"]   # money per million tokens, before any list of prices
 input = 0.30
 output = 2.50
+cached_input = 0.03           # of a prompt's tokens that the service had cached; else as input
+reasoning = 2.50              # of an answer's tokens that are thinking; else as output
+output_limit = 65536          # tokens of an answer to a call without max_tokens
 
 [simulate]                    # for --simulate
 latency = 0.2                 # seconds
@@ -29,17 +32,12 @@ from compiler.plan import Frozen, ModelPlan
 from dsl.errors import ConfigError
 from dsl.suggest import suggest
 from runtime.engines.base import EngineSpec
+from runtime.money.kept import known_price
+from runtime.money.prices import Price, Priced
 
 FILE_NAME = "synth.toml"
 # The name of the model that `--student` gives.
 STUDENT = "student"
-
-
-class Price(Frozen):
-    """Money per million tokens, in whatever unit the user counts in."""
-
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
 
 
 class File(Frozen):
@@ -81,8 +79,16 @@ class Settings:
             options=entry,
         )
 
-    def price(self, spec: EngineSpec) -> Price | None:
-        return self.file.prices.get(spec.id)
+    def price(self, spec: EngineSpec) -> Priced | None:
+        """What the model's calls cost: by synth.toml, else by the kept list; None where neither
+        knows, and for what runs on this machine."""
+        given = self.file.prices.get(spec.id)
+        return known_price(spec) if given is None else Priced(given, FILE_NAME)
+
+    def unpriced(self, spec: EngineSpec) -> bool:
+        """Whether somebody may charge for the model, and nobody knows how much."""
+        backend = BACKENDS.get(spec.backend)
+        return backend is not None and backend.hosted and self.price(spec) is None
 
 
 def load(

@@ -7,10 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from compiler.backends import BACKENDS
 from compiler.plan import Capability, CohortPlan, ModelPlan, Plan, canonical_json, digest
-from runtime.config import Price, Settings
+from dsl.errors import ConfigError
+from runtime.config import Settings
 from runtime.engines import open_engine
 from runtime.engines.base import Engine
+from runtime.money.prices import Priced
 from runtime.service.limiter import SLOW_START, Limiter
 
 
@@ -21,7 +24,7 @@ class RunningModel:
     name: str
     engine: Engine
     limiter: Limiter
-    price: Price | None
+    priced: Priced | None
     successes: int = 0
     # The engine's identity as JSON: a part of every call.
     identity: Mapping[str, Any] = field(init=False)
@@ -29,11 +32,18 @@ class RunningModel:
     def __post_init__(self) -> None:
         self.identity = self.engine.identity.model_dump(mode="json")
 
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Money for one call, in the unit of synth.toml's prices; 0 where there is no price."""
-        if self.price is None:
+    @property
+    def unpriced(self) -> bool:
+        """Whether somebody may charge for it, and nobody knows how much."""
+        return self.priced is None and BACKENDS[self.engine.identity.backend].hosted
+
+    def cost(
+        self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0, reasoning_tokens: int = 0
+    ) -> float:
+        """Money for one call, in the unit of the prices; 0 where none is known."""
+        if self.priced is None:
             return 0.0
-        return (prompt_tokens * self.price.input + completion_tokens * self.price.output) / 1e6
+        return self.priced.price.cost(prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens)
 
 
 class Models:
@@ -55,6 +65,20 @@ class Models:
             engine, limiter = shared[place]
             self._running[model.name] = RunningModel(model.name, engine, limiter, settings.price(spec))
         self.warnings = _warnings(plan.models, self._running)
+
+    def require_prices(self, max_cost: float) -> None:
+        """Raises ConfigError for a model that somebody may charge for when nobody knows how much:
+        a bound on money could not hold.  Warns where no model costs anything."""
+        for model in self:
+            if model.unpriced:
+                place = model.engine.identity
+                raise ConfigError(
+                    f"--max-cost needs prices, and none of `{model.name}` ({place}) is known: give it in "
+                    f'synth.toml, [prices."{place.id}"] with input and output per million tokens, 0 where '
+                    "it costs nothing"
+                )
+        if not any(model.priced for model in self):
+            self.warnings.append(f"--max-cost {max_cost:g} binds nothing: no model of this run costs money")
 
     def __getitem__(self, name: str) -> RunningModel:
         return self._running[name]

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 
-from compiler.plan import JsonOutput, Plan, StepPlan, asking, canonical_json
+from compiler.plan import Plan, StepPlan, asking
 from compiler.runnable import require_runnable
 from runtime import loop
 from runtime.accept import Rejected
 from runtime.attempt import Answer
 from runtime.caller import PreviewCaller
-from runtime.config import Price, Settings
+from runtime.config import Settings
 from runtime.models import Models
+from runtime.money.estimate import Estimate, retries
 from runtime.opening import finished_samples, open_books, remember
 from runtime.pairs import Pairs
 from runtime.past import LoggedPast
@@ -28,17 +30,15 @@ from store.history import History
 from store.log import Log
 
 _WINDOW = 1024
-# Characters a token, for prompts not yet written: near enough in English, low for others.
-_CHARACTERS = 4
-_UNKNOWN_ANSWER = 200
 
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
     """One step of a cohort: calls to make, answers the log has, tokens each, money in all.
 
-    `measured` says that tokens are means of the log's calls of this step, not guesses.
-    `cost` is None where there is no price.
+    `most` is the number of calls if every attempt but the last is refused.  `measured` says that
+    tokens are means of the log's calls of this step, not guesses.  `cost` is None where no price is
+    known; `prices` says which list it is from.
     """
 
     cohort: str
@@ -46,19 +46,23 @@ class StepCost:
     model: str
     new: int
     reused: int
+    most: int
     prompt_tokens: float
     completion_tokens: float
     measured: bool
     cost: float | None
+    prices: str | None
 
 
 def estimate(plan: Plan, settings: Settings) -> list[StepCost]:
     """What a run with an empty log issues: the quota, once for each step that asks a model."""
-    return [
-        _price(plan, settings, cohort.name, cohort.steps, step, cohort.quota, 0, None)
-        for cohort in (*plan.cohorts, *plan.pair_cohorts)
-        for step in cohort.asking
-    ]
+    found = []
+    for cohort in (*plan.cohorts, *plan.pair_cohorts):
+        guess, most = Estimate(plan, cohort), retries(cohort.steps)
+        found += [
+            _price(guess, settings, step, cohort.quota, 0, most[step.name], False) for step in cohort.asking
+        ]
+    return found
 
 
 def preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
@@ -81,13 +85,20 @@ async def _preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
     # Pairs of samples that are not judged yet, which every call of is to be made for.
     unopened = {each.plan.name: each.unopened for each in books if isinstance(each, Pairs)}
     found = []
+
+    @cache
+    def mean(step: str, model: str | None) -> tuple[float, float] | None:
+        return history.mean_tokens(step, model)
+
+    def measured(step: StepPlan) -> tuple[float, float] | None:
+        return mean(step.name, step.model)
+
     for cohort in (each.plan for each in books):
+        guess, most = Estimate(plan, cohort, measured), retries(cohort.steps)
         for step in cohort.asking:
             new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0)
-            mean = history.mean_tokens(step.name, step.model)
-            found.append(
-                _price(plan, settings, cohort.name, cohort.steps, step, new, cohort.quota - new, mean)
-            )
+            known = measured(step) is not None
+            found.append(_price(guess, settings, step, new, cohort.quota - new, most[step.name], known))
     return found
 
 
@@ -118,51 +129,22 @@ class _Counting:
 
 
 def _price(
-    plan: Plan,
-    settings: Settings,
-    cohort: str,
-    steps: tuple[StepPlan, ...],
-    step: StepPlan,
-    new: int,
-    reused: int,
-    measured: tuple[float, float] | None,
+    estimate: Estimate, settings: Settings, step: StepPlan, new: int, reused: int, most: int, measured: bool
 ) -> StepCost:
     assert step.model is not None
-    prompt, completion = measured or _guess(steps, step)
-    price: Price | None = settings.price(settings.spec(plan.model(step.model)))
-    cost = None if price is None else new * (prompt * price.input + completion * price.output) / 1e6
+    prompt, completion = estimate.of(step)
+    priced = settings.price(settings.spec(estimate.plan.model(step.model)))
+    cost = None if priced is None else new * priced.price.cost(round(prompt), round(completion))
     return StepCost(
-        cohort, step.name, step.model, new, reused, prompt, completion, measured is not None, cost
+        estimate.cohort.name,
+        step.name,
+        step.model,
+        new,
+        reused,
+        new * most,
+        prompt,
+        completion,
+        measured,
+        cost,
+        None if priced is None else priced.source,
     )
-
-
-def _guess(earlier: tuple[StepPlan, ...], step: StepPlan) -> tuple[float, float]:
-    """Tokens of a prompt from its text, and of an answer from what bounds it."""
-    steps = {each.name: each for each in earlier}
-    characters = 0
-    for template in (step.system, step.prompt):
-        for part in template or ():
-            characters += (
-                len(part) if isinstance(part, str) else _answer(steps.get(part.path[0])) * _CHARACTERS
-            )
-    if step.sees == "transcript":
-        characters += sum(_answer(steps[name]) * _CHARACTERS for name in step.needs)
-    return characters / _CHARACTERS, float(_answer(step))
-
-
-def _answer(step: StepPlan | None) -> int:
-    if step is None:
-        return 10
-    if step.value is not None:
-        return sum(len(part) if isinstance(part, str) else 40 for part in step.value) // _CHARACTERS
-    if isinstance(step.output, JsonOutput):
-        return len(canonical_json(step.output.schema_)) // _CHARACTERS
-    bounds = [_longest(check.arguments["characters"]) for check in step.checks if check.name == "length"]
-    most = min(bounds, default=_UNKNOWN_ANSWER)
-    return max(1, min(most, step.sampling.max_tokens or most))
-
-
-def _longest(bounds: object) -> int:
-    """Tokens of an answer half as long as a length check allows."""
-    high = bounds[1] if isinstance(bounds, list) else None
-    return high // 2 // _CHARACTERS if isinstance(high, int) else _UNKNOWN_ANSWER

@@ -97,6 +97,8 @@ def run(
     options, watch = options or RunOptions(), watch or Watch()
     check_sources(plan, options.allowed)
     models, indexes = Models(plan, settings), Indexes(plan, settings, options.allowed)
+    if options.max_cost is not None:
+        models.require_prices(options.max_cost)
     with Log(log_path, writer=True) as log:
         return loop.run(run_books(plan, models, indexes, log, options, watch, open_books))
 

@@ -64,7 +64,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer.  Token counts are the engine's own; `latency_ms` from issue to answer.
+    """One answer.  Token counts are the engine's own, 0 where a server gave none; `latency_ms` from
+    issue to answer.  `cached_tokens` are among the prompt's, `reasoning_tokens` among the completion's.
 
     `served_by` is the model name a server reported, when it did.  Of a scoring call `logprob` is
     the sum of the natural logarithms of `scored_tokens` tokens' probabilities, without sampling's
@@ -77,6 +78,7 @@ class Completion:
     completion_tokens: int
     latency_ms: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
     served_by: str | None = None
     logprob: float | None = None
     scored_tokens: int = 0

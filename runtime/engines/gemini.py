@@ -204,12 +204,7 @@ def _completion(data: str, call: Call, latency_ms: int) -> Completion:
         raise hosted.malformed("the response is not JSON") from None
     if not isinstance(body, dict):
         raise hosted.malformed("the response is not a JSON object")
-    usage = body.get("usageMetadata")
-    prompt_tokens = hosted.count(usage, "promptTokenCount")
-    # Thinking is billed as output and counted apart.
-    completion_tokens = hosted.count(usage, "candidatesTokenCount") + hosted.count(
-        usage, "thoughtsTokenCount"
-    )
+    usage = _usage(body.get("usageMetadata"))
     candidate = hosted.at(body, "candidates", 0)
     finish = str(hosted.at(candidate, "finishReason") or "STOP")
     blocked = hosted.at(body, "promptFeedback", "blockReason")
@@ -218,24 +213,32 @@ def _completion(data: str, call: Call, latency_ms: int) -> Completion:
             "refused",
             f"the prompt was blocked: {blocked}" if blocked else f"the answer was stopped: {finish}",
             retryable=False,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
+            **usage.of_failure(),
         )
     cut = finish in CUT
     if not cut and finish not in FINISHED:
-        raise hosted.malformed(f"the answer was stopped: {finish}", prompt_tokens, completion_tokens)
+        raise hosted.malformed(f"the answer was stopped: {finish}", usage)
     text = _text(hosted.at(candidate, "content", "parts"))
     if not text.strip():
-        raise hosted.empty(call.sampling.max_tokens, cut, prompt_tokens, completion_tokens)
+        raise hosted.empty(call.sampling.max_tokens, cut, usage)
     served = body.get("modelVersion")
     return Completion(
         text=valid_text(text),
         finish_reason="length" if cut else "stop",
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
         latency_ms=latency_ms,
-        cached_tokens=hosted.count(usage, "cachedContentTokenCount"),
         served_by=served if isinstance(served, str) else None,
+        **usage._asdict(),
+    )
+
+
+def _usage(body: Any) -> hosted.Usage:
+    """What a call took.  Thinking is billed as output and counted apart from it."""
+    thoughts = hosted.count(body, "thoughtsTokenCount")
+    return hosted.Usage.of(
+        hosted.count(body, "promptTokenCount") + hosted.count(body, "toolUsePromptTokenCount"),
+        hosted.count(body, "candidatesTokenCount") + thoughts,
+        hosted.count(body, "cachedContentTokenCount"),
+        thoughts,
     )
 
 

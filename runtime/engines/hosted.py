@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from yarl import URL
 
 LONGEST_MESSAGE = 300
+# No call has more tokens; a larger count is none.
+MOST_TOKENS = 1 << 30
+OVERLOADED = (503, 529)
 
 
 class HostedOptions(Frozen):
@@ -145,10 +148,12 @@ def failed_status(status: int, message: str, wait: float | None) -> CallFailed:
     """What an HTTP status says about a call that may yet succeed, or failed alone."""
     if status == 429:
         return CallFailed("rate_limit", message, retryable=True, retry_after=wait)
+    # A service that is overloaded turns calls away, as with a rate limit: nothing was done.
+    lost = status >= 500 and status not in OVERLOADED
     if status in (408, 504):
-        return CallFailed("timeout", message, retryable=True, retry_after=wait)
+        return CallFailed("timeout", message, retryable=True, retry_after=wait, lost=lost)
     if status in (409, 425) or status >= 500:
-        return CallFailed("server", message, retryable=True, retry_after=wait)
+        return CallFailed("server", message, retryable=True, retry_after=wait, lost=lost)
     if status == 413 or speaks_of_length(message):
         return CallFailed("too_long", message, retryable=False)
     return CallFailed("bad_request", message, retryable=False)
@@ -175,29 +180,51 @@ def disconnected(error: BaseException) -> CallFailed:
 
     Libraries wrap one another's errors and not always truly (a dropped connection may
     arrive as a timeout), so the innermost cause decides; its text is left out, for it may
-    hold an address.
+    hold an address.  Where no connection was made, nothing was sent.
     """
+    from aiohttp import ClientConnectorError, ConnectionTimeoutError
+
     root, silent = error, isinstance(error, TimeoutError)
+    unsent = isinstance(error, ClientConnectorError | ConnectionTimeoutError)
     while root.__cause__ is not None:
         root = root.__cause__
         silent = silent or isinstance(root, TimeoutError)
+        unsent = unsent or isinstance(root, ClientConnectorError | ConnectionTimeoutError)
     if silent:
-        return CallFailed("timeout", "no answer within the time allowed", retryable=True)
-    return CallFailed("connection", f"the connection failed: {type(root).__name__}", retryable=True)
-
-
-def malformed(what: str, prompt_tokens: int = 0, completion_tokens: int = 0) -> CallFailed:
-    """An answer that is not what the protocol says."""
+        return CallFailed("timeout", "no answer within the time allowed", retryable=True, lost=not unsent)
     return CallFailed(
-        "malformed",
-        what,
-        retryable=True,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
+        "connection", f"the connection failed: {type(root).__name__}", retryable=True, lost=not unsent
     )
 
 
-def empty(limit: int | None, cut: bool, prompt_tokens: int, completion_tokens: int) -> CallFailed:
+class Usage(NamedTuple):
+    """What a service says that a call took, 0 where it says nothing.  `cached_tokens` are among the
+    prompt's, `reasoning_tokens` among the completion's."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @classmethod
+    def of(cls, prompt: int, completion: int, cached: int, reasoning: int) -> Usage:
+        """The counts with the parts no larger than what they are parts of."""
+        return cls(prompt, completion, min(cached, prompt), min(reasoning, completion))
+
+    def of_failure(self) -> dict[str, Any]:
+        """What a failure that was paid for all the same says of it."""
+        return {**self._asdict(), "lost": not self.prompt_tokens}
+
+
+NOTHING = Usage()
+
+
+def malformed(what: str, usage: Usage = NOTHING) -> CallFailed:
+    """An answer that is not what the protocol says."""
+    return CallFailed("malformed", what, retryable=True, **usage.of_failure())
+
+
+def empty(limit: int | None, cut: bool, usage: Usage) -> CallFailed:
     """An answer without text, paid for all the same.
 
     When it was cut at the limit of tokens, hidden reasoning has used them up: trying
@@ -205,14 +232,8 @@ def empty(limit: int | None, cut: bool, prompt_tokens: int, completion_tokens: i
     """
     message = "the answer has no text"
     if cut:
-        message += f": all {limit or completion_tokens} tokens went before any; raise max_tokens"
-    return CallFailed(
-        "empty",
-        message,
-        retryable=not cut,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-    )
+        message += f": all {limit or usage.completion_tokens} tokens went before any; raise max_tokens"
+    return CallFailed("empty", message, retryable=not cut, **usage.of_failure())
 
 
 def at(value: Any, *path: str | int) -> Any:
@@ -226,6 +247,9 @@ def at(value: Any, *path: str | int) -> Any:
 
 
 def count(value: Any, *path: str | int) -> int:
-    """A count of tokens at a path in parsed JSON; 0 where there is none."""
+    """A count of tokens at a path in parsed JSON; 0 where there is none, or none that can be."""
     found = at(value, *path)
-    return found if isinstance(found, int) and found > 0 else 0
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)
+    whole = isinstance(found, int) and not isinstance(found, bool)
+    return found if whole and 0 < found <= MOST_TOKENS else 0

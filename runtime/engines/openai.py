@@ -205,38 +205,50 @@ def _completion(data: bytes, call: Call, latency_ms: int, key: str) -> Completio
     except (ValueError, RecursionError):
         raise hosted.malformed("the response is not JSON") from None
     choice = hosted.at(body, "choices", 0)
-    prompt_tokens = hosted.count(body, "usage", "prompt_tokens")
-    completion_tokens = hosted.count(body, "usage", "completion_tokens")
+    usage = _usage(hosted.at(body, "usage"))
     message = hosted.at(choice, "message")
     text = hosted.at(message, "content")
     if not isinstance(message, dict) or not isinstance(text, str | None):
-        raise hosted.malformed(
-            "the response has no choice with a message of text", prompt_tokens, completion_tokens
-        )
+        raise hosted.malformed("the response has no choice with a message of text", usage)
     refusal, finish = message.get("refusal"), hosted.at(choice, "finish_reason")
     if refusal or finish == "content_filter":
         raise CallFailed(
             "refused",
             hosted.one_line(refusal or "the content filter stopped the answer", key),
             retryable=False,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
+            **usage.of_failure(),
         )
     cut = finish == "length"
     if text is None or not text.strip():
-        raise hosted.empty(call.sampling.max_tokens, cut, prompt_tokens, completion_tokens)
+        raise hosted.empty(call.sampling.max_tokens, cut, usage)
     if call.schema is not None and call.schema.get("type") != "object":
         text = unrooted(text)
     served = hosted.at(body, "model")
     return Completion(
         text=valid_text(text),
         finish_reason="length" if cut else "stop",
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
         latency_ms=latency_ms,
-        cached_tokens=hosted.count(body, "usage", "prompt_tokens_details", "cached_tokens"),
         served_by=served if isinstance(served, str) else None,
+        **usage._asdict(),
     )
+
+
+def _usage(body: Any) -> hosted.Usage:
+    """What a call took, by the names that servers of this protocol give it."""
+    prompt, completion = hosted.count(body, "prompt_tokens"), hosted.count(body, "completion_tokens")
+    cached = (
+        hosted.count(body, "prompt_tokens_details", "cached_tokens")
+        or hosted.count(body, "prompt_cache_hit_tokens")
+        or hosted.count(body, "cached_tokens")
+    )
+    reasoning = hosted.count(body, "completion_tokens_details", "reasoning_tokens") or hosted.count(
+        body, "reasoning_tokens"
+    )
+    # Some leave thinking out of the completion, and only their total has it.
+    apart = hosted.count(body, "total_tokens") - prompt - completion if prompt and completion else 0
+    if apart > 0:
+        completion, reasoning = completion + apart, max(reasoning, apart)
+    return hosted.Usage.of(prompt, completion, cached, reasoning)
 
 
 def rooted_in_object(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 """How many calls one engine has in hand, felt for by AIMD and paced by the minute.
 
 Invariants, kept because every change happens between two awaits on one event loop:
-nothing is admitted unless `in_flight < limit`, no pause is on and both paces allow it;
+nothing is admitted unless `in_flight < limit`, no pause is on and both paces allow it, save when
+the limiter is drained;
 and whoever waits while `in_flight < limit` is waited for by the one timer, or by the serving
 that is due as soon as the loop comes round.  A cut may leave more in flight than the new limit
 until they finish.
+
+While the service is `suspended` it is asked by one call at a time, whoever has waited longest: so a
+call that it can never answer does not stand for all.
 
 A slot that is left is not given away at once: who left it goes on first, and takes it back where
 its next call is more urgent than those that wait.  So a sample's next call, or the same one tried
@@ -14,6 +18,7 @@ again, goes out before anything else of a hundred answers that came together is 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from heapq import heappop, heappush
@@ -86,8 +91,9 @@ class Limiter:
         if limit < 1:
             raise ValueError("limit must be at least 1")
         self._most = limit
+        self._start = min(limit, start)
         self._adaptive = adaptive
-        self._limit = min(limit, start) if adaptive else limit
+        self._limit = self._start if adaptive else limit
         self._slow_start = True
         self._successes = 0
         self._issued = 0
@@ -97,6 +103,8 @@ class Limiter:
         self._arrivals = count()
         self._queue: list[tuple[int, int, asyncio.Future[None], Slot]] = []
         self._paused_until = 0.0
+        self._suspended = False
+        self._drained = False
         self._requests = _Pace(requests_per_minute, clock()) if requests_per_minute else None
         self._tokens = _Pace(tokens_per_minute, clock()) if tokens_per_minute else None
         self._paid_calls = 0
@@ -122,11 +130,36 @@ class Limiter:
     def slot(self, priority: int = 0) -> Slot:
         return Slot(self, priority)
 
+    def suspend(self, seconds: float) -> None:
+        """Until `resume`, one call at a time goes out, the next one in so many seconds."""
+        self._suspended = True
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    def resume(self) -> None:
+        """The service answers again.  Where its limit is felt for, that begins anew."""
+        self._suspended = False
+        self._paused_until = 0.0
+        if self._adaptive:
+            self._limit = min(self._limit, self._start)
+            self._slow_start, self._successes = True, 0
+        self._restart()
+
+    def drain(self) -> None:
+        """Lets everybody in at once, from now on: those who wait are to see that the run stops."""
+        self._drained = True
+        self._restart()
+
+    def _restart(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._serve()
+
     # Entering and leaving
 
     async def _enter(self, slot: Slot) -> None:
-        first = not self._queue or slot.priority < self._queue[0][0]
-        if first and self._in_flight < self._limit and self._delay() == 0.0:
+        first = not self._queue or (slot.priority < self._queue[0][0] and not self._suspended)
+        if first and self._in_flight < self._bound and self._delay() == 0.0:
             self._admit(slot)
             return
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -169,9 +202,9 @@ class Limiter:
         """Admits whom it can, in order; where time alone is in the way, sets the timer."""
         self._serving = False
         while self._queue:
-            _, _, admitted, slot = self._queue[0]
+            _, _, admitted, slot = self._first()
             if not admitted.done():
-                if self._in_flight >= self._limit:
+                if self._in_flight >= self._bound:
                     return
                 delay = self._delay()
                 if delay > 0.0:
@@ -181,13 +214,28 @@ class Limiter:
                 self._waiting -= 1
                 self._admit(slot)
                 admitted.set_result(None)
-            heappop(self._queue)
+            while self._queue and self._queue[0][2].done():
+                heappop(self._queue)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
+    @property
+    def _bound(self) -> float:
+        """The most calls that may be in flight now."""
+        return math.inf if self._drained else 1 if self._suspended else self._limit
+
+    def _first(self) -> tuple[int, int, asyncio.Future[None], Slot]:
+        """Who is let in next, if anybody waits; else anybody who went away."""
+        if not self._suspended:
+            return self._queue[0]
+        waiting = (each for each in self._queue if not each[2].done())
+        return min(waiting, key=lambda each: each[1], default=self._queue[0])
+
     def _delay(self) -> float:
         """Seconds until pause and paces allow a call; 0.0 when they do."""
+        if self._drained:
+            return 0.0
         if self._requests is None and self._tokens is None and not self._paused_until:
             return 0.0
         now = self._clock()

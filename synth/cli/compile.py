@@ -17,6 +17,7 @@ from synth.cli.options import (
 
 if TYPE_CHECKING:
     from compiler.plan import CohortPlan, DrawPlan, Plan
+    from runtime.config import Settings
     from runtime.preview import StepCost
 
 
@@ -44,7 +45,8 @@ def command(
     """Turn a recipe into a plan and say what it will cost.
 
     Calls are counted exactly, without retries.  With --log, the answers that the log holds are
-    not counted, and tokens are the means of its earlier calls.
+    not counted, and tokens are the means of its earlier calls.  Prices are those of synth.toml,
+    else of the list of known models' prices that comes with the hosted backends.
     """
     from compiler.graph import mermaid
     from dsl.errors import ConfigError
@@ -70,7 +72,7 @@ def command(
     if as_json:
         click.echo(json.dumps(_as_json(plan, costs), ensure_ascii=False, indent=1))
     else:
-        _print(plan, costs, log)
+        _print(plan, costs, log, settings)
 
 
 def _as_json(plan: Plan, costs: list[StepCost]) -> dict[str, object]:
@@ -88,7 +90,9 @@ def _as_json(plan: Plan, costs: list[StepCost]) -> dict[str, object]:
                 "prompt_tokens": round(cost.new * cost.prompt_tokens),
                 "completion_tokens": round(cost.new * cost.completion_tokens),
                 "measured": cost.measured,
+                "most_calls": cost.most,
                 "cost": cost.cost,
+                "prices": cost.prices,
             }
             for cost in costs
         ],
@@ -96,9 +100,9 @@ def _as_json(plan: Plan, costs: list[StepCost]) -> dict[str, object]:
     }
 
 
-def _print(plan: Plan, costs: list[StepCost], log: Path | None) -> None:
+def _print(plan: Plan, costs: list[StepCost], log: Path | None, settings: Settings) -> None:
     from compiler.strata import member_counts
-    from synth.cli.output import plural, table
+    from synth.cli.output import money, plural, table
 
     click.echo(f"{plan.recipe}, plan {plan.plan_hash[:12]}")
     for cohort in plan.cohorts:
@@ -123,7 +127,7 @@ def _print(plan: Plan, costs: list[StepCost], log: Path | None) -> None:
             *([cost.reused] if log else []),
             _tokens(cost.new * cost.prompt_tokens, cost.measured),
             _tokens(cost.new * cost.completion_tokens, cost.measured),
-            *([_money(cost.cost)] if priced else []),
+            *([money(cost.cost)] if priced else []),
         ]
         for cost in costs
     ]
@@ -132,8 +136,27 @@ def _print(plan: Plan, costs: list[StepCost], log: Path | None) -> None:
     total = sum(cost.new for cost in costs)
     line = f"\n{plural(total, 'call')} to make"
     if priced:
-        line += f", about {_money(sum(cost.cost or 0 for cost in costs))} before retries"
+        line += f", about {money(sum(cost.cost or 0 for cost in costs))} before retries"
+        most = sum(cost.cost * cost.most / cost.new for cost in costs if cost.cost)
+        if round(most, 4) > round(sum(cost.cost or 0 for cost in costs), 4):
+            line += f" and {money(most)} with every one of them"
     click.echo(line + ("." if total or log is None else ": the log holds every answer."))
+    _print_prices(plan, costs, settings)
+
+
+def _print_prices(plan: Plan, costs: list[StepCost], settings: Settings) -> None:
+    """Whose prices these are, and whose are not known."""
+    sources = {cost.model: cost.prices for cost in costs if cost.new}
+    known = [f"`{model}` by {source}" for model, source in sources.items() if source is not None]
+    if known:
+        click.echo(f"Prices: {', '.join(known)}.")
+    for model in sources:
+        spec = settings.spec(plan.model(model))
+        if settings.unpriced(spec):
+            click.echo(
+                f"No price of `{model}` ({spec.backend}:{spec.id}) is known: "
+                f'synth.toml can give it, [prices."{spec.id}"].'
+            )
 
 
 def _print_rest(plan: Plan) -> None:
@@ -169,7 +192,3 @@ def _in_rows(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> str:
 
 def _tokens(count: float, measured: bool) -> str:
     return f"{'' if measured else '~'}{round(count):,}"
-
-
-def _money(amount: float | None) -> str:
-    return "-" if amount is None else f"{amount:,.2f}"

@@ -46,6 +46,13 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
 
 
+def money(amount: float | None) -> str:
+    """Two decimals, or as many as show the first digits of a small amount."""
+    if amount is None:
+        return "-"
+    return f"{amount:,.2f}" if amount >= 1 or not amount else f"{amount:.4f}"
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> str:
     """Columns lined up; the first `left` flush left, numbers flush right."""
     cells = [[_cell(value) for value in row] for row in [header, *rows]]

@@ -55,14 +55,11 @@ def command(
 
     Exit status: 0 met, 1 failed, 3 quotas not met, 5 trouble with the log, 130 interrupted.
     """
-    from dsl.errors import ConfigError
     from runtime.run import RunOptions, run
     from synth.cli.progress import Display
 
     plan = compile_recipe(recipe, overrides)
     settings = load_settings(recipe, plan, models, pocket, simulate)
-    if max_cost is not None and not settings.file.prices:
-        raise ConfigError('--max-cost needs prices: give them in synth.toml, [prices."MODEL ID"]')
     options = RunOptions(limit, max_calls, max_minutes, max_cost, allowed=allowed)
     with Display(quiet=as_json) as display:
         report = run(plan, settings, log, options, display.watch)

@@ -195,7 +195,8 @@ def test_thinking_is_paid_for_and_not_said(gemini_server: GeminiServer) -> None:
     reply(gemini_server, body)
     answer = ask(Door(gemini_server), call())
     assert (answer.text, answer.finish_reason) == ("I am a clock.", "stop")
-    assert (answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens) == (11, 25, 8)
+    found = answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens, answer.reasoning_tokens
+    assert found == (11, 25, 8, 20)
     assert answer.served_by == "model-x-001"
     assert answer.latency_ms >= 0
 

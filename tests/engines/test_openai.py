@@ -364,6 +364,45 @@ def test_an_answer_cut_at_the_limit_says_so(openai_server: OpenAIServer) -> None
     assert (len(answer.text), answer.finish_reason) == (12, "length")
 
 
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"completion_tokens_details": {"reasoning_tokens": 4}}, (11, 5, 0, 4)),
+        ({"prompt_cache_hit_tokens": 3}, (11, 5, 3, 0)),
+        ({"cached_tokens": 3}, (11, 5, 3, 0)),
+        ({"total_tokens": 16}, (11, 5, 0, 0)),
+        # Thinking that only the total has, as some services count it.
+        ({"total_tokens": 46}, (11, 35, 0, 30)),
+        ({"total_tokens": 46, "completion_tokens_details": {"reasoning_tokens": 30}}, (11, 35, 0, 30)),
+        # Parts are no larger than the whole; what cannot be is not said.
+        ({"prompt_tokens_details": {"cached_tokens": 900}}, (11, 5, 11, 0)),
+        ({"prompt_tokens_details": {"cached_tokens": -9}}, (11, 5, 0, 0)),
+        ({"completion_tokens_details": {"reasoning_tokens": 10**30}}, (11, 5, 0, 0)),
+        ({"prompt_tokens": -3, "completion_tokens": "many"}, (0, 0, 0, 0)),
+        ({"prompt_tokens": 10**15, "completion_tokens": True}, (0, 0, 0, 0)),
+        ({"prompt_tokens": 11.0}, (11, 5, 0, 0)),
+        ({"prompt_tokens_details": None, "completion_tokens_details": []}, (11, 5, 0, 0)),
+    ],
+)
+def test_usage_is_read_as_servers_give_it(
+    openai_server: OpenAIServer, usage: dict[str, Any], expected: tuple[int, ...]
+) -> None:
+    body = completion("Yes.")
+    body["usage"].update(usage)
+    reply(openai_server, body)
+    answer = ask(Door(openai_server), call())
+    found = answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens, answer.reasoning_tokens
+    assert found == expected
+
+
+@pytest.mark.parametrize(("status", "lost"), [(500, True), (504, True), (503, False), (429, False)])
+def test_a_failure_says_whether_it_may_have_been_paid_for(
+    openai_server: OpenAIServer, status: int, lost: bool
+) -> None:
+    openai_server.answer = lambda asked: Raw("{}", status)
+    assert failure(Door(openai_server), call()).lost == lost
+
+
 def test_usage_may_be_missing(openai_server: OpenAIServer) -> None:
     reply(openai_server, {"choices": [{"message": {"content": "Yes."}}], "usage": None})
     answer = ask(Door(openai_server), call())

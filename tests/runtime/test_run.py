@@ -163,7 +163,8 @@ def test_time_and_money_stop_a_run(tmp_path: Path, openai_server: OpenAIServer) 
     assert "needs prices" in sentence
     recipe = tmp_path / "persona.recipe"
     recipe.write_text(PERSONA.read_text("utf-8"))
-    (tmp_path / "synth.toml").write_text("[prices.large]\ninput = 1000.0\noutput = 1000.0\n")
+    free = "[prices.small]\ninput = 0\noutput = 0\n"
+    (tmp_path / "synth.toml").write_text(f"[prices.large]\ninput = 1000.0\noutput = 1000.0\n{free}")
     paid = synth(
         "run",
         *of(recipe, "--set", "conversations=500", *PERSONA_ON_OPENAI, "--max-cost", "1", "--json"),

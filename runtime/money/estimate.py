@@ -1,0 +1,229 @@
+"""How many tokens a step's calls take, before any was made.
+
+A prompt is counted as what it will hold: its text, members of sets as they are on average, and what
+earlier steps say, as the log has it or as long as their checks and limits let it be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from compiler.judging import JUDGED
+from compiler.plan import (
+    CohortPlan,
+    JsonOutput,
+    Member,
+    Plan,
+    RefPlan,
+    StepPlan,
+    Template,
+    asking,
+    canonical_json,
+)
+from runtime.money.tokens import count
+
+# Mean tokens of a step's prompts and answers in the log, where it has any.
+Measured = Callable[[StepPlan], "tuple[float, float] | None"]
+
+_CHARACTERS = 4
+_AROUND_A_MESSAGE = 4
+_UNKNOWN_ANSWER = 200
+_UNKNOWN_ROW = 400
+_UNKNOWN_TEXT = 20
+_SHORT = 2
+_TOKENS_A_WORD = 1.5
+_SENTENCE = 25
+_WORDS_OF_A_PASSAGE = 220
+_PASSAGES = 3
+# Of what may be long: few answers are as long as they may be.
+_LONGEST_FIELD = 800
+_DEEPEST = 6
+
+
+def unmeasured(step: StepPlan) -> None:
+    """A log without a call."""
+    return
+
+
+class Estimate:
+    """Tokens of the calls of one cohort, or of a preference's."""
+
+    def __init__(self, plan: Plan, cohort: CohortPlan, measured: Measured = unmeasured) -> None:
+        self.plan = plan
+        self.cohort = cohort
+        self._measured = measured
+        self._steps = {step.name: step for step in cohort.steps}
+        # What a preference's prompts quote of its conversation is under the conversation's name.
+        sources = {pairs.name: pairs.source for pairs in plan.preferences if pairs.steps}
+        source = sources.get(cohort.name)
+        self._base = None if source is None else plan.cohort(source)
+        self._members: dict[str, tuple[Sequence[Member], bool]] = {
+            **{axis.name: (axis.members, True) for axis in cohort.axes},
+            **{draw.name: (draw.members, bool(draw.set)) for draw in cohort.draws},
+        }
+        self._judged = {id(judge): step for step in cohort.steps for judge in step.judged_by}
+        self._answers: dict[int, float] = {}
+
+    def of(self, step: StepPlan) -> tuple[float, float]:
+        """Tokens of a prompt and of an answer of a step that asks a model."""
+        return self._measured(step) or (self._prompt(step), 0.0 if step.scores else self.answer(step))
+
+    def answer(self, step: StepPlan) -> float:
+        """Tokens of what a step says: as the log has them, else as long as it may be, or is composed."""
+        known = self._answers.get(id(step))
+        if known is None:
+            measured = self._measured(step) if step.model is not None else None
+            known = self._answers[id(step)] = self._value(step) if measured is None else measured[1]
+        return known
+
+    def _prompt(self, step: StepPlan) -> float:
+        messages = [self._template(each, step) for each in (step.system, step.prompt) if each is not None]
+        if step.sees == "transcript":
+            for turn in self.cohort.turns:
+                if turn.name == step.name:
+                    break
+                messages.append(self._said(turn))
+        elif step.sees == "row":
+            messages.append(_UNKNOWN_ROW)
+        return sum(messages) + _AROUND_A_MESSAGE * len(messages)
+
+    def _said(self, turn: StepPlan) -> float:
+        return self._field(turn, ("content",)) if turn.thinks else self.answer(turn)
+
+    def _value(self, step: StepPlan) -> float:
+        if step.value is not None:
+            return self._template(step.value, step)
+        if step.call is not None:
+            return self._passages(step.call.arguments)
+        limit = step.sampling.max_tokens
+        if isinstance(step.output, JsonOutput):
+            # Cut JSON is no answer, so a limit that is too low for it says nothing of its length.
+            return of_schema(step.output.schema_)
+        bounds = (_checked(check.name, check.arguments) for check in step.checks)
+        found = min((bound for bound in bounds if bound is not None), default=_UNKNOWN_ANSWER)
+        return max(1.0, min(found, limit or found))
+
+    def _passages(self, arguments: Mapping[str, Any]) -> float:
+        wanted = arguments.get("top_k", arguments.get("count"))
+        number = wanted if isinstance(wanted, int) else _PASSAGES
+        words = _WORDS_OF_A_PASSAGE
+        source = next((each for each in self.plan.sources if each.name == arguments.get("source")), None)
+        if source is not None and source.split is not None:
+            given = source.split.arguments.get("max_words")
+            words = given if isinstance(given, int) else words
+        return number * (words * _TOKENS_A_WORD + _AROUND_A_MESSAGE)
+
+    def _template(self, template: Template, step: StepPlan) -> float:
+        return sum(count(part) if isinstance(part, str) else self._reference(part, step) for part in template)
+
+    def _reference(self, part: RefPlan, step: StepPlan) -> float:
+        first, *rest = part.path
+        judged = self._judged.get(id(step))
+        if first == JUDGED and judged is not None:
+            return self._said(judged)
+        if first in self._members:
+            members, fields = self._members[first]
+            return _mean(members, rest if fields else ["value", *rest])
+        if self._base is not None and first == self._base.name and rest:
+            named, rest = rest[0], rest[1:]
+            found = next((each for each in self._base.steps if each.name == named), None)
+            base = Estimate(self.plan, self._base, self._measured)
+            return _SHORT if found is None else base._field(found, rest)
+        known = self._steps.get(first)
+        return _SHORT if known is None else self._field(known, rest)
+
+    def _field(self, step: StepPlan, path: Sequence[str]) -> float:
+        """Tokens of a field of what a step says: its part of the whole."""
+        whole = self.answer(step)
+        if not path or not isinstance(step.output, JsonOutput):
+            return whole
+        schema: Mapping[str, Any] = step.output.schema_
+        part = _at(schema, path)
+        return whole if part is None else whole * min(1.0, of_schema(part) / max(1.0, of_schema(schema)))
+
+
+def retries(steps: Sequence[StepPlan]) -> dict[str, int]:
+    """How many calls each step that asks makes at most for one sample, by name: a judge is asked
+    about each attempt, and again where it gives no verdict."""
+    found: dict[str, int] = {}
+    for step in asking(steps):
+        found.setdefault(step.name, step.retry + 1)
+    for step in steps:
+        for judge in step.judged_by:
+            found[judge.name] = (step.retry + 1) * (judge.retry + 1)
+    return found
+
+
+def of_schema(schema: Mapping[str, Any]) -> float:
+    """About how many tokens JSON of a schema has."""
+    return _of_schema(schema, schema, 0)
+
+
+def _of_schema(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> float:
+    if depth > _DEEPEST:
+        return _SHORT
+    if "$ref" in schema:
+        target = root.get("$defs", {}).get(str(schema["$ref"]).rpartition("/")[2], {})
+        return _of_schema(target, root, depth + 1)
+    if "enum" in schema:
+        options = schema["enum"]
+        return sum(count(canonical_json(option)) for option in options) / max(1, len(options))
+    if "const" in schema:
+        return count(canonical_json(schema["const"]))
+    for union in ("anyOf", "oneOf"):
+        if schema.get(union):
+            return max(_of_schema(part, root, depth + 1) for part in schema[union])
+    kind = schema.get("type")
+    if kind == "object":
+        fields = schema.get("properties", {})
+        return _SHORT + sum(
+            count(name) + _SHORT + _of_schema(part, root, depth + 1) for name, part in fields.items()
+        )
+    if kind == "array":
+        low = int(schema.get("minItems", 1))
+        high = int(schema.get("maxItems", low + 2))
+        return _SHORT + (low + high) / 2 * (1 + _of_schema(schema.get("items", {}), root, depth + 1))
+    if kind == "string":
+        low = int(schema.get("minLength", 0))
+        if "maxLength" not in schema:
+            return max(_UNKNOWN_TEXT, low / _CHARACTERS)
+        return max(1.0, min(int(schema["maxLength"]) + low, max(_LONGEST_FIELD, 2 * low)) / 2 / _CHARACTERS)
+    return _SHORT
+
+
+def _at(schema: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any] | None:
+    part: Any = schema
+    for name in path:
+        part = part.get("properties", {}).get(name) if isinstance(part, Mapping) else None
+    return part if isinstance(part, Mapping) else None
+
+
+def _checked(check: str, arguments: Mapping[str, Any]) -> float | None:
+    """Tokens of an answer in the middle of what a check of its length allows; None for any other."""
+    sizes = {"length": ("characters", 1 / _CHARACTERS), "sentences": ("count", _SENTENCE)}
+    if check not in sizes:
+        return None
+    name, tokens = sizes[check]
+    bounds = arguments.get(name)
+    low, high = bounds if isinstance(bounds, list) and len(bounds) == 2 else (None, None)
+    if not isinstance(high, int):
+        return max(_UNKNOWN_ANSWER, low * tokens) if isinstance(low, int) else _UNKNOWN_ANSWER
+    return ((low if isinstance(low, int) else 0) + high) / 2 * tokens
+
+
+def _mean(members: Sequence[Member], path: Sequence[str]) -> float:
+    """Tokens of a field of a set's members on average, by their weights."""
+    total = sum(member.weight for member in members)
+    if not total:
+        return _SHORT
+    return sum(member.weight * _of_member(member, path) for member in members) / total
+
+
+def _of_member(member: Member, path: Sequence[str]) -> float:
+    value: Any = {"name": member.label, **member.fields}
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    if value is None:
+        return 0
+    return count(value if isinstance(value, str) else canonical_json(value))
