@@ -3,11 +3,24 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from synth.cli.options import json_option, log_option
+
+if TYPE_CHECKING:
+    import duckdb
+
+# A question reads the log and nothing else: no file, no network, no extension, whatever it says.
+_SEALED = """
+SET autoinstall_known_extensions = false;
+SET autoload_known_extensions = false;
+SET enable_external_access = false;
+SET lock_configuration = true;
+"""
 
 
 @click.command(short_help="Ask the log a question.")
@@ -16,28 +29,26 @@ from synth.cli.options import json_option, log_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.option("--rows", type=click.IntRange(1), default=100, show_default=True, help="Most rows to show.")
-def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int) -> None:
-    """Ask the log a question in SQL; it is opened for reading only.
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Most time for an answer.",
+)
+def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, seconds: float) -> None:
+    """Ask the log a question in SQL: one SELECT, which reads the log and nothing else.
 
     Its tables are `events` and `batches`.  For example, what was rejected and why:
 
         synth sql "SELECT step, payload ->> 'check' AS \\"check\\", count(*) FROM events
         WHERE kind = 'step.rejected' GROUP BY ALL"
     """
-    import duckdb
-
-    from dsl.errors import ConfigError
     from store.log import Log
     from synth.cli.output import plural, table
 
     with Log(log, deep=False) as opened:
-        cursor = opened.cursor()
-        try:
-            result = cursor.execute(query)
-            header = [column[0] for column in result.description or []]
-            found = result.fetchmany(rows + 1)
-        except duckdb.Error as error:
-            raise ConfigError(f"the query failed: {str(error).splitlines()[0]}") from None
+        header, found = _answer(opened.cursor(), query, rows + 1, seconds)
     more = len(found) > rows
     found = found[:rows]
     if as_json:
@@ -54,3 +65,33 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int) -> No
         click.echo(table(header, found, left=len(header)))
     if more:
         click.echo(f"... more than {plural(rows, 'row')}; --rows shows more", err=True)
+
+
+def _answer(
+    cursor: duckdb.DuckDBPyConnection, query: str, most: int, seconds: float
+) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """The names of an answer's columns, and its first rows.  Raises ConfigError."""
+    import duckdb
+
+    from dsl.errors import ConfigError
+
+    limit = threading.Timer(seconds, cursor.interrupt)
+    try:
+        cursor.execute(_SEALED)
+        statements = cursor.extract_statements(query)
+        kinds = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+        if len(statements) != 1 or statements[0].type not in kinds:
+            raise ConfigError("a question to the log is one SELECT statement")
+        limit.start()
+        result = cursor.execute(statements[0])
+        return [column[0] for column in result.description or []], result.fetchmany(most)
+    except duckdb.InterruptException:
+        raise ConfigError(
+            f"the query took longer than {seconds:g} seconds: ask for less, or give it --seconds"
+        ) from None
+    except duckdb.PermissionException:
+        raise ConfigError("the query reads or writes something else than the log, which it may not") from None
+    except duckdb.Error as error:
+        raise ConfigError(f"the query failed: {str(error).splitlines()[0]}") from None
+    finally:
+        limit.cancel()

@@ -87,7 +87,7 @@ def test_the_log_answers_questions(tmp_path: Path) -> None:
     assert synth("sql", asked, "--csv", cwd=tmp_path).out.startswith("kind,n\n")
     refused = synth("sql", "DELETE FROM events", cwd=tmp_path)
     assert refused.status == 1
-    assert "read-only" in refused.err
+    assert "is one SELECT" in refused.err
     more = synth("sql", "SELECT seq FROM events", "--rows", "3", cwd=tmp_path)
     assert "more than 3 rows" in more.err
     runs = synth("status", "--json", cwd=tmp_path).json()["runs"]
