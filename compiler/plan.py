@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
+from compiler.shown import plan_html, plan_line
+
 PLAN_FORMAT = 1
 
 Capability = Literal["chat", "json", "template", "embed", "logprobs", "frozen"]
@@ -329,6 +331,14 @@ class Plan(Frozen):
         plan = self.model_copy()
         plan._folder = folder
         return plan
+
+    def __repr__(self) -> str:
+        return f"<Plan {plan_line(self)}>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return plan_html(self)
 
     def preference(self, name: str) -> PreferencePlan:
         return next(preference for preference in self.preferences if preference.name == name)

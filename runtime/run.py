@@ -27,6 +27,7 @@ from runtime.past import LoggedPast
 from runtime.progress import Progress, progress_path, write_progress
 from runtime.recorder import Recorder
 from runtime.scheduler import Scheduler
+from runtime.shown import run_html, run_line
 from runtime.stop import Outcome, Stop
 from store.event import Kind
 from store.history import History
@@ -55,7 +56,7 @@ class RunOptions:
     allowed: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class RunReport:
     """How a run ended.  `short` says what can never be had of the quotas; `sources` are those that
     are in the log by now, `indexes` what was made of documents."""
@@ -74,6 +75,12 @@ class RunReport:
     @property
     def exit_status(self) -> int:
         return {"finished": 0, "limited": 0, "interrupted": 130, "failed": 1}.get(self.outcome, 3)
+
+    def __repr__(self) -> str:
+        return f"<RunReport {run_line(self)}>"
+
+    def _repr_html_(self) -> str:
+        return run_html(self)
 
 
 @dataclass(slots=True)

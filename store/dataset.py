@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +25,7 @@ from store.rows import Conversation, Layout, Line, Row, as_lines
 from store.select import Models
 from store.splits import Side, sides
 from store.view import View
+from store.written import Dataset
 
 
 class Rows(Protocol):
@@ -63,19 +63,6 @@ class Rows(Protocol):
     def manifest(self) -> dict[str, Any]:
         """What the manifest says of the rows, after they were read: `source` and what it is of."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """One export as it was written.  `rows` counts each split; `missing` are its samples or pairs,
-    as `unit` says, that a run has still to make."""
-
-    export: ExportPlan
-    folder: Path
-    rows: Mapping[str, int]
-    missing: int
-    unit: str
-    manifest: Mapping[str, Any]
 
 
 def materialize(
@@ -234,7 +221,7 @@ def _write(plan: Plan, export: ExportPlan, rows: Rows, position: Mapping[str, An
         text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
         (work / MANIFEST).write_text(text, "utf-8", newline="\n")
     counts = {name: file.rows for name, file in files.items()}
-    return Dataset(export, folder, counts, rows.missing, rows.unit, manifest)
+    return Dataset(export, folder, counts, rows.missing, rows.unit, manifest, layout.types)
 
 
 def _manifest(

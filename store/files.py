@@ -82,9 +82,9 @@ def to_parquet(file: File, columns: Mapping[str, str]) -> None:
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
         connection.execute(
-            f"""COPY (SELECT * FROM read_json({_quoted(file.path)}, format = 'newline_delimited',
+            f"""COPY (SELECT * FROM read_json({quoted(file.path)}, format = 'newline_delimited',
                       columns = {{{typed}}}, maximum_object_size = 1073741824))
-                TO {_quoted(target)} (FORMAT parquet, ROW_GROUP_SIZE 65536, COMPRESSION zstd)"""
+                TO {quoted(target)} (FORMAT parquet, ROW_GROUP_SIZE 65536, COMPRESSION zstd)"""
         )
     file.path.unlink()
     file.path = target
@@ -103,5 +103,6 @@ def file_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+def quoted(text: Path | str) -> str:
+    """A text for a query."""
+    return "'" + str(text).replace("'", "''") + "'"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from runtime.evaluation.evaluate import Report
     from runtime.replay import Replayed
     from runtime.run import RunReport
-    from store.dataset import Dataset
+    from store.written import Dataset
     from synth.api import RecipeWarning, compile, evaluate, materialize, replay, run
     from synth.models import Gemini, Model, OpenAI, Pocket, Simulated, Transformers, Vllm
 
@@ -68,7 +68,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "Dataset": "store.dataset",
+    "Dataset": "store.written",
     "Plan": "compiler.plan",
     "Replayed": "runtime.replay",
     "Report": "runtime.evaluation.evaluate",
@@ -88,9 +88,9 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         if name == "__version__":
-            from store.versions import package_version
+            from dsl.version import VERSION
 
-            return package_version("synth")
+            return VERSION
         if name not in _PLACES:
             raise AttributeError(f"module 'synth' has no attribute '{name}'")
         return getattr(import_module(_PLACES[name]), name)

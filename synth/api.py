@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runtime.evaluation.evaluate import Report
     from runtime.replay import Replayed
     from runtime.run import RunReport
-    from store.dataset import Dataset
+    from store.written import Dataset
 
 # Where every model runs that `models` does not place.
 Backend = Literal["pocket", "simulated"]

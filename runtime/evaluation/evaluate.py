@@ -23,6 +23,7 @@ from runtime.lookup import Indexes
 from runtime.models import Models
 from runtime.progress import Progress
 from runtime.run import RunOptions, RunReport, Watch, run_books
+from runtime.shown import measures_html, measures_line
 from store.history import Finished, History
 from store.log import Log
 
@@ -42,7 +43,7 @@ class Evaluated:
         return all(each.held for each in self.measured)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """All evaluations of a recipe.  `runs` are how the asking ended: none where nobody was asked."""
 
@@ -59,6 +60,12 @@ class Report:
         """0 where every bound holds, 3 where one does not, or how the asking ended."""
         ended = max((run.exit_status for run in self.runs), default=0)
         return ended or (0 if self.held else 3)
+
+    def __repr__(self) -> str:
+        return f"<Report {measures_line(self)}>"
+
+    def _repr_html_(self) -> str:
+        return measures_html(self)
 
 
 def evaluate(

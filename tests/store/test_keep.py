@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from compiler.compile import compile_text
 from compiler.plan import Plan
 from dsl.errors import QuotaShort
-from store.dataset import Dataset, materialize
+from store.dataset import materialize
 from store.log import Log
+from store.written import Dataset
 from tests.store.logs import Story, chat
 from tests.support import rows
 

@@ -17,9 +17,10 @@ from compiler.compile import compile_text
 from compiler.plan import MixPart, Plan
 from compiler.strata import largest_remainder
 from dsl.errors import Diverged, QuotaShort
-from store.dataset import Dataset, materialize
+from store.dataset import materialize
 from store.log import Log
 from store.verify import read_manifest, verify_against_log, verify_files
+from store.written import Dataset
 from tests.models.fixtures import needs
 from tests.store.logs import Story, all_slots, chat
 from tests.support import rows

@@ -17,9 +17,10 @@ from compiler.compile import compile_text
 from compiler.pairs import allot
 from compiler.plan import Plan
 from dsl.errors import QuotaShort
-from store.dataset import Dataset, materialize
+from store.dataset import materialize
 from store.log import Log
 from store.verify import read_manifest, verify_against_log
+from store.written import Dataset
 from tests.models.fixtures import needs
 from tests.store.logs import Attempt, Story, all_slots
 from tests.support import rows

@@ -11,9 +11,10 @@ import pytest
 from compiler.compile import compile_text
 from compiler.plan import Plan
 from dsl.errors import QuotaShort
-from store.dataset import Dataset, materialize
+from store.dataset import materialize
 from store.log import Log
 from store.verify import read_manifest, verify_against_log
+from store.written import Dataset
 from tests.models.fixtures import needs
 from tests.store.logs import Story, all_slots
 from tests.support import rows

@@ -1,0 +1,61 @@
+"""How a run and its measures look in a notebook: a line as text, tables as HTML."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dsl.html import html_table
+
+if TYPE_CHECKING:
+    from runtime.evaluation.evaluate import Report
+    from runtime.run import RunReport
+
+
+def run_line(report: RunReport) -> str:
+    cohorts = [f"{name} {c['completed']:,} of {c['quota']:,}" for name, c in report.counts["cohorts"].items()]
+    calls = sum(step["issued"] for step in report.counts["steps"])
+    cost = f", cost {report.cost:,.4f}" if report.cost else ""
+    made = f"{', '.join(cohorts)}; {calls:,} calls in {report.seconds:,.1f} s{cost}"
+    reason = "" if report.outcome == "finished" else f" ({report.reason})"
+    return f"{report.outcome}{reason}: {made}"
+
+
+def run_html(report: RunReport) -> str:
+    counts = report.counts
+    cohorts = [
+        [name, c["quota"], c["completed"], c["found"], c["abandoned"], c["pending"]]
+        for name, c in counts["cohorts"].items()
+    ]
+    steps = [
+        [f"{s['cohort']}.{s['step']}", s["model"], s["issued"], s["reused"], s["rejected"], s["accepted"]]
+        for s in counts["steps"]
+    ]
+    return html_table(
+        run_line(report),
+        ("conversation", "quota", "completed", "from the log", "abandoned", "pending"),
+        cohorts,
+    ) + html_table("", ("step", "model", "calls", "reused", "rejected", "accepted"), steps)
+
+
+def measures_line(report: Report) -> str:
+    found = [each for evaluated in report.evaluations for each in evaluated.measured]
+    missed = [f"{each.plan.name} of {each.of}" for each in found if not each.held]
+    return f"{len(found)} measures, " + (f"missed: {', '.join(missed)}" if missed else "every bound holds")
+
+
+def measures_html(report: Report) -> str:
+    rows = [
+        [
+            evaluated.plan.name,
+            each.plan.name,
+            each.of,
+            each.by,
+            "holds" if each.held else "MISSED",
+            "-" if each.value is None else f"{each.value:,.2f}{each.unit}",
+            each.judged,
+        ]
+        for evaluated in report.evaluations
+        for each in evaluated.measured
+    ]
+    header = ("evaluation", "measure", "of", "by", "", "value", "judged")
+    return html_table(measures_line(report), header, rows)
