@@ -25,6 +25,7 @@ from dsl.errors import CallFailed, EngineDied
 from runtime.engines.base import Call, EngineSpec
 from runtime.engines.chat_template import ChatTemplate
 from runtime.engines.checkpoint import first_line, load_tokenizer, require
+from runtime.engines.guard import require_guard
 from runtime.engines.local import LocalEngine, Ticket, read_options
 
 _GIB = 1 << 30
@@ -119,6 +120,8 @@ class VllmEngine(LocalEngine):
                 # vLLM compiles what ranks a prompt's tokens all the same: 8 s of the first scoring
                 # call, and a dead engine where there is no C++ compiler.
                 _set_defaults({"TORCH_COMPILE_DISABLE": "1"})
+        if _spawns():
+            require_guard("vLLM's engine")
         super().__init__(
             spec,
             template=ChatTemplate(load_tokenizer(spec)),
@@ -147,7 +150,7 @@ class VllmEngine(LocalEngine):
         self._adapter = self._lora()
         if self._on_cpu:
             tell_torch()
-        if shares_process := os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "0":
+        if shares_process := not _spawns():
             self._turn = _TURN
         else:
             _shield_children()
@@ -406,6 +409,11 @@ def _set_defaults(environment: Mapping[str, str]) -> None:
     """Set variables that the user has not set."""
     for name, value in environment.items():
         os.environ.setdefault(name, value)
+
+
+def _spawns() -> bool:
+    """Whether the engine's core is a process of its own."""
+    return os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") != "0"
 
 
 def _cpus() -> int:
