@@ -5,12 +5,12 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import synth
+from dsl.version import VERSION
 from tests.support import QUICKSTART, ROOT, environment
 
 HEAVY = (
@@ -30,7 +30,7 @@ HEAVY = (
 def test_every_public_name_is_there() -> None:
     assert {name for name in synth.__all__ if getattr(synth, name) is None} == set()
     assert set(synth.__all__) < set(dir(synth))
-    assert synth.__version__ == version("synth")
+    assert synth.__version__ == VERSION
     with pytest.raises(AttributeError, match="module 'synth' has no attribute 'comple'"):
         synth.comple  # type: ignore[attr-defined]  # noqa: B018
 

@@ -11,7 +11,7 @@ import pytest
 
 import synth as product
 from store.card import size_category
-from store.dataset import Dataset
+from store.written import Dataset
 from tests.models.fixtures import needs
 from tests.support import rows, synth
 
