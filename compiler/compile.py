@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compiler.bind import bind, bind_library_file, is_library
 from compiler.check import check
+from compiler.composed import check_composed
 from compiler.lower import lower
 from compiler.plan import Plan
 from dsl.diagnostic import Diagnostic, Diagnostics
@@ -67,6 +68,9 @@ def diagnose(
     check(bound, diagnostics)
     folder = source.path.resolve().parent if source.path is not None else Path()
     plan = None if diagnostics.has_errors else lower(bound).below(folder)
+    if plan is not None:
+        check_composed(bound, plan, diagnostics)
+        plan = None if diagnostics.has_errors else plan
     return Diagnosed(plan, diagnostics.without_echoes(), tuple(bound.notes))
 
 

@@ -213,7 +213,7 @@ class CohortPlan(Frozen):
 
     @property
     def asking(self) -> tuple[StepPlan, ...]:
-        """The steps that ask a model, each followed by those of its judges."""
+        """The steps that ask a model, and those of the judges."""
         return asking(self.steps)
 
     def step(self, name: str) -> StepPlan:
@@ -221,8 +221,8 @@ class CohortPlan(Frozen):
 
 
 def asking(steps: Iterable[StepPlan]) -> tuple[StepPlan, ...]:
-    """Those of some steps that ask a model, each followed by those of its judges."""
-    return tuple(each for step in steps if step.model is not None for each in (step, *step.judged_by))
+    """Those of some steps that ask a model, and after each step those of its judges."""
+    return tuple(each for step in steps for each in (step, *step.judged_by) if each.model is not None)
 
 
 class SourcePlan(Frozen):

@@ -20,6 +20,8 @@ from dsl.suggest import suggest
 from dsl.syntax import Rule, Statement, Text
 
 ROLES: dict[str, Role] = {"user": "user", "model": "model"}
+# What can be said of a turn that no model writes.
+_OF_ANY_TURN = ("produces", "checks", "must_fail")
 
 
 def bind_step(
@@ -67,7 +69,8 @@ def bind_step(
     needs = [each.name for each in earlier if sees == "transcript" and each.role is not None]
     for template in (value, system, prompt):
         needs += [ref for ref in references(template) if ref in known]
-    needs += [ref for plan in checks for ref in varying(plan) if ref in known]
+    refused = _named_checks(fields, "must_fail", output, own)
+    needs += [ref for plan in (*checks, *refused) for ref in varying(plan) if ref in known]
     return Step(
         name=name.text,
         role=role,
@@ -80,7 +83,7 @@ def bind_step(
         sees=sees,
         sampling=sampling,
         checks=tuple(checks),
-        must_fail=tuple(_named_checks(fields, "must_fail", output, own)),
+        must_fail=tuple(refused),
         retry=retry,
         needs=tuple(dict.fromkeys(needs)),
         span=name.span,
@@ -209,6 +212,8 @@ def _check_author(
         )
     elif by is None:
         for key, (_, span) in fields.items():
+            if key in _OF_ANY_TURN:
+                continue
             scope.report(
                 "E108",
                 f"`{key}` is for a turn that a model writes",

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from compiler.plan import CohortPlan
 from compiler.strata import Slot
-from runtime.accept import Rejected
 from runtime.jury import Order
 from runtime.sample import Outcome, Sample, Witness
 
@@ -35,10 +34,6 @@ class Ledger(Witness, Protocol):
     def completed(self, sample: Sample) -> None: ...
 
     def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None: ...
-
-    def refused(self, sample: Sample, step: str, why: Rejected) -> None:
-        """A set-wide check refused a sample that had passed its own."""
-        ...
 
     def pending(self, sample: Sample, steps: tuple[str, ...]) -> None: ...
 

@@ -225,7 +225,7 @@ class Cohort:
                 self._complete(order, sample)
             else:
                 step, why = refusal
-                self._ledger.refused(sample, step, why)
+                self._ledger.refused(sample, step, why, sample.values[step])
                 reason = f"{why.check}: {why.reason}"
                 self._ledger.abandoned(sample, step, reason, True)
                 self._lose(order, sample.slot.cell, f"{step}: {reason}")

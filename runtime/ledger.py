@@ -74,10 +74,10 @@ class LiveLedger:
             step=step,
         )
 
-    def refused(self, sample: Sample, step: str, why: Rejected) -> None:
+    def refused(self, sample: Sample, step: str, why: Rejected, value: Any) -> None:
         plan = sample.cohort.step(step)
         self._progress.refused(plan, why.check)
-        value, call = sample.values[step], sample.calls.get(step)
+        call = sample.calls.get(step)
         # Its attempts were refused one after the other, and this is the last.
         sample.refuse(step, len(sample.rejected.get(step, ())), call, why)
         self._recorder.emit(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from compiler.plan import Plan, StepPlan, asking
 from compiler.runnable import require_runnable
@@ -114,7 +115,7 @@ class _Counting:
     def rejected(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer, why: Rejected) -> None:
         """In the log already."""
 
-    def refused(self, sample: Sample, step: str, why: Rejected) -> None:
+    def refused(self, sample: Sample, step: str, why: Rejected, value: Any) -> None:
         """Its replacement is previewed in its turn."""
 
     def completed(self, sample: Sample) -> None:

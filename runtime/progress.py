@@ -110,7 +110,7 @@ class Progress:
         self.rejections[step.name, check] += 1
 
     def refused(self, step: StepPlan, check: str) -> None:
-        """A set-wide check refused what had been accepted; the step may be a composed one."""
+        """A set-wide check refused what had been accepted, or what was composed did not hold."""
         counters = self._by_step.get(id(step))
         if counters is not None:
             counters.accepted -= 1

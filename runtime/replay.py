@@ -120,7 +120,7 @@ class _Comparison:
     def rejected(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer, why: Rejected) -> None:
         """Likewise."""
 
-    def refused(self, sample: Sample, step: str, why: Rejected) -> None:
+    def refused(self, sample: Sample, step: str, why: Rejected, value: Any) -> None:
         """Likewise: `abandoned` follows."""
 
     def completed(self, sample: Sample) -> None:

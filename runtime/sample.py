@@ -12,7 +12,8 @@ from compiler.judging import JUDGED
 from compiler.plan import CohortPlan, StepPlan
 from compiler.strata import Slot, call_seed
 from compiler.template import render
-from runtime.accept import Accepted, Rejected, in_one_sample, is_complete, judge, resolved
+from compiler.verdict import is_complete, resolved
+from runtime.accept import Accepted, Rejected, in_one_sample, judge, judge_composed
 from runtime.attempt import Answer, Attempt, Caller, GaveUp, Missing
 from runtime.call import environment, messages_for
 from runtime.engines.base import Message
@@ -79,6 +80,10 @@ class Witness(Protocol):
     def rejected(
         self, sample: Sample, step: StepPlan, attempt: int, answer: Answer, why: Rejected
     ) -> None: ...
+
+    def refused(self, sample: Sample, step: str, why: Rejected, value: Any) -> None:
+        """A set-wide check refused a value that had passed its own, or a composed one did not hold."""
+        ...
 
 
 class _Failed(Exception):
@@ -175,7 +180,7 @@ class _Run:
 
     async def _step(self, step: StepPlan) -> None:
         if step.value is not None:
-            self._accept(step, render(step.value, self._values))
+            await self._compose(step, render(step.value, self._values))
             return
         if step.call is not None:
             self._accept(step, await self._look_up(step))
@@ -199,6 +204,17 @@ class _Run:
             self._witness.rejected(self._sample, step, attempt, answer, verdict)
         assert refusal is not None
         raise self._abandon(step, f"{refusal.check}: {refusal.reason}")
+
+    async def _compose(self, step: StepPlan, text: str) -> None:
+        """Takes a composed text for the step's value.  One that is refused costs its sample: it would
+        be the same again."""
+        verdict = judge_composed(step, text, self._values)
+        if not isinstance(verdict, Rejected):
+            verdict = await self._judged(step, 0, verdict)
+        if isinstance(verdict, Rejected):
+            self._witness.refused(self._sample, step.name, verdict, text)
+            raise self._abandon(step, f"{verdict.check}: {verdict.reason}")
+        self._accept(step, verdict.value)
 
     async def _look_up(self, step: StepPlan) -> Passages:
         assert step.call is not None

@@ -28,6 +28,7 @@ from typing import Any
 from compiler.plan import CheckPlan, CohortPlan, JsonOutput, MixPlan, Plan, StepPlan
 from compiler.strata import Slot, slots
 from compiler.template import render
+from compiler.verdict import Refusal, composed_value
 from runtime.call import environment
 from store.dataset import materialize
 from store.log import Log
@@ -174,7 +175,9 @@ def _values(cohort: CohortPlan, slot: Slot) -> dict[str, Any]:
     values = environment(cohort, slot)
     for step in cohort.steps:
         if step.value is not None:
-            values[step.name] = render(step.value, values)
+            text = render(step.value, values)
+            value = composed_value(step, text, values)
+            values[step.name] = text if isinstance(value, Refusal) else value
         elif step.call is not None:
             values[step.name] = [{"document": "<document>", "text": f"<{step.name}>"}]
         else:

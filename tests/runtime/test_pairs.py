@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from random import Random
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,7 +41,7 @@ class Quiet:
 
     def rejected(self, *_: object) -> None: ...
 
-    def refused(self, sample: Sample, step: str, why: Rejected) -> None: ...
+    def refused(self, sample: Sample, step: str, why: Rejected, value: Any) -> None: ...
 
     def pending(self, *_: object) -> None: ...
 

@@ -49,6 +49,8 @@ class Nobody:
 
     def rejected(self, *_: Any) -> None: ...
 
+    def refused(self, *_: Any) -> None: ...
+
 
 def sample_of(steps: list[StepPlan]) -> Sample:
     cohort = CohortPlan(name="c", quota=1, times=1, steps=tuple(steps))

@@ -1,0 +1,150 @@
+"""Composed turns are held to what is said of them: judged when compiled, or when they are composed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compiler.compile import compile_text
+from dsl.errors import RecipeError
+from tests.support import query, rows, synth
+
+HEAD = """edition 1
+recipe composed { seed = 1 }
+model base: model<chat, json> from simulated()
+schema Where { target: text }
+schema Command { action: text(1..40), target: text? }
+set orders: Command {
+  lamp { action = "switch on", target = "the \\"big\\" lamp" }
+  door { action = "open the door" }
+}
+"""
+EXPORT = 'export train: messages from chats to "out/train"\n'
+
+
+def project(folder: Path, body: str) -> Path:
+    recipe = folder / "composed.recipe"
+    recipe.write_text(f"{HEAD}conversation chats times 6 {{\n{body}\n}}\n{EXPORT}", "utf-8")
+    return recipe
+
+
+def test_composed_json_is_a_value_with_fields_that_is_written_measured_and_verified(tmp_path: Path) -> None:
+    recipe = project(
+        tmp_path,
+        """draw order from orders
+        turn ask: user = "Please."
+        turn answer: model = "{ \\"action\\": {{ order.action | json }} }" { produces: json<Command> }
+        turn again: user = "You would {{ answer.action }}?"
+        turn yes: model by base { prompt = "{{ again }}" }""",
+    )
+    recipe.write_text(
+        recipe.read_text("utf-8") + "evaluation quality of train { json_errors(at_most = 0%) }\n", "utf-8"
+    )
+    assert synth("run", recipe, "--simulate", cwd=tmp_path).status == 0
+    assert synth("materialize", recipe, cwd=tmp_path).status == 0
+    found = rows(tmp_path / "out" / "train" / "train.jsonl")
+    said = {row["messages"][1]["content"]: row["messages"][2]["content"] for row in found}
+    assert said == {
+        '{"action":"switch on"}': "You would switch on?",
+        '{"action":"open the door"}': "You would open the door?",
+    }
+    assert synth("replay", recipe, cwd=tmp_path).status == 0
+    assert synth("verify", tmp_path / "out" / "train", cwd=tmp_path).status == 0
+
+
+def test_a_sample_whose_composed_turn_fails_is_lost_with_the_reason_and_replaced(tmp_path: Path) -> None:
+    recipe = project(
+        tmp_path,
+        """step made: text by base { prompt = "Write: variation {{ nth }}", check { length(1..160) } }
+        turn ask: user = "Say: {{ made }}" { check { length(..70) } }
+        turn answer: model = "{ \\"action\\": {{ made | json }} }" { produces: json<Long> }""",
+    )
+    text = recipe.read_text("utf-8")
+    recipe.write_text(
+        text.replace("set orders", "schema Long { action: text(1..55) }\nset orders", 1), "utf-8"
+    )
+    assert synth("run", recipe, "--simulate", cwd=tmp_path).status == 0
+    lost = query(
+        tmp_path / "synth.duckdb",
+        "SELECT step, payload ->> 'reason', payload ->> 'rejected' FROM events "
+        "WHERE kind = 'sample.abandoned'",
+    )
+    assert {step for step, *_ in lost} == {"ask", "answer"}
+    for step, reason, rejected in lost:
+        assert (step, reason.split(":")[0]) in {("ask", "length"), ("answer", "schema")}
+        assert json.loads(rejected)[step][0]["call"] is None
+    assert synth("materialize", recipe, cwd=tmp_path).status == 0
+    found = rows(tmp_path / "out" / "train" / "train.jsonl")
+    assert len(found) == 6
+    assert all(len(json.loads(row["messages"][1]["content"])["action"]) <= 55 for row in found)
+    assert synth("replay", recipe, cwd=tmp_path).status == 0
+
+
+def test_what_quotes_a_model_and_never_holds_ends_the_run(tmp_path: Path) -> None:
+    recipe = project(
+        tmp_path,
+        """step made: text by base { prompt = "Write: {{ nth }}" }
+        turn ask: user = "Say: {{ made }}" { check { contains("never said") } }
+        turn answer: model by base { prompt = "{{ ask }}" }""",
+    )
+    ran = synth("run", recipe, "--simulate", cwd=tmp_path)
+    assert ran.status == 3
+    assert "ask: contains: " in ran.out
+
+
+def test_a_judge_is_asked_about_a_composed_turn(tmp_path: Path) -> None:
+    recipe = project(
+        tmp_path,
+        """step made: text by base { prompt = "Write: {{ nth }}" }
+        turn ask: user = "Say: {{ made }}" { check { approved_by(base, "Is it polite?") } }
+        turn answer: model by base { prompt = "{{ ask }}" }""",
+    )
+    compiled = synth("compile", recipe, "--json", cwd=tmp_path).json()
+    assert {each["step"]: each["calls"] for each in compiled["steps"]} == {
+        "made": 6,
+        "ask.approved_by": 6,
+        "answer": 6,
+    }
+    assert synth("run", recipe, "--simulate", cwd=tmp_path).status == 0
+    asked = query(
+        tmp_path / "synth.duckdb",
+        "SELECT count(*) FROM events WHERE kind = 'step.accepted' AND step = 'ask.approved_by'",
+    )
+    assert asked[0][0] >= 6
+
+
+@pytest.mark.parametrize(
+    ("turn", "said"),
+    [
+        ('user = "Hi" { check { length(5..) } }', "fails `length` in every sample"),
+        ('user = "{{ order.action }}" { check { no_words("door") } }', "where `order` is `door`"),
+        ('user = "{{ order.target }}" { check { length(1..) } }', "where `order` is `door`"),
+        ('user = "{{ nth }}" { check { contains("x") } }', "fails `contains` in every sample"),
+        ('user = "Hi" { must_fail = [polite] }', "passes `polite`, which it is meant to fail"),
+        ('user = "{}" { produces: json<Command> }', "fails `schema` in every sample"),
+        (
+            'user = "{ \\"target\\": \\"{{ order.target }}\\" }" { produces: json<Where> }',
+            "where `order` is `lamp`",
+        ),
+        ('user = "{{ order.action }}" { check { distinct() } }', "3 of them say"),
+        ('user = "{{ order.action }}" { retry = 3 }', "`retry` is for a turn that a model writes"),
+        ('user = "{{ order.action }} now {{ nth }}" { check { distinct() } }', ""),
+        ('user = "Hi" { check { no_words("door") } }', ""),
+        ('user = "Hi" { checks = [polite] }', ""),
+    ],
+)
+def test_what_is_known_is_judged_when_compiled(turn: str, said: str) -> None:
+    named = 'check polite: text { contains("Hi") }\n'
+    try:
+        compile_text(
+            f"{HEAD}{named}conversation chats times 6 {{\n draw order from orders\n turn ask: {turn}\n}}"
+        )
+    except RecipeError as error:
+        messages = [each.message for each in error.diagnostics if each.code.startswith("E")]
+        assert len(messages) == 1
+        assert said
+        assert said in messages[0]
+    else:
+        assert not said
