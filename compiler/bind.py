@@ -322,6 +322,17 @@ def _bind_check(statement: Statement, context: Context) -> None:
         return
     scope = context.scope
     takes = resolve_type(statement.type, scope, context.bound.schemas) if statement.type else None
+    if (
+        takes is not None
+        and statement.type is not None
+        and (takes.optional or (takes.low, takes.high) != (None, None))
+    ):
+        scope.report(
+            "E202",
+            f"a check's type says what it is of, and `{statement.type.span.text}` says more",
+            statement.type.span,
+            hint=f"write `{takes.name}`; `length(1..400)` is a check of its own",
+        )
     named = NamedCheck(statement.name.text, takes, tuple(bind_block(statement, takes, scope)))
     scope.declare(Declared(named.name, "check", statement.name.span, thing=named))
 

@@ -12,7 +12,7 @@ from compiler.plan import ExportPlan, MixPlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
 from compiler.types import CHUNKS, TEXT
-from compiler.values import FAILED, constant
+from compiler.values import FAILED, constant, plain_word
 from dsl.display import quoted
 from dsl.suggest import suggest
 from dsl.syntax import Expression, List, Reference, Statement
@@ -35,7 +35,7 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
     source_clause, to_clause = statement.clause("from"), statement.clause("to")
     if statement.name is None or statement.type is None or source_clause is None or to_clause is None:
         return None
-    form = statement.type.name.text
+    form = plain_word(statement.type, "the form of rows", scope)
     if form not in FORMS:
         guess = suggest(form, FORMS)
         scope.report(

@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.scope import Scope
 from compiler.types import Type
-from compiler.values import FAILED, article, number
+from compiler.values import FAILED, article, number, outside
 from dsl.diagnostic import Label
 from dsl.source import Span
 
@@ -26,9 +26,19 @@ _UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decima
 def override(name: str, text: str, type_: Type, span: Span, scope: Scope) -> Any:
     """The value of a parameter given as text, as JSON, or FAILED after reporting E602."""
     try:
-        return _parse(text.strip(), type_)
+        value = _parse(text.strip(), type_)
+        if outside(value, type_):
+            raise ValueError(text)
+        return value
     except (ValueError, InvalidOperation):
-        example = type_.words[0] if type_.words else _EXAMPLES.get(type_.name, "...")
+        bound = type_.low if type_.low is not None else type_.high
+        example = (
+            type_.words[0]
+            if type_.words
+            else str(bound)
+            if bound is not None and type_.name in ("count", "number")
+            else _EXAMPLES.get(type_.name, "...")
+        )
         scope.report_override(
             f"`{name}` is {article(type_)}; `{text}` is not",
             name,
@@ -42,9 +52,6 @@ def override(name: str, text: str, type_: Type, span: Span, scope: Scope) -> Any
 def _parse(text: str, type_: Type) -> Any:
     match type_.name:
         case "text" | "path":
-            low, high = type_.low or 0, type_.high
-            if len(text) < low or (high is not None and len(text) > high):
-                raise ValueError(text)
             return text
         case "count":
             if not re.fullmatch(r"\d[\d_]*", text, re.ASCII):

@@ -9,7 +9,7 @@ from compiler.plan import Member
 from compiler.scope import Scope
 from compiler.shape import check_shape
 from compiler.types import BUILT_IN_SCHEMAS, Schema
-from compiler.values import FAILED, constant, resolve_type, weight
+from compiler.values import FAILED, always_there, constant, resolve_type, weight
 from dsl.suggest import suggest
 from dsl.syntax import Ratio, Statement
 
@@ -49,6 +49,7 @@ def _set_schema(statement: Statement, scope: Scope, schemas: dict[str, Schema]) 
         return BUILT_IN_SCHEMAS["tier"]
     if statement.type is None:
         return None
+    always_there(statement.type, "a member is of its set's schema", scope)
     type_ = resolve_type(statement.type, scope, schemas)
     if type_ is not None and type_.schema is None:
         scope.report(

@@ -13,7 +13,7 @@ from compiler.scope import Declared, Scope
 from compiler.shape import check_shape
 from compiler.template import bind_template, references
 from compiler.types import COUNT, TEXT, UNKNOWN, Type, unproducible
-from compiler.values import FAILED, article, constant, resolve_type
+from compiler.values import FAILED, always_there, article, constant, plain_word, resolve_type
 from dsl.diagnostic import Fix, Label
 from dsl.source import Span
 from dsl.suggest import suggest
@@ -53,7 +53,8 @@ def bind_step(
     if model is not None:
         given = model.plan.sampling.model_dump(exclude_unset=True)
         sampling = Sampling(**{**given, **bind_sampling(statement, word, own)})
-    checks = [plan for each in written for plan in bind_block(each, output, own)]
+    checks = _bounds_as_check(output)
+    checks += [plan for each in written for plan in bind_block(each, output, own)]
     forbidden = [word for plan in checks if plan.name == "no_words" for word in words_of(plan)]
     checks += _named_checks(fields, "checks", output, own)
     _check_author(statement, word, fields, own)
@@ -96,7 +97,7 @@ def bind_step(
 def _role(statement: Statement, scope: Scope) -> Role | None:
     if statement.type is None:
         return None
-    word = statement.type.name.text
+    word = plain_word(statement.type, "a turn's role", scope)
     if word in ROLES:
         return ROLES[word]
     guess = suggest(word, ROLES) or {"assistant": "model", "human": "user"}.get(word)
@@ -117,6 +118,7 @@ def _output(
     written = statement.type if word == "step" else produces[0].type if produces else None
     if written is None:
         return TEXT
+    always_there(written, "what is written is there", scope)
     type_ = resolve_type(written, scope, bound.schemas)
     if type_ is None:
         return UNKNOWN
@@ -138,6 +140,13 @@ def _output(
         )
         return TEXT
     return type_
+
+
+def _bounds_as_check(output: Type) -> list[CheckPlan]:
+    """What `step summary: text(1..400)` says of the length.  JSON's bounds are in its schema."""
+    if output.name != "text" or (output.low is None and output.high is None):
+        return []
+    return [CheckPlan(name="length", arguments={"characters": [output.low, output.high]})]
 
 
 def _model(statement: Statement, scope: Scope) -> Model | None:

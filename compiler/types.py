@@ -1,6 +1,6 @@
 """Types of the recipe language, as values, and what fits what.
 
-text(1..700)?   count   number   ratio   range   duration   path   boolean
+text(1..700)?   count(1..5)   number   ratio   range   duration   path   boolean
 enum<a, b>   record<S>   list<T>(2..8)   json<T>   messages   preference   chunk
 model<chat, json>
 """
@@ -21,8 +21,8 @@ SCALARS = ("text", "count", "number", "ratio", "range", "duration", "path", "boo
 class Type:
     """`name` with its arguments: types for list and json, words for enum and model.
 
-    `schema` names the schema of a record; `low` and `high` bound a text's characters or a
-    list's items.
+    `schema` names the schema of a record; `low` and `high` bound a text's characters, a list's
+    items or a number.
     """
 
     name: str
@@ -163,9 +163,15 @@ def json_schema(type_: Type) -> dict[str, Any]:
             if type_.high is not None:
                 body["maxLength"] = type_.high
         case "count":
-            body = {"type": "integer", "minimum": 0}
+            body = {"type": "integer", "minimum": type_.low or 0}
+            if type_.high is not None:
+                body["maximum"] = type_.high
         case "number" | "ratio":
             body = {"type": "number"}
+            if type_.low is not None:
+                body["minimum"] = type_.low
+            if type_.high is not None:
+                body["maximum"] = type_.high
         case "boolean":
             body = {"type": "boolean"}
         case "enum":

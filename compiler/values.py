@@ -63,7 +63,10 @@ def constant(expression: Expression, wanted: Type, scope: Scope, what: str) -> A
         if wanted.name != "list":
             return _refuse(expression, wanted, scope, what, "a list")
         items = [constant(item, wanted.arguments[0], scope, what) for item in expression.items]
-        return FAILED if any(item is FAILED for item in items) else items
+        if any(item is FAILED for item in items):
+            return FAILED
+        beyond = outside(items, wanted)
+        return _refuse(expression, wanted, scope, what, beyond) if beyond else items
     if isinstance(expression, Call):
         return _refuse(expression, wanted, scope, what, "a call")
     found, value = _literal(expression)
@@ -85,9 +88,8 @@ def constant(expression: Expression, wanted: Type, scope: Scope, what: str) -> A
         return FAILED
     if not fits(found, wanted):
         return _refuse(expression, wanted, scope, what, f"a {found.name}" if found != TEXT else "text")
-    if wanted.name == "text" and _outside(len(value), wanted):
-        return _refuse(expression, wanted, scope, what, f"text of {len(value)} characters")
-    return value
+    beyond = outside(value, wanted)
+    return _refuse(expression, wanted, scope, what, beyond) if beyond else value
 
 
 def infer(expression: Expression, scope: Scope) -> tuple[Type, Any] | None:
@@ -191,6 +193,9 @@ def _referenced(expression: Reference, wanted: Type, scope: Scope, what: str) ->
             hint=f"did you mean `{guess}`?" if guess else "",
         )
         return FAILED
+    if wanted.name == "unknown" and scope.find(first.text) is None:
+        # It may be a word of the enum that was meant.
+        return FAILED
     declared, rest = scope.resolve_path(expression)
     if declared is None:
         return FAILED
@@ -206,7 +211,8 @@ def _referenced(expression: Reference, wanted: Type, scope: Scope, what: str) ->
             secondary=(Label(declared.span, "declared here"),),
         )
         return FAILED
-    return declared.value
+    beyond = outside(declared.value, wanted)
+    return _refuse(expression, wanted, scope, what, beyond) if beyond else declared.value
 
 
 def _refuse(expression: Expression, wanted: Type, scope: Scope, what: str, found: str) -> Any:
@@ -216,8 +222,20 @@ def _refuse(expression: Expression, wanted: Type, scope: Scope, what: str, found
     return FAILED
 
 
-def _outside(size: int, type_: Type) -> bool:
-    return (type_.low is not None and size < type_.low) or (type_.high is not None and size > type_.high)
+def outside(value: Any, type_: Type) -> str:
+    """What a value of the right type is, where it lies outside the type's bounds, or `""`."""
+    if value is None or (type_.low is None and type_.high is None):
+        return ""
+    size = len(value) if type_.name in ("text", "list") else value
+    if (type_.low is None or size >= type_.low) and (type_.high is None or size <= type_.high):
+        return ""
+    if type_.name == "text":
+        return f"text of {size} characters"
+    if type_.name == "list":
+        return f"a list of {size}"
+    return (
+        f"less than {type_.low}" if type_.low is not None and size < type_.low else f"more than {type_.high}"
+    )
 
 
 def article(type_: Type) -> str:
@@ -230,8 +248,22 @@ def article(type_: Type) -> str:
 # Types ----------------------------------------------------------------------------------
 
 
+# What bounds are of, for the types that can have them.
+_BOUNDED = {"text": "its characters", "list": "its items", "count": "its value", "number": "its value"}
+# What to write instead of bounds, or of `<...>`, where a type has none.
+_INSTEAD = {
+    "enum": "an enum's bounds are its words: `enum<low, high>`",
+    "json": "the bounds stand with what it holds: `json<list<Message>(2..8)>`, `json<S>`",
+    "ratio": "`number(0..100)` has bounds",
+    "duration": "`number(0..100)` has bounds",
+    "path": "`text(1..80)` has bounds",
+}
+
+
 def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) -> Type | None:
     """The type a recipe names; reports unknown names and misplaced arguments."""
+    if not _is_bare_enough(written, scope):
+        return None
     name = written.name.text
     low, high = (written.bounds.low, written.bounds.high) if written.bounds else (None, None)
     if written.bounds is not None and is_empty(written.bounds):
@@ -247,8 +279,17 @@ def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) ->
             if not words:
                 _bad_type(written, scope, "`enum` lists its words", "enum<strip, keep>")
                 return None
+            if not _are_bare(written, scope):
+                return None
+            twice = next((word for number, word in enumerate(words) if word in words[:number]), None)
+            if twice is not None:
+                _bad_type(written, scope, f"`enum` lists `{twice}` twice", "enum<strip, keep>")
+                return None
             return Type("enum", words=words, optional=written.optional)
         case "model":
+            if not _are_bare(written, scope):
+                return None
+            always_there(written, "a model is always given", scope)
             meant = set(words)
             for argument in written.arguments:
                 if argument.name.text not in CAPABILITIES:
@@ -265,6 +306,8 @@ def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) ->
             if len(written.arguments) != 1:
                 _bad_type(written, scope, f"`{name}` says of what", f"{name}<Message>")
                 return None
+            what = "a list's items are all there" if name == "list" else "what is asked for is there"
+            always_there(written.arguments[0], what, scope)
             inner = resolve_type(written.arguments[0], scope, schemas)
             return inner and Type(name, (inner,), low=low, high=high, optional=written.optional)
         case _ if name in SCALARS or name in ("messages", "preference", "chunk"):
@@ -287,6 +330,57 @@ def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) ->
             else "types are text, count, json<...> or a schema's name",
         )
     return None
+
+
+def _is_bare_enough(written: TypeName, scope: Scope) -> bool:
+    """Whether a type's bounds and arguments are ones that it can have; what says nothing is refused."""
+    name = written.name.text
+    if written.bounds is not None and name not in _BOUNDED:
+        scope.report(
+            "E202",
+            f"`{name}` has no bounds",
+            written.bounds.span,
+            hint=_INSTEAD.get(name, "bounds are of text (characters), list (items), count and number"),
+        )
+        return False
+    if written.arguments and name not in ("enum", "model", "list", "json"):
+        scope.report(
+            "E202",
+            f"`{name}` takes no `<...>`",
+            written.arguments[0].span,
+            hint="`list<...>`, `json<...>`, `enum<...>` and `model<...>` do",
+        )
+        return False
+    return True
+
+
+def _are_bare(written: TypeName, scope: Scope) -> bool:
+    """Whether the arguments of `enum` or `model` are words and nothing else."""
+    for each in written.arguments:
+        if each.arguments or each.bounds is not None or each.optional:
+            scope.report(
+                "E202", f"`{written.name}` lists words", each.span, hint=f"write `{each.name}` alone"
+            )
+            return False
+    return True
+
+
+def always_there(written: TypeName, why: str, scope: Scope) -> None:
+    """Reports a `?` on what cannot be absent; `why` says so."""
+    if written.optional:
+        scope.report(
+            "E202",
+            f"{why}, so `{written.span.text}` says nothing",
+            written.span,
+            hint="drop the `?`; fields of a schema and parameters can have it",
+        )
+
+
+def plain_word(written: TypeName, what: str, scope: Scope) -> str:
+    """A type that is a word and nothing else, such as a turn's role; what else is written is reported."""
+    if written.arguments or written.bounds is not None or written.optional:
+        scope.report("E202", f"{what} is one word", written.span, hint=f"write `{written.name}` alone")
+    return written.name.text
 
 
 def _bad_type(written: TypeName, scope: Scope, message: str, example: str) -> None:

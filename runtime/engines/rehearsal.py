@@ -294,12 +294,21 @@ def _instance(schema: Schema, text: Callable[[int, int], str], random: Random) -
             count = random.randint(low, min(schema.get("maxItems", low + 2), low + 4))
             return [_instance(schema["items"], text, random) for _ in range(count)]
         case "integer":
-            return random.randint(0, 100)
+            low, high = _range(schema)
+            return random.randint(low, high)
         case "number":
-            return round(random.random() * 100, 2)
+            low, high = _range(schema)
+            return round(low + random.random() * (high - low), 2)
         case "boolean":
             return random.random() < 0.5
     return text(schema.get("minLength", 1), schema.get("maxLength", 60))
+
+
+def _range(schema: Schema) -> Bounds:
+    """The least and the greatest number that a schema takes, within a hundred of each other where
+    it does not say."""
+    low = schema.get("minimum", min(0, schema.get("maximum", 0)))
+    return low, schema.get("maximum", low + 100)
 
 
 def _is_transcript(schema: Schema) -> bool:

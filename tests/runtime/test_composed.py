@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import synth as api
 from compiler.compile import compile_text
 from dsl.errors import RecipeError
+from runtime.config import Settings
+from runtime.preview import estimate
 from tests.support import query, rows, synth
 
 HEAD = """edition 1
@@ -30,6 +34,14 @@ def project(folder: Path, body: str) -> Path:
     return recipe
 
 
+def made(recipe: Path) -> list[dict[str, Any]]:
+    """The rows that a rehearsal of a recipe gives."""
+    plan, log = api.compile(recipe), recipe.parent / "synth.duckdb"
+    assert api.run(plan, log=log, simulate=True).exit_status == 0
+    [dataset] = api.materialize(plan, log=log, out=recipe.parent)
+    return rows(dataset.folder / "train.jsonl")
+
+
 def test_composed_json_is_a_value_with_fields_that_is_written_measured_and_verified(tmp_path: Path) -> None:
     recipe = project(
         tmp_path,
@@ -42,15 +54,12 @@ def test_composed_json_is_a_value_with_fields_that_is_written_measured_and_verif
     recipe.write_text(
         recipe.read_text("utf-8") + "evaluation quality of train { json_errors(at_most = 0%) }\n", "utf-8"
     )
-    assert synth("run", recipe, "--simulate", cwd=tmp_path).status == 0
-    assert synth("materialize", recipe, cwd=tmp_path).status == 0
-    found = rows(tmp_path / "out" / "train" / "train.jsonl")
+    found = made(recipe)
     said = {row["messages"][1]["content"]: row["messages"][2]["content"] for row in found}
     assert said == {
         '{"action":"switch on"}': "You would switch on?",
         '{"action":"open the door"}': "You would open the door?",
     }
-    assert synth("replay", recipe, cwd=tmp_path).status == 0
     assert synth("verify", tmp_path / "out" / "train", cwd=tmp_path).status == 0
 
 
@@ -65,7 +74,7 @@ def test_a_sample_whose_composed_turn_fails_is_lost_with_the_reason_and_replaced
     recipe.write_text(
         text.replace("set orders", "schema Long { action: text(1..55) }\nset orders", 1), "utf-8"
     )
-    assert synth("run", recipe, "--simulate", cwd=tmp_path).status == 0
+    found = made(recipe)
     lost = query(
         tmp_path / "synth.duckdb",
         "SELECT step, payload ->> 'reason', payload ->> 'rejected' FROM events "
@@ -75,8 +84,6 @@ def test_a_sample_whose_composed_turn_fails_is_lost_with_the_reason_and_replaced
     for step, reason, rejected in lost:
         assert (step, reason.split(":")[0]) in {("ask", "length"), ("answer", "schema")}
         assert json.loads(rejected)[step][0]["call"] is None
-    assert synth("materialize", recipe, cwd=tmp_path).status == 0
-    found = rows(tmp_path / "out" / "train" / "train.jsonl")
     assert len(found) == 6
     assert all(len(json.loads(row["messages"][1]["content"])["action"]) <= 55 for row in found)
     assert synth("replay", recipe, cwd=tmp_path).status == 0
@@ -89,9 +96,9 @@ def test_what_quotes_a_model_and_never_holds_ends_the_run(tmp_path: Path) -> Non
         turn ask: user = "Say: {{ made }}" { check { contains("never said") } }
         turn answer: model by base { prompt = "{{ ask }}" }""",
     )
-    ran = synth("run", recipe, "--simulate", cwd=tmp_path)
-    assert ran.status == 3
-    assert "ask: contains: " in ran.out
+    report = api.run(api.compile(recipe), log=tmp_path / "synth.duckdb", simulate=True)
+    assert report.exit_status == 3
+    assert "ask: contains: " in report.reason
 
 
 def test_a_judge_is_asked_about_a_composed_turn(tmp_path: Path) -> None:
@@ -101,13 +108,10 @@ def test_a_judge_is_asked_about_a_composed_turn(tmp_path: Path) -> None:
         turn ask: user = "Say: {{ made }}" { check { approved_by(base, "Is it polite?") } }
         turn answer: model by base { prompt = "{{ ask }}" }""",
     )
-    compiled = synth("compile", recipe, "--json", cwd=tmp_path).json()
-    assert {each["step"]: each["calls"] for each in compiled["steps"]} == {
-        "made": 6,
-        "ask.approved_by": 6,
-        "answer": 6,
-    }
-    assert synth("run", recipe, "--simulate", cwd=tmp_path).status == 0
+    plan = api.compile(recipe)
+    foreseen = {cost.step: cost.new for cost in estimate(plan, Settings())}
+    assert foreseen == {"made": 6, "ask.approved_by": 6, "answer": 6}
+    made(recipe)
     asked = query(
         tmp_path / "synth.duckdb",
         "SELECT count(*) FROM events WHERE kind = 'step.accepted' AND step = 'ask.approved_by'",

@@ -1,0 +1,166 @@
+"""What a type says is held wherever values of it come from, or refused where it would say nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compiler.compile import compile_text
+from compiler.plan import Plan
+from dsl.errors import RecipeError
+from runtime.accept import Accepted, judge
+
+HEAD = "edition 1\nrecipe bounds { seed = 1 }\nmodel base: model<chat, json> from simulated()\n"
+
+
+def compiled(text: str, **overrides: str) -> Plan:
+    return compile_text(HEAD + text, "bounds.recipe", overrides).plan
+
+
+def said(text: str, **overrides: str) -> list[tuple[str, str]]:
+    """Message and hint of each error."""
+    with pytest.raises(RecipeError) as caught:
+        compiled(text, **overrides)
+    return [(each.message, each.hint) for each in caught.value.diagnostics if each.code.startswith("E")]
+
+
+def turn(text: str) -> str:
+    return f'conversation c times 2 {{ turn ask: user = "{text}" }}\n'
+
+
+@pytest.mark.parametrize(
+    ("declared", "inside", "outside", "found"),
+    [
+        ("count(1..5)", "5", "900", "more than 5"),
+        ("count(2..)", "2", "1", "less than 2"),
+        ("number(0..1)", "0.5", "7.5", "more than 1"),
+        ("number(..10)", "-3", "10.5", "more than 10"),
+        ("text(1..3)", '"abc"', '"abcd"', "text of 4 characters"),
+        ("list<text>(1..2)", '["a"]', '["a", "b", "c"]', "a list of 3"),
+        ("list<text(1..2)>", '["ab"]', '["abc"]', "text of 3 characters"),
+        ("list<count(..9)>", "[9]", "[10]", "more than 9"),
+    ],
+)
+def test_bounds_hold_for_defaults_members_and_constants(
+    declared: str, inside: str, outside: str, found: str
+) -> None:
+    param = f"param p: {declared} = %s\nlet q = p\n" + turn("{{ nth }}")
+    assert compiled(param % inside).params
+    assert found in said(param % outside)[0][0]
+    member = f"schema S {{ v: {declared} }}\nset all: S {{ one {{ v = %s }} }}\n"
+    member += 'conversation c times 2 { draw s from all\n turn ask: user = "{{ s.v | json }}" }\n'
+    assert compiled(member % inside).cohorts
+    assert found in said(member % outside)[0][0]
+    if not declared.startswith("list"):
+        named = member % "value"
+        assert compiled(f"let value = {inside}\n{named}").cohorts
+        assert found in said(f"let value = {outside}\n{named}")[0][0]
+
+
+@pytest.mark.parametrize(
+    ("declared", "default", "inside", "outside"),
+    [
+        ("count(1..5)", "3", "5", "6"),
+        ("number(1..2)", "1.5", "2", "2.5"),
+        ("text(1..3)", '"a"', "abc", "abcd"),
+    ],
+)
+def test_bounds_hold_for_overrides(declared: str, default: str, inside: str, outside: str) -> None:
+    text = f"param p: {declared} = {default}\n" + turn("{{ p }}")
+    assert str(compiled(text, p=inside).params["p"]) == inside
+    [(message, hint)] = said(text, p=outside)
+    assert message == f"`p` is a {declared}; `{outside}` is not"
+    assert compiled(text, p=hint.split("p=")[1].strip("`")), "the example is one that is taken"
+
+
+@pytest.mark.parametrize(
+    ("field", "right", "wrong"),
+    [
+        ("count(1..120)", 120, 121),
+        ("count(..5)", 0, 6),
+        ("number(0..1)", 0.5, 1.5),
+        ("number(2..)", 2, 1.9),
+        ("text(1..3)", "abc", "abcd"),
+        ("list<count(..3)>(1..2)", [3], [4]),
+        ("list<count>(1..2)", [3], []),
+    ],
+)
+def test_bounds_hold_for_answers_and_for_rehearsals(field: str, right: Any, wrong: Any) -> None:
+    from random import Random
+
+    from compiler.plan import JsonOutput, canonical_json
+    from runtime.engines.rehearsal import answer, wishes
+
+    text = f"""schema S {{ v: {field} }}
+    conversation c times 2 {{
+      step made: json<S> by base {{ prompt = "x" }}
+      turn ask: user = "{{{{ made.v | json }}}}"
+    }}"""
+    step = compiled(text).cohorts[0].steps[0]
+    assert isinstance(judge(step, canonical_json({"v": right}), "stop"), Accepted)
+    assert not isinstance(judge(step, canonical_json({"v": wrong}), "stop"), Accepted)
+    assert isinstance(step.output, JsonOutput)
+    for seed in range(50):
+        rehearsed = answer(wishes(()), step.output.schema_, Random(seed))
+        assert isinstance(judge(step, rehearsed, "stop"), Accepted)
+
+
+def test_the_bounds_of_what_a_step_or_turn_writes_are_a_check_of_its_length() -> None:
+    text = """conversation c times 2 {
+      step made: text(1..9) by base { prompt = "x", retry = 1 }
+      turn ask: user by base { prompt = "x", produces: text(..20), retry = 1 }
+      turn say: model = "abc" { produces: text(1..3) }
+    }"""
+    steps = compiled(text).cohorts[0].steps
+    assert [step.checks[0].arguments["characters"] for step in steps] == [[1, 9], [None, 20], [1, 3]]
+    assert "fails `length`" in said(text.replace("abc", "abcd"))[0][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("schema S { v: boolean(1..2) }", "`boolean` has no bounds", "text (characters), list (items)"),
+        ("schema S { v: enum<a, b>(3..4) }", "`enum` has no bounds", "an enum's bounds are its words"),
+        ("schema S { v: ratio(1..5) }", "`ratio` has no bounds", "`number(0..100)` has bounds"),
+        ("schema S { v: path(1..5) }", "`path` has no bounds", "`text(1..80)` has bounds"),
+        ("schema S { v: range(1..5) }", "`range` has no bounds", ""),
+        ("schema S { v: persona(1..5) }", "`persona` has no bounds", ""),
+        (
+            "schema S { v: list<text?> }",
+            "a list's items are all there, so `text?` says nothing",
+            "drop the `?`",
+        ),
+        ("schema S { v: text<count> }", "`text` takes no `<...>`", ""),
+        ("schema S { v: enum<a, a> }", "`enum` lists `a` twice", ""),
+        ("schema S { v: enum<a(1..2), b> }", "`enum` lists words", "write `a` alone"),
+        ("param p: duration(1..2) = 3s", "`duration` has no bounds", ""),
+        ("model m: model<chat>(1..2) from simulated()", "`model` has no bounds", ""),
+        ("model m: model<chat>? from simulated()", "a model is always given", "drop the `?`"),
+        ("model m: model<chat?> from simulated()", "`model` lists words", "write `chat` alone"),
+        ("check plain: text(1..5) { no_emoji() }", "a check's type says what it is of", "`length(1..400)`"),
+        ('set s: topic? { a { about = "x" } }', "a member is of its set's schema", "drop the `?`"),
+        ('source s: messages(1..2) from jsonl("x.jsonl")', "`messages` has no bounds", ""),
+        (
+            'export e: messages(1..2) from c to "out"',
+            "the form of rows is one word",
+            "write `messages` alone",
+        ),
+        ('conversation d times 1 { turn a: user? = "x" }', "a turn's role is one word", "write `user` alone"),
+        (
+            'conversation d times 1 { turn a: user by base { prompt = "x", produces: json<topic>(1..2) } }',
+            "`json` has no bounds",
+            "the bounds stand with what it holds",
+        ),
+        (
+            'conversation d times 1 { step a: text? by base { prompt = "x" }, turn b: user = "x" }',
+            "what is written is there, so `text?` says nothing",
+            "drop the `?`",
+        ),
+    ],
+)
+def test_what_would_say_nothing_is_refused(text: str, message: str, hint: str) -> None:
+    found = said(f"{text}\n{turn('x')}")
+    assert len(found) == 1, found
+    assert message in found[0][0]
+    assert hint in found[0][1]
