@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,34 @@ from runtime.config import Settings
 from runtime.preview import estimate
 from tests.support import query, rows, synth
 
-HEAD = """edition 1
-recipe composed { seed = 1 }
-model base: model<chat, json> from simulated()
-schema Where { target: text }
-schema Command { action: text(1..40), target: text? }
-set orders: Command {
+DECLARED = {
+    "base": "model base: model<chat, json> from simulated()",
+    "Command": "schema Command { action: text(1..40), target: text? }",
+    "Where": "schema Where { target: text }",
+    "Long": "schema Long { action: text(1..60) }",
+    "polite": 'check polite: text { contains("Hi") }',
+    "orders": """set orders: Command {
   lamp { action = "switch on", target = "the \\"big\\" lamp" }
   door { action = "open the door" }
+}""",
 }
-"""
-EXPORT = 'export train: messages from chats to "out/train"\n'
+
+
+def recipe_of(body: str) -> str:
+    """A recipe with a conversation, and with what it names."""
+    used = {name for name in DECLARED if re.search(rf"\b{name}\b", body)}
+    used |= {"Command"} if "orders" in used else set()
+    declared = "\n".join(text for name, text in DECLARED.items() if name in used)
+    return (
+        f"edition 1\nrecipe composed {{ seed = 1 }}\n{declared}\n"
+        f"conversation chats times 6 {{\n{body}\n}}\n"
+        'export train: messages from chats to "out/train"\n'
+    )
 
 
 def project(folder: Path, body: str) -> Path:
     recipe = folder / "composed.recipe"
-    recipe.write_text(f"{HEAD}conversation chats times 6 {{\n{body}\n}}\n{EXPORT}", "utf-8")
+    recipe.write_text(recipe_of(body), "utf-8")
     return recipe
 
 
@@ -66,13 +79,9 @@ def test_composed_json_is_a_value_with_fields_that_is_written_measured_and_verif
 def test_a_sample_whose_composed_turn_fails_is_lost_with_the_reason_and_replaced(tmp_path: Path) -> None:
     recipe = project(
         tmp_path,
-        """step made: text by base { prompt = "Write: variation {{ nth }}", check { length(1..160) } }
-        turn ask: user = "Say: {{ made }}" { check { length(..70) } }
+        """step made: text by base { prompt = "Write {{ nth }}", check { length(1..160) }, retry = 1 }
+        turn ask: user = "Say: {{ made }}" { check { length(..76) } }
         turn answer: model = "{ \\"action\\": {{ made | json }} }" { produces: json<Long> }""",
-    )
-    text = recipe.read_text("utf-8")
-    recipe.write_text(
-        text.replace("set orders", "schema Long { action: text(1..55) }\nset orders", 1), "utf-8"
     )
     found = made(recipe)
     lost = query(
@@ -85,7 +94,7 @@ def test_a_sample_whose_composed_turn_fails_is_lost_with_the_reason_and_replaced
         assert (step, reason.split(":")[0]) in {("ask", "length"), ("answer", "schema")}
         assert json.loads(rejected)[step][0]["call"] is None
     assert len(found) == 6
-    assert all(len(json.loads(row["messages"][1]["content"])["action"]) <= 55 for row in found)
+    assert all(len(json.loads(row["messages"][1]["content"])["action"]) <= 60 for row in found)
     assert synth("replay", recipe, cwd=tmp_path).status == 0
 
 
@@ -105,7 +114,7 @@ def test_a_judge_is_asked_about_a_composed_turn(tmp_path: Path) -> None:
     recipe = project(
         tmp_path,
         """step made: text by base { prompt = "Write: {{ nth }}" }
-        turn ask: user = "Say: {{ made }}" { check { approved_by(base, "Is it polite?") } }
+        turn ask: user = "Say: {{ made }}" { check { approved_by(base, "Is it kind?") } }
         turn answer: model by base { prompt = "{{ ask }}" }""",
     )
     plan = api.compile(recipe)
@@ -140,11 +149,8 @@ def test_a_judge_is_asked_about_a_composed_turn(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_known_is_judged_when_compiled(turn: str, said: str) -> None:
-    named = 'check polite: text { contains("Hi") }\n'
     try:
-        compile_text(
-            f"{HEAD}{named}conversation chats times 6 {{\n draw order from orders\n turn ask: {turn}\n}}"
-        )
+        compile_text(recipe_of(f"draw order from orders\nturn ask: {turn}"))
     except RecipeError as error:
         messages = [each.message for each in error.diagnostics if each.code.startswith("E")]
         assert len(messages) == 1
