@@ -26,7 +26,7 @@ from compiler.schemas import bind_schema, order_schemas
 from compiler.scope import Declared, Scope
 from compiler.sets import bind_set
 from compiler.shape import check_shape
-from compiler.types import COUNT, TEXT, record
+from compiler.types import COUNT, RATIO, TEXT, record
 from compiler.values import FAILED, constant, infer, resolve_type
 from dsl.diagnostic import Diagnostics
 from dsl.source import Span
@@ -190,9 +190,14 @@ def _bind_recipe(statement: Statement, context: Context) -> None:
         bound.recipe = statement.name.text
     bound.docs = "\n".join(statement.docs)
     for inner, kind in check_shape(statement.body or (), "recipe", scope.diagnostics):
-        if kind.word == "seed" and isinstance(inner, Statement) and inner.value is not None:
+        if not isinstance(inner, Statement) or inner.value is None:
+            continue
+        if kind.word == "seed":
             value = constant(inner.value, COUNT, scope, "the seed")
             bound.seed = 0 if value is FAILED else value
+        elif kind.word == "losses":
+            value = constant(inner.value, RATIO, scope, "`losses`")
+            bound.losses = bound.losses if value is FAILED else value
 
 
 def _bind_param(statement: Statement, context: Context) -> None:

@@ -164,6 +164,7 @@ class Bound:
     recipe: str = ""
     docs: str = ""
     seed: int = 0
+    losses: float = 1000
     params: dict[str, Param] = field(default_factory=dict)
     schemas: dict[str, Schema] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)

@@ -218,7 +218,9 @@ HOLDERS: Mapping[str, Holder] = {
         "a library",
         _table(*_SHARED, Kind("library", "library house_style", name=Need.MUST, repeats=False)),
     ),
-    "recipe": Holder("a recipe", _table(_field("seed", COUNT, "seed = 11"))),
+    "recipe": Holder(
+        "a recipe", _table(_field("seed", COUNT, "seed = 11"), _field("losses", RATIO, "losses = 1000%"))
+    ),
     "model": Holder("a model", _table(*_SAMPLING)),
     "schema": Holder("a schema", member=Kind("", "called: text", type=Need.MUST)),
     "set": Holder(

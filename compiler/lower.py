@@ -33,6 +33,7 @@ def lower(bound: Bound) -> Plan:
         recipe=bound.recipe,
         docs=bound.docs,
         seed=bound.seed,
+        losses=bound.losses,
         params={name: param.value for name, param in bound.params.items()},
         models=tuple(model.plan for name, model in bound.models.items() if name in used),
         sources=tuple(source.plan for source in bound.sources.values()),

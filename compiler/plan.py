@@ -309,6 +309,8 @@ class Plan(Frozen):
     recipe: str
     docs: str = ""
     seed: int
+    # How much of each cell may be lost, in percent of its samples (`runtime.books`).
+    losses: Annotated[float, Field(ge=0)] = 1000
     params: dict[str, JsonValue] = {}
     models: tuple[ModelPlan, ...] = ()
     sources: tuple[SourcePlan, ...] = ()

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, Protocol
 
 from compiler.plan import CohortPlan
 from compiler.strata import Slot
 from runtime.jury import Order
 from runtime.sample import Outcome, Sample, Witness
+
+# A cell is taken to have so many samples more, so that small ones have room for bad luck.
+_ROOM = 4
+
+
+def most_losses(planned: int, percent: float) -> int:
+    """How many samples a cell of `planned` slots may lose before it is given up: `percent` of them and
+    of four more.  With 1000%, and one answer in five that passes, a cell of one sample is given up
+    once in 80,000 times, a larger one more seldom."""
+    return ceil((planned + _ROOM) * percent / 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,15 @@ class Books(Protocol):
 
     def opened(self) -> None: ...
 
+    def passed_over(self, opening: Opening) -> None:
+        """It was not opened, and will not be in this run."""
+        ...
+
     def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None: ...
+
+    def close(self) -> None:
+        """Nothing more will be opened: counts what the log has of the rest of the quota."""
+        ...
 
     def shortage(self) -> str | None:
         """What can never be had of the quota, as a clause, or None."""

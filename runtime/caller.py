@@ -16,6 +16,7 @@ from runtime.lookup import Indexes, LookUp, Passages
 from runtime.models import Models
 from runtime.progress import Progress
 from runtime.recorder import Recorder
+from runtime.service.breaker import Breakers, Held
 from runtime.service.tries import Tries, identify
 from runtime.stop import Stop
 from store.event import Kind
@@ -33,14 +34,16 @@ class LiveCaller:
         recorder: Recorder,
         stop: Stop,
         progress: Progress,
+        breakers: Breakers | None = None,
     ) -> None:
         self.plan = plan
+        self._breakers = breakers or Breakers()
         self._models = models
         self._indexes = indexes
         self._recorder = recorder
         self._stop = stop
         self._progress = progress
-        self._tries = Tries(recorder, stop, progress, plan.seed)
+        self._tries = Tries(recorder, stop, progress, self._breakers, plan.seed)
 
     async def call(self, attempt: Attempt) -> Answer:
         step, model = attempt.step, model_of(self._models, attempt.step)
@@ -58,7 +61,13 @@ class LiveCaller:
             "model": step.model,
         }
         await self._models.ready(model)
-        completion = await self._tries.ask(model, step, call, columns)
+        while True:
+            await self._breakers.ready(step)
+            try:
+                completion = await self._tries.ask(model, step, call, columns)
+            except Held:
+                continue
+            break
         seq = self._recorder.emit(
             Kind.CALL_COMPLETED,
             {

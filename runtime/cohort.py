@@ -13,7 +13,7 @@ from typing import Any
 
 from compiler.plan import CohortPlan, Plan
 from compiler.strata import Cell, CellNames, Labels, Slot, sample_id, stretches
-from runtime.books import Ledger, Opening
+from runtime.books import Ledger, Opening, most_losses
 from runtime.jury import Jury, Order
 from runtime.pairs import Pairs
 from runtime.progress import Progress
@@ -24,17 +24,13 @@ from store.history import Finished
 _MOST_TOLD = 3
 
 
-def most_losses(planned: int) -> int:
-    """How many samples a cell of `planned` slots may lose before it is given up."""
-    return 10 + 2 * planned
-
-
 @dataclass(slots=True)
 class _Row:
-    """The counts of one row, by cell, and why each lost its last sample.  Forgotten once the row is
-    through and nothing is open."""
+    """The counts of one row, by cell, and why each lost its last sample.  `planned` are all slots,
+    `wanted` those within the limit.  Forgotten once the row is through and nothing is open."""
 
     planned: Counter[Labels] = field(default_factory=Counter)
+    wanted: Counter[Labels] = field(default_factory=Counter)
     lost: Counter[Labels] = field(default_factory=Counter)
     spares: Counter[Labels] = field(default_factory=Counter)
     why: dict[Labels, str] = field(default_factory=dict)
@@ -65,7 +61,7 @@ class Cohort:
         self.plan = cohort
         self.jury = Jury(cohort)
         self.followers: list[Pairs] = []
-        self._given_up: list[tuple[Labels, int, str]] = []
+        self._given_up: list[tuple[Labels, int, int, str]] = []
         self._recipe = plan
         self._finished = finished
         self._ledger = ledger
@@ -77,6 +73,9 @@ class Cohort:
         self._grid = prod(len(axis.members) for axis in cohort.axes)
         self._per_row = -(-self._limit // self._grid) if self._grid else 0
         self._dealt = False
+        self._closing = False
+        self._found_lost = 0
+        self._slots = self._openings()
 
     @property
     def held(self) -> int:
@@ -98,21 +97,25 @@ class Cohort:
         if not self._given_up:
             return None
         cells = "; ".join(
-            f"{', '.join(f'{name} {label}' for name, label in labels) or 'its samples'} after losing {lost}"
-            f"{f' ({why})' if why else ''}"
-            for labels, lost, why in self._given_up[:_MOST_TOLD]
+            f"{', '.join(f'{name} {label}' for name, label in labels) or 'its samples'} after losing "
+            f"{lost:,} for {wanted:,} to have{f' ({why})' if why else ''}"
+            for labels, lost, wanted, why in self._given_up[:_MOST_TOLD]
         )
         more = len(self._given_up) - _MOST_TOLD
-        others = f"; and on {more} other cell{'s' * (more > 1)}" if more > 0 else ""
+        others = f"; and on {more:,} other cell{'s' * (more > 1)}" if more > 0 else ""
         return f"`{self.plan.name}` gave up on {cells}{others}"
 
     def openings(self) -> Iterator[Opening]:
         """The slots that need a sample, in order; those the log has are counted on the way."""
+        return self._slots
+
+    def _openings(self) -> Iterator[Opening]:
         completed, counters = self._finished.completed, self._counters
         names: list[CellNames] = []
         counts: list[int] = []
         last: int | None = None
         position = in_row = taken = 0
+        limited = self._limit < self.plan.quota
         for cells, dealt in stretches(self._recipe, self.plan):
             number = cells[dealt[0]].row
             if number != last:
@@ -132,6 +135,8 @@ class Cohort:
                 if in_row > self._per_row or taken >= self._limit:
                     continue
                 taken += 1
+                if limited:
+                    row.wanted[cells[index].labels] += 1
                 if not self.followers and completed.has(names[index][ordinal]):
                     # All that is told of it below comes to this: it is done, and nobody asks which.
                     counters.completed += 1
@@ -145,6 +150,8 @@ class Cohort:
             row.planned.clear()
             for cell, count in zip(cells, counts, strict=True):
                 row.planned[cell.labels] += count
+            if not limited:
+                row.wanted = row.planned
         if last is not None:
             self._pass(last)
         self.jury.seal()
@@ -156,25 +163,63 @@ class Cohort:
         """The samples that take the place of lost ones and can be opened by now."""
         while self._due:
             cell = self._due.popleft()
-            row = self._rows[cell.row]
-            planned, labels = row.planned[cell.labels], cell.labels
-            if row.lost[labels] > most_losses(planned) and not self.patient:
-                if not any(labels == known for known, *_ in self._given_up):
-                    self._given_up.append((labels, row.lost[labels], row.why.get(labels, "")))
-                self._forget(cell.row)
-                for follower in self.followers:
-                    follower.not_replaced(cell.row)
-                self._tell_if_through()
+            row, labels = self._rows[cell.row], cell.labels
+            opening: Opening | None
+            if self._closing or self._lost_too_much(row, labels):
+                opening = self._further(cell, row)
+            else:
+                opening = self._spare(cell, row.spares[labels])
+            if opening is None:
+                self._give_up(cell, row)
                 continue
-            spare = row.spares[labels]
             row.spares[labels] += 1
-            slot = Slot(-1, cell, planned + spare)
-            opening = self._opening(slot, (1 + spare, cell.row, labels))
             if self._is_open(opening):
                 yield opening
 
+    def _spare(self, cell: Cell, number: int) -> Opening:
+        """The replacement of this number, from 0, in a cell."""
+        slot = Slot(-1, cell, self._rows[cell.row].planned[cell.labels] + number)
+        return self._opening(slot, (1 + number, cell.row, cell.labels))
+
+    def _further(self, cell: Cell, row: _Row) -> Opening | None:
+        """The next replacement that the log has finished, where no other will be tried: a run that was
+        cut off may have left some out before it."""
+        labels = cell.labels
+        for number in range(row.spares[labels], self._finished.reach(labels) - row.planned[labels] + 1):
+            opening = self._spare(cell, number)
+            if self._finished.has(opening.name):
+                row.spares[labels] = number
+                return opening
+        return None
+
+    def _lost_too_much(self, row: _Row, labels: Labels) -> bool:
+        return not self.patient and row.lost[labels] > most_losses(row.wanted[labels], self._recipe.losses)
+
+    def _give_up(self, cell: Cell, row: _Row) -> None:
+        """A sample that a cell lost is not replaced in this run."""
+        labels = cell.labels
+        if not self._closing and not any(labels == known for known, *_ in self._given_up):
+            self._given_up.append((labels, row.lost[labels], row.wanted[labels], row.why.get(labels, "")))
+        self._forget(cell.row)
+        for follower in self.followers:
+            follower.not_replaced(cell.row)
+        self._tell_if_through()
+
+    def close(self) -> None:
+        """Counts what the log has of the slots that were not come to, and of their replacements."""
+        finished = self._finished
+        if self._counters.found + self._found_lost == len(finished.completed) + len(finished.abandoned):
+            return
+        self._closing = True
+        for source in (self._slots, self.replacements()):
+            deque(source, maxlen=0)
+
     def opened(self) -> None:
         self._counters.open += 1
+
+    def passed_over(self, opening: Opening) -> None:
+        for follower in self.followers:
+            follower.waits(opening.slot, opening.order, opening.name)
 
     def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None:
         """Takes note of how a sample ended and judges those whose turn it is."""
@@ -212,9 +257,13 @@ class Cohort:
             self._stood(opening.slot, opening.order, opening.name, None)
             return False
         if opening.name in self._finished.abandoned:
-            # What failed for the service's sake does not count against the cell in a later run.
-            counts = opening.name not in self._finished.unlucky
+            self._found_lost += 1
+            counts = opening.name not in self._finished.unbound
             self._lose(opening.order, opening.slot.cell, counts=counts)
+            return False
+        if self._closing:
+            row.open -= 1
+            self.passed_over(opening)
             return False
         self.jury.expect(opening.order)
         return True
@@ -265,7 +314,13 @@ class Cohort:
         self._forget(number)
 
     def _tell_if_through(self) -> None:
-        if self._dealt and not self._due and not self._counters.open and not self.jury.waiting:
+        if (
+            self._dealt
+            and not self._closing
+            and not self._due
+            and not self._counters.open
+            and not self.jury.waiting
+        ):
             for follower in self.followers:
                 follower.base_through()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,14 @@ from compiler.plan import Capability, CohortPlan, ModelPlan, Plan, canonical_jso
 from dsl.errors import ConfigError
 from runtime.config import Settings
 from runtime.engines import open_engine
-from runtime.engines.base import Engine
+from runtime.engines.base import Engine, EngineSpec
 from runtime.money.prices import Priced
 from runtime.service.limiter import SLOW_START, Limiter
+
+# What an engine's options say of pace alone, which no answer depends on.
+_PACE = frozenset({"concurrency", "requests_per_minute", "tokens_per_minute", "timeout"})
+# Where services are looked for when no option says it.
+_ADDRESSES = ("OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
 
 
 @dataclass(slots=True)
@@ -52,6 +58,7 @@ class Models:
     def __init__(self, plan: Plan, settings: Settings) -> None:
         self._running: dict[str, RunningModel] = {}
         self._starting: dict[int, asyncio.Future[None]] = {}
+        self._set_up: dict[str, list[Any]] = {}
         shared: dict[str, tuple[Engine, Limiter]] = {}
         asked = {step.model for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.asking}
         for model in plan.models:
@@ -64,6 +71,7 @@ class Models:
                 shared[place] = engine, _limiter(engine, spec.options)
             engine, limiter = shared[place]
             self._running[model.name] = RunningModel(model.name, engine, limiter, settings.price(spec))
+            self._set_up[model.name] = _set_up(spec, engine)
         self.warnings = _warnings(plan.models, self._running)
 
     def require_prices(self, max_cost: float) -> None:
@@ -107,9 +115,16 @@ class Models:
             found[pairs.name] = self._lineage(pairs, plan.pair_fingerprint(preference), of)
         return found
 
+    def settings(self, plan: Plan) -> dict[str, str]:
+        """A digest of how the models of each cohort and preference are set up: options, addresses and
+        the engines' versions, without what is a matter of pace."""
+        return {
+            cohort.name: digest([self._set_up[name] for name in _used(cohort)])[:16]
+            for cohort in (*plan.cohorts, *plan.pair_cohorts)
+        }
+
     def _lineage(self, cohort: CohortPlan, fingerprint: str, of: dict[str, str]) -> dict[str, Any]:
-        used = sorted({str(step.model) for step in cohort.asking})
-        models = {name: self[name].engine.identity.model_dump(mode="json") for name in used}
+        models = {name: self[name].engine.identity.model_dump(mode="json") for name in _used(cohort)}
         lineage = digest([fingerprint, models, *of.values()])[:16]
         return {"lineage": lineage, "fingerprint": fingerprint, "models": models, **of}
 
@@ -138,6 +153,17 @@ class Models:
                 if not starting.cancelled():
                     starting.exception()
                 await engine.close()
+
+
+def _used(cohort: CohortPlan) -> list[str]:
+    """The names of the models that a cohort asks."""
+    return sorted({str(step.model) for step in cohort.asking})
+
+
+def _set_up(spec: EngineSpec, engine: Engine) -> list[Any]:
+    options = {name: value for name, value in spec.options.items() if name not in _PACE}
+    place = [spec.backend, spec.id, spec.revision, spec.adapter, engine.version]
+    return [*place, options, *(os.environ.get(name, "") for name in _ADDRESSES)]
 
 
 _MEANING = {

@@ -42,9 +42,15 @@ def open_books(
     return books
 
 
-def finished_samples(history: History, lineages: Mapping[str, str]) -> dict[str, Finished]:
-    """What the log has finished of each lineage, by the cohort's name."""
-    return {name: history.finished(lineage) for name, lineage in lineages.items()}
+def finished_samples(
+    history: History, lineages: Mapping[str, str], settings: Mapping[str, str], *, retry_lost: bool = False
+) -> dict[str, Finished]:
+    """What the log has finished of each lineage, by the cohort's name, for a run with these settings
+    of each."""
+    return {
+        name: history.finished(lineage, name, settings[name], retry_lost=retry_lost)
+        for name, lineage in lineages.items()
+    }
 
 
 def remember(books: Iterable[Books], history: History, lineages: Mapping[str, str]) -> None:

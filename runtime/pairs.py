@@ -18,16 +18,11 @@ from typing import Any
 from compiler.pairs import allot
 from compiler.plan import CohortPlan, Plan, PreferencePlan
 from compiler.strata import Slot, pair_id
-from runtime.books import Ledger, Opening
+from runtime.books import Ledger, Opening, most_losses
 from runtime.jury import Order
 from runtime.progress import Progress
 from runtime.sample import Abandoned, Done, Outcome, Sample
 from store.history import Finished
-
-
-def most_tried(pairs: int) -> int:
-    """How many samples of a row are tried for some pairs before their lack is final."""
-    return 16 + 4 * pairs
 
 
 @dataclass(slots=True)
@@ -84,7 +79,10 @@ class Pairs:
         self._all = preference.quota is None
         quota = cohort.quota if limit is None else min(limit, cohort.quota)
         shares = tuple(sizes) if self._all else allot(quota, sizes)
-        self._rows = {number: _Row(share, most_tried(share)) for number, share in enumerate(shares)}
+        self._rows = {
+            number: _Row(share, share + most_losses(share, plan.losses))
+            for number, share in enumerate(shares)
+        }
         self._quota = self._counters.quota = sum(shares)
         self._due: deque[Opening] = deque()
         self._base_through = False
@@ -101,6 +99,12 @@ class Pairs:
 
     def opened(self) -> None:
         self._counters.open += 1
+
+    def passed_over(self, opening: Opening) -> None:
+        """A pair that is owed stays owed."""
+
+    def close(self) -> None:
+        """The conversation tells of what the log has."""
 
     def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None:
         """Takes note of how a pair ended."""
@@ -191,7 +195,7 @@ class Pairs:
         if name in finished.completed:
             self._counters.completed += 1
             self._counters.found += 1
-        elif name in finished.abandoned and name not in finished.unlucky:
+        elif name in finished.abandoned and name not in finished.unbound:
             self._lose(row)
         elif candidate.pending:
             asked = tuple(step.name for step in self.plan.steps)

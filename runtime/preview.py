@@ -76,7 +76,7 @@ async def _preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
     models, history = Models(plan, settings), History(log)
     progress, counts = Progress(plan, "preview"), _Counting()
     lineages = {name: str(entry["lineage"]) for name, entry in models.lineages(plan).items()}
-    books = open_books(plan, finished_samples(history, lineages), counts, progress)
+    books = open_books(plan, finished_samples(history, lineages, models.settings(plan)), counts, progress)
     remember(books, history, lineages)
     past = LoggedPast(history, lineages)
     try:

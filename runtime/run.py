@@ -27,6 +27,7 @@ from runtime.past import LoggedPast
 from runtime.progress import Progress, progress_path, write_progress
 from runtime.recorder import Recorder
 from runtime.scheduler import Scheduler
+from runtime.service.breaker import Breakers, Stuck
 from runtime.shown import run_html, run_line
 from runtime.stop import Outcome, Stop
 from store.event import Kind
@@ -52,14 +53,16 @@ class RunOptions:
     max_minutes: float | None = None
     max_cost: float | None = None
     window: int | None = None
+    # Whether what earlier runs lost is tried again, whatever the reason.
+    retry_lost: bool = False
     # Folders outside the project that sources may be read from.
     allowed: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RunReport:
-    """How a run ended.  `short` says what can never be had of the quotas; `sources` are those that
-    are in the log by now, `indexes` what was made of documents."""
+    """How a run ended.  `short` says what can never be had of the quotas, `stuck` which steps nothing
+    passed; `sources` are those that are in the log by now, `indexes` what was made of documents."""
 
     outcome: Outcome
     reason: str
@@ -69,6 +72,7 @@ class RunReport:
     counts: Mapping[str, Any]
     warnings: tuple[str, ...]
     short: tuple[str, ...] = ()
+    stuck: tuple[Stuck, ...] = ()
     sources: tuple[IngestedSource, ...] = ()
     indexes: Mapping[str, IngestReport] = field(default_factory=dict)
 
@@ -124,6 +128,7 @@ async def run_books(
     stop = watch.stop = Stop(options.max_calls, options.max_minutes, options.max_cost)
     progress = Progress(plan, run_id)
     lineages = models.lineages(plan)
+    breakers = Breakers((*plan.cohorts, *plan.pair_cohorts))
     path = progress_path(log.path)
 
     def committed() -> None:
@@ -144,13 +149,26 @@ async def run_books(
                 record(reports, recorder)
                 ingesting = asyncio.create_task(_ingest(sources, recorder, stop))
                 error, short = await _generate(
-                    plan, models, indexes, history, recorder, stop, progress, lineages, options, opener
+                    plan,
+                    models,
+                    indexes,
+                    history,
+                    recorder,
+                    stop,
+                    progress,
+                    breakers,
+                    lineages,
+                    options,
+                    opener,
                 )
                 ingested = await ingesting
                 error = error or stop.error
-                outcome, reason = _outcome(stop, progress, short, options)
+                stuck = breakers.stuck()
+                outcome, reason = _outcome(stop, progress, stuck, short, options)
+                told = {"stuck": [each.to_json() for each in stuck]} if stuck else {}
                 recorder.emit(
-                    Kind.RUN_STOPPED, {"outcome": outcome, "reason": reason, "counts": progress.to_json()}
+                    Kind.RUN_STOPPED,
+                    {"outcome": outcome, "reason": reason, "counts": progress.to_json(), **told},
                 )
             finally:
                 await recorder.close()
@@ -169,6 +187,7 @@ async def run_books(
         counts=progress.to_json(),
         warnings=tuple(models.warnings),
         short=short,
+        stuck=stuck,
         sources=ingested,
         indexes=reports,
     )
@@ -196,21 +215,23 @@ async def _generate(
     recorder: Recorder,
     stop: Stop,
     progress: Progress,
+    breakers: Breakers,
     lineages: Mapping[str, Mapping[str, Any]],
     options: RunOptions,
     opener: Opener,
 ) -> tuple[Exception | None, tuple[str, ...]]:
     ledger = LiveLedger(recorder, progress, lineages)
     named = {name: str(entry["lineage"]) for name, entry in lineages.items()}
-    books = opener(plan, finished_samples(history, named), ledger, progress, options.limit)
+    finished = finished_samples(history, named, models.settings(plan), retry_lost=options.retry_lost)
+    books = opener(plan, finished, ledger, progress, options.limit)
     remember(books, history, named)
     past = LoggedPast(history, named, recorder.settle)
-    caller = LiveCaller(plan, models, indexes, recorder, stop, progress)
+    caller = LiveCaller(plan, models, indexes, recorder, stop, progress, breakers)
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
     asking = [step for each in books for step in each.plan.asking]
     preparing = asyncio.get_running_loop().call_later(_FIRST_CALLS_S, prepare, asking)
     try:
-        await Scheduler(books, caller, past, ledger, stop, window=window).run()
+        await Scheduler(books, caller, past, ledger, stop, window=window, breakers=breakers).run()
         error = None
     except asyncio.CancelledError:
         # A second Ctrl-C: what was in flight is not waited for.
@@ -228,12 +249,19 @@ async def _generate(
 
 
 def _outcome(
-    stop: Stop, progress: Progress, short: tuple[str, ...], options: RunOptions
+    stop: Stop,
+    progress: Progress,
+    stuck: tuple[Stuck, ...],
+    short: tuple[str, ...],
+    options: RunOptions,
 ) -> tuple[Outcome, str]:
     if stop.outcome is not None:
         return stop.outcome, stop.reason
+    if stuck:
+        return "stuck", "; ".join((*(each.sentence for each in stuck), *short))
     if short:
-        return "short", "; ".join(short)
+        allowed = f"`losses = {progress.plan.losses:g}%` of the recipe block allows no more"
+        return "short", f"{'; '.join(short)}; {allowed}: raise it, or try again with --retry-lost"
     cut = options.limit is not None and any(
         progress.cohort(cohort).quota < cohort.quota for cohort in progress.plan.cohorts
     )
@@ -264,6 +292,7 @@ def _started(
     return {
         "plan_hash": plan.plan_hash,
         "lineages": lineages,
+        "settings": models.settings(plan),
         "sources": {
             **{source.source.name: source.note for source in sources},
             **{

@@ -18,6 +18,7 @@ from runtime.attempt import Answer, Attempt, Caller, GaveUp, Missing
 from runtime.call import environment, messages_for
 from runtime.engines.base import Message
 from runtime.lookup import LookUp, Passages
+from runtime.service.breaker import Breakers
 from runtime.stop import Stopped
 from store.history import LoggedSample
 
@@ -93,22 +94,31 @@ class _Failed(Exception):
         self.outcome = outcome
 
 
-async def run_sample(sample: Sample, caller: Caller, earlier: LoggedSample, witness: Witness) -> Outcome:
+async def run_sample(
+    sample: Sample,
+    caller: Caller,
+    earlier: LoggedSample,
+    witness: Witness,
+    breakers: Breakers | None = None,
+) -> Outcome:
     """Runs a sample to its end.
 
     Steps that need nothing of each other run side by side.  When one fails for good, what is in
     flight beside it is still awaited and logged, since it was paid for; nothing new begins.
     """
-    run = _Run(sample, caller, earlier, witness)
+    run = _Run(sample, caller, earlier, witness, breakers or Breakers())
     return await run.all()
 
 
 class _Run:
-    def __init__(self, sample: Sample, caller: Caller, earlier: LoggedSample, witness: Witness) -> None:
+    def __init__(
+        self, sample: Sample, caller: Caller, earlier: LoggedSample, witness: Witness, breakers: Breakers
+    ) -> None:
         self._sample = sample
         self._caller = caller
         self._earlier = earlier
         self._witness = witness
+        self._breakers = breakers
         self._values = environment(sample.cohort, sample.slot) | dict(sample.given)
         self._branches: list[asyncio.Task[None]] = []
         self._needs: dict[str, set[str]] = {}
@@ -194,6 +204,7 @@ class _Run:
             verdict = _verdict(step, answer, self._values)
             if not isinstance(verdict, Rejected):
                 verdict = await self._judged(step, attempt, verdict)
+            self._count(step, answer, verdict)
             if not isinstance(verdict, Rejected):
                 self._witness.accepted(self._sample, step, attempt, answer)
                 self._sample.calls[step.name] = answer.seq
@@ -220,7 +231,7 @@ class _Run:
         assert step.call is not None
         sample, arguments = self._sample, resolved(step.call.arguments, self._values)
         try:
-            return await self._caller.look_up(
+            found = await self._caller.look_up(
                 LookUp(
                     sample.sample_id,
                     step,
@@ -229,7 +240,10 @@ class _Run:
                     self._earlier,
                 )
             )
+            self._breakers.passed(step)
+            return found
         except GaveUp as error:
+            self._breakers.gave_up(step, str(error))
             raise self._abandon(step, str(error), error.lasting) from None
         except Missing:
             raise _Failed(None) from None
@@ -251,6 +265,7 @@ class _Run:
                 )
             )
         except GaveUp as error:
+            self._breakers.gave_up(step, str(error))
             raise self._abandon(step, str(error), error.lasting) from None
         except (Missing, Stopped):
             raise _Failed(None) from None
@@ -259,6 +274,10 @@ class _Run:
         """What the judges of a step's checks say of a value that holds otherwise."""
         if not step.judged_by:
             return accepted
+        with self._breakers.judging(step):
+            return await self._heard(step, attempt, accepted)
+
+    async def _heard(self, step: StepPlan, attempt: int, accepted: Accepted) -> Accepted | Rejected:
         values = self._values | {JUDGED: step.said(accepted.value)}
         judged = [check for check in step.checks if "judge" in check.arguments]
         for check, judging in zip(judged, step.judged_by, strict=True):
@@ -282,11 +301,21 @@ class _Run:
             place = attempt * (judging.retry + 1) + number
             answer = await self._ask(judging, place, messages)
             verdict = judge(judging, answer.text, answer.finish_reason)
+            self._count(judging, answer, verdict)
             if isinstance(verdict, Accepted):
                 self._witness.accepted(self._sample, judging, place, answer)
                 return dict(verdict.value)
             self._witness.rejected(self._sample, judging, place, answer, verdict)
         return None
+
+    def _count(self, step: StepPlan, answer: Answer, verdict: Accepted | Rejected) -> None:
+        """Takes note of a verdict on an answer that this run paid for."""
+        if answer.reused:
+            return
+        if isinstance(verdict, Rejected):
+            self._breakers.refused(step, verdict.check, verdict.reason, answer.text)
+        else:
+            self._breakers.passed(step)
 
     def _accept(self, step: StepPlan, value: Any) -> None:
         self._sample.values[step.name] = value

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from runtime.attempt import Caller
 from runtime.books import Books, Ledger, Opening
 from runtime.sample import Sample, run_sample
+from runtime.service.breaker import Breakers
 from runtime.stop import Stop
 from store.history import LoggedSample
 
@@ -46,21 +47,31 @@ class Scheduler:
     """Runs the samples of some cohorts."""
 
     def __init__(
-        self, cohorts: Sequence[Books], caller: Caller, past: Past, ledger: Ledger, stop: Stop, *, window: int
+        self,
+        cohorts: Sequence[Books],
+        caller: Caller,
+        past: Past,
+        ledger: Ledger,
+        stop: Stop,
+        *,
+        window: int,
+        breakers: Breakers | None = None,
     ) -> None:
         self._cohorts = cohorts
         self._caller = caller
         self._past = past
         self._ledger = ledger
         self._stop = stop
+        self._breakers = breakers or Breakers()
         self._room = asyncio.Semaphore(window)
         self._open: set[asyncio.Task[None]] = set()
         self._opened = 0
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Returns when every quota is met or given up, or the run was stopped and nothing is in
-        flight.  A fault that is not one sample's stops the run and is raised at its end."""
+        """Returns when every quota is met, given up or held up by a step that nothing passes, or the
+        run was stopped and nothing is in flight.  A fault that is not one sample's stops the run and is
+        raised at its end."""
         try:
             for cohort in self._cohorts:
                 await self._open_all(cohort, cohort.openings())
@@ -73,6 +84,8 @@ class Scheduler:
                 await self._ended.wait()
             while self._open:
                 await asyncio.wait(self._open)
+            for cohort in self._cohorts:
+                cohort.close()
         except BaseException:
             for task in self._open:
                 task.cancel()
@@ -82,7 +95,7 @@ class Scheduler:
             raise self._stop.error
 
     async def _open_all(self, cohort: Books, openings: Iterator[Opening]) -> None:
-        while not self._stop.stopping and (some := list(islice(openings, _LOOKAHEAD))):
+        while not self._is_over(cohort) and (some := list(islice(openings, _LOOKAHEAD))):
             known = await self._past.calls(cohort.plan.name, [opening.name for opening in some])
             for opening in some:
                 await self._open_sample(cohort, opening, known.get(opening.name) or LoggedSample())
@@ -90,18 +103,25 @@ class Scheduler:
 
     async def _open_replacements(self) -> None:
         for cohort in self._cohorts:
+            if self._is_over(cohort):
+                continue
             for opening in cohort.replacements():
                 known = await self._past.calls(cohort.plan.name, [opening.name])
                 await self._open_sample(cohort, opening, known.get(opening.name) or LoggedSample())
 
+    def _is_over(self, cohort: Books) -> bool:
+        """Whether no more samples of a cohort are to be opened."""
+        return self._stop.stopping or self._breakers.is_stuck(cohort.plan.name)
+
     async def _open_sample(self, cohort: Books, opening: Opening, earlier: LoggedSample) -> None:
-        """Opens a sample as soon as the window has room; does nothing once the run stops."""
-        while cohort.held >= MOST_HELD and self._open and not self._stop.stopping:
+        """Opens a sample as soon as the window has room; does nothing once its cohort is over."""
+        while cohort.held >= MOST_HELD and self._open and not self._is_over(cohort):
             self._ended.clear()
             await self._ended.wait()
         await self._room.acquire()
-        if self._stop.stopping:
+        if self._is_over(cohort):
             self._room.release()
+            cohort.passed_over(opening)
             return
         given = dict(opening.given)
         if opening.of is not None and cohort.base is not None:
@@ -114,7 +134,7 @@ class Scheduler:
 
     async def _live(self, cohort: Books, opening: Opening, sample: Sample, earlier: LoggedSample) -> None:
         try:
-            outcome = await run_sample(sample, self._caller, earlier, self._ledger)
+            outcome = await run_sample(sample, self._caller, earlier, self._ledger, self._breakers)
             cohort.ended(opening, sample, outcome)
         except Exception as error:
             # An engine or the log cannot go on; what else is in flight is still awaited.

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
-Outcome = Literal["finished", "limited", "interrupted", "out_of_budget", "failed", "short"]
+Outcome = Literal["finished", "limited", "interrupted", "out_of_budget", "failed", "short", "stuck"]
 
 
 class Stopped(Exception):

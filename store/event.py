@@ -4,7 +4,8 @@ Payloads, by kind:
 
     plan.registered    plan_hash, plan (the whole of it)
     run.started        plan_hash, lineages (by cohort: lineage, fingerprint, model identities),
-                       options, warnings, versions
+                       settings (by cohort: a digest of how its models were set up), options, warnings,
+                       versions
     call.completed     call_key, identity, engine, messages, token_ids (None where a server
                        renders), schema, sampling, seed, text, finish_reason, cached_tokens,
                        served_by; where an answer was scored: scored (index of its first token),
@@ -23,7 +24,8 @@ Payloads, by kind:
                        reason; absent where there are none), of (a pair's: the sample it is made from)
     sample.abandoned   lineage, cohort, cell, ordinal, reason, lasting (False: a service failed),
                        values (of the steps that were accepted), rejected, of
-    run.stopped        outcome, reason, counts
+    run.stopped        outcome, reason, counts, stuck (steps that nothing passed: cohort, step, model,
+                       judged, checks, failed, reason, examples, lost_at; absent where there are none)
 """
 
 from __future__ import annotations

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import duckdb
 
+from compiler.strata import Labels
 from store.event import Kind
 from store.log import Log
 
@@ -79,12 +81,26 @@ class LoggedSample:
 class Finished:
     """The samples of one lineage that need nothing more.
 
-    The `unlucky` among the abandoned failed for a service's sake, not for their own.
+    The loss of the `unbound` among the abandoned does not bind this run: a service failed, nothing
+    passed in the run that lost them, or it ran with other settings.  `ordinals` has the last
+    ordinal of each cell, by its labels in order.
     """
 
     completed: SampleIds = field(default_factory=SampleIds)
     abandoned: SampleIds = field(default_factory=SampleIds)
-    unlucky: SampleIds = field(default_factory=SampleIds)
+    unbound: SampleIds = field(default_factory=SampleIds)
+    ordinals: Callable[[], Mapping[Labels, int]] = dict
+
+    def has(self, sample_id: str) -> bool:
+        return sample_id in self.completed or sample_id in self.abandoned
+
+    def reach(self, labels: Labels) -> int:
+        """The last ordinal of a cell that is among them, or -1."""
+        if self._reach is None:
+            self._reach = self.ordinals()
+        return self._reach.get(tuple(sorted(labels)), -1)
+
+    _reach: Mapping[Labels, int] | None = field(default=None, init=False)
 
 
 class History:
@@ -92,18 +108,69 @@ class History:
 
     def __init__(self, log: Log) -> None:
         self._cursor = log.cursor()
+        # For what is asked from the event loop while a thread asks about calls.
+        self._beside = log.cursor()
         self._called = self._ids("kind IN (?, ?)", [Kind.CALL_COMPLETED.value, Kind.RETRIEVAL_DONE.value])
 
-    def finished(self, lineage: str) -> Finished:
-        """Samples completed or abandoned under a lineage."""
+    def finished(
+        self, lineage: str, cohort: str = "", settings: str | None = None, *, retry_lost: bool = False
+    ) -> Finished:
+        """Samples completed or abandoned under a lineage.
+
+        A loss binds where it was lasting, in a run in which something passed the step, and under the
+        same `settings` of the cohort's models; those of a run that did not say are taken to be the
+        same.  With `retry_lost` none binds.
+        """
         condition = "kind = ? AND (payload ->> 'lineage') = ?"
-        return Finished(
-            completed=self._ids(condition, [Kind.SAMPLE_COMPLETED.value, lineage]),
-            abandoned=self._ids(condition, [Kind.SAMPLE_ABANDONED.value, lineage]),
-            unlucky=self._ids(
-                f"{condition} AND (payload ->> 'lasting') = 'false'", [Kind.SAMPLE_ABANDONED.value, lineage]
-            ),
+        completed, abandoned = (
+            self._ids(condition, [kind.value, lineage])
+            for kind in (Kind.SAMPLE_COMPLETED, Kind.SAMPLE_ABANDONED)
         )
+        unbound = abandoned
+        if abandoned and not retry_lost:
+            unbound = self._unbound(lineage, cohort, settings)
+        return Finished(completed, abandoned, unbound, partial(self._ordinals, lineage))
+
+    def _unbound(self, lineage: str, cohort: str, settings: str | None) -> SampleIds:
+        """The samples whose last loss does not bind."""
+        return self._numbers(
+            """SELECT CAST('0x' || sample_id AS UBIGINT) AS number FROM (
+                   SELECT sample_id, arg_max(free, seq) AS free FROM (
+                       SELECT lost.sample_id, lost.seq,
+                              (payload ->> 'lasting') = 'false'
+                              OR coalesce(others.run_id IS NOT NULL, false)
+                              OR coalesce(list_contains(stuck.steps, lost.step), false) AS free
+                       FROM events AS lost
+                       LEFT JOIN (SELECT run_id FROM events WHERE kind = ?
+                                  AND (payload -> 'settings' ->> ?) <> ?) AS others USING (run_id)
+                       LEFT JOIN (SELECT run_id, list(step) AS steps FROM (
+                                      SELECT run_id, unnest(CAST(each -> 'lost_at' AS VARCHAR[])) AS step
+                                      FROM (SELECT run_id, unnest(CAST(payload -> 'stuck' AS JSON[])) AS each
+                                            FROM events WHERE kind = ?
+                                            AND (payload -> 'stuck') IS NOT NULL)
+                                      WHERE (each ->> 'cohort') = ?)
+                                  GROUP BY run_id) AS stuck USING (run_id)
+                       WHERE lost.kind = ? AND (payload ->> 'lineage') = ?)
+                   GROUP BY sample_id)
+               WHERE free ORDER BY number""",
+            [
+                Kind.RUN_STARTED.value,
+                cohort,
+                settings,
+                Kind.RUN_STOPPED.value,
+                cohort,
+                Kind.SAMPLE_ABANDONED.value,
+                lineage,
+            ],
+        )
+
+    def _ordinals(self, lineage: str) -> dict[Labels, int]:
+        rows = self._beside.execute(
+            """SELECT CAST(payload -> 'cell' AS VARCHAR), max(CAST(payload ->> 'ordinal' AS BIGINT))
+               FROM events WHERE kind IN (?, ?) AND (payload ->> 'lineage') = ? GROUP BY 1""",
+            [Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value, lineage],
+        )
+        return {tuple(sorted(json.loads(cell).items())): ordinal for cell, ordinal in _stream(rows)}
 
     def knows(self, sample_id: str) -> bool:
         """Whether any call or retrieval of a sample is in the log."""
@@ -174,11 +241,14 @@ class History:
         return None if row is None or row[0] is None else (float(row[0]), float(row[1]))
 
     def _ids(self, condition: str, parameters: list[str]) -> SampleIds:
-        rows = self._cursor.execute(
+        return self._numbers(
             f"""SELECT DISTINCT CAST('0x' || sample_id AS UBIGINT) AS number
                 FROM events WHERE {condition} ORDER BY number""",
             parameters,
         )
+
+    def _numbers(self, query: str, parameters: Sequence[str | None]) -> SampleIds:
+        rows = self._cursor.execute(query, list(parameters))
         numbers = array("Q")
         while chunk := rows.fetchmany(65_536):
             numbers.extend(row[0] for row in chunk)

@@ -56,6 +56,7 @@ def run(
     max_calls: int | None = None,
     max_minutes: float | None = None,
     max_cost: float | None = None,
+    retry_lost: bool = False,
     allowed: Sequence[str | Path] = (),
     progress: bool | None = None,
 ) -> RunReport:
@@ -65,7 +66,8 @@ def run(
     and `backend` where all others do: `"simulated"` for a rehearsal (`simulate=True` says the same),
     `"pocket"` for the model that comes along (`pocket=True`).  What neither places runs where the
     `synth.toml` nearest to the recipe says, else the recipe.  `limit` keeps to that many samples of
-    each conversation; `max_cost` is in the unit of the prices.  `allowed` are folders outside the
+    each conversation; `max_cost` is in the unit of the prices; `retry_lost` tries again
+    what earlier runs lost for good.  `allowed` are folders outside the
     project that sources may be read from.  `progress` is shown in a notebook and on a terminal, with
     True in any case and with False never.
 
@@ -77,7 +79,9 @@ def run(
     from synth.watching import watching
 
     settings = _settings(plan, models, _backend(backend, simulate, pocket))
-    options = RunOptions(limit, max_calls, max_minutes, max_cost, allowed=tuple(map(Path, allowed)))
+    options = RunOptions(
+        limit, max_calls, max_minutes, max_cost, retry_lost=retry_lost, allowed=tuple(map(Path, allowed))
+    )
     with watching(progress) as watch:
         report = run_plan(plan, settings, Path(log), options, watch)
     _raise_if_interrupted([report])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,15 +82,19 @@ class Asks:
         self._outdated = outdated
         self._ledger = ledger
         self._counters = progress.cohort(self.plan)
+        self._rows = self._openings()
 
     def openings(self) -> Iterator[Opening]:
+        return self._rows
+
+    def _openings(self) -> Iterator[Opening]:
         cell = Cell(0, (), ())
         for position, (name, ask) in enumerate(self._asks.items()):
             current = name not in self._outdated
             if current and name in self._finished.completed:
                 self._counters.completed += 1
                 self._counters.found += 1
-            elif current and name in self._finished.abandoned and name not in self._finished.unlucky:
+            elif current and name in self._finished.abandoned and name not in self._finished.unbound:
                 self._lose()
             else:
                 yield Opening(Slot(position, cell, position), name, (0, position, ()), given=ask.given)
@@ -99,6 +104,12 @@ class Asks:
 
     def opened(self) -> None:
         self._counters.open += 1
+
+    def passed_over(self, opening: Opening) -> None:
+        """It is asked about in the next run."""
+
+    def close(self) -> None:
+        deque(self._rows, maxlen=0)
 
     def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None:
         self._counters.open -= 1

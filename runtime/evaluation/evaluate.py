@@ -262,9 +262,9 @@ def _outdated(plan: Plan, exam: Exam, indexes: Indexes, history: History) -> set
 def _answers(plan: Plan, exam: Exam, lineage: str, history: History) -> dict[str, Mapping[str, Any] | None]:
     """What came of the asks by row: values, or None where there will be none.  An ask that was not
     made, or that a service failed, is left out."""
-    named, unlucky = exam.named(plan), history.finished(lineage).unlucky
+    named, unbound = exam.named(plan), history.finished(lineage).unbound
     return {
         named[name].row: values
         for name, values in history.endings(lineage, named).items()
-        if values is not None or name not in unlucky
+        if values is not None or name not in unbound
     }

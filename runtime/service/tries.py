@@ -13,6 +13,7 @@ from runtime.engines.base import Call, Completion
 from runtime.models import RunningModel
 from runtime.progress import Progress
 from runtime.recorder import Recorder
+from runtime.service.breaker import Breakers
 from runtime.service.limiter import backoff
 from runtime.stop import Stop, Stopped
 from store.event import Kind
@@ -25,10 +26,13 @@ LONGEST_WAIT_S = 600.0
 
 
 class Tries:
-    def __init__(self, recorder: Recorder, stop: Stop, progress: Progress, seed: int) -> None:
+    def __init__(
+        self, recorder: Recorder, stop: Stop, progress: Progress, breakers: Breakers, seed: int
+    ) -> None:
         self._recorder = recorder
         self._stop = stop
         self._progress = progress
+        self._breakers = breakers
         self._random = Random(seed)
 
     async def ask(
@@ -39,7 +43,9 @@ class Tries:
         for number in range(1, MOST_TRIES + 1):
             async with model.limiter.slot(call.priority) as slot:
                 await self._recorder.room()
+                self._breakers.admit(step)
                 self._stop.issue()
+                self._breakers.begin(step)
                 self._progress.issued(step)
                 try:
                     completion = await model.engine.generate(call)
@@ -49,12 +55,16 @@ class Tries:
                     if failure.kind == "rate_limit":
                         slot.rate_limited(failure.retry_after)
                     self._record_failure(model, step, call, failure, number, columns)
+                    if failure.kind == "empty" and failure.retryable:
+                        # It was answered, and an answer without a text is refused like any other.
+                        self._breakers.refused(step, failure.kind, str(failure))
                 else:
                     slot.tokens = completion.prompt_tokens + completion.completion_tokens
                     slot.succeeded()
                     model.successes += 1
                     return completion
                 finally:
+                    self._breakers.end(step)
                     self._progress.returned(step)
             if not failure.retryable:
                 raise GaveUp(f"{failure.kind}: {failure}")
@@ -66,8 +76,8 @@ class Tries:
                 )
             if number < MOST_TRIES:
                 await self._pause(backoff(number, failure.retry_after, self._random))
-        # Who has nothing to say to this call alone is not down, and would have nothing more to say.
-        silent = failure.kind == "empty" and model.successes > 0
+        # Who answers and says nothing is not down, and would have nothing more to say.
+        silent = failure.kind == "empty"
         if model.successes == successes and not silent:
             # Nobody got an answer while this call tried: the service is down, not the call.
             raise EngineDied(

@@ -117,6 +117,8 @@ def _as_json(report: Report) -> dict[str, Any]:
             {
                 "run_id": run.run_id,
                 "outcome": run.outcome,
+                "reason": run.reason,
+                "stuck": [stuck.to_json() for stuck in run.stuck],
                 "cost": run.cost,
                 "warnings": list(run.warnings),
                 **run.counts,
@@ -145,7 +147,7 @@ def _measure_as_json(each: Measured) -> dict[str, Any]:
 
 
 def _print(report: Report) -> None:
-    from synth.cli.output import plural, printable, table
+    from synth.cli.output import plural, print_stuck, printable, table
 
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -168,7 +170,8 @@ def _print(report: Report) -> None:
         click.echo(f"{plural(asked, 'call')} made" + ("" if asked else ": every answer is in the log") + ".")
     for run in report.runs:
         if run.exit_status:
-            click.echo(f"Stopped: {run.reason}; the same command goes on from here.")
+            click.echo(f"Stopped: {printable(run.reason)}; the same command goes on from here.")
+            print_stuck(run.stuck)
 
 
 def _rows(evaluated: Evaluated) -> str:

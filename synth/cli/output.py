@@ -5,10 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from dsl.diagnostic import Diagnostic, Severity
+
+if TYPE_CHECKING:
+    from runtime.service.breaker import Stuck
 
 # Beyond this, faults are consequences of the first ones or of a file that is no recipe.
 MOST_SHOWN = 50
@@ -30,6 +34,15 @@ def print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:
     parts += [plural(warnings, "warning")] if warnings else []
     code = diagnostics[0].code
     click.echo(f"{' and '.join(parts)}; `synth explain {code}` says more", err=True)
+
+
+def print_stuck(stuck: Sequence[Stuck]) -> None:
+    """Steps that nothing passed: two of the answers that were refused, and what to change."""
+    for each in stuck:
+        click.echo()
+        for text in each.examples:
+            click.echo(f"  {each.cohort}.{each.step} refused: {printable(text)}")
+        click.echo(f"  {each.remedy[0].upper()}{each.remedy[1:]}; then the same command tries again.")
 
 
 def plural(count: int, noun: str) -> str:

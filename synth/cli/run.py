@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @model_options
 @allow_option
 @click.option("--limit", type=click.IntRange(1), help="Only this many samples of each conversation.")
+@click.option("--retry-lost", is_flag=True, help="Try again what earlier runs lost for good.")
 @click.option("--max-calls", type=click.IntRange(0), help="Stop after this many calls.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this long.")
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Stop when this much is spent.")
@@ -42,6 +43,7 @@ def command(
     simulate: bool,
     allowed: tuple[Path, ...],
     limit: int | None,
+    retry_lost: bool,
     max_calls: int | None,
     max_minutes: float | None,
     max_cost: float | None,
@@ -60,7 +62,7 @@ def command(
 
     plan = compile_recipe(recipe, overrides)
     settings = load_settings(recipe, plan, models, pocket, simulate)
-    options = RunOptions(limit, max_calls, max_minutes, max_cost, allowed=allowed)
+    options = RunOptions(limit, max_calls, max_minutes, max_cost, retry_lost=retry_lost, allowed=allowed)
     with Display(quiet=as_json) as display:
         report = run(plan, settings, log, options, display.watch)
     if as_json:
@@ -78,6 +80,7 @@ def _as_json(report: RunReport) -> dict[str, object]:
         "seconds": round(report.seconds, 3),
         "cost": report.cost,
         "warnings": list(report.warnings),
+        "stuck": [stuck.to_json() for stuck in report.stuck],
         "sources": {
             **{source.name: {"rows": source.rows, "new": source.new} for source in report.sources},
             **{
@@ -95,15 +98,16 @@ _WORDS = {
     "interrupted": "Interrupted",
     "out_of_budget": "Stopped",
     "short": "Quotas not met",
+    "stuck": "Stopped",
     "failed": "Failed",
 }
 
 
 def _print(plan: Plan, recipe: Path, log: Path, report: RunReport) -> None:
-    from synth.cli.output import duration, plural, table
+    from synth.cli.output import duration, plural, print_stuck, printable, table
 
     counts = report.counts
-    click.echo(f"{_WORDS[report.outcome]} in {duration(report.seconds)}: {report.reason}.\n")
+    click.echo(f"{_WORDS[report.outcome]} in {duration(report.seconds)}: {printable(report.reason)}.\n")
     click.echo(
         table(
             ["conversation", "quota", "completed", "from the log", "abandoned", "pending"],
@@ -155,6 +159,7 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport) -> None:
     if report.cost:
         click.echo(f"\n  cost: {report.cost:,.4f}")
     pending = sum(c["pending"] for c in counts["cohorts"].values())
+    print_stuck(report.stuck)
     click.echo()
     if report.outcome in ("finished", "limited") and not pending:
         partial = " --partial" if report.outcome == "limited" else ""

@@ -8,8 +8,8 @@ import pytest
 
 from compiler.plan import CohortPlan, Plan, StepPlan
 from compiler.strata import sample_id
-from runtime.books import Opening
-from runtime.cohort import Cohort, most_losses
+from runtime.books import Opening, most_losses
+from runtime.cohort import Cohort
 from runtime.progress import Progress
 from runtime.sample import Abandoned, Done, Sample
 from store.history import Finished, SampleIds
@@ -53,13 +53,17 @@ def opened(books: Cohort) -> list[Opening]:
 
 @pytest.mark.parametrize("lasting", [True, False])
 def test_what_a_service_lost_does_not_use_up_a_cell_in_later_runs(lasting: bool) -> None:
-    lost = range(most_losses(1) + 5)
-    finished = Finished(abandoned=ids(lost), unlucky=ids(range(0) if lasting else lost))
+    lost = range(most_losses(1, PLAN.losses) + 5)
+    finished = Finished(
+        abandoned=ids(lost),
+        unbound=ids(range(0) if lasting else lost),
+        ordinals=lambda: {(): len(lost) - 1},
+    )
     books = cohort(finished, Silent())
     found = opened(books)
     if lasting:
         assert found == []
-        assert books.shortage() == f"`c` gave up on its samples after losing {most_losses(1) + 1}"
+        assert books.shortage() == f"`c` gave up on its samples after losing {len(lost)} for 1 to have"
     else:
         assert [each.slot.ordinal for each in found] == [len(lost)]
         assert books.shortage() is None
