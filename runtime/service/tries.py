@@ -74,7 +74,8 @@ class Tries:
                     f"{(failure.retry_after or 0) / 60:.0f} minutes ({failure}); what is done is safe: "
                     "run again then"
                 )
-            if number < MOST_TRIES:
+            # Who answered, if with nothing, needs no rest.
+            if number < MOST_TRIES and failure.kind != "empty":
                 await self._pause(backoff(number, failure.retry_after, self._random))
         # Who answers and says nothing is not down, and would have nothing more to say.
         silent = failure.kind == "empty"

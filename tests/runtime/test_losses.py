@@ -1,0 +1,245 @@
+"""What is lost, and for how long: steps that nothing passes, tolerated losses, what binds the next run."""
+
+from __future__ import annotations
+
+import json
+from contextlib import chdir
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from synth.cli import cli
+from tests.servers.answers import sentence
+from tests.servers.loopback import Asked, Raw
+from tests.servers.openai import OpenAIServer
+from tests.support import Result, query
+
+RECIPE = """edition 1
+recipe losses {{ seed = 1{losses} }}
+model author: model<chat, json> from openai("any") {{ temperature = 0.5, max_tokens = 200 }}
+schema Claim {{ claim: text }}
+conversation c times {times} {{
+  turn q: user = "Question {{{{ nth }}}}"
+  turn a: model by author {{
+    prompt = "Answer {{{{ q }}}}"
+    {body}
+  }}
+}}
+export t: messages from c to "out/t"
+"""
+
+
+def recipe(folder: Path, times: int, body: str, losses: str = "") -> Path:
+    path = folder / "losses.recipe"
+    path.write_text(RECIPE.format(times=times, body=body, losses=f", losses = {losses}" if losses else ""))
+    return path
+
+
+def configure(folder: Path, **options: Any) -> None:
+    lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
+    (folder / "synth.toml").write_text("\n".join(["[models.author]", 'backend = "openai"', *lines]))
+
+
+def run(path: Path, server: OpenAIServer, *extra: str, command: str = "run") -> Result:
+    """A command as it is given, in this process."""
+    env = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "k", "COLUMNS": "100"}
+    with chdir(path.parent):
+        done = CliRunner().invoke(cli, [command, path.name, *extra], env=env)
+    return Result(done.exit_code, done.stdout, done.stderr)
+
+
+def passes(asked: Asked, one_in: int) -> bool:
+    return int(sha256(asked.key.encode()).hexdigest()[:8], 16) % one_in == 0
+
+
+def seldom(one_in: int) -> Any:
+    """Answers of which one in so many begins with `Yes`."""
+    return lambda asked: f"{'Yes' if passes(asked, one_in) else 'No'}, {sentence(asked.key)}"
+
+
+YES = 'check { opens_with_any("Yes") }'
+
+
+@pytest.mark.parametrize("concurrency", [1, 64])
+@pytest.mark.parametrize("times", [1, 1000])
+def test_a_step_that_nothing_passes_stops_after_40_and_what_was_in_flight(
+    tmp_path: Path, openai_server: OpenAIServer, times: int, concurrency: int
+) -> None:
+    path = recipe(tmp_path, times, f"{YES}\n    retry = 3")
+    configure(tmp_path, id="any", concurrency=concurrency)
+    openai_server.answer = lambda asked: f"No, {sentence(asked.key)}\x1b[31m"
+    for _ in range(2):
+        # The same command goes on: it tries anew, and so much again at most.
+        before = openai_server.total
+        result = run(path, openai_server)
+        assert result.status == 3
+        assert 40 <= openai_server.total - before <= 40 + concurrency
+        assert "Stopped in " in result.out
+        assert ": `a` of `c` never passed: all " in result.out
+        assert "opens_with_any: opens with `No," in result.out
+        assert result.out.count("c.a refused: No, ") == 2
+        assert "\x1b" not in result.out
+        assert "then the same command tries again" in result.out
+    openai_server.answer = lambda asked: f"Yes, {sentence(asked.key)}"
+    assert run(path, openai_server).status == 0
+
+
+def test_what_passes_seldom_fills_its_quota_and_a_run_again_counts_the_same(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    """One answer in five passes."""
+    path = recipe(tmp_path, 100, YES)
+    openai_server.answer = seldom(5)
+    first = run(path, openai_server, "--json")
+    assert first.status == 0, first.out
+    counts = first.json()["cohorts"]["c"]
+    assert counts["completed"] == 100
+    assert counts["abandoned"] > 200
+    total = openai_server.total
+    again = run(path, openai_server, "--json").json()["cohorts"]["c"]
+    assert openai_server.total == total
+    assert again == {**counts, "found": 100}
+
+
+def test_what_is_in_flight_decides_whether_a_step_goes_on(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    """The first answer that passes comes later than 40 refusals, out of what was in flight."""
+    path = recipe(tmp_path, 60, YES)
+    configure(tmp_path, id="any", concurrency=64)
+    openai_server.latency_s = 0.2
+    openai_server.answer = lambda asked: "Yes." if openai_server.total > 55 else "No."
+    result = run(path, openai_server, "--json")
+    assert result.status == 0, result.out
+    assert result.json()["cohorts"]["c"]["completed"] == 60
+
+
+REFUSALS = [
+    ({"max_tokens_field": "max_tokens"}, "max_completion_tokens", "Unrecognized request argument supplied"),
+    ({"json_mode": "prompt"}, "response_format", "'response_format' is not supported"),
+]
+
+
+@pytest.mark.parametrize(("mended", "field", "message"), REFUSALS)
+def test_a_loss_binds_only_runs_with_the_settings_that_led_to_it(
+    tmp_path: Path, openai_server: OpenAIServer, mended: dict[str, str], field: str, message: str
+) -> None:
+    path = recipe(tmp_path, 30, "produces: json<Claim>\n    retry = 2")
+
+    def answer(asked: Asked) -> str | Raw:
+        if field in asked.body:
+            return openai_server.error(400, message)
+        return json.dumps({"claim": sentence(asked.key)})
+
+    openai_server.answer = answer
+    configure(tmp_path, id="any")
+    first = run(path, openai_server)
+    assert first.status == 3
+    assert f"bad_request: {message}" in first.out
+    assert "the options of `author` in synth.toml" in first.out
+    assert openai_server.total <= 40 + 64
+    configure(tmp_path, id="any", **mended)
+    second = run(path, openai_server)
+    assert second.status == 0, second.out
+
+
+def test_an_answer_in_a_fence_stops_a_large_quota_early_and_is_shown(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    path = recipe(tmp_path, 1000, "produces: json<Claim>\n    retry = 2")
+    openai_server.answer = lambda asked: (
+        f"Here it is:\n```json\n{json.dumps({'claim': sentence(asked.key)})}\n```\nHope this helps!"
+    )
+    result = run(path, openai_server)
+    assert result.status == 3
+    assert openai_server.total <= 40 + 64
+    assert "c.a refused: Here it is: ```json" in result.out
+    assert "ask for JSON alone" in result.out
+
+
+@pytest.mark.parametrize("times", [3, 1000])
+def test_a_model_that_says_nothing_is_stopped_and_told_of(
+    tmp_path: Path, openai_server: OpenAIServer, times: int
+) -> None:
+    path = recipe(tmp_path, times, YES)
+    openai_server.answer = lambda asked: ""
+    result = run(path, openai_server)
+    assert result.status == 3, result.err
+    assert openai_server.total <= 40 + 64
+    assert "`author` says nothing" in result.out
+
+
+def test_the_tolerance_is_the_recipes_and_the_message_names_it(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    """One answer in thirty passes: a stricter tolerance stops it for good, a wider one goes on."""
+    openai_server.answer = lambda asked: (
+        "Yes." if asked.messages[0][1] == "Answer Question 3" else f"No, {sentence(asked.key)}"
+    )
+    path = recipe(tmp_path, 10, YES, losses="100%")
+    short = run(path, openai_server, "--json")
+    assert short.status == 3
+    report = short.json()
+    assert report["outcome"] == "short"
+    assert "`losses = 100%` of the recipe block" in report["reason"]
+    assert "--retry-lost" in report["reason"]
+    counts, total = report["cohorts"]["c"], openai_server.total
+    assert counts["completed"] == 1
+    again = run(path, openai_server, "--json").json()["cohorts"]["c"]
+    assert openai_server.total == total
+    assert again == {**counts, "found": 1}
+    openai_server.answer = seldom(5)
+    wider = recipe(tmp_path, 10, YES, losses="2000%")
+    assert run(wider, openai_server).status == 0
+
+
+def test_what_was_lost_for_good_is_tried_again_where_that_is_asked_for(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    openai_server.answer = lambda asked: (
+        "Yes." if asked.messages[0][1] == "Answer Question 3" else f"No, {sentence(asked.key)}"
+    )
+    path = recipe(tmp_path, 10, YES, losses="100%")
+    assert run(path, openai_server).status == 3
+    openai_server.answer = lambda asked: "Yes."
+    assert run(path, openai_server).status == 3
+    assert run(path, openai_server, "--retry-lost").status == 0
+    total = openai_server.total
+    assert run(path, openai_server).status == 0
+    assert openai_server.total == total
+    assert run(path, openai_server, command="materialize").status == 0
+    assert run(path, openai_server, command="replay").status == 0
+
+
+def test_other_conversations_and_steps_go_on(tmp_path: Path, openai_server: OpenAIServer) -> None:
+    path = recipe(tmp_path, 200, YES)
+    path.write_text(
+        path.read_text()
+        + """
+conversation other times 30 {
+  turn q: user = "Other {{ nth }}"
+  turn a: model by author { prompt = "Answer {{ q }}" }
+}
+"""
+    )
+    openai_server.answer = lambda asked: "No."
+    result = run(path, openai_server, "--json")
+    assert result.status == 3
+    report = result.json()
+    assert report["outcome"] == "stuck"
+    (stuck,) = report["stuck"]
+    assert (stuck["cohort"], stuck["step"]) == ("c", "a")
+    assert report["cohorts"]["other"]["completed"] == 30
+    assert report["cohorts"]["c"] == {
+        **report["cohorts"]["c"],
+        "completed": 0,
+        "pending": 200,
+    }
+    ((told,),) = query(
+        tmp_path / "synth.duckdb",
+        "SELECT CAST(payload -> 'stuck' AS VARCHAR) FROM events WHERE kind = 'run.stopped'",
+    )
+    assert json.loads(told) == report["stuck"]
