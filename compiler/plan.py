@@ -310,7 +310,7 @@ class Plan(Frozen):
     docs: str = ""
     seed: int
     # How much of each cell may be lost, in percent of its samples (`runtime.books`).
-    losses: Annotated[float, Field(ge=0)] = 1000
+    losses: Annotated[int | float, Field(ge=0)] = 1000
     params: dict[str, JsonValue] = {}
     models: tuple[ModelPlan, ...] = ()
     sources: tuple[SourcePlan, ...] = ()

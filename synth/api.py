@@ -66,10 +66,10 @@ def run(
     and `backend` where all others do: `"simulated"` for a rehearsal (`simulate=True` says the same),
     `"pocket"` for the model that comes along (`pocket=True`).  What neither places runs where the
     `synth.toml` nearest to the recipe says, else the recipe.  `limit` keeps to that many samples of
-    each conversation; `max_cost` is in the unit of the prices; `retry_lost` tries again
-    what earlier runs lost for good.  `allowed` are folders outside the
-    project that sources may be read from.  `progress` is shown in a notebook and on a terminal, with
-    True in any case and with False never.
+    each conversation; `max_cost` is in the unit of the prices; `retry_lost` tries again what
+    earlier runs lost for good.  `allowed` are folders outside the project that sources may be read
+    from.  `progress` is shown in a notebook and on a terminal, with True in any case and with False
+    never.
 
     The first Ctrl-C stops cleanly and the second at once; both raise KeyboardInterrupt.  Raises a
     SynthError when it cannot go on; what was committed is safe.

@@ -1,7 +1,7 @@
 """Facts of a plan, in the words of the reference's `plan` blocks.
 
     calls                         calls of all conversations, without retries
-    seed, params.size, models.base.sampling.temperature, exports.train.split,
+    seed, losses, params.size, models.base.sampling.temperature, exports.train.split,
     sources.docs.split.name, preferences.pairs.quota, mixes.training.parts, evaluations.quality.of
     chats.quota, chats.train_on, chats.calls, chats.turns, chats.steps
     chats.answer.retry            anything a plan knows of a turn or step
@@ -94,7 +94,7 @@ def _value(step: StepPlan, value: Any) -> Any:
 
 def _tree(plan: Plan) -> dict[str, Any]:
     """The plan as nested mappings, with what is named under its name."""
-    tree: dict[str, Any] = plan.model_dump(include={"seed", "recipe", "docs", "params"})
+    tree: dict[str, Any] = plan.model_dump(include={"seed", "losses", "recipe", "docs", "params"})
     tree["models"] = {each.name: each.model_dump() for each in plan.models}
     tree["exports"] = {each.name: each.model_dump() for each in plan.exports}
     tree["sources"] = {each.name: {**each.model_dump(), "keep": _names(each.keep)} for each in plan.sources}

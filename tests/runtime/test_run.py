@@ -277,7 +277,7 @@ def test_a_sample_that_fails_for_good_is_replaced_in_its_cell(
     assert synth("replay", *arguments, cwd=tmp_path).status == 0
 
 
-def test_a_cell_that_cannot_be_filled_is_given_up_and_said(
+def test_a_conversation_that_cannot_be_had_is_given_up_and_said(
     tmp_path: Path, openai_server: OpenAIServer
 ) -> None:
     openai_server.answer = lambda asked: "no"
@@ -291,8 +291,8 @@ def test_a_cell_that_cannot_be_filled_is_given_up_and_said(
     )
     assert result.status == 3
     report = result.json()
-    assert report["outcome"] == "short"
-    assert "gave up on" in report["reason"]
+    assert report["outcome"] == "stuck"
+    assert "`persona` of `identity` never passed" in report["reason"]
     assert report["cohorts"]["identity"]["completed"] == 0
 
 
