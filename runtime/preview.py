@@ -27,7 +27,7 @@ from runtime.progress import Progress
 from runtime.sample import Sample
 from runtime.scheduler import Scheduler
 from runtime.stop import Stop
-from store.history import History
+from store.history import Finished, History
 from store.log import Log
 
 _WINDOW = 1024
@@ -55,28 +55,31 @@ class StepCost:
     prices: str | None
 
 
-def estimate(plan: Plan, settings: Settings) -> list[StepCost]:
-    """What a run with an empty log issues: the quota, once for each step that asks a model."""
+def estimate(plan: Plan, settings: Settings, limit: int | None = None) -> list[StepCost]:
+    """What a run with an empty log issues: the quota, once for each step that asks a model; with a
+    limit, that many samples of each conversation."""
     found = []
-    for cohort in (*plan.cohorts, *plan.pair_cohorts):
-        guess, most = Estimate(plan, cohort), retries(cohort.steps)
-        found += [
-            _price(guess, settings, step, cohort.quota, 0, most[step.name], False) for step in cohort.asking
-        ]
+    progress = Progress(plan, "estimate")
+    nothing = {cohort.name: Finished() for cohort in (*plan.cohorts, *plan.pair_cohorts)}
+    for cohort in (each.plan for each in open_books(plan, nothing, _Counting(), progress, limit)):
+        guess, most, quota = Estimate(plan, cohort), retries(cohort.steps), progress.cohort(cohort).quota
+        found += [_price(guess, settings, step, quota, 0, most[step.name], False) for step in cohort.asking]
     return found
 
 
-def preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
+def preview(plan: Plan, settings: Settings, log: Log, limit: int | None = None) -> list[StepCost]:
     """What a run with this log issues.  Opens the models' tokenizers, but no model."""
     require_runnable(plan)
-    return loop.run(_preview(plan, settings, log))
+    return loop.run(_preview(plan, settings, log, limit))
 
 
-async def _preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
+async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) -> list[StepCost]:
     models, history = Models(plan, settings), History(log)
     progress, counts = Progress(plan, "preview"), _Counting()
     lineages = {name: str(entry["lineage"]) for name, entry in models.lineages(plan).items()}
-    books = open_books(plan, finished_samples(history, lineages, models.settings(plan)), counts, progress)
+    books = open_books(
+        plan, finished_samples(history, lineages, models.settings(plan)), counts, progress, limit
+    )
     remember(books, history, lineages)
     past = LoggedPast(history, lineages)
     try:
@@ -99,7 +102,8 @@ async def _preview(plan: Plan, settings: Settings, log: Log) -> list[StepCost]:
         for step in cohort.asking:
             new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0)
             known = measured(step) is not None
-            found.append(_price(guess, settings, step, new, cohort.quota - new, most[step.name], known))
+            reused = progress.cohort(cohort).quota - new
+            found.append(_price(guess, settings, step, new, reused, most[step.name], known))
     return found
 
 

@@ -16,6 +16,7 @@ from compiler.runnable import require_runnable
 from dsl.version import VERSION
 from runtime import loop
 from runtime.accept import prepare
+from runtime.books import Books
 from runtime.caller import LiveCaller
 from runtime.config import Settings
 from runtime.ingest import IngestedSource, ReadSource, check_sources, ingest, read_sources
@@ -225,6 +226,8 @@ async def _generate(
     finished = finished_samples(history, named, models.settings(plan), retry_lost=options.retry_lost)
     books = opener(plan, finished, ledger, progress, options.limit)
     remember(books, history, named)
+    if options.limit is not None:
+        stop.limit = _most_calls(options.limit, books, progress)
     past = LoggedPast(history, named, recorder.settle)
     caller = LiveCaller(plan, models, indexes, recorder, stop, progress, breakers)
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
@@ -246,6 +249,17 @@ async def _generate(
         past.close()
     short = tuple(said for each in books if (said := each.shortage()) is not None)
     return error, short
+
+
+def _most_calls(limit: int, books: Sequence[Books], progress: Progress) -> tuple[int, str]:
+    """How many calls a run with a limit may make, and what is said when they are made: a limit bounds
+    what is lost and tried again as it bounds what is to be had."""
+    needed = sum(progress.cohort(each.plan).quota * len(each.plan.asking) for each in books)
+    most = 10 * needed + 100
+    return most, (
+        f"--limit {limit} allows {most:,} calls, ten times the {needed:,} that so many samples take and 100 "
+        "more, and they are made"
+    )
 
 
 def _outcome(

@@ -223,8 +223,10 @@ class _Run:
         if not isinstance(verdict, Rejected):
             verdict = await self._judged(step, 0, verdict)
         if isinstance(verdict, Rejected):
+            self._breakers.refused(step, verdict.check, verdict.reason, text)
             self._witness.refused(self._sample, step.name, verdict, text)
             raise self._abandon(step, f"{verdict.check}: {verdict.reason}")
+        self._breakers.passed(step)
         self._accept(step, verdict.value)
 
     async def _look_up(self, step: StepPlan) -> Passages:

@@ -21,6 +21,8 @@ class Stop:
     max_calls: int | None = None
     max_minutes: float | None = None
     max_cost: float | None = None
+    # The most calls of a run with a limit on its samples, and what is said when they are made.
+    limit: tuple[int, str] | None = None
     outcome: Outcome | None = None
     reason: str = ""
     error: Exception | None = None
@@ -41,6 +43,8 @@ class Stop:
 
     def issue(self) -> None:
         """Counts a call that is about to be issued, or raises Stopped."""
+        if self.limit is not None and self.calls >= self.limit[0]:
+            self.stop("out_of_budget", self.limit[1])
         if self.max_calls is not None and self.calls >= self.max_calls:
             self.stop("out_of_budget", f"--max-calls {self.max_calls} reached")
         if self.max_minutes is not None and time.monotonic() - self.started >= self.max_minutes * 60:

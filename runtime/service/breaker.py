@@ -40,12 +40,15 @@ class Held(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """A step that nothing passed.  `checks` counts the refusals by check, or by the kind of a
-    service's failure where it `failed`; `examples` are refused answers, shortened to one line."""
+    """A step that nothing passed; `model` is None for one that asks none.
+
+    `checks` counts the refusals by check, or by the kind of a service's failure where it `failed`;
+    `examples` are refused answers, shortened to one line.
+    """
 
     cohort: str
     step: str
-    model: str
+    model: str | None
     judged: int
     checks: dict[str, int]
     failed: bool
@@ -70,6 +73,8 @@ class Stuck:
     def remedy(self) -> str:
         """What to change, as a clause."""
         kinds = set(self.checks)
+        if self.model is None:
+            return "change what it is made of, or the check"
         if "empty" in kinds or "not_empty" in kinds:
             return (
                 f"`{self.model}` says nothing: raise its max_tokens, or have it think less or not at all "
@@ -108,7 +113,7 @@ class _Breaker:
 
     cohort: str
     step: str
-    model: str
+    model: str | None
     lost_at: tuple[str, ...]
     judged: int = 0
     passed: bool = False
@@ -148,8 +153,7 @@ class _Breaker:
 
 
 class Breakers:
-    """A breaker for each step of some cohorts that asks a model or looks something up.  Any other
-    step is let through."""
+    """A breaker for each step of some cohorts that can fail.  Any other step is let through."""
 
     def __init__(self, cohorts: Iterable[CohortPlan] = ()) -> None:
         # Steps are told apart by identity: two cohorts may have equal ones.
@@ -162,8 +166,8 @@ class Breakers:
                     self._add(cohort, judging, (judging.name, step.name))
 
     def _add(self, cohort: CohortPlan, step: StepPlan, lost_at: tuple[str, ...]) -> None:
-        if step.model is not None or step.call is not None:
-            self._by_step[id(step)] = _Breaker(cohort.name, step.name, str(step.model), lost_at)
+        if step.model is not None or step.call is not None or step.checks:
+            self._by_step[id(step)] = _Breaker(cohort.name, step.name, step.model, lost_at)
 
     # What a caller tells and asks
 

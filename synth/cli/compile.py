@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @set_option
 @click.option("--log", type=click.Path(path_type=Path), help="Count only what this log does not hold yet.")
 @model_options
+@click.option("--limit", type=click.IntRange(1), help="Count only this many samples of each conversation.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan as JSON here."
 )
@@ -38,6 +39,7 @@ def command(
     models: tuple[str, ...],
     pocket: bool,
     simulate: bool,
+    limit: int | None,
     output: Path | None,
     graph: bool,
     as_json: bool,
@@ -46,7 +48,8 @@ def command(
 
     Calls are counted exactly, without retries.  With --log, the answers that the log holds are
     not counted, and tokens are the means of its earlier calls.  Prices are those of synth.toml,
-    else of the list of known models' prices that comes with the hosted backends.
+    else of the list of known models' prices that comes with the hosted backends.  With --limit, it is
+    what `synth run --limit` takes; such a run makes at most ten times these calls and 100 more.
     """
     from compiler.graph import mermaid
     from dsl.errors import ConfigError
@@ -61,9 +64,9 @@ def command(
     settings = load_settings(recipe, plan, models, pocket, simulate)
     if log is not None:
         with Log(log) as opened:
-            costs = preview(plan, settings, opened)
+            costs = preview(plan, settings, opened, limit)
     else:
-        costs = estimate(plan, settings)
+        costs = estimate(plan, settings, limit)
     if output is not None:
         try:
             output.write_text(plan.to_json(), "utf-8", newline="\n")
@@ -72,7 +75,7 @@ def command(
     if as_json:
         click.echo(json.dumps(_as_json(plan, costs), ensure_ascii=False, indent=1))
     else:
-        _print(plan, costs, log, settings)
+        _print(plan, costs, log, settings, limit)
 
 
 def _as_json(plan: Plan, costs: list[StepCost]) -> dict[str, object]:
@@ -100,7 +103,9 @@ def _as_json(plan: Plan, costs: list[StepCost]) -> dict[str, object]:
     }
 
 
-def _print(plan: Plan, costs: list[StepCost], log: Path | None, settings: Settings) -> None:
+def _print(
+    plan: Plan, costs: list[StepCost], log: Path | None, settings: Settings, limit: int | None
+) -> None:
     from compiler.strata import member_counts
     from synth.cli.output import money, plural, table
 
@@ -134,7 +139,7 @@ def _print(plan: Plan, costs: list[StepCost], log: Path | None, settings: Settin
     click.echo()
     click.echo(table([*header, *(["cost"] if priced else [])], rows, left=2))
     total = sum(cost.new for cost in costs)
-    line = f"\n{plural(total, 'call')} to make"
+    line = f"\n{plural(total, 'call')} to make" + (f" with --limit {limit}" if limit is not None else "")
     if priced:
         line += f", about {money(sum(cost.cost or 0 for cost in costs))} before retries"
         most = sum(cost.cost * cost.most / cost.new for cost in costs if cost.cost)

@@ -243,3 +243,90 @@ conversation other times 30 {
         "SELECT CAST(payload -> 'stuck' AS VARCHAR) FROM events WHERE kind = 'run.stopped'",
     )
     assert json.loads(told) == report["stuck"]
+
+
+def test_a_limit_bounds_what_is_lost(tmp_path: Path, openai_server: OpenAIServer) -> None:
+    """The first answer passes, so the step is no hopeless one: the limit stops it all the same."""
+    path = recipe(tmp_path, 2000, f"{YES}\n    retry = 3", losses="100_000%")
+    openai_server.answer = lambda asked: (
+        f"{'Yes' if openai_server.total == 1 else 'No'}, {sentence(asked.key)}"
+    )
+    foreseen = run(path, openai_server, "--limit", "5", "--json", command="compile").json()
+    assert foreseen["calls"] == 5
+    result = run(path, openai_server, "--limit", "5", "--json")
+    assert result.status == 3
+    assert openai_server.total == 10 * 5 + 100
+    assert result.json()["outcome"] == "out_of_budget"
+    assert result.json()["reason"].startswith("--limit 5 allows 150 calls, ten times the 5 that so many")
+    said = run(path, openai_server, "--limit", "5", command="compile").out
+    assert "5 calls to make with --limit 5" in said
+
+
+def test_a_limit_is_foreseen_where_pairs_are_made(tmp_path: Path, openai_server: OpenAIServer) -> None:
+    path = recipe(tmp_path, 50, "retry = 3")
+    path.write_text(
+        path.read_text()
+        + """
+preference better 20 from c {
+  turn worse: model by author { prompt = "Worsen: {{ c.a }}" }
+  chosen = c.a
+  rejected = worse
+}
+"""
+    )
+    openai_server.answer = lambda asked: sentence(asked.key)
+    foreseen = run(path, openai_server, "--limit", "4", "--json", command="compile").json()
+    assert {step["step"]: step["calls"] for step in foreseen["steps"]} == {"a": 4, "worse": 4}
+    made = run(path, openai_server, "--limit", "4", "--json")
+    assert made.status == 0, made.out
+    assert openai_server.total == 8
+
+
+def test_a_judge_whose_verdicts_cannot_be_read_is_stopped_early(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    path = recipe(tmp_path, 500, 'check { approved_by(author, "Is it polite?") }\n    retry = 3')
+    openai_server.answer = lambda asked: "It is." if asked.schema else sentence(asked.key)
+    result = run(path, openai_server, "--json")
+    assert result.status == 3, result.err
+    (stuck,) = result.json()["stuck"]
+    assert stuck["step"] == "a.approved_by"
+    assert stuck["lost_at"] == ["a.approved_by", "a"]
+    assert sum("response_format" in each.body for each in openai_server.received) <= 40 + 64
+    openai_server.answer = lambda asked: (
+        json.dumps({"why": "It is.", "holds": True}) if asked.schema else sentence(asked.key)
+    )
+    path.write_text(path.read_text().replace("times 500", "times 20"))
+    assert run(path, openai_server).status == 0
+
+
+def test_pairs_that_nothing_passes_stop_and_the_conversation_goes_on(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    path = recipe(tmp_path, 200, "retry = 3")
+    path.write_text(
+        path.read_text()
+        + """
+preference better from c {
+  turn worse: model by author {
+    prompt = "Worsen: {{ c.a }}"
+    check { opens_with_any("Yes") }
+    retry = 1
+  }
+  chosen = c.a
+  rejected = worse
+}
+"""
+    )
+
+    def answer(asked: Asked) -> str:
+        return "No." if "Worsen" in asked.messages[0][1] else sentence(asked.key)
+
+    openai_server.answer = answer
+    result = run(path, openai_server, "--json")
+    assert result.status == 3
+    report = result.json()
+    (stuck,) = report["stuck"]
+    assert (stuck["cohort"], stuck["step"]) == ("better", "worse")
+    assert report["cohorts"]["c"]["completed"] == 200
+    assert openai_server.total <= 200 + 40 + 64
