@@ -107,7 +107,8 @@ def test_what_quotes_a_model_and_never_holds_ends_the_run(tmp_path: Path) -> Non
     )
     report = api.run(api.compile(recipe), log=tmp_path / "synth.duckdb", simulate=True)
     assert report.exit_status == 3
-    assert "ask: contains: " in report.reason
+    assert "`ask` of" in report.reason
+    assert "(contains: " in report.reason
 
 
 def test_a_judge_is_asked_about_a_composed_turn(tmp_path: Path) -> None:
