@@ -20,7 +20,7 @@ from runtime.service.breaker import Breakers, Held
 from runtime.service.tries import Tries, identify
 from runtime.stop import Stop
 from store.event import Kind
-from store.history import LoggedCall
+from store.history import History, LoggedCall
 
 
 class LiveCaller:
@@ -34,6 +34,7 @@ class LiveCaller:
         recorder: Recorder,
         stop: Stop,
         progress: Progress,
+        history: History,
         breakers: Breakers | None = None,
     ) -> None:
         self.plan = plan
@@ -43,7 +44,7 @@ class LiveCaller:
         self._recorder = recorder
         self._stop = stop
         self._progress = progress
-        self._tries = Tries(recorder, stop, progress, self._breakers, plan.seed)
+        self._tries = Tries(models, recorder, stop, progress, self._breakers, plan.seed, history)
 
     async def call(self, attempt: Attempt) -> Answer:
         step, model = attempt.step, model_of(self._models, attempt.step)

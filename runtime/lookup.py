@@ -13,6 +13,8 @@ from runtime.config import Settings
 from runtime.engines.base import EngineSpec
 from runtime.progress import Progress
 from runtime.recorder import Recorder
+from runtime.service.service import PATIENCE_S
+from runtime.stop import Stop
 from store.event import Kind
 from store.history import LoggedLookup, LoggedSample
 
@@ -51,10 +53,17 @@ class LookUp:
 class Indexes:
     """The indexes of the sources that a plan looks anything up in.
 
-    Making one reads nothing.  Raises ConfigError or EngineError for what cannot be used.
+    `patience`, in seconds, goes before that of each embedder.  Making one reads nothing.  Raises
+    ConfigError or EngineError for what cannot be used.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, allowed: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        allowed: Sequence[Path] = (),
+        patience: float | None = None,
+    ) -> None:
         self._indexes: dict[str, Index] = {}
         if not _asked(plan):
             return
@@ -65,7 +74,19 @@ class Indexes:
                 if settings.everywhere == "simulated":
                     source = _rehearsed(source)
                 embedder = _embedder(plan, settings, source)
-                self._indexes[source.name] = open_index(source, plan.folder, allowed, embedder)
+                index = open_index(source, plan.folder, allowed, embedder)
+                index.patience = _patience(plan, settings, source) if patience is None else patience
+                self._indexes[source.name] = index
+
+    def attend(self, stop: Stop) -> None:
+        """Has what the indexes wait for end with a run."""
+        for index in self._indexes.values():
+            index.stop = stop
+
+    @property
+    def told(self) -> list[str]:
+        """What is to be said of embedders that do not answer."""
+        return [said for index in self._indexes.values() for said in index.told]
 
     async def ingest(self, progress: Progress) -> dict[str, IngestReport]:
         """Brings every index up to date, by source, and says on `progress` how far that is.
@@ -181,6 +202,13 @@ def _embedder(plan: Plan, settings: Settings, source: SourcePlan) -> Embedder | 
     if settings.everywhere == "simulated":
         return open_embedder(EngineSpec("embedder", "simulated", ""))
     return None
+
+
+def _patience(plan: Plan, settings: Settings, source: SourcePlan) -> float:
+    """How long a source's embedder is waited for, in seconds."""
+    name = source.index.arguments.get("embedder") if source.index is not None else None
+    options = {} if name is None else settings.spec(plan.model(str(name))).options
+    return float(options.get("patience", PATIENCE_S))
 
 
 def _rehearsed(source: SourcePlan) -> SourcePlan:

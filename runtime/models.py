@@ -13,25 +13,29 @@ from compiler.plan import Capability, CohortPlan, ModelPlan, Plan, canonical_jso
 from dsl.errors import ConfigError
 from runtime.config import Settings
 from runtime.engines import open_engine
-from runtime.engines.base import Engine, EngineSpec
+from runtime.engines.base import Engine, EngineSpec, Writer
 from runtime.money.prices import Priced
 from runtime.service.limiter import SLOW_START, Limiter
+from runtime.service.service import PATIENCE_S, WORTH_SAYING_S, Service
+from runtime.text import spoken
+
+# How long an engine may take to close, in seconds.
+CLOSE_S = 30.0
 
 # What an engine's options say of pace alone, which no answer depends on.
-_PACE = frozenset({"concurrency", "requests_per_minute", "tokens_per_minute", "timeout"})
+_PACE = frozenset({"concurrency", "requests_per_minute", "tokens_per_minute", "timeout", "patience"})
 # Where services are looked for when no option says it.
 _ADDRESSES = ("OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
 
 
 @dataclass(slots=True)
 class RunningModel:
-    """One engine under one name.  Models that run at the same place share engine and limiter."""
+    """One engine under one name.  Models that run at the same place share engine and service."""
 
     name: str
     engine: Engine
-    limiter: Limiter
+    service: Service
     priced: Priced | None
-    successes: int = 0
     # The engine's identity as JSON: a part of every call.
     identity: Mapping[str, Any] = field(init=False)
 
@@ -53,13 +57,16 @@ class RunningModel:
 
 
 class Models:
-    """The models a plan uses, in its order.  Opening them loads tokenizers, not weights."""
+    """The models a plan uses, in its order.  Opening them loads tokenizers, not weights.
 
-    def __init__(self, plan: Plan, settings: Settings) -> None:
+    `patience`, in seconds, goes before each model's own.
+    """
+
+    def __init__(self, plan: Plan, settings: Settings, patience: float | None = None) -> None:
         self._running: dict[str, RunningModel] = {}
         self._starting: dict[int, asyncio.Future[None]] = {}
         self._set_up: dict[str, list[Any]] = {}
-        shared: dict[str, tuple[Engine, Limiter]] = {}
+        shared: dict[str, tuple[Engine, Service]] = {}
         asked = {step.model for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.asking}
         for model in plan.models:
             if model.name not in asked:
@@ -68,9 +75,10 @@ class Models:
             place = canonical_json([spec.backend, spec.id, spec.revision, spec.adapter, dict(spec.options)])
             if place not in shared:
                 engine = open_engine(spec)
-                shared[place] = engine, _limiter(engine, spec.options)
-            engine, limiter = shared[place]
-            self._running[model.name] = RunningModel(model.name, engine, limiter, settings.price(spec))
+                wait = float(spec.options.get("patience", PATIENCE_S)) if patience is None else patience
+                shared[place] = engine, Service(_limiter(engine, spec.options), wait)
+            engine, service = shared[place]
+            self._running[model.name] = RunningModel(model.name, engine, service, settings.price(spec))
             self._set_up[model.name] = _set_up(spec, engine)
         self.warnings = _warnings(plan.models, self._running)
 
@@ -139,20 +147,54 @@ class Models:
         starting.result()
 
     @property
+    def told(self) -> list[str]:
+        """What is to be said of services that do not answer, and of models that take long over it."""
+        writing = {
+            model.name: at
+            for model in self
+            if isinstance(model.engine, Writer) and (at := model.engine.writing) is not None
+        }
+        silent: dict[int, tuple[list[str], Service, float]] = {}
+        for model in self:
+            silence = model.service.silence
+            if silence is not None and silence >= WORTH_SAYING_S:
+                silent.setdefault(id(model.service), ([], model.service, silence))[0].append(
+                    f"`{model.name}`"
+                )
+        return [
+            f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} not answered for "
+            f"{spoken(silence)}, waiting up to {spoken(service.patience)}"
+            for names, service, silence in silent.values()
+        ] + [
+            f"`{name}` is writing {answers:,} answer{'s' * (answers != 1)}, {tokens:,} tokens so far"
+            for name, (answers, tokens) in writing.items()
+        ]
+
+    @property
     def loading(self) -> set[str]:
         """The names of the models whose engine is starting."""
         starting = {key for key, future in self._starting.items() if not future.done()}
         return {model.name for model in self if id(model.engine) in starting}
 
     async def close(self) -> None:
-        """Closes every engine that was started or is starting."""
-        for engine in self.engines:
-            starting = self._starting.get(id(engine))
-            if starting is not None:
-                await asyncio.wait([starting])
-                if not starting.cancelled():
-                    starting.exception()
-                await engine.close()
+        """Closes every engine that was started or is starting; one that takes longer than CLOSE_S is
+        left to the end of the process."""
+        started = [engine for engine in self.engines if id(engine) in self._starting]
+        closing = [asyncio.create_task(self._close(engine)) for engine in started]
+        if closing:
+            done, late = await asyncio.wait(closing, timeout=CLOSE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            for task in done:
+                task.result()
+
+    async def _close(self, engine: Engine) -> None:
+        starting = self._starting[id(engine)]
+        await asyncio.wait([starting])
+        if not starting.cancelled():
+            starting.exception()
+        await engine.close()
 
 
 def _used(cohort: CohortPlan) -> list[str]:

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,8 @@ class Progress:
     abandonments: Counter[str] = field(default_factory=Counter)
     # What is done before the first call can be made; empty when nothing is.
     preparing: str = ""
+    # Who say, from any thread, what is waited for.
+    tellers: list[Callable[[], list[str]]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     _by_step: dict[int, StepProgress] = field(default_factory=dict)
 
@@ -116,6 +119,11 @@ class Progress:
             counters.accepted -= 1
             counters.rejected += 1
         self.rejections[step.name, check] += 1
+
+    @property
+    def told(self) -> list[str]:
+        """What is waited for, each in a clause; empty when all goes well."""
+        return [said for teller in self.tellers for said in teller()]
 
     @property
     def calls(self) -> int:
@@ -181,6 +189,7 @@ def write_progress(path: Path, progress: Progress, *, next_seq: int, state: str)
         "plan_hash": progress.plan.plan_hash,
         "seconds": round(progress.seconds, 1),
         "next_seq": next_seq,
+        "waiting": progress.told,
         **progress.to_json(),
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

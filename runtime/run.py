@@ -30,7 +30,7 @@ from runtime.recorder import Recorder
 from runtime.scheduler import Scheduler
 from runtime.service.breaker import Breakers, Stuck
 from runtime.shown import run_html, run_line
-from runtime.stop import Outcome, Stop
+from runtime.stop import GRACE_S, Outcome, Stop, Stopped
 from store.event import Kind
 from store.history import History
 from store.log import Log
@@ -47,7 +47,11 @@ _FIRST_CALLS_S = 0.1
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """Bounds and sizes of a run.  `limit` keeps to that many samples of each conversation;
-    `window` is how many samples are open at once, None for twice what the engines can hold."""
+    `window` is how many samples are open at once, None for twice what the engines can hold.
+
+    `patience` is how long an outage of any model is waited out, None for each model's own, and
+    `grace` how long calls in flight are awaited once the run is told to stop; both in seconds.
+    """
 
     limit: int | None = None
     max_calls: int | None = None
@@ -56,6 +60,8 @@ class RunOptions:
     window: int | None = None
     # Whether what earlier runs lost is tried again, whatever the reason.
     retry_lost: bool = False
+    patience: float | None = None
+    grace: float = GRACE_S
     # Folders outside the project that sources may be read from.
     allowed: tuple[Path, ...] = ()
 
@@ -108,7 +114,10 @@ def run(
     require_runnable(plan)
     options, watch = options or RunOptions(), watch or Watch()
     check_sources(plan, options.allowed)
-    models, indexes = Models(plan, settings), Indexes(plan, settings, options.allowed)
+    models, indexes = (
+        Models(plan, settings, options.patience),
+        Indexes(plan, settings, options.allowed, options.patience),
+    )
     if options.max_cost is not None:
         models.require_prices(options.max_cost)
     with Log(log_path, writer=True) as log:
@@ -126,8 +135,10 @@ async def run_books(
 ) -> RunReport:
     """Runs the books that `opener` opens for a plan, with a log that is open for writing."""
     run_id = uuid.uuid4().hex[:12]
-    stop = watch.stop = Stop(options.max_calls, options.max_minutes, options.max_cost)
+    stop = watch.stop = Stop(options.max_calls, options.max_minutes, options.max_cost, grace=options.grace)
     progress = Progress(plan, run_id)
+    progress.tellers += [lambda: models.told, lambda: indexes.told]
+    indexes.attend(stop)
     lineages = models.lineages(plan)
     breakers = Breakers((*plan.cohorts, *plan.pair_cohorts))
     path = progress_path(log.path)
@@ -135,14 +146,14 @@ async def run_books(
     def committed() -> None:
         write_progress(path, progress, next_seq=log.next_seq, state="running")
 
-    with _signals(stop, watch.handle_signals):
+    with _signals(stop, watch.handle_signals), stop.clock():
         history = History(log)
         try:
             if watch.on_start is not None:
                 watch.on_start(progress, models)
             # A source that does not hold ends the run here, before anything is paid for.
             sources = await read_sources(plan, log, options.allowed, lambda: stop.stopping)
-            reports = await indexes.ingest(progress)
+            reports = await _index(indexes, progress, stop)
             recorder = Recorder(log, run_id, after_commit=committed)
             try:
                 _register(plan, recorder, log)
@@ -194,6 +205,16 @@ async def run_books(
     )
 
 
+async def _index(indexes: Indexes, progress: Progress, stop: Stop) -> Mapping[str, IngestReport]:
+    """Brings the indexes up to date; nothing is told of them by a run that is stopped meanwhile."""
+    try:
+        return await stop.bounded(indexes.ingest(progress))
+    except (Stopped, asyncio.CancelledError):
+        if not stop.stopping:
+            raise
+        return {}
+
+
 async def _ingest(
     sources: Sequence[ReadSource], recorder: Recorder, stop: Stop
 ) -> tuple[IngestedSource, ...]:
@@ -229,7 +250,7 @@ async def _generate(
     if options.limit is not None:
         stop.limit = _most_calls(options.limit, books, progress)
     past = LoggedPast(history, named, recorder.settle)
-    caller = LiveCaller(plan, models, indexes, recorder, stop, progress, breakers)
+    caller = LiveCaller(plan, models, indexes, recorder, stop, progress, history, breakers)
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
     asking = [step for each in books for step in each.plan.asking]
     preparing = asyncio.get_running_loop().call_later(_FIRST_CALLS_S, prepare, asking)
@@ -270,7 +291,7 @@ def _outcome(
     options: RunOptions,
 ) -> tuple[Outcome, str]:
     if stop.outcome is not None:
-        return stop.outcome, stop.reason
+        return stop.outcome, stop.told
     if stuck:
         return "stuck", "; ".join((*(each.sentence for each in stuck), *short))
     if short:

@@ -42,6 +42,11 @@ class Sample:
     calls: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
+    @property
+    def pending(self) -> Pending:
+        """How it ends where it stands."""
+        return Pending(tuple(step.name for step in self.cohort.steps if step.name not in self.values))
+
     def refuse(self, step: str, attempt: int, call: int | None, why: Rejected) -> None:
         """Takes note of a refused attempt."""
         self.rejected.setdefault(step, []).append(
@@ -185,8 +190,8 @@ class _Run:
     def _outcome(self) -> Outcome:
         if self._abandoned is not None:
             return self._abandoned
-        missing = tuple(s.name for s in self._sample.cohort.steps if s.name not in self._sample.values)
-        return Pending(missing) if missing else Done()
+        pending = self._sample.pending
+        return pending if pending.steps else Done()
 
     async def _step(self, step: StepPlan) -> None:
         if step.value is not None:
@@ -247,7 +252,7 @@ class _Run:
         except GaveUp as error:
             self._breakers.gave_up(step, str(error))
             raise self._abandon(step, str(error), error.lasting) from None
-        except Missing:
+        except (Missing, Stopped):
             raise _Failed(None) from None
 
     async def _ask(self, step: StepPlan, attempt: int, messages: Sequence[Message]) -> Answer:

@@ -67,11 +67,12 @@ class Scheduler:
         self._open: set[asyncio.Task[None]] = set()
         self._opened = 0
         self._ended = asyncio.Event()
+        stop.wakes(self._wake)
 
     async def run(self) -> None:
         """Returns when every quota is met, given up or held up by a step that nothing passes, or the
-        run was stopped and nothing is in flight.  A fault that is not one sample's stops the run and is
-        raised at its end."""
+        run was stopped and nothing is in flight, or given up after the grace.  A fault that is not
+        one sample's stops the run and is raised at its end."""
         try:
             for cohort in self._cohorts:
                 await self._open_all(cohort, cohort.openings())
@@ -82,8 +83,7 @@ class Scheduler:
                 if not self._open:
                     break
                 await self._ended.wait()
-            while self._open:
-                await asyncio.wait(self._open)
+            await self._wind_down()
             for cohort in self._cohorts:
                 cohort.close()
         except BaseException:
@@ -93,6 +93,20 @@ class Scheduler:
             raise
         if self._stop.error is not None:
             raise self._stop.error
+
+    async def _wind_down(self) -> None:
+        """Waits for what is open, and no longer than the grace of a stop."""
+        while self._open and self._stop.grace_left > 0.0:
+            await asyncio.wait(self._open, timeout=self._stop.grace_left)
+        late = list(self._open)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    def _wake(self) -> None:
+        """Nothing ends any more for what waits for an end before it opens another."""
+        self._ended.set()
+        self._room.release()
 
     async def _open_all(self, cohort: Books, openings: Iterator[Opening]) -> None:
         while not self._is_over(cohort) and (some := list(islice(openings, _LOOKAHEAD))):
@@ -134,10 +148,16 @@ class Scheduler:
 
     async def _live(self, cohort: Books, opening: Opening, sample: Sample, earlier: LoggedSample) -> None:
         try:
-            outcome = await run_sample(sample, self._caller, earlier, self._ledger, self._breakers)
+            try:
+                outcome = await run_sample(sample, self._caller, earlier, self._ledger, self._breakers)
+            except asyncio.CancelledError:
+                outcome = sample.pending
+            except Exception as error:
+                # An engine or the log cannot go on; what else is in flight is still awaited.
+                self._stop.stop("failed", str(error), error)
+                outcome = sample.pending
             cohort.ended(opening, sample, outcome)
         except Exception as error:
-            # An engine or the log cannot go on; what else is in flight is still awaited.
             self._stop.stop("failed", str(error), error)
         finally:
             task = asyncio.current_task()

@@ -10,3 +10,14 @@ def valid_text(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def spoken(seconds: float) -> str:
+    """`0.5 s`, `40 s`, `10 min`."""
+    return (
+        f"{seconds / 60:.0f} min"
+        if seconds >= 120
+        else f"{seconds:.2g} s"
+        if seconds < 10
+        else f"{seconds:.0f} s"
+    )

@@ -107,6 +107,7 @@ class History:
     """Questions to a log.  Uses a cursor of its own; call it from one thread at a time."""
 
     def __init__(self, log: Log) -> None:
+        self._log = log
         self._cursor = log.cursor()
         # For what is asked from the event loop while a thread asks about calls.
         self._beside = log.cursor()
@@ -230,6 +231,15 @@ class History:
             [list(sample_ids), lineage],
         )
         return dict(_stream(rows))
+
+    def answered(self, model: str, backend: str, id_: str) -> bool:
+        """Whether a model has answered any call while it ran there.  May be asked from any thread."""
+        found = self._log.cursor().execute(
+            """SELECT 1 FROM events WHERE kind = ? AND model = ?
+               AND (payload ->> '$.identity.backend') = ? AND (payload ->> '$.identity.id') = ? LIMIT 1""",
+            [Kind.CALL_COMPLETED.value, model, backend, id_],
+        )
+        return found.fetchone() is not None
 
     def mean_tokens(self, step: str, model: str | None) -> tuple[float, float] | None:
         """Mean prompt and completion tokens of a step's calls, or None where there are none."""

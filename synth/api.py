@@ -57,6 +57,8 @@ def run(
     max_minutes: float | None = None,
     max_cost: float | None = None,
     retry_lost: bool = False,
+    patience: float | None = None,
+    grace: float = 60.0,
     allowed: Sequence[str | Path] = (),
     progress: bool | None = None,
 ) -> RunReport:
@@ -67,9 +69,11 @@ def run(
     `"pocket"` for the model that comes along (`pocket=True`).  What neither places runs where the
     `synth.toml` nearest to the recipe says, else the recipe.  `limit` keeps to that many samples of
     each conversation; `max_cost` is in the unit of the prices; `retry_lost` tries again what
-    earlier runs lost for good.  `allowed` are folders outside the project that sources may be read
-    from.  `progress` is shown in a notebook and on a terminal, with True in any case and with False
-    never.
+    earlier runs lost for good.  `patience` is how long a service that does not answer is waited for
+    (600 by default, or as its model's options say), `grace` how long calls in flight are awaited
+    once the run is to stop, both in seconds.  `allowed` are folders outside the project that sources
+    may be read from.  `progress` is shown in a notebook and on a terminal, with True in any case and
+    with False never.
 
     The first Ctrl-C stops cleanly and the second at once; both raise KeyboardInterrupt.  Raises a
     SynthError when it cannot go on; what was committed is safe.
@@ -80,7 +84,14 @@ def run(
 
     settings = _settings(plan, models, _backend(backend, simulate, pocket))
     options = RunOptions(
-        limit, max_calls, max_minutes, max_cost, retry_lost=retry_lost, allowed=tuple(map(Path, allowed))
+        limit,
+        max_calls,
+        max_minutes,
+        max_cost,
+        retry_lost=retry_lost,
+        patience=patience,
+        grace=grace,
+        allowed=tuple(map(Path, allowed)),
     )
     with watching(progress) as watch:
         report = run_plan(plan, settings, Path(log), options, watch)
@@ -120,6 +131,8 @@ def evaluate(
     pocket: bool = False,
     limit: int | None = None,
     partial: bool = False,
+    patience: float | None = None,
+    grace: float = 60.0,
     allowed: Sequence[str | Path] = (),
     progress: bool | None = None,
 ) -> Report:
@@ -135,7 +148,7 @@ def evaluate(
     from synth.watching import watching
 
     settings = _settings(plan, models, _backend(backend, simulate, pocket), student)
-    options = RunOptions(limit=limit, allowed=tuple(map(Path, allowed)))
+    options = RunOptions(limit=limit, patience=patience, grace=grace, allowed=tuple(map(Path, allowed)))
     with watching(progress) as watch:
         report = take_measures(
             plan,

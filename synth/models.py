@@ -15,15 +15,20 @@ if TYPE_CHECKING:
     from runtime.engines.base import EngineSpec
 
 
-class HostedOptions(TypedDict, total=False):
+class WaitOptions(TypedDict, total=False):
+    """Both in seconds: `timeout` for an answer in all, `patience` for a service that does not answer."""
+
+    timeout: float
+    patience: float | None
+
+
+class HostedOptions(WaitOptions, total=False):
     """`base_url` is the service's address, `api_key_env` the variable that holds the key, and
-    `concurrency` the most calls at once; `timeout` is in seconds.  The rates bound what is asked a
-    minute."""
+    `concurrency` the most calls at once.  The rates bound what is asked a minute."""
 
     base_url: str | None
     api_key_env: str | None
     concurrency: int
-    timeout: float
     requests_per_minute: float | None
     tokens_per_minute: float | None
 
@@ -41,7 +46,7 @@ class GeminiOptions(HostedOptions, total=False):
     api_version: str | None
 
 
-class VllmOptions(TypedDict, total=False):
+class VllmOptions(WaitOptions, total=False):
     """`max_model_len` is in tokens, `kv_cache_gb` in GiB; `max_num_seqs` calls run together.  What
     is not given is chosen for the machine."""
 
@@ -57,7 +62,7 @@ class VllmOptions(TypedDict, total=False):
     max_lora_rank: int
 
 
-class TransformersOptions(TypedDict, total=False):
+class TransformersOptions(WaitOptions, total=False):
     """`batch_size` calls are decoded together, `max_model_len` is in tokens; `device` and `dtype`
     are torch's names."""
 
@@ -68,7 +73,7 @@ class TransformersOptions(TypedDict, total=False):
     threads: int | None
 
 
-class SimulatedOptions(TypedDict, total=False):
+class SimulatedOptions(WaitOptions, total=False):
     """`latency` is in seconds a call, `jitter` a share of it, `failures` the share of tries that
     fail."""
 

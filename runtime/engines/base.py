@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
 
 from compiler.plan import Capability, CheckPlan, Frozen, Sampling
+
+# A day is longer than any wait that somebody means.
+LONGEST_S = 86_400.0
 
 MessageRole = Literal["system", "user", "model"]
 FinishReason = Literal["stop", "length"]
@@ -96,13 +101,25 @@ class EngineSpec:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+class WaitOptions(Frozen):
+    """Options of every model, in seconds.
+
+    `timeout` is how long an answer may take in all, from when the call is sent to a service, or has
+    a seat in a local engine.  `patience` is for the runtime: how long it waits out an outage.
+    """
+
+    timeout: Annotated[float, Field(gt=0, le=LONGEST_S)] = 600.0
+    patience: Annotated[float, Field(ge=0, le=LONGEST_S)] | None = None
+
+
 @runtime_checkable
 class Engine(Protocol):
     """One model behind one door.
 
     `concurrency` is the most calls worth having in hand at once.  `adaptive` says that the
     right number is unknown and must be felt for (hosted services).  `generate` raises
-    `CallFailed` for a fault of this call alone and `EngineError` when no call can succeed.
+    `CallFailed` for a fault of this call alone, a `timeout` among them, and `EngineError` when no
+    call can succeed.
     """
 
     identity: ModelIdentity
@@ -135,6 +152,17 @@ class Scorer(Protocol):
 
         Raises `CallFailed` (not retryable) when the chat template refuses the conversation.
         """
+        ...
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """An engine that knows how far the answers are that it is writing."""
+
+    @property
+    def writing(self) -> tuple[int, int] | None:
+        """How many answers and how many tokens of them there are, where none was finished for some
+        time.  May be asked from any thread."""
         ...
 
 

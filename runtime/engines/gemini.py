@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from compiler.plan import Capability
-from dsl.errors import CallFailed, EngineError, ExtraMissing
+from dsl.errors import AccessDenied, CallFailed, ExtraMissing
 from runtime.engines import hosted
 from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity
 from runtime.text import valid_text
@@ -141,26 +141,25 @@ class GeminiEngine:
             return _completion(data or "", call, latency_ms)
         raise failure
 
-    def _refusal(self, error: APIError) -> Exception:
+    def _refusal(self, error: APIError) -> CallFailed:
         """What an error status means: for this call, or for every call of the run."""
         model, status = self.identity.id, error.code
         # A wrong key is answered with 400, not with 401.
         key_invalid = _detail(error, ERROR_INFO, "reason") == "API_KEY_INVALID"
-        if status in (401, 403) or key_invalid:
-            return EngineError(
-                f"the server refused the key for gemini model `{model}` ({status}): "
-                f"check {' or '.join(self._variables)} and what that key may use"
+        message = hosted.one_line(error.message or f"status {status}", self._key)
+        if status in (401, 403, 404) or key_invalid:
+            remedy = (
+                "check the model's id and base_url"
+                if status == 404
+                else f"check {' or '.join(self._variables)} and what that key may use"
             )
-        if status == 404:
-            return EngineError(
-                f"the server knows no gemini model `{model}` (404): check the model's id and base_url"
-            )
+            return hosted.denied(status, message, f"gemini model `{model}`", remedy)
         if error.status == "FAILED_PRECONDITION":
-            return EngineError(
+            verdict = (
                 f"the account or its region may not use gemini model `{model}` ({status}): "
                 "check billing and the service's list of regions"
             )
-        message = hosted.one_line(error.message or f"status {status}", self._key)
+            return AccessDenied(message, verdict, final=True)
         wait = _seconds(_detail(error, RETRY_INFO, "retryDelay"))
         if wait is None:
             headers: Mapping[str, str] = getattr(error.response, "headers", {})

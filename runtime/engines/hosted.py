@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import Field, ValidationError
 
-from compiler.plan import Frozen
-from dsl.errors import CallFailed, EngineError, KeyMissing
-from runtime.engines.base import EngineSpec
+from dsl.errors import AccessDenied, CallFailed, EngineError, KeyMissing
+from runtime.engines.base import EngineSpec, WaitOptions
 from runtime.text import valid_text
 
 if TYPE_CHECKING:
@@ -31,8 +30,8 @@ MOST_TOKENS = 1 << 30
 OVERLOADED = (503, 529)
 
 
-class HostedOptions(Frozen):
-    """Options that every hosted backend knows; `timeout` is in seconds of silence.
+class HostedOptions(WaitOptions):
+    """Options that every hosted backend knows.
 
     The two rates are for the runtime, which limits calls; the engine itself never does.
     """
@@ -40,7 +39,6 @@ class HostedOptions(Frozen):
     base_url: Annotated[str, Field(pattern="^https?://")] | None = None
     api_key_env: str | None = None
     concurrency: Annotated[int, Field(ge=1)] = 64
-    timeout: Annotated[float, Field(gt=0)] = 600.0
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None
     tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
 
@@ -88,8 +86,8 @@ def allow_large_bodies() -> None:
 def session(
     url: str, connections: int, timeout: float, headers: Mapping[str, str] | None = None
 ) -> aiohttp.ClientSession:
-    """Connections to the service at a URL.  `timeout` is in seconds of silence; the proxy is the
-    environment's."""
+    """Connections to the service at a URL.  `timeout` is in seconds for a whole answer, from when it
+    is asked for; the proxy is the environment's."""
     import aiohttp
 
     allow_large_bodies()
@@ -102,7 +100,7 @@ def session(
         # What a service sets means nothing to the next call, and sending it back costs as much.
         cookie_jar=aiohttp.DummyCookieJar(),
         connector=aiohttp.TCPConnector(limit=connections),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=min(30.0, timeout), sock_read=timeout),
+        timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(30.0, timeout)),
         proxy=None if proxy is None else proxy.with_user(None),
         proxy_auth=auth,
     )
@@ -144,6 +142,20 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     return max(0.0, moment - (time.time() if now is None else now))
 
 
+def denied(status: int, message: str, model: str, remedy: str) -> CallFailed:
+    """What a refusal (401, 403 or 404) says: of the prompt, of a model that is being loaded, or of a
+    key or model that may serve no call.  `model` is as the sentence names it."""
+    if status == 403 and speaks_of_content(message):
+        return CallFailed("refused", message, retryable=False)
+    if status == 404 and speaks_of_loading(message):
+        return CallFailed("server", message, retryable=True)
+    if status == 404:
+        verdict = f"the server knows no {model} (404: {message}): {remedy}"
+    else:
+        verdict = f"the server refused the key for {model} ({status}: {message}): {remedy}"
+    return AccessDenied(message, verdict)
+
+
 def failed_status(status: int, message: str, wait: float | None) -> CallFailed:
     """What an HTTP status says about a call that may yet succeed, or failed alone."""
     if status == 429:
@@ -156,7 +168,28 @@ def failed_status(status: int, message: str, wait: float | None) -> CallFailed:
         return CallFailed("server", message, retryable=True, retry_after=wait, lost=lost)
     if status == 413 or speaks_of_length(message):
         return CallFailed("too_long", message, retryable=False)
+    if speaks_of_content(message):
+        return CallFailed("refused", message, retryable=False)
     return CallFailed("bad_request", message, retryable=False)
+
+
+def speaks_of_content(message: str) -> bool:
+    """Whether a refusal is about what a prompt says, not about who asks."""
+    said = message.lower()
+    return any(
+        phrase in said
+        for phrase in (
+            *("moderation", "flagged", "content policy", "content_policy", "content filter", "safety"),
+            *("usage policy", "usage policies", "content_filter", "responsibleai", "inappropriate"),
+            *("harmful", "violates", "violation of"),
+        )
+    )
+
+
+def speaks_of_loading(message: str) -> bool:
+    """Whether a refusal says that the model is there and cannot answer yet."""
+    said = message.lower()
+    return any(phrase in said for phrase in ("loading", "starting up", "warming up", "not ready"))
 
 
 def speaks_of_length(message: str) -> bool:

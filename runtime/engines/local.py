@@ -19,15 +19,32 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from compiler.plan import Capability, Frozen
 from dsl.errors import CallFailed, EngineDied, EngineError
-from runtime.engines.base import Call, Completion, EngineSpec, FinishReason, Message, ModelIdentity
+from runtime.engines.base import (
+    LONGEST_S,
+    Call,
+    Completion,
+    EngineSpec,
+    FinishReason,
+    Message,
+    ModelIdentity,
+    WaitOptions,
+)
 from runtime.engines.chat_template import ChatTemplate
 from runtime.engines.checkpoint import cannot_load, first_line
+from runtime.text import spoken
+
+# A model that has not finished a step for so long, in seconds, never will: or for as long as a whole
+# answer may take, where that is longer.
+_STUCK_S = 600.0
+_LOOK_S = 5.0
+# Answers that take no longer are not told of while they are written, in seconds.
+_LONG_S = 10.0
 
 # Loading changes process-wide state (warning filters, torch's default dtype), so engines take turns.
 _LOADING = threading.Lock()
@@ -37,13 +54,15 @@ Options = TypeVar("Options", bound=Frozen)
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One call in hand.  `issued` is on the monotonic clock; `number` counts the engine's calls."""
+    """One call in hand.  `issued` is on the monotonic clock; `number` counts the engine's calls.
+    `seated` is when the model began with it, and at which of its steps."""
 
     call: Call
     token_ids: tuple[int, ...]
     future: asyncio.Future[Completion]
     issued: float
     number: int
+    seated: tuple[float, int] = (0.0, 0)
 
     def completion(
         self, text: str, finish_reason: FinishReason, completion_tokens: int, cached_tokens: int = 0
@@ -76,8 +95,17 @@ class Ticket:
 Outcome = tuple["asyncio.Future[Any]", Any]
 
 
+class LocalOptions(WaitOptions):
+    """Options of every model on this machine: slow ones have half an hour for an answer."""
+
+    timeout: Annotated[float, Field(gt=0, le=LONGEST_S)] = 1800.0
+
+
 class LocalEngine(ABC):
-    """An `Engine` on this machine.  Subclasses load the model and serve the inbox in the thread."""
+    """An `Engine` on this machine.  Subclasses load the model and serve the inbox in the thread.
+
+    `timeout` is in seconds from when a call has one of the model's seats.
+    """
 
     adaptive = False
 
@@ -89,6 +117,7 @@ class LocalEngine(ABC):
         capabilities: Iterable[Capability],
         version: str,
         concurrency: int,
+        timeout: float,
     ) -> None:
         self.identity = ModelIdentity(
             backend=spec.backend,
@@ -109,6 +138,16 @@ class LocalEngine(ABC):
         self._outcomes: list[Outcome] = []
         self._numbers = count()
         self._closing = False
+        self._timeout = timeout
+        # Those in hand that the model is at, the first it began with first; it gives each of them a
+        # token at every step.
+        self._seated: dict[int, Ticket] = {}
+        self._steps = 0
+        self._loading = False
+        # When it last finished a step, and last answered.
+        self._moved = self._answered_at = time.monotonic()
+        self._awaited: dict[int, asyncio.Future[Completion]] = {}
+        self._looking: asyncio.TimerHandle | None = None
         self._thread: threading.Thread | None = None
         self._fault: EngineError | None = EngineError(f"{self.identity} has not been started")
 
@@ -146,18 +185,52 @@ class LocalEngine(ABC):
         if (fault := self._fault) is not None:
             future.cancel()
             raise fault.with_traceback(None)
+        self._awaited[number] = future
+        if self._looking is None:
+            self._look_later()
         try:
             return await future
         except asyncio.CancelledError:
             self._cancelled.put(number)
             raise
+        finally:
+            del self._awaited[number]
 
     async def close(self) -> None:
         """Stop the thread and free the model.  Calls still in hand fail."""
         if self._thread is not None:
             self._closing = True
             self._inbox.put(None)
-            await asyncio.to_thread(self._thread.join)
+            # Waited for here and not in a thread of its own, which nobody could stop waiting.
+            while self._thread.is_alive():
+                await asyncio.sleep(0.005)
+
+    @property
+    def writing(self) -> tuple[int, int] | None:
+        """How many answers are being written and their tokens so far, where none was finished for
+        some time.  May be asked from any thread."""
+        seated = list(self._seated.values())
+        if not seated or time.monotonic() - max(self._answered_at, seated[0].seated[0]) < _LONG_S:
+            return None
+        return len(seated), sum(self._steps - ticket.seated[1] for ticket in seated)
+
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Gives the model up when it is stuck in a step, from which nobody can call it back."""
+        self._looking = None
+        if not self._awaited:
+            return
+        still = time.monotonic() - self._moved
+        if self._loading or not self._seated or still < max(self._timeout, _STUCK_S):
+            self._look_later()
+            return
+        self._fault = EngineDied(
+            f"{self.identity} has been at one step for {spoken(still)} and is taken to be stuck: "
+            "end the process, look at the device, and run again"
+        )
+        _wake([(future, self._fault) for future in self._awaited.values()])
 
     # In the thread -----------------------------------------------------------------
 
@@ -191,9 +264,12 @@ class LocalEngine(ABC):
         self._end()
 
     def _load_quietly(self) -> None:
+        self._loading = True
         with _LOADING, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._load()
+        self._moved = time.monotonic()
+        self._loading = False
 
     def _end(self) -> None:
         """Free the model and fail whatever still waits with the engine's fault."""
@@ -223,6 +299,8 @@ class LocalEngine(ABC):
     def _settle(self, ticket: Ticket, outcome: Completion | CallFailed) -> None:
         """Take a call out of hand; its caller learns the outcome at the next `_hand_over`."""
         del self._in_hand[ticket.number]
+        self._seated.pop(ticket.number, None)
+        self._answered_at = time.monotonic()
         self._outcomes.append((ticket.future, outcome))
 
     def _hand_over(self) -> None:
@@ -235,10 +313,46 @@ class LocalEngine(ABC):
         gone = []
         while not self._cancelled.empty():
             # A call that went away before it arrived was never in hand.
-            ticket = self._in_hand.pop(self._cancelled.get(), None)
+            number = self._cancelled.get()
+            ticket = self._in_hand.pop(number, None)
+            self._seated.pop(number, None)
             if ticket is not None:
                 gone.append(ticket)
         return gone
+
+    def _seat(self, tickets: Iterable[Ticket]) -> None:
+        """The model begins with some calls: from now on their time counts."""
+        self._moved = now = time.monotonic()
+        for ticket in tickets:
+            ticket.seated = now, self._steps
+            self._seated[ticket.number] = ticket
+
+    def _stepped(self) -> None:
+        self._steps += 1
+        self._moved = time.monotonic()
+
+    def _late(self) -> list[Ticket]:
+        """The calls that had all the time allowed, taken out of hand."""
+        since = time.monotonic() - self._timeout
+        late = []
+        for ticket in self._seated.values():
+            if ticket.seated[0] > since:
+                break
+            late.append(ticket)
+        for ticket in late:
+            written = self._steps - ticket.seated[1]
+            problem = f"no end within {spoken(self._timeout)}, after {written:,} tokens"
+            self._settle(
+                ticket,
+                CallFailed(
+                    "timeout",
+                    problem,
+                    retryable=True,
+                    prompt_tokens=len(ticket.token_ids),
+                    completion_tokens=written,
+                ),
+            )
+        return late
 
 
 def _deliver(outcomes: Iterable[Outcome]) -> None:

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
 from compiler.plan import Capability
-from dsl.errors import CallFailed, EngineError, ExtraMissing
+from dsl.errors import AccessDenied, CallFailed, ExtraMissing
 from runtime.engines import hosted, openai_client
 from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity
 from runtime.text import valid_text
@@ -162,25 +162,24 @@ class OpenAIEngine:
             "json_schema": {"name": "answer", "schema": rooted, "strict": strict(rooted)},
         }
 
-    def _refusal(self, status: int, headers: Mapping[str, str], data: bytes) -> Exception:
+    def _refusal(self, status: int, headers: Mapping[str, str], data: bytes) -> CallFailed:
         """What an error status means: for this call, or for every call of the run."""
         model, error = self.identity.id, _error(data)
-        if status in (401, 403):
+        message = hosted.one_line(error.get("message") or f"status {status}", self._key)
+        if status in (401, 403, 404):
             variable = self.options.api_key_env or "OPENAI_API_KEY"
-            return EngineError(
-                f"the server refused the key for openai model `{model}` ({status}): "
-                f"check {variable} and what that key may use"
+            remedy = (
+                "check the model's id and base_url"
+                if status == 404
+                else f"check {variable} and what that key may use"
             )
-        if status == 404:
-            return EngineError(
-                f"the server knows no openai model `{model}` (404): check the model's id and base_url"
-            )
+            return hosted.denied(status, message, f"openai model `{model}`", remedy)
         code = str(error.get("code") or error.get("type"))
         if status == 402 or code in SPENT:
-            return EngineError(
+            verdict = (
                 f"the account behind openai model `{model}` has no credit left: add credit, then run again"
             )
-        message = hosted.one_line(error.get("message") or f"status {status}", self._key)
+            return AccessDenied(message, verdict, final=True)
         if code in REFUSED:
             return CallFailed("refused", message, retryable=False)
         if code == "context_length_exceeded":

@@ -1,7 +1,7 @@
 """A rehearsal of a model: answers that fit what is asked, from the seed alone, at no cost.
 
 Options: `latency` in seconds a call, `jitter` as a share of it, `failures` as the share of tries
-that fail (half rate limits, half server errors), `concurrency`.
+that fail (half rate limits, half server errors), `concurrency`, and those of every model.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from compiler.plan import Capability, CheckPlan, Frozen
+from compiler.plan import Capability, CheckPlan
 from dsl.errors import CallFailed, EngineError
-from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity
+from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, WaitOptions
 from runtime.engines.rehearsal import Wishes, answer, wishes
 
 Asked = tuple[tuple[CheckPlan, ...], tuple[CheckPlan, ...]]
@@ -25,7 +25,7 @@ Asked = tuple[tuple[CheckPlan, ...], tuple[CheckPlan, ...]]
 _STEPS = 1024
 
 
-class SimulatedOptions(Frozen):
+class SimulatedOptions(WaitOptions):
     latency: Annotated[float, Field(ge=0)] = 0.0
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.0
     failures: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -65,7 +65,9 @@ class SimulatedEngine:
         options = self._options
         delay = options.latency * (1 + options.jitter * (2 * Random(number).random() - 1))
         if delay > 0:
-            await asyncio.sleep(delay)
+            await asyncio.sleep(min(delay, options.timeout))
+        if delay > options.timeout:
+            raise CallFailed("timeout", "no answer within the time allowed", retryable=True)
         self._fail(call.key, number)
         random = Random(number)
         text = answer(self._wanted(call), call.schema, random)

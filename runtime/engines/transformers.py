@@ -17,19 +17,19 @@ from typing import Any
 
 from pydantic import PositiveInt
 
-from compiler.plan import Capability, Frozen
+from compiler.plan import Capability
 from dsl.errors import CallFailed, EngineError
 from runtime.engines.base import EngineSpec
 from runtime.engines.chat_template import ChatTemplate
 from runtime.engines.checkpoint import first_line, load_tokenizer, require
 from runtime.engines.decoding import Row, json_matcher
-from runtime.engines.local import LocalEngine, Ticket, read_options
+from runtime.engines.local import LocalEngine, LocalOptions, Ticket, read_options
 
 # Positions whose logits are held at once, in float32: 256 MiB with a vocabulary of 262144.
 _POSITIONS = 256
 
 
-class TransformersOptions(Frozen):
+class TransformersOptions(LocalOptions):
     """What `synth.toml` may say about a transformers model.  None leaves the choice to the machine.
 
     `batch_size` calls are decoded together.  `max_model_len` is in tokens, by default the
@@ -71,6 +71,7 @@ class TransformersEngine(LocalEngine):
             capabilities=capabilities,
             version=f"transformers {version('transformers')}, torch {version('torch')}",
             concurrency=self._options.batch_size,
+            timeout=self._options.timeout,
         )
         self._model: Any = None
         self._context = 0
@@ -137,6 +138,7 @@ class TransformersEngine(LocalEngine):
             ready = {number: work for number, work in ready.items() if number in self._in_hand}
             first = sorted(ready, key=lambda number: (self._in_hand[number].call.priority, number))
             batch = [ready.pop(number) for number in first[: self._options.batch_size]]
+            self._seat(self._in_hand[number] for number in first[: self._options.batch_size])
             scored = [work for work in batch if isinstance(work, Ticket)]
             rows = [work for work in batch if isinstance(work, Row)]
             with self._failing(scored):
@@ -186,7 +188,9 @@ class TransformersEngine(LocalEngine):
                 return
             if ticket.number in self._in_hand:
                 self._settle(ticket, ticket.scores(self._logprobs(ticket)))
-                self._hand_over()
+            self._stepped()
+            self._late()
+            self._hand_over()
             self._withdrawn()
 
     def _logprobs(self, ticket: Ticket) -> list[float]:
@@ -243,6 +247,8 @@ class TransformersEngine(LocalEngine):
                     .float()
                 )
                 tokens = [self._advance(row, logits[place]) for place, row in enumerate(rows)]
+            self._stepped()
+            self._late()
             self._hand_over()
             self._withdrawn()
             going_on = [place for place, row in enumerate(rows) if row.ticket.number in self._in_hand]

@@ -14,19 +14,20 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from heapq import heappop, heappush
 from importlib.metadata import packages_distributions, version
 from multiprocessing import resource_tracker
 from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from compiler.plan import Frozen, canonical_json
+from compiler.plan import canonical_json
 from dsl.errors import CallFailed, EngineDied
 from runtime.engines.base import Call, EngineSpec
 from runtime.engines.chat_template import ChatTemplate
 from runtime.engines.checkpoint import first_line, load_tokenizer, require
 from runtime.engines.guard import require_guard
-from runtime.engines.local import LocalEngine, Ticket, read_options
+from runtime.engines.local import LocalEngine, LocalOptions, Ticket, read_options
 
 _GIB = 1 << 30
 _MAX_MODEL_LEN = 8192
@@ -52,7 +53,7 @@ _CPU_ENVIRONMENT = {
 }
 
 
-class VllmOptions(Frozen):
+class VllmOptions(LocalOptions):
     """What `synth.toml` may say about a vLLM model.  None leaves the choice to the machine.
 
     `max_model_len` is in tokens: 8192, or the model's own limit if that is smaller.
@@ -128,6 +129,7 @@ class VllmEngine(LocalEngine):
             capabilities=("chat", "json", "template", "logprobs"),
             version=f"vllm {_version()}",
             concurrency=self._options.max_num_seqs or (64 if self._on_cpu else 256),
+            timeout=self._options.timeout,
         )
         self._engine: Any = None
         self._turn: AbstractContextManager[None] = nullcontext()
@@ -136,6 +138,8 @@ class VllmEngine(LocalEngine):
         self._deaths = 0
         self._answered = 0
         self._handed_over = 0.0
+        # The calls that have no seat yet, the most urgent first.
+        self._unseated: list[tuple[int, int]] = []
 
     # In the thread -----------------------------------------------------------------
 
@@ -231,12 +235,14 @@ class VllmEngine(LocalEngine):
         while (arrived := self._arrivals(wait=not self._in_hand)) is not None:
             try:
                 with self._turn:
-                    if gone := self._withdrawn():
+                    if gone := self._withdrawn() + self._late():
                         self._engine.abort_request([str(ticket.number) for ticket in gone])
                     for ticket in arrived:
                         self._add(ticket)
+                    self._give_seats()
                     if self._in_hand:
                         self._step()
+                    self._stepped()
             except Exception as fault:
                 self._rebuild(fault)
             else:
@@ -266,10 +272,18 @@ class VllmEngine(LocalEngine):
                 lora_request=self._adapter,
                 priority=ticket.call.priority,
             )
+            heappush(self._unseated, (ticket.call.priority, ticket.number))
         except _refusals() as fault:
             # The front end may already know of a request that its core never saw.
             self._engine.abort_request([str(ticket.number)])
             self._settle(ticket, CallFailed("bad_request", first_line(fault), retryable=False))
+
+    def _give_seats(self) -> None:
+        """Says of whom vLLM begins with that their time counts: it has a seat for the most urgent."""
+        while self._unseated and len(self._seated) < self.concurrency:
+            _, number = heappop(self._unseated)
+            if (ticket := self._in_hand.get(number)) is not None:
+                self._seat((ticket,))
 
     def _step(self) -> None:
         for output in self._engine.step():

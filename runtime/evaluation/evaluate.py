@@ -169,9 +169,9 @@ class _Asking:
         if not exams or any(run.exit_status for run in self.runs):
             return
         plan = _asking(self.plan, exams)
-        models = Models(plan, self.settings)
+        models = Models(plan, self.settings, self.options.patience)
         _require_scorers(models, exams)
-        indexes = Indexes(plan, self.settings, self.options.allowed)
+        indexes = Indexes(plan, self.settings, self.options.allowed, self.options.patience)
 
         def open_asks(
             made: Plan,

@@ -25,6 +25,8 @@ from runtime.retrieval.shared import Shared
 from runtime.retrieval.state import FILE_NAME, Record, State
 from runtime.retrieval.vectors import OnProgress, Vectors
 from runtime.retrieval.where import to_sql
+from runtime.service.service import PATIENCE_S
+from runtime.stop import Stop
 from runtime.text import valid_text
 
 if TYPE_CHECKING:
@@ -102,6 +104,9 @@ class Index:
         self._corpus = corpus
         self._place = place
         self._embedder = embedder
+        # What it waits for an embedder by: the run's bounds, and seconds of patience.
+        self.stop: Stop | None = None
+        self.patience = PATIENCE_S
         self._connection: AsyncConnection | None = None
         self._state: State | None = None
         self._vectors: Vectors | None = None
@@ -227,6 +232,11 @@ class Index:
         drawn = [ids[place].as_py() for place in draw(count, len(ids), (self.name, seed))]
         return await self._shown([Hit(id_, "", 0.0) for id_ in drawn])
 
+    @property
+    def told(self) -> list[str]:
+        """What is to be said of an embedder that does not answer."""
+        return [] if self._vectors is None else self._vectors.told
+
     async def close(self) -> None:
         """Closes what was opened; the index is of no use afterwards."""
         await self._rankings.clear()
@@ -245,7 +255,7 @@ class Index:
             self._state = State(self._place)
             self._connection = await connect(self._place)
             if self._embedder is not None:
-                self._vectors = Vectors(self._embedder, self._state)
+                self._vectors = Vectors(self._embedder, self._state, self.stop, self.patience)
         return self._connection, self._state
 
     async def _ranking(self, text: str, sql: str | None, depth: int) -> Sequence[Hit]:

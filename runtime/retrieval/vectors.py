@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from dsl.errors import CallFailed, EngineDied, EngineError
+from dsl.errors import AccessDenied, CallFailed, EngineDied, EngineError
 from runtime.retrieval.embedders.base import Embedder, Purpose, embedder_name
 from runtime.retrieval.state import State
 from runtime.service.limiter import backoff
+from runtime.service.service import MOST_STRIKES, PATIENCE_S, WORTH_SAYING_S
+from runtime.stop import Stop, Stopped
+from runtime.text import spoken
 
 if TYPE_CHECKING:
     import numpy as np
 
-# As for any call: half a minute of a service's silence, give or take.
-MOST_TRIES = 8
-LONGEST_WAIT_S = 600.0
+# A call whose key or model was refused is tried once more, where others were answered.
+_TRIES_DENIED = 1
 
 OnProgress = Callable[[int, int], None]
 
 
 class Vectors:
     """A text is embedded once for each purpose, whatever happens between: its vector is in the
-    state before it is used.  Raises EngineError where there can be none."""
+    state before it is used.
 
-    def __init__(self, embedder: Embedder, state: State) -> None:
+    An embedder that does not answer is waited for with `patience`, in seconds.  Raises EngineError
+    where there can be no vector, and Stopped where the run is told to stop.
+    """
+
+    def __init__(
+        self, embedder: Embedder, state: State, stop: Stop | None = None, patience: float = PATIENCE_S
+    ) -> None:
         self.name = embedder_name(embedder)
         self._embedder = embedder
         self._state = state
@@ -36,6 +45,10 @@ class Vectors:
         self._asked: dict[str, None] = {}
         self._asking = asyncio.Lock()
         self._random = Random()
+        self._stop = stop or Stop()
+        self._patience = patience
+        self._answers = 0
+        self._silent_since: float | None = None
 
     async def embed_passages(self, texts: Callable[[], Iterator[str]], on_progress: OnProgress) -> int:
         """Makes the vectors that are missing; `texts` is run through twice.  How many were made."""
@@ -47,6 +60,8 @@ class Vectors:
         waiting: set[asyncio.Task[int]] = set()
         try:
             for some in _batches(self._all_missing(texts()), self._embedder.batch):
+                if self._stop.stopping:
+                    raise Stopped
                 waiting.add(asyncio.ensure_future(self._embed(some, "passage")))
                 while len(waiting) >= self._embedder.concurrency:
                     ready, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -111,19 +126,56 @@ class Vectors:
         return len(texts)
 
     async def _ask(self, texts: Sequence[str], purpose: Purpose) -> Sequence[Sequence[float]]:
-        for number in range(1, MOST_TRIES + 1):
+        tries = strikes = 0
+        seen = self._answers
+        while True:
             try:
-                return await self._embedder.embed(texts, purpose)
+                found = await self._embedder.embed(texts, purpose)
+            except AccessDenied as denial:
+                if not self._answers or denial.final or tries >= _TRIES_DENIED:
+                    raise EngineError(denial.verdict) from None
+                failure: CallFailed = denial
             except CallFailed as error:
                 failure = error
-            if not failure.retryable or (failure.retry_after or 0) > LONGEST_WAIT_S:
-                raise EngineError(f"the embedder {self.name} refused a call ({failure.kind}: {failure})")
-            if number < MOST_TRIES:
-                await asyncio.sleep(backoff(number, failure.retry_after, self._random))
-        raise EngineDied(
-            f"the embedder {self.name} has not answered {MOST_TRIES} tries in a row (last: {failure}); "
-            "what is done is safe: run again when it is back"
-        )
+                if not failure.retryable:
+                    raise EngineError(
+                        f"the embedder {self.name} refused a call ({failure.kind}: {failure})"
+                    ) from None
+            else:
+                self._answers += 1
+                self._silent_since = None
+                return found
+            tries += 1
+            strikes += seen != self._answers
+            seen = self._answers
+            await self._stop.pause(self._wait(tries, strikes, failure))
+
+    def _wait(self, tries: int, strikes: int, failure: CallFailed) -> float:
+        """Seconds until a call is tried again.  Raises EngineDied when patience is over, or when this
+        call fails again and again while others are answered."""
+        now = time.monotonic()
+        if self._silent_since is None:
+            self._silent_since = now
+        left = self._silent_since + self._patience - now
+        if strikes >= MOST_STRIKES or left <= 0.0 or (failure.retry_after or 0.0) > self._patience:
+            raise EngineDied(
+                f"the embedder {self.name} has not answered {tries} tries in a row (last: {failure}); what "
+                "is done is safe: run again when it is back, or wait longer with --patience"
+            )
+        wait = backoff(tries, failure.retry_after, self._random)
+        return min(wait, max(left, failure.retry_after or 0.0))
+
+    @property
+    def told(self) -> list[str]:
+        """What is to be said of an embedder that does not answer."""
+        since = self._silent_since
+        silence = 0.0 if since is None else time.monotonic() - since
+        if silence < WORTH_SAYING_S:
+            return []
+        return [
+            f"the embedder {self.name} has not answered for {spoken(silence)}, waiting up to "
+            f"{spoken(self._patience)}"
+        ]
 
     async def _ready(self) -> None:
         """Starts the embedder when it is first needed."""

@@ -18,7 +18,6 @@ again, goes out before anything else of a hundred answers that came together is 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable
 from heapq import heappop, heappush
@@ -43,12 +42,13 @@ class Slot:
     other failure.  `tokens` is what it cost; set it when tokens are paced.
     """
 
-    __slots__ = ("_limiter", "number", "priority", "reserved", "tokens")
+    __slots__ = ("_limiter", "number", "priority", "probes", "reserved", "tokens")
 
     def __init__(self, limiter: Limiter, priority: int) -> None:
         self._limiter = limiter
         self.priority = priority
         self.number = -1
+        self.probes = False
         self.reserved = 0.0
         self.tokens = 0
 
@@ -105,6 +105,8 @@ class Limiter:
         self._paused_until = 0.0
         self._suspended = False
         self._drained = False
+        # Calls in flight that were let in while the service was suspended.
+        self._probing = 0
         self._requests = _Pace(requests_per_minute, clock()) if requests_per_minute else None
         self._tokens = _Pace(tokens_per_minute, clock()) if tokens_per_minute else None
         self._paid_calls = 0
@@ -159,7 +161,7 @@ class Limiter:
 
     async def _enter(self, slot: Slot) -> None:
         first = not self._queue or (slot.priority < self._queue[0][0] and not self._suspended)
-        if first and self._in_flight < self._bound and self._delay() == 0.0:
+        if first and not self._full and self._delay() == 0.0:
             self._admit(slot)
             return
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -178,6 +180,7 @@ class Limiter:
 
     def _leave(self, slot: Slot) -> None:
         self._in_flight -= 1
+        self._probing -= slot.probes
         if slot.tokens:
             self._paid_calls += 1
             self._paid_tokens += slot.tokens
@@ -191,6 +194,8 @@ class Limiter:
         slot.number = self._issued
         self._issued += 1
         self._in_flight += 1
+        slot.probes = self._suspended
+        self._probing += slot.probes
         if self._requests is not None:
             self._requests.take(1.0)
         if self._tokens is not None and self._paid_calls:
@@ -204,7 +209,7 @@ class Limiter:
         while self._queue:
             _, _, admitted, slot = self._first()
             if not admitted.done():
-                if self._in_flight >= self._bound:
+                if self._full:
                     return
                 delay = self._delay()
                 if delay > 0.0:
@@ -221,9 +226,11 @@ class Limiter:
             self._timer = None
 
     @property
-    def _bound(self) -> float:
-        """The most calls that may be in flight now."""
-        return math.inf if self._drained else 1 if self._suspended else self._limit
+    def _full(self) -> bool:
+        """Whether there is no slot for another call."""
+        if self._drained:
+            return False
+        return self._in_flight >= self._limit or (self._suspended and self._probing > 0)
 
     def _first(self) -> tuple[int, int, asyncio.Future[None], Slot]:
         """Who is let in next, if anybody waits; else anybody who went away."""

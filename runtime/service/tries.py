@@ -3,89 +3,180 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from random import Random
 from typing import Any
 
 from compiler.plan import StepPlan
-from dsl.errors import CallFailed, EngineDied, EngineError
+from dsl.errors import AccessDenied, CallFailed, EngineDied, EngineError
 from runtime.attempt import GaveUp
 from runtime.engines.base import Call, Completion
-from runtime.models import RunningModel
+from runtime.models import Models, RunningModel
 from runtime.progress import Progress
 from runtime.recorder import Recorder
 from runtime.service.breaker import Breakers
 from runtime.service.limiter import backoff
-from runtime.stop import Stop, Stopped
+from runtime.service.service import MOST_STRIKES, Asked
+from runtime.stop import Stop
+from runtime.text import spoken
 from store.event import Kind
+from store.history import History
 
-# Tries of one call before it is given up: with half-second first waits and full jitter that
-# is half a minute of a service's silence, give or take.
-MOST_TRIES = 8
-# A service that asks for more than this is out of quota: better to stop than to sit there.
-LONGEST_WAIT_S = 600.0
+# A call whose key or model was refused is tried once more, as long as others are answered.
+_TRIES_DENIED = 2
+# Waits after a rate limit are those of so many tries at most: 4 seconds.
+_LIMITED_TRIES = 4
 
 
 class Tries:
+    """`history` is what earlier runs left in the log."""
+
     def __init__(
-        self, recorder: Recorder, stop: Stop, progress: Progress, breakers: Breakers, seed: int
+        self,
+        models: Models,
+        recorder: Recorder,
+        stop: Stop,
+        progress: Progress,
+        breakers: Breakers,
+        seed: int,
+        history: History,
     ) -> None:
         self._recorder = recorder
         self._stop = stop
         self._progress = progress
         self._breakers = breakers
         self._random = Random(seed)
+        self._history = history
+        self._answered: dict[str, bool] = {}
+        for model in models:
+            model.service.on_end = partial(self._end_patience, model)
+            stop.wakes(model.service.limiter.drain)
 
     async def ask(
         self, model: RunningModel, step: StepPlan, call: Call, columns: dict[str, Any]
     ) -> Completion:
-        """An answer after as many tries as it takes and MOST_TRIES allow."""
-        successes = model.successes
-        for number in range(1, MOST_TRIES + 1):
-            async with model.limiter.slot(call.priority) as slot:
-                await self._recorder.room()
-                self._breakers.admit(step)
-                self._stop.issue()
-                self._breakers.begin(step)
-                self._progress.issued(step)
-                try:
-                    completion = await model.engine.generate(call)
-                except CallFailed as error:
-                    failure = error
-                    slot.tokens = failure.prompt_tokens + failure.completion_tokens
-                    if failure.kind == "rate_limit":
-                        slot.rate_limited(failure.retry_after)
-                    self._record_failure(model, step, call, failure, number, columns)
-                    if failure.kind == "empty" and failure.retryable:
-                        # It was answered, and an answer without a text is refused like any other.
-                        self._breakers.refused(step, failure.kind, str(failure))
-                else:
-                    slot.tokens = completion.prompt_tokens + completion.completion_tokens
-                    slot.succeeded()
-                    model.successes += 1
-                    return completion
-                finally:
-                    self._breakers.end(step)
-                    self._progress.returned(step)
-            if not failure.retryable:
-                raise GaveUp(f"{failure.kind}: {failure}")
-            if (failure.retry_after or 0) > LONGEST_WAIT_S:
-                raise EngineError(
-                    f"`{model.name}` ({model.engine.identity}) asks to be left alone for "
-                    f"{(failure.retry_after or 0) / 60:.0f} minutes ({failure}); what is done is safe: "
-                    "run again then"
-                )
-            # Who answered, if with nothing, needs no rest.
-            if number < MOST_TRIES and failure.kind != "empty":
-                await self._pause(backoff(number, failure.retry_after, self._random))
-        # Who answers and says nothing is not down, and would have nothing more to say.
-        silent = failure.kind == "empty"
-        if model.successes == successes and not silent:
-            # Nobody got an answer while this call tried: the service is down, not the call.
+        """An answer, after as many tries as it takes.  Raises GaveUp for a call that fails for good,
+        EngineError where every other would as well, Held and Stopped."""
+        service = model.service
+        asked = service.begin()
+        try:
+            while True:
+                tried = await self._try(model, step, call, columns, asked)
+                if isinstance(tried, Completion):
+                    return tried
+                wait = self._wait(model, asked, tried)
+                if wait > 0.0:
+                    await self._stop.pause(wait)
+        finally:
+            service.end()
+
+    async def _try(
+        self,
+        model: RunningModel,
+        step: StepPlan,
+        call: Call,
+        columns: dict[str, Any],
+        asked: Asked,
+    ) -> Completion | CallFailed:
+        """One try within the limits.  What comes of it is told to the service before the next slot is
+        given away."""
+        service = model.service
+        async with service.limiter.slot(call.priority) as slot:
+            await self._recorder.room()
+            self._breakers.admit(step)
+            self._stop.issue()
+            self._breakers.begin(step)
+            self._progress.issued(step)
+            service.issued(asked)
+            try:
+                completion = await model.engine.generate(call)
+            except CallFailed as failure:
+                slot.tokens = failure.prompt_tokens + failure.completion_tokens
+                if failure.kind == "rate_limit":
+                    slot.rate_limited(failure.retry_after)
+                self._record_failure(model, step, call, failure, asked.issued, columns)
+                if failure.kind == "empty" and failure.retryable:
+                    # It was answered, and an answer without a text is refused like any other.
+                    self._breakers.refused(step, failure.kind, str(failure))
+                self._tell(model, asked, failure)
+                return failure
+            except asyncio.CancelledError:
+                self._stop.given_up += 1
+                self._record_failure(model, step, call, _given_up(), asked.issued, columns)
+                raise
+            except EngineError as fault:
+                ended = CallFailed("engine", str(fault), retryable=False)
+                self._record_failure(model, step, call, ended, asked.issued, columns)
+                raise
+            else:
+                slot.tokens = completion.prompt_tokens + completion.completion_tokens
+                slot.succeeded()
+                service.answered()
+                return completion
+            finally:
+                self._breakers.end(step)
+                self._progress.returned(step)
+
+    def _tell(self, model: RunningModel, asked: Asked, failure: CallFailed) -> None:
+        """Raises EngineError for a refusal that is everybody's."""
+        if isinstance(failure, AccessDenied):
+            if model.service.denied(asked, failure, partial(self._answered_before, model)):
+                raise EngineError(failure.verdict)
+        elif failure.retryable:
+            model.service.failed(asked, failure)
+        else:
+            model.service.spoke()
+
+    def _wait(self, model: RunningModel, asked: Asked, failure: CallFailed) -> float:
+        """Seconds until a call is tried again.  Raises GaveUp, and EngineError."""
+        service = model.service
+        if isinstance(failure, AccessDenied):
+            if asked.denied >= _TRIES_DENIED and (service.answers or self._answered_before(model)):
+                raise GaveUp(f"{failure.kind}: {failure}", lasting=False)
+            return backoff(asked.denied, None, self._random)
+        if not failure.retryable:
+            raise GaveUp(f"{failure.kind}: {failure}")
+        if (failure.retry_after or 0.0) > service.patience:
+            raise EngineError(
+                f"`{model.name}` ({model.engine.identity}) asks to be left alone for "
+                f"{spoken(failure.retry_after or 0.0)} ({failure}), and patience is "
+                f"{spoken(service.patience)}; what is done is safe: run again then"
+            )
+        if asked.strikes >= MOST_STRIKES:
+            self._give_up(model, asked, failure)
+        if service.suspended or failure.kind == "empty":
+            # Whose turn it is, and when, the limiter says; and who answered with nothing needs no rest.
+            return 0.0
+        # The limiter slows everybody down, so that one call need not wait for long.
+        most = _LIMITED_TRIES if failure.kind == "rate_limit" else asked.tries
+        return backoff(max(1, min(asked.tries, most)), failure.retry_after, self._random)
+
+    def _answered_before(self, model: RunningModel) -> bool:
+        """Whether a model answered in an earlier run, as what it is now."""
+        if model.name not in self._answered:
+            self._answered[model.name] = self._history.answered(
+                model.name, model.engine.identity.backend, model.engine.identity.id
+            )
+        return self._answered[model.name]
+
+    def _give_up(self, model: RunningModel, asked: Asked, failure: CallFailed) -> None:
+        alone = model.service.answers == asked.first
+        if failure.kind == "engine" and alone:
             raise EngineDied(
-                f"`{model.name}` ({model.engine.identity}) has not answered {MOST_TRIES} tries in a row "
+                f"`{model.name}` ({model.engine.identity}) has not answered {MOST_STRIKES} tries in a row "
                 f"(last: {failure}); what is done is safe: run again when it is back"
             )
-        raise GaveUp(f"{failure.kind} {MOST_TRIES} times in a row: {failure}", lasting=silent)
+        # Who answers and says nothing would have nothing more to say.
+        lasting = failure.kind == "empty"
+        raise GaveUp(f"{failure.kind} {asked.issued} times in a row: {failure}", lasting=lasting)
+
+    def _end_patience(self, model: RunningModel, failure: CallFailed) -> None:
+        died = EngineDied(
+            f"`{model.name}` ({model.engine.identity}) has not answered for "
+            f"{spoken(model.service.patience)} (last: {failure}); what is done is safe: run again "
+            "when it is back, or wait longer with --patience"
+        )
+        self._stop.stop("failed", str(died), died)
 
     def _record_failure(
         self,
@@ -112,14 +203,6 @@ class Tries:
         self._progress.failed(step, failure.kind, failure.prompt_tokens, failure.completion_tokens)
         self._stop.spend(model.cost(failure.prompt_tokens, failure.completion_tokens))
 
-    async def _pause(self, seconds: float) -> None:
-        """Waits, but not for a run that is stopping."""
-        try:
-            await asyncio.wait_for(self._stop.event.wait(), seconds)
-        except TimeoutError:
-            return
-        raise Stopped
-
 
 def identify(model: RunningModel, call: Call) -> dict[str, Any]:
     return {
@@ -127,3 +210,7 @@ def identify(model: RunningModel, call: Call) -> dict[str, Any]:
         "identity": model.identity,
         "engine": model.engine.version,
     }
+
+
+def _given_up() -> CallFailed:
+    return CallFailed("given_up", "the run stopped before an answer was there", retryable=True)

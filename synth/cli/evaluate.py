@@ -15,6 +15,7 @@ from synth.cli.options import (
     model_options,
     recipe_argument,
     set_option,
+    wait_options,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the measures to a file, as JSON.",
 )
+@wait_options
 @json_option
 def command(
     recipe: Path,
@@ -54,6 +56,8 @@ def command(
     limit: int | None,
     partial: bool,
     output: Path | None,
+    patience: float | None,
+    grace: float,
     as_json: bool,
 ) -> None:
     """Take a recipe's own measures: of its datasets, and of what models answer to held-out rows.
@@ -75,7 +79,7 @@ def command(
             "`evaluation quality of train { emoji(at_most = 0%) }`"
         )
     settings = load_settings(recipe, plan, models, pocket, simulate, student)
-    options = RunOptions(limit=limit, allowed=allowed)
+    options = RunOptions(limit=limit, patience=patience, grace=grace, allowed=allowed)
     with Display(quiet=as_json) as display:
         report = evaluate(
             plan,

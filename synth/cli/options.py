@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,6 +55,43 @@ def model_options(command: F) -> F:
             multiple=True,
             metavar="NAME=BACKEND:ID[@REVISION]",
             help="Where one of the recipe's models runs.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+class Seconds(click.FloatRange):
+    """A time of up to a day; nothing that is no number."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(0, 86_400)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return found
+
+
+def wait_options(command: F) -> F:
+    """`--patience` and `--grace`."""
+    for option in (
+        click.option(
+            "--grace",
+            type=Seconds(),
+            default=60.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long calls in flight are awaited once the run is to stop.",
+        ),
+        click.option(
+            "--patience",
+            type=Seconds(),
+            metavar="SECONDS",
+            help="How long a service that does not answer is waited for.  [default: 600, or its model's]",
         ),
     ):
         command = option(command)

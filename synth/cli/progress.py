@@ -82,7 +82,7 @@ class Display:
 
         with Live(
             console=Console(stderr=True),
-            get_renderable=lambda: _table(progress, models),
+            get_renderable=lambda: _shown(progress, models),
             refresh_per_second=1 / _REFRESH,
             transient=True,
         ):
@@ -103,7 +103,15 @@ def line(progress: Progress, models: Models) -> str:
     ]
     parts += [f"loading `{name}`" for name in sorted(models.loading)]
     parts = [progress.preparing] if progress.preparing else parts
+    parts += progress.told
     return f"{duration(progress.seconds):>7}  " + ", ".join(parts)
+
+
+def _shown(progress: Progress, models: Models) -> Any:
+    from rich.console import Group
+    from rich.text import Text
+
+    return Group(_table(progress, models), *(Text(f" {said}", style="yellow") for said in progress.told))
 
 
 def _table(progress: Progress, models: Models) -> Any:

@@ -15,6 +15,7 @@ from synth.cli.options import (
     model_options,
     recipe_argument,
     set_option,
+    wait_options,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--max-calls", type=click.IntRange(0), help="Stop after this many calls.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this long.")
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Stop when this much is spent.")
+@wait_options
 @json_option
 def command(
     recipe: Path,
@@ -47,13 +49,15 @@ def command(
     max_calls: int | None,
     max_minutes: float | None,
     max_cost: float | None,
+    patience: float | None,
+    grace: float,
     as_json: bool,
 ) -> None:
     """Generate until every quota is met.
 
     Every answer goes into the log, and what is there is never asked for again: to go on after a
-    stop, run the same command.  Ctrl-C stops cleanly; a second one does not wait for the calls
-    in flight.
+    stop, run the same command.  Ctrl-C stops cleanly: calls in flight are awaited for the --grace,
+    and a second one does not wait for them.  A service that does not answer is waited for.
 
     Exit status: 0 met, 1 failed, 3 quotas not met, 5 trouble with the log, 130 interrupted.
     """
@@ -62,7 +66,16 @@ def command(
 
     plan = compile_recipe(recipe, overrides)
     settings = load_settings(recipe, plan, models, pocket, simulate)
-    options = RunOptions(limit, max_calls, max_minutes, max_cost, retry_lost=retry_lost, allowed=allowed)
+    options = RunOptions(
+        limit,
+        max_calls,
+        max_minutes,
+        max_cost,
+        retry_lost=retry_lost,
+        patience=patience,
+        grace=grace,
+        allowed=allowed,
+    )
     with Display(quiet=as_json) as display:
         report = run(plan, settings, log, options, display.watch)
     if as_json:

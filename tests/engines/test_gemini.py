@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import sys
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from compiler.plan import Sampling
-from dsl.errors import EngineError, ExtraMissing, KeyMissing
+from dsl.errors import AccessDenied, EngineError, ExtraMissing, KeyMissing
 from runtime.engines.base import Call, Engine, Message
 from runtime.engines.gemini import GeminiEngine
 from tests.servers.asking import SECRET, ask, call, failure, shown, spec
@@ -365,20 +366,22 @@ def test_a_request_that_is_refused_fails_alone(gemini_server: GeminiServer, mess
         (400, "FAILED_PRECONDITION", "may not use gemini model `model-x`.*billing"),
     ],
 )
-def test_what_no_call_can_survive_ends_the_run(
+def test_a_refused_key_or_model_says_with_what_a_run_stops(
     gemini_server: GeminiServer, status: int, name: str, said: str
 ) -> None:
     reply(gemini_server, error_body(status, name, f"{SECRET} will not do"), status)
-    with pytest.raises(EngineError, match=said) as caught:
+    with pytest.raises(AccessDenied) as caught:
         ask(Door(gemini_server), call())
-    assert SECRET not in shown(caught.value)
+    assert re.search(said, caught.value.verdict)
+    assert SECRET not in caught.value.verdict + shown(caught.value)
 
 
 def test_a_wrong_key_is_known_by_its_reason(gemini_server: GeminiServer) -> None:
     gemini_server.credential = "the right one"
-    with pytest.raises(EngineError, match=r"refused the key .* \(400\)") as caught:
+    with pytest.raises(AccessDenied) as caught:
         ask(Door(gemini_server), call())
-    assert SECRET not in shown(caught.value)
+    assert re.search(r"refused the key .* \(400: ", caught.value.verdict)
+    assert SECRET not in caught.value.verdict + shown(caught.value)
 
 
 @pytest.mark.parametrize("body", ["<html>bad gateway</html>", "[1]", '"no"', '{"error": 3}', b"\xff\xfe"])

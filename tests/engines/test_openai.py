@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.plan import Sampling
-from dsl.errors import EngineError, ExtraMissing, KeyMissing
+from dsl.errors import AccessDenied, EngineError, ExtraMissing, KeyMissing
 from runtime.engines import openai_client
 from runtime.engines.base import Call, Engine, Message
 from runtime.engines.hosted import retry_after
@@ -560,14 +561,16 @@ def test_a_request_that_is_refused_fails_alone(
         (429, "insufficient_quota", "no credit left"),
     ],
 )
-def test_what_no_call_can_survive_ends_the_run(
+def test_a_refused_key_or_model_says_with_what_a_run_stops(
     openai_server: OpenAIServer, status: int, code: str | None, said: str
 ) -> None:
     reply(openai_server, error_body(f"the key {SECRET} will not do", code), status)
-    with pytest.raises(EngineError, match=said) as caught:
+    with pytest.raises(AccessDenied) as caught:
         ask(Door(openai_server), call())
-    assert "\n" not in str(caught.value)
-    assert SECRET not in shown(caught.value)
+    assert re.search(said, caught.value.verdict)
+    assert "\n" not in caught.value.verdict
+    assert caught.value.final == ("credit" in said)
+    assert SECRET not in caught.value.verdict + shown(caught.value)
 
 
 def test_a_server_that_echoes_the_key_does_not_get_it_logged(openai_server: OpenAIServer) -> None:

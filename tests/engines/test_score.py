@@ -539,7 +539,7 @@ def test_a_score_is_logged_and_asked_for_once(tiny_gemma: Path, tmp_path: Path) 
         with Log(tmp_path / "log.duckdb", writer=True) as log:
             recorder = Recorder(log, "run")
             indexes = Indexes(plan, Settings())
-            caller = LiveCaller(plan, models, indexes, recorder, Stop(), Progress(plan, "run"))
+            caller = LiveCaller(plan, models, indexes, recorder, Stop(), Progress(plan, "run"), History(log))
             answer = await caller.call(attempt)
             await recorder.close()
         made = score_call(models["base"], again)

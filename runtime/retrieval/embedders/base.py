@@ -7,13 +7,16 @@ connections, when the first vector is missed.  An embedder never retries: that i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
 from pydantic import PositiveInt
 
 from compiler.plan import Frozen, digest
+from dsl.errors import EngineDied
 from runtime.engines.base import ModelIdentity
+from runtime.text import spoken
 
 # Some models embed what is looked for otherwise than what is found.
 Purpose = Literal["passage", "query"]
@@ -69,6 +72,18 @@ class Embedder(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+async def in_time(work: asyncio.Future[Vectors], timeout: float, identity: ModelIdentity) -> Vectors:
+    """The vectors of some work in a thread, which nobody can call back.  Raises EngineDied when it
+    takes longer than `timeout`, in seconds."""
+    try:
+        return await asyncio.wait_for(work, timeout)
+    except TimeoutError:
+        raise EngineDied(
+            f"{identity} embedded nothing within {spoken(timeout)}: give it fewer texts at a time with "
+            "`batch_size`, or more time with `timeout`"
+        ) from None
 
 
 def embedder_name(embedder: Embedder) -> str:

@@ -16,14 +16,14 @@ from dsl.errors import EngineError
 from runtime.engines.base import EngineSpec, ModelIdentity
 from runtime.engines.checkpoint import cannot_load, load_tokenizer, require
 from runtime.engines.local import _LOADING as LOADING
-from runtime.engines.local import read_options
-from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors
+from runtime.engines.local import LocalOptions, read_options
+from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors, in_time
 from runtime.retrieval.embedders.windows import merge_windows, token_windows
 
 _MODE = "pooling_mode_"
 
 
-class EncoderOptions(TextOptions):
+class EncoderOptions(TextOptions, LocalOptions):
     """What `synth.toml` may say about an encoder.
 
     `max_length` is in tokens, with the marks at both ends; by default the model's own limit.  A
@@ -68,7 +68,8 @@ class TransformersEmbedder:
 
     async def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
         prefixed = self._options.prefixed(texts, purpose)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, prefixed)
+        work = asyncio.get_running_loop().run_in_executor(self._thread, self._embed, prefixed)
+        return await in_time(work, self._options.timeout, self.identity)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._thread.shutdown)

@@ -18,14 +18,14 @@ from runtime.engines import vllm as engines
 from runtime.engines.base import EngineSpec, ModelIdentity
 from runtime.engines.checkpoint import cannot_load, first_line, load_tokenizer, require
 from runtime.engines.local import _LOADING as LOADING
-from runtime.engines.local import read_options
-from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors
+from runtime.engines.local import LocalOptions, read_options
+from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors, in_time
 from runtime.retrieval.embedders.windows import merge_windows, token_windows
 
 _GIB = 1 << 30
 
 
-class VllmEmbeddingOptions(TextOptions):
+class VllmEmbeddingOptions(TextOptions, LocalOptions):
     """What `synth.toml` may say about a pooling model in vLLM.
 
     `gpu_memory_utilization` is this model's share of a GPU: what it and the others' shares add up
@@ -64,7 +64,8 @@ class VllmEmbedder:
 
     async def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
         prefixed = self._options.prefixed(texts, purpose)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, prefixed)
+        work = asyncio.get_running_loop().run_in_executor(self._thread, self._embed, prefixed)
+        return await in_time(work, self._options.timeout, self.identity)
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._unload)
