@@ -81,7 +81,7 @@ def command(
     if as_json:
         click.echo(json.dumps(_as_json(report), ensure_ascii=False, indent=1))
     else:
-        _print(plan, recipe, log, report)
+        _print(plan, recipe, log, report, samples=limit is not None)
     raise SystemExit(report.exit_status)
 
 
@@ -116,7 +116,7 @@ _WORDS = {
 }
 
 
-def _print(plan: Plan, recipe: Path, log: Path, report: RunReport) -> None:
+def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: bool) -> None:
     from synth.cli.output import duration, plural, print_stuck, printable, table
 
     counts = report.counts
@@ -171,6 +171,11 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport) -> None:
             click.echo(f"\n  {title}: " + ", ".join(f"{name} {n:,}" for name, n in found.items()))
     if report.cost:
         click.echo(f"\n  cost: {report.cost:,.4f}")
+    if samples:
+        from synth.cli.rows import print_samples
+
+        # What is stuck shows what it lost itself.
+        print_samples(plan, log, report.run_id, lost=not report.stuck)
     pending = sum(c["pending"] for c in counts["cohorts"].values())
     print_stuck(report.stuck)
     click.echo()
