@@ -24,10 +24,9 @@ conversation talk times 4 {
   turn answer: model by base {
     prompt = "{{ question }}"
     check {
-      length(1..4)
-      contains("CHECKED")
+      length(1..900)
     }
-    retry = 1
+    retry = 3
   }
   train_on = [answer]
 }
@@ -36,19 +35,19 @@ export train: messages from talk to "out"
 
 
 def test_a_limited_run_shows_rows_and_what_was_refused(tmp_path: Path) -> None:
-    good = RECIPE.replace("length(1..4)\n      contains", "no_words").replace('("CHECKED")', '(["and"])')
-    (tmp_path / "good.recipe").write_text(good)
-    told = synth("run", "good.recipe", "--limit", "2", cwd=tmp_path).out
+    (tmp_path / "shown.recipe").write_text(RECIPE)
+    told = synth("run", "shown.recipe", "--limit", "2", cwd=tmp_path).out
     assert told.count("\ntalk  ") == 2
     assert "  user     Be an exact ␛[31mred␛[0m <U+202E>helper\n  model *  " in told
     assert "\x1b" not in told
     assert "\u202e" not in told
-    assert told.splitlines()[-1] == "Next: synth materialize good.recipe --partial"
-    assert "\ntalk  " not in synth("run", "good.recipe", cwd=tmp_path).out
-    (tmp_path / "bad.recipe").write_text(RECIPE.replace("CHECKED", "impossible"))
-    lost = synth("run", "bad.recipe", "--limit", "2", "--log", "bad.duckdb", cwd=tmp_path).out
-    assert "  refused  answer by length: has 13 characters; at most 4 are allowed\n" in lost
-    assert "  lost     at answer: length: has 13 characters" in lost
+    assert told.splitlines()[-1] == "Next: synth materialize shown.recipe --partial"
+    assert "\ntalk  " not in synth("run", "shown.recipe", cwd=tmp_path).out
+    # Answers that the log holds do not pass a check that is stricter now.
+    (tmp_path / "shown.recipe").write_text(RECIPE.replace("1..900", "1..9"))
+    stricter = synth("run", "shown.recipe", "--limit", "2", cwd=tmp_path).out
+    assert "  refused  answer by length: has " in stricter
+    assert " characters; at most 9 are allowed\n           " in stricter
 
 
 ACTING = "\x1b]0;title\x07 \u2066isolated\u2069 \ud800 \r\tab\u0301c"
