@@ -22,6 +22,7 @@ from compiler.plan import (
     SourcePlan,
     Template,
 )
+from compiler.scope import Declared
 from compiler.types import Schema, Type
 from dsl.source import Span
 
@@ -130,6 +131,8 @@ class Conversation:
     transcript: str | None
     tags: tuple[str, ...]
     span: Span
+    # What is drawn, looked up or written inside and quoted by nothing inside.
+    unused: tuple[Declared, ...] = ()
     # Names inside that failed to be declared; rules over all turns do not hold without them.
     poisoned: frozenset[str] = frozenset()
 
@@ -145,6 +148,8 @@ class Preference:
     chosen: CallPlan
     rejected: CallPlan
     span: Span
+    # The names of the conversation's steps that are quoted here.
+    quoted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

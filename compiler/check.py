@@ -9,6 +9,7 @@ from pathlib import Path
 
 from compiler.backends import BACKENDS
 from compiler.bound import Bound, Conversation, Evaluation, Model, Step
+from compiler.plan import ModelPlan
 from compiler.template import references
 from compiler.types import CAPABILITIES
 from dsl.diagnostic import Diagnostic, Diagnostics, Label
@@ -31,7 +32,8 @@ def check(bound: Bound, diagnostics: Diagnostics) -> None:
 
 
 def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
-    """E401, E404: a model can do what the step asks of it."""
+    """E401, E404: a model can do what the step asks of it.  A chat model sees the transcript as messages; to
+    speak as the user it needs a chat template that is known."""
     model = step.model
     if model is None or step.model_span is None:
         return
@@ -62,16 +64,28 @@ def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
                     hint=_able(judge, "json", bound),
                 )
             )
-    if step.sees == "transcript" and "template" not in model.plan.capabilities and step.role is not None:
+    if step.sees == "transcript" and step.role == "user" and not answers_as_user(model.plan):
         diagnostics.add(
             Diagnostic(
                 "E404",
-                f"`{model.plan.name}` does not show its chat template, and `sees = transcript` needs it",
+                f"`{step.name}` is a user's turn, and `{model.plan.name}` would answer as the model",
                 step.sees_span or step.model_span,
                 secondary=(_declared_with(model),),
-                hint="a local model has it: the exact prompt can then be logged",
+                hint="who speaks is the chat template's to say, and only a model with `template` shows it: "
+                f"quote the turns in a `prompt`{_quoted(step)}",
             )
         )
+
+
+def answers_as_user(model: ModelPlan) -> bool:
+    """Whether a model can go on with a conversation as its user: where its chat template is known, and
+    in rehearsals."""
+    return "template" in model.capabilities or model.backend == "simulated"
+
+
+def _quoted(step: Step) -> str:
+    """The turns that a step sees, as a prompt would quote the last two."""
+    return f", as in `{' '.join(f'{{{{ {name} }}}}' for name in step.needs[-2:])}`" if step.needs else ""
 
 
 def _asked_of(evaluation: Evaluation, bound: Bound, diagnostics: Diagnostics) -> None:

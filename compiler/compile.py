@@ -9,6 +9,7 @@ from pathlib import Path
 from compiler.bind import bind, bind_library_file, is_library
 from compiler.check import check
 from compiler.composed import check_composed
+from compiler.lint import lint
 from compiler.lower import lower
 from compiler.plan import Plan
 from dsl.diagnostic import Diagnostic, Diagnostics
@@ -66,6 +67,7 @@ def diagnose(
         return Diagnosed(None, diagnostics.without_echoes(), library=True)
     bound = bind(syntax, overrides, diagnostics, lenient=lenient)
     check(bound, diagnostics)
+    lint(bound, source.path.resolve().parent if source.path is not None else None, diagnostics)
     folder = source.path.resolve().parent if source.path is not None else Path()
     plan = None if diagnostics.has_errors else lower(bound).below(folder)
     if plan is not None:

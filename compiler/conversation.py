@@ -96,6 +96,11 @@ def bind_conversation(
         transcript=dialogue,
         tags=tags,
         span=statement.name.span,
+        unused=tuple(
+            declared
+            for name, declared in scope.names.items()
+            if name not in scope.used and declared.what in ("draw", "step", "let")
+        ),
         poisoned=frozenset(scope.poisoned),
     )
 

@@ -62,7 +62,9 @@ def bind_model(statement: Statement, scope: Scope, schemas: dict[str, Schema]) -
                 "E401",
                 f"{backend.name} cannot give `{word}`",
                 _word_span(statement.type, word),
-                hint=f"it can do {', '.join(backend.capabilities)}",
+                hint="drop it: a chat model sees the transcript as messages"
+                if word == "template"
+                else f"it can do {', '.join(backend.capabilities)}",
             )
     revision, adapter = arguments.get("revision"), arguments.get("adapter")
     if "frozen" in type_.words:

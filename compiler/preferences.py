@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from compiler.bound import Bound, Conversation, Preference, Step
 from compiler.checks import CHECKS
-from compiler.plan import CallPlan
+from compiler.plan import CallPlan, RefPlan
 from compiler.scope import Declared, Scope
 from compiler.shape import check_shape
 from compiler.step import bind_step
@@ -77,7 +79,17 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
         chosen=sides["chosen"],
         rejected=sides["rejected"],
         span=statement.name.span,
+        quoted=frozenset(_quoted(steps, conversation)),
     )
+
+
+def _quoted(steps: list[Step], conversation: Conversation) -> Iterator[str]:
+    """The steps of the conversation that a preference's turns print: `{{ direct.ask }}`."""
+    for step in steps:
+        for template in (step.value, step.system, step.prompt):
+            for part in template or ():
+                if isinstance(part, RefPlan) and part.path[0] == conversation.name and len(part.path) > 1:
+                    yield part.path[1]
 
 
 def _refuse_many(step: Step, scope: Scope) -> None:

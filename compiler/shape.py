@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compiler.kinds import HOLDERS, Holder, Kind, Need
+from compiler.kinds import HOLDERS, Kind, Need
+from compiler.remedies import elsewhere
 from dsl.diagnostic import Diagnostic, Diagnostics, Fix
 from dsl.source import Span
 from dsl.suggest import suggest
@@ -38,7 +39,7 @@ def check_shape(
         if kind is None:
             # Of statements in a row that do not belong here, the first is reported: the line that
             # opened their block is gone, say, and they all stray for one reason.
-            guess = _report_unknown(statement, holder, diagnostics, quiet=stray)
+            guess = _report_unknown(statement, holder_name, diagnostics, quiet=stray)
             stray = guess is None
             if guess is not None:
                 paired.append((statement, holder.kinds[guess]))
@@ -82,9 +83,13 @@ def _wrong_part(statement: Statement, kind: Kind) -> Diagnostic | None:
     for part, (need, span) in parts.items():
         if need is Need.NO and span is not None:
             return _too_many(word, _PARTS[part].split(" ", 1)[-1], span, kind)
+    written: set[str] = set()
     for clause in statement.clauses:
         if clause.word not in kind.clauses:
             return _too_many(word, f"`{clause.word}`", clause.span, kind)
+        if clause.word in written and clause.word != "over":
+            return _twice(clause.word, clause.span)
+        written.add(clause.word)
     lacking = [_PARTS[part] for part, (need, span) in parts.items() if need is Need.MUST and span is None]
     lacking += [
         f"`{wanted}`"
@@ -113,9 +118,10 @@ def _twice(word: str, span: Span) -> Diagnostic:
 
 
 def _report_unknown(
-    statement: Statement | Rule, holder: Holder, diagnostics: Diagnostics, *, quiet: bool
+    statement: Statement | Rule, holder_name: str, diagnostics: Diagnostics, *, quiet: bool
 ) -> str | None:
     """The kind that was probably meant, or None.  A likely one is always reported."""
+    holder = HOLDERS[holder_name]
     name = statement.name if isinstance(statement, Rule) else statement.kind
     guess = suggest(name.text, holder.kinds)
     if quiet and guess is None:
@@ -129,6 +135,7 @@ def _report_unknown(
         hint, fix = f"did you mean `{guess}`?", Fix(name.span, guess)
     else:
         known = [f"`{word}`" for word in list(holder.kinds)[:5]]
-        hint, fix = (f"it holds {', '.join(known)}" if known else ""), None
+        hint = elsewhere(holder_name, name.text) or (f"it holds {', '.join(known)}" if known else "")
+        fix = None
     diagnostics.add(Diagnostic(code, message, name.span, hint=hint, fix=fix))
     return guess

@@ -7,6 +7,7 @@ from typing import Any
 
 from compiler.bound import Bound, Model, Step
 from compiler.check_blocks import bind_block, named_checks, varying, words_of
+from compiler.checks import CHECKS
 from compiler.models import bind_sampling
 from compiler.plan import CheckPlan, Role, Sampling, Template
 from compiler.scope import Declared, Scope
@@ -34,7 +35,8 @@ def bind_step(
     own = Scope(scope.diagnostics, place=f"`{name}`", outer=scope, later=scope.later)
     fields: dict[str, tuple[Statement, Span]] = {}
     written: list[Statement] = []
-    for inner, kind in check_shape(statement.body or (), word, scope.diagnostics):
+    shaped = check_shape(statement.body or (), word, scope.diagnostics)
+    for inner, kind in shaped:
         if isinstance(inner, Rule):
             continue
         if kind.word == "check":
@@ -57,7 +59,9 @@ def bind_step(
     checks += [plan for each in written for plan in bind_block(each, output, own)]
     forbidden = [word for plan in checks if plan.name == "no_words" for word in words_of(plan)]
     checks += _named_checks(fields, "checks", output, own)
-    _check_author(statement, word, fields, own)
+    # A field that was not understood may be the prompt.
+    if len(shaped) == len(statement.body or ()):
+        _check_author(statement, fields, sees, own)
     _forbidden_in_prompt(forbidden, fields, own)
 
     scope.later.pop(name.text, None)
@@ -71,6 +75,14 @@ def bind_step(
     for template in (value, system, prompt):
         needs += [ref for ref in references(template) if ref in known]
     refused = _named_checks(fields, "must_fail", output, own)
+    for plan in refused:
+        if CHECKS[plan.name].many:
+            own.report(
+                "E202",
+                f"`{plan.label}` compares samples with each other, which no single answer can fail",
+                fields["must_fail"][1],
+                hint="name checks of one text, such as `no_words(...)`",
+            )
     needs += [ref for plan in (*checks, *refused) for ref in varying(plan) if ref in known]
     return Step(
         name=name.text,
@@ -100,7 +112,15 @@ def _role(statement: Statement, scope: Scope) -> Role | None:
     word = plain_word(statement.type, "a turn's role", scope)
     if word in ROLES:
         return ROLES[word]
-    guess = suggest(word, ROLES) or {"assistant": "model", "human": "user"}.get(word)
+    if word == "system":
+        scope.report(
+            "E202",
+            "a turn is said by `user` or `model`; a system text is given to the model that writes",
+            statement.type.span,
+            hint='for example `turn answer: model by base { system = "You are terse.", sees = transcript }`',
+        )
+        return None
+    guess = suggest(word, ROLES) or {"assistant": "model", "human": "user", "bot": "model"}.get(word)
     scope.report(
         "E202",
         f"a turn is said by `user` or `model`, not by `{word}`",
@@ -190,7 +210,7 @@ def _constant(fields: dict[str, tuple[Statement, Span]], key: str, wanted: Type,
 
 
 def _check_author(
-    statement: Statement, word: str, fields: dict[str, tuple[Statement, Span]], scope: Scope
+    statement: Statement, fields: dict[str, tuple[Statement, Span]], sees: str, scope: Scope
 ) -> None:
     """A turn is written by a model from a prompt or the transcript, or composed; never both."""
     by = statement.clause("by")
@@ -212,7 +232,15 @@ def _check_author(
             secondary=(Label(by.span, "by this model"),),
             hint="keep one of the two",
         )
-    elif by is not None and "prompt" not in fields and "sees" not in fields:
+    elif by is not None and "prompt" in fields and sees == "transcript":
+        scope.report(
+            "E108",
+            f"`{name}` sees the transcript, so its `prompt` would not be shown",
+            fields["prompt"][1],
+            secondary=(Label(fields["sees"][1], "shown instead"),),
+            hint="say it in `system`; or drop `sees` and quote the turns in the prompt, as `{{ question }}`",
+        )
+    elif by is not None and "prompt" not in fields and sees != "transcript":
         scope.report(
             "E107",
             f"`{name}` is written from nothing",

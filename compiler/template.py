@@ -12,6 +12,7 @@ from typing import Any
 
 from compiler.filters import FILTERS, can_print, printers
 from compiler.plan import FilterPlan, RefPlan, Template
+from compiler.remedies import OTHER_FILTERS, lint_text
 from compiler.scope import Declared, Scope
 from compiler.types import COUNT, NUMBER, TEXT, Type, json_schema, prints, unproducible
 from compiler.values import FAILED, article, field_type, number
@@ -25,6 +26,7 @@ def bind_template(text: Text, scope: Scope) -> Template:
 
     References that cannot be resolved or printed are reported and left out.
     """
+    lint_text(text, scope)
     parts: list[str | RefPlan] = []
     for part in text.parts:
         piece = part if isinstance(part, str) else _bind(part, scope)
@@ -176,12 +178,15 @@ def _report_field(
 def _check_filter(each: Filter, type_: Type, scope: Scope) -> bool:
     known = FILTERS.get(each.name.text)
     if known is None:
-        guess = suggest(each.name.text, FILTERS)
+        guess = OTHER_FILTERS.get(each.name.text) or suggest(each.name.text, FILTERS)
+        listed = f"{', '.join(list(FILTERS)[:-1])} and {list(FILTERS)[-1]}"
         scope.report(
             "E203",
             f"there is no filter `{each.name}`",
             each.name.span,
-            hint=f"did you mean `{guess}`?" if guess else f"filters are {', '.join(FILTERS)}",
+            hint=f"did you mean `{guess}`?"
+            if guess
+            else f"filters are {listed}: they print what is no text, and change no text",
         )
         return False
     if not can_print(known, type_):

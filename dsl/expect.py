@@ -56,6 +56,9 @@ _AFTER = {
     "LSQB": ("a value", "such as `[2, 4, 6]`"),
 }
 
+# What other languages write before a text.
+_PREFIXES = frozenset({"f", "F", "b", "u", "fr", "rf"})
+
 _SIGNS = {
     "'": 'a text stands between double quotes: `"..."`',
     ";": "a statement ends with its line",
@@ -151,11 +154,18 @@ def advice(token: Token, context: Context) -> str:
             return "it only looks like the character that is meant"
         if token[0].isalnum():
             return "names are written with the letters a to z, digits and `_`"
+        if token[0] == ";" and context.one_line:
+            return "a comma stands between two statements on one line"
         return _SIGNS.get(token[0], "")
     if context.at_start:
         if token.type in LITERALS or token.type == "LSQB":
             return "a value stands after `=`, as in `name = value`"
         return ""
+    last = context.statement[-1] if context.statement else None
+    if last is not None and last.type == "COLON" and len(context.statement) > 1 and _is_value(token):
+        return f"a value stands after `=`: `{context.statement[-2]} = {_shortly(token)}`"
+    if last is not None and token.type in TEXTS and token.start_pos == last.end_pos and last in _PREFIXES:
+        return f"a text needs no `{last}` before it: every text can hold `{{{{ name }}}}`"
     seen = {item.type for item in context.statement}
     if token.type in CLAUSE_WORDS and "EQUAL" in seen:
         return f"`{token}` stands before `=`"
@@ -166,6 +176,14 @@ def advice(token: Token, context: Context) -> str:
     if token.type == "LBRACE" and context.bracket in ("LPAR", "LSQB"):
         return "braces hold statements; a value is a text, a number, a name, a call or a list"
     return ""
+
+
+def _is_value(token: Token) -> bool:
+    return token.type in LITERALS or token.type == "LSQB"
+
+
+def _shortly(token: Token) -> str:
+    return "..." if token.type in TEXTS or token.type == "LSQB" or len(token) > 20 else str(token)
 
 
 def lookalike(text: str) -> str | None:

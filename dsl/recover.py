@@ -285,7 +285,7 @@ class _Recovery:
         at = self.prepared.span(start, end)
         found = description(token, at_end=bool(_REST_IS_BLANK.match(source.text, at.end)))
         message = f"expected {wanted}, found {found}"
-        self.report("E002", message, at, hint=advice(token, context) or hint, fix=_fix(token, at))
+        self.report("E002", message, at, hint=advice(token, context) or hint, fix=_fix(token, at, context))
 
     def context(self, at: int) -> Context:
         automaton = self.automaton
@@ -303,9 +303,11 @@ def _short(token: Token) -> str:
     return "..." if token.type in TEXTS or len(token) > 20 else str(token)
 
 
-def _fix(token: Token, at: Span) -> Fix | None:
+def _fix(token: Token, at: Span, context: Context) -> Fix | None:
     if token.type != BAD:
         return None
+    if token == ";" and context.one_line:
+        return Fix(at, ",")
     if _is_invisible(token):
         return Fix(at, " " if category(token[0]) == "Zs" else "")
     plain = "" if token == ";" else lookalike(str(token))

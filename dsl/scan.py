@@ -29,6 +29,11 @@ _ITEM = re.compile("|".join(_ITEMS))
 _CLOSED_BLOCK = r'(?P<block>(?:(?<![A-Za-z0-9_])r)?"""[^\n]*\n(?:[^\n]*\n)*?[ \t\f]*""")'
 _CLOSED_ITEM = re.compile("|".join((_ITEMS[0], _CLOSED_BLOCK, *_ITEMS[2:5])))
 _NOT_LINE_END = re.compile(r"[^\n]")
+_UNESCAPED_QUOTE = re.compile(r'(?<!\\)"')
+# What stands before the first quote of a text: a word of the language, a sign that a value follows.
+_OPENS_TEXT = re.compile(r"(?:[=(\[,:]|\b(?:from|to|of|in))[ \t]*\Z|\A[ \t]*\Z|[{}]")
+# A text is looked for the end of on so many lines.
+_MOST_LINES = 12
 _REST_IS_BLANK = re.compile(r"[ \t\f]*(?:\n|\Z)")
 
 
@@ -102,7 +107,7 @@ class _Scanner:
             elif match.lastgroup == "block":
                 position = self.floor = self.block(start, position)
             elif match.lastgroup == "open":
-                self.open_string(start, position)
+                position = self.open_string(start, position)
             elif match.lastgroup == "bidi":
                 self.bidi(start, position)
 
@@ -250,7 +255,23 @@ class _Scanner:
 
     # One line ------------------------------------------------------------------------
 
-    def open_string(self, start: int, end: int) -> None:
+    def open_string(self, start: int, end: int) -> int:
+        """Reports a text that its line does not close; returns where to go on."""
+        close = self.closed_below(end)
+        if close is not None:
+            self.damaged.append(start)
+            self.diagnostics.append(
+                Diagnostic(
+                    "E001",
+                    'a text between single `"` ends on its line',
+                    self.span(start, start + 1),
+                    "opened here",
+                    secondary=(Label(self.span(close, close + 1), "closed here"),),
+                    hint='a text of several lines stands between `"""`, each on a line of its own',
+                )
+            )
+            self.blank(start, close + 1, '""')
+            return close + 1
         end = start + len(self.text[start:end].rstrip())
         self.open_strings.append((start, end))
         self.damaged.append(start)
@@ -264,6 +285,23 @@ class _Scanner:
             )
         )
         self.blank(start, end, '"')
+        return end
+
+    def closed_below(self, end: int) -> int | None:
+        """The quote that ends, on one of the next lines, a text that is left open at `end`: the one
+        quote of its line, and not where a text would begin."""
+        for _ in range(_MOST_LINES):
+            if end >= len(self.text) or self.text[end] != "\n":
+                return None
+            line_start, end = end + 1, _line_end(self.text, end + 1)
+            line = self.text[line_start:end]
+            quotes = len(_UNESCAPED_QUOTE.findall(line))
+            if quotes > 1 or "#" in line:
+                return None
+            if quotes:
+                at = line_start + line.index('"')
+                return None if _OPENS_TEXT.search(self.text[line_start:at]) else at
+        return None
 
     def bidi(self, start: int, end: int) -> None:
         at = self.span(start, end)

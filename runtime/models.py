@@ -80,6 +80,7 @@ class Models:
             engine, service = shared[place]
             self._running[model.name] = RunningModel(model.name, engine, service, settings.price(spec))
             self._set_up[model.name] = _set_up(spec, engine)
+        _require_sayable(plan, self._running)
         self.warnings = _warnings(plan.models, self._running)
 
     def require_prices(self, max_cost: float) -> None:
@@ -239,6 +240,22 @@ def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) 
         meaning = "; ".join(_MEANING[word] for word in lacking)
         found.append(f"{_listed(names)} {verb} on {identity}, which lacks {', '.join(lacking)}: {meaning}")
     return found
+
+
+def _require_sayable(plan: Plan, running: Mapping[str, RunningModel]) -> None:
+    """Raises ConfigError for a user's turn that sees the transcript, of a model that would answer it as
+    the model: one whose chat template is not known here."""
+    for cohort in (*plan.cohorts, *plan.pair_cohorts):
+        for step in cohort.steps:
+            if step.sees != "transcript" or step.role != "user" or step.model is None:
+                continue
+            place = running[step.model].engine
+            if "template" not in place.capabilities and place.identity.backend != "simulated":
+                raise ConfigError(
+                    f"`{step.name}` is a user's turn that sees the transcript, and {place.identity}, where "
+                    f"`{step.model}` runs, would answer as the model: map `{step.model}` to a local model, "
+                    "or quote the turns in a prompt"
+                )
 
 
 def _listed(names: Sequence[str]) -> str:

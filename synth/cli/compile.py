@@ -57,7 +57,7 @@ def command(
     from store.log import Log
 
     # A plan that is kept or compared with a log must be the one that will run.
-    plan = compile_recipe(recipe, overrides, lenient=log is None and output is None)
+    plan = compile_recipe(recipe, overrides, lenient=log is None and output is None, files=True)
     if graph:
         click.echo(mermaid(plan))
         return

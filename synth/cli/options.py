@@ -109,13 +109,17 @@ def parse_overrides(texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def compile_recipe(recipe: Path, overrides: tuple[str, ...], *, lenient: bool = False) -> Plan:
-    """The plan of a recipe; warnings and notes go to stderr, faults are raised."""
+def compile_recipe(
+    recipe: Path, overrides: tuple[str, ...], *, lenient: bool = False, files: bool = False
+) -> Plan:
+    """The plan of a recipe; warnings and notes go to stderr, faults are raised.  `files` warns of
+    those that are missing: what a log holds needs none, and a run says so itself."""
     from compiler.compile import compile_file
+    from compiler.lint import MISSING_FILE
     from synth.cli.output import print_diagnostics
 
     compiled = compile_file(recipe, parse_overrides(overrides), lenient=lenient)
-    print_diagnostics(compiled.warnings)
+    print_diagnostics([each for each in compiled.warnings if files or each.code != MISSING_FILE])
     for note in compiled.notes:
         click.echo(f"note: {note}", err=True)
     return compiled.plan

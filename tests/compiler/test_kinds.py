@@ -44,7 +44,8 @@ def faults(path: Path, *changes: tuple[str, str], **params: str) -> list[tuple[s
 
 
 def said(path: Path, *changes: tuple[str, str], **params: str) -> list[tuple[str, str]]:
-    return [(code, text) for code, text, _ in faults(path, *changes, **params)]
+    # The recipe is read alone, without the files of its project.
+    return [(code, text) for code, text, _ in faults(path, *changes, **params) if code != "W707"]
 
 
 def test_the_systems_compile_without_a_word() -> None:

@@ -1,0 +1,161 @@
+"""Pass: what is legal and has no effect.  Warns, once the rest is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from compiler.bound import Bound, Conversation
+from compiler.plan import CallPlan
+from dsl.diagnostic import Diagnostic, Diagnostics, Label
+from dsl.source import Span
+
+# The code of a warning that a run makes an error of.
+MISSING_FILE = "W707"
+
+_UNUSED = {"draw": "drawn", "step": "written, at a call each,", "let": "made"}
+
+
+def lint(bound: Bound, folder: Path | None, diagnostics: Diagnostics) -> None:
+    """W701 to W708.  `folder` is where the recipe lies; paths are looked for where it is known."""
+    if diagnostics.has_errors:
+        return
+    for conversation in bound.conversations.values():
+        _unused_inside(conversation, bound, diagnostics)
+        _weights(conversation, diagnostics)
+    _unused_pairs(bound, diagnostics)
+    _not_exported(bound, diagnostics)
+    if folder is not None:
+        _missing_files(bound, folder, diagnostics)
+
+
+def _unused_inside(conversation: Conversation, bound: Bound, diagnostics: Diagnostics) -> None:
+    """W701: what is drawn, looked up or written for each sample, and then shown nowhere."""
+    used = set(_read_elsewhere(conversation, bound))
+    for declared in conversation.unused:
+        if declared.name not in used:
+            diagnostics.add(
+                Diagnostic(
+                    "W701",
+                    f"`{declared.name}` is {_UNUSED[declared.what]} and never used",
+                    declared.span,
+                    hint=f"print it, as in `{{{{ {declared.name} }}}}`, make it a column, or drop it",
+                )
+            )
+
+
+def _read_elsewhere(conversation: Conversation, bound: Bound) -> Iterator[str]:
+    """Names of a conversation that its exports and evaluations go by."""
+    if conversation.transcript is not None:
+        yield conversation.transcript
+    exported = set()
+    for export in bound.exports.values():
+        if export.source == conversation.name:
+            exported.add(export.name)
+            yield from export.columns
+            if export.context is not None:
+                yield export.context
+    for evaluation in bound.evaluations.values():
+        if evaluation.plan.of not in exported:
+            continue
+        for measure in evaluation.plan.measures:
+            if measure.name == "tone":
+                yield from (draw.name for draw in conversation.draws if draw.personas)
+            if "among" in measure.arguments:
+                yield from (
+                    draw.name
+                    for draw in conversation.draws
+                    if any(member.label == measure.arguments["among"] for member in draw.members)
+                )
+    for preference in bound.preferences.values():
+        if preference.source == conversation.name:
+            yield from preference.quoted
+
+
+def _unused_pairs(bound: Bound, diagnostics: Diagnostics) -> None:
+    """W701: a turn of a preference that is neither of its two answers."""
+    for preference in bound.preferences.values():
+        sides = (preference.chosen, preference.rejected)
+        read = {str(side.arguments["name"]) for side in sides if side.name == "step"}
+        read |= {need for step in preference.steps for need in step.needs}
+        for step in preference.steps:
+            if step.name not in read:
+                diagnostics.add(
+                    Diagnostic(
+                        "W701",
+                        f"`{step.name}` is neither `chosen` nor `rejected`, and never used",
+                        step.span,
+                        hint=f"for example `rejected = {step.name}`",
+                    )
+                )
+
+
+def _weights(conversation: Conversation, diagnostics: Diagnostics) -> None:
+    """W708: `over` makes the same number of samples for each member, whatever its share."""
+    for axis in conversation.axes:
+        weights = [member.weight for member in axis.set.members]
+        if len(set(weights)) > 1:
+            diagnostics.add(
+                Diagnostic(
+                    "W708",
+                    f"`over` takes each member of `{axis.set.name}` alike, whatever its share",
+                    axis.span,
+                    secondary=(Label(axis.set.span, "shares given here"),),
+                    hint=f"`draw {axis.name} from {axis.set.name}` goes by the shares",
+                )
+            )
+
+
+def _not_exported(bound: Bound, diagnostics: Diagnostics) -> None:
+    """W706: what is made and is in no dataset."""
+    made: dict[str, Span] = {name: each.span for name, each in bound.conversations.items()}
+    made |= {name: each.span for name, each in bound.preferences.items()}
+    if made and not bound.exports:
+        name, span = next(iter(made.items()))
+        form = "preference" if name in bound.preferences else "messages"
+        diagnostics.add(
+            Diagnostic(
+                "W706",
+                "this recipe exports nothing, so there is no dataset to write",
+                span,
+                hint=f'for example `export train: {form} from {name} to "out/train"`',
+            )
+        )
+        return
+    read = {export.source for export in bound.exports.values()}
+    read |= {name for mix in bound.mixes.values() for part in mix.parts for name in part.sources}
+    read |= {preference.source for preference in bound.preferences.values()}
+    for name, span in made.items():
+        if name not in read:
+            diagnostics.add(
+                Diagnostic(
+                    "W706",
+                    f"`{name}` is in no dataset: no export, mix or preference is made from it",
+                    span,
+                    hint=f"export it, or drop it: a run would make all of `{name}`",
+                )
+            )
+
+
+def _missing_files(bound: Bound, folder: Path, diagnostics: Diagnostics) -> None:
+    """W707: a source whose file is not there now; a run refuses it."""
+    for source in bound.sources.values():
+        path = _path_of(source.plan.reader)
+        if path is None or (folder / path).exists():
+            continue
+        diagnostics.add(
+            Diagnostic(
+                MISSING_FILE,
+                f"there is no `{path}` for `{source.plan.name}` to read",
+                source.span,
+                hint="a path is relative to the recipe's folder; a run would stop here",
+            )
+        )
+
+
+def _path_of(reader: CallPlan) -> str | None:
+    """What a reader reads; None for a parameter that is yet to be given."""
+    path = reader.arguments.get("path")
+    if not isinstance(path, str) or path.startswith("<") or "\x00" in path:
+        return None
+    return path
