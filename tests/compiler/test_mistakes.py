@@ -198,7 +198,10 @@ def test_a_missing_file_is_a_warning_to_look_at_and_an_error_to_run(tmp_path: Pa
     assert "nope.jsonl" in ran.err
 
 
-def test_a_user_turn_that_sees_the_transcript_is_not_mapped_to_a_service(tmp_path: Path) -> None:
+def test_a_user_turn_that_sees_the_transcript_is_not_mapped_to_a_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
     recipe = tmp_path / "talk.recipe"
     recipe.write_text(
         "edition 1\nrecipe talk { seed = 1 }\nmodel base: model<chat, template> from pocket()\n"
