@@ -11,6 +11,7 @@ from compiler.calls import SOURCE, Parameter, bind_arguments
 from compiler.check_blocks import written_at
 from compiler.checks import CHECKS
 from compiler.checks.table import Fault
+from compiler.exports import ATTEMPTS, PAIRS
 from compiler.plan import EvaluationPlan, ExportPlan, MeasurePlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
@@ -103,7 +104,7 @@ def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluat
     if statement.name is None or clause is None:
         return None
     export: ExportPlan | None = scope.thing(clause.value, (ExportPlan,), "an export")
-    if export is not None and export.type in ("preference", "rejected"):
+    if export is not None and export.type in (*PAIRS, *ATTEMPTS):
         scope.report(
             "E202",
             f"`{export.name}` holds {export.type} rows, and an evaluation measures conversations",

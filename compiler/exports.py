@@ -14,6 +14,7 @@ from compiler.shape import check_shape
 from compiler.types import CHUNKS, TEXT
 from compiler.values import FAILED, constant, plain_word
 from dsl.display import quoted
+from dsl.source import Span
 from dsl.suggest import suggest
 from dsl.syntax import Expression, List, Reference, Statement
 
@@ -23,11 +24,17 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "prompt_completion": ("prompt", "completion"),
     "sharegpt": ("conversations",),
     "preference": ("prompt", "chosen", "rejected"),
+    "sharegpt_preference": ("conversations", "chosen", "rejected"),
+    "unpaired": ("prompt", "completion", "label"),
     "rejected": ("prompt", "completion", "label", "step", "check", "reason"),
 }
 
+# The forms of pairs, and those that have what was refused.
+PAIRS = ("preference", "sharegpt_preference")
+ATTEMPTS = ("unpaired", "rejected")
+
 # The forms whose rows are whole conversations, or begin as they do.
-_FROM_THE_START = ("messages", "prompt_completion", "sharegpt")
+_FROM_THE_START = ("messages", "prompt_completion", "sharegpt", "unpaired")
 
 
 def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan | None:
@@ -46,12 +53,14 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
         )
         return None
     source: Conversation | MixPlan | Preference | None
-    if form == "preference":
+    if form in PAIRS:
         source = scope.thing(source_clause.value, (Preference,), "a preference")
-    elif form == "rejected":
+    elif form in ATTEMPTS:
         source = scope.thing(source_clause.value, (Conversation,), "a conversation")
     else:
         source = scope.thing(source_clause.value, (Conversation, MixPlan), "a conversation or a mix")
+    if form == "unpaired" and isinstance(source, Conversation):
+        _check_turns(source, source_clause.value.span, scope)
     to = constant(to_clause.value, TEXT, scope, "`to`")
     fields: dict[str, Any] = {}
     for inner, kind in check_shape(statement.body or (), "export", scope.diagnostics):
@@ -101,6 +110,17 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
         )
         return None
     return ExportPlan(name=statement.name.text, type=form, source=source.name, to=to, **fields)
+
+
+def _check_turns(conversation: Conversation, place: Span, scope: Scope) -> None:
+    """Reports a conversation none of whose trained turns can be refused by itself."""
+    if conversation.transcript is not None:
+        scope.report(
+            "E202",
+            f"`{conversation.name}` is written by one step, and `unpaired` is made of turns",
+            place,
+            hint="`rejected` has what was refused of it, and `prompt_completion` what it trains on",
+        )
 
 
 def in_the_way(export: ExportPlan, others: Iterable[ExportPlan]) -> str | None:
@@ -193,7 +213,7 @@ def _columns(statement: Statement, form: str, conversation: Conversation, scope:
         return ()
     varies = [*(axis.name for axis in conversation.axes), *(draw.name for draw in conversation.draws)]
     steps = [step.name for step in conversation.steps]
-    known = varies if form == "rejected" else [*varies, *steps]
+    known = varies if form in ATTEMPTS else [*varies, *steps]
     taken = {"id", *FORMS[form]} | ({"tags"} if conversation.tags else set())
     found: list[str] = []
     for item in statement.value.items:
@@ -213,7 +233,7 @@ def _columns(statement: Statement, form: str, conversation: Conversation, scope:
                 holder.span,
                 hint=f"did you mean `{conversation.name}`?",
             )
-        elif form == "rejected" and column.text in steps:
+        elif form in ATTEMPTS and column.text in steps:
             # The sample may have been given up before the step had a value.
             scope.report(
                 "E202",

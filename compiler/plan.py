@@ -278,15 +278,27 @@ class EvaluationPlan(Frozen):
     measures: tuple[MeasurePlan, ...]
 
 
+Form = Literal[
+    "messages",
+    "prompt_completion",
+    "sharegpt",
+    "preference",
+    "sharegpt_preference",
+    "unpaired",
+    "rejected",
+]
+
+
 class ExportPlan(Frozen):
     """One dataset.  `split` is the percentage of rows that train, None for no split.
 
     `thought` says what becomes of private reasoning; `context` names the step whose passages open
-    each row.  `rejected` rows are the refused attempts of a conversation.  `licence` and `languages`
+    each row.  `rejected` rows are the refused attempts of a conversation, `unpaired` ones its trained
+    turns and what was refused of them.  `licence` and `languages`
     are for the card, as dataset hubs write them."""
 
     name: str
-    type: Literal["messages", "prompt_completion", "sharegpt", "preference", "rejected"] = "messages"
+    type: Form = "messages"
     source: str
     to: str
     split: str | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from compiler.checks import CHECKS
+from compiler.exports import FORMS
 from compiler.filters import FILTERS
 from compiler.kinds import HOLDERS, Holder, Kind, Need
 from compiler.plan import Role
@@ -22,7 +23,7 @@ from compiler.types import BUILT_IN_SCHEMAS, CAPABILITIES, SCALARS
 PATH = Path(__file__).with_name("recipe.tmLanguage.json")
 
 # Types that are put together, and those of what is not written in a recipe: no table has them.
-OTHER_TYPES = ("enum", "list", "json", "model", "messages", "preference", "chunk")
+OTHER_TYPES = ("enum", "list", "json", "model", "chunk", *FORMS)
 
 # The holder of what stands in the braces of statements that no table knows.
 ANY = "any"

@@ -10,6 +10,7 @@ from typing import Any
 from compiler.plan import Plan, digest
 from store.rows import Layout
 from store.select import Models
+from store.trainers import advice
 
 # The Hub's, up to its last: `1K<n<10K` is from a thousand rows to below ten thousand.
 _BOUNDS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
@@ -47,6 +48,8 @@ def card(
             ((f["split"], name, f["rows"], f"`{f['sha256']}`") for name, f in files.items()),
         ),
     ]
+    if (told := advice(export, manifest)) is not None:
+        lines += [f"{told[0].upper()}{told[1:]}.", ""]
     if "parts" in source:
         lines += _mix(source)
     else:
@@ -139,8 +142,8 @@ def _features(layout: Layout) -> Iterator[str]:
             of = _TYPES[type_.removesuffix("[]")]
             yield f"    list: {of}" if type_.endswith("[]") else f"    dtype: {of}"
             continue
-        yield "    list:"
-        for field, of in type_.items():
+        yield f"    {'struct' if type_.single else 'list'}:"
+        for field, of in type_.fields.items():
             yield from (f"    - name: {field}", f"      dtype: {_TYPES[of]}")
 
 
@@ -158,6 +161,12 @@ def _origin(source: Mapping[str, Any]) -> str:
     if "rejected" in source:
         return f"the attempts that were refused in samples of `{source['rejected']}`."
     planned = _of(source["samples"], source["quota"])
+    if "unpaired" in source:
+        true, false = (sum(each[label] for each in source["labels"].values()) for label in ("true", "false"))
+        return (
+            f"from {source['samples']} samples of `{source['unpaired']}`{planned}: {true} trained turns as "
+            f"accepted (`label` true), and {false} attempts at them that were refused (`label` false)."
+        )
     return f"from {source['samples']} samples of `{source['conversation']}`{planned}."
 
 
@@ -203,7 +212,8 @@ def _available(place: Mapping[str, Any]) -> int:
 
 def _trained(manifest: Mapping[str, Any]) -> Iterator[str]:
     if "trained_turns" in manifest:
-        yield f"Trained on: {_turns(manifest)}{_WEIGHT}."
+        marked = "" if "unpaired" in manifest["source"] else _WEIGHT
+        yield f"Trained on: {_turns(manifest)}{marked}."
         yield ""
 
 

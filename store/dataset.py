@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import duckdb
 
+from compiler.exports import PAIRS
 from compiler.plan import ExportPlan, Plan
 from compiler.runnable import require_runnable
 from dsl.errors import ConfigError, LogError, QuotaShort
@@ -24,6 +25,7 @@ from store.refused import Refused
 from store.rows import Conversation, Layout, Line, Row, as_lines
 from store.select import Models
 from store.splits import Side, sides
+from store.unpaired import Unpaired
 from store.view import View
 from store.written import Dataset
 
@@ -162,7 +164,9 @@ class _Whole:
 def _rows_of(view: View, export: ExportPlan) -> Rows:
     if export.type == "rejected":
         return Refused(view, export.source)
-    if export.type == "preference":
+    if export.type == "unpaired":
+        return Unpaired(view, export.source)
+    if export.type in PAIRS:
         return Pairs(view, view.plan.preference(export.source))
     mix = next((mix for mix in view.plan.mixes if mix.name == export.source), None)
     return _Whole(view, export.source) if mix is None else Mixed(view, mix)

@@ -91,6 +91,14 @@ def trained_turns(cohort: CohortPlan) -> tuple[str, ...]:
     return tuple(turn.name for turn in cohort.turns if turn.role == cohort.train_every)
 
 
+def untrained_turns(cohort: CohortPlan) -> list[str]:
+    """The model's turns that are not trained on."""
+    if cohort.transcript is not None:
+        return []
+    trained = trained_turns(cohort)
+    return [turn.name for turn in cohort.turns if turn.role == "model" and turn.name not in trained]
+
+
 def as_text(value: Any) -> str:
     """A value as text: itself, or canonical JSON."""
     return value if isinstance(value, str) else canonical_json(value)

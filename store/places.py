@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from compiler.plan import ExportPlan
-from store.messages import passages, read, spoken, trained_turns
+from store.messages import passages, read, spoken, trained_turns, untrained_turns
 from store.plain import is_plain, plain_lines
 from store.rows import Conversation, Layout, Line, as_lines, sample_columns
 from store.select import Models, columns, completed, sample_ids
@@ -121,12 +121,14 @@ class Samples:
 
     def manifest(self) -> dict[str, Any]:
         trained = ["every(model)"] if self._cohort.transcript else list(trained_turns(self._cohort))
+        untrained = untrained_turns(self._cohort)
         return {
             "conversation": self.name,
             "lineage": self._selection.lineage,
             "quota": self._cohort.quota,
             "samples": self.available,
             "trained_turns": trained,
+            **({"untrained_turns": untrained} if untrained else {}),
             **self._tally.manifest(self._view.cursor()),
         }
 
@@ -138,6 +140,8 @@ class SourceRows:
         self.name = name
         self._view = view
         self._kept = view.kept(name)
+        # Rows of which not all that the model says is trained on.
+        self._partly = 0
 
     @property
     def available(self) -> int:
@@ -159,6 +163,8 @@ class SourceRows:
         seqs = _at(self._kept.seqs, taken)
         for _, row_id, payload in columns(self._view.cursor(), seqs, "sample_id, payload"):
             messages = read(json.loads(payload)["messages"])
+            if copy == 1:
+                self._partly += any(each["role"] == "model" and not each["weight"] for each in messages)
             yield Conversation(_copied(row_id, copy), row_id, messages, self.name)
 
     def models(self) -> Models:
@@ -171,6 +177,7 @@ class SourceRows:
             "read": self._kept.read,
             "kept": self.available,
             "fell": dict(self._kept.fell),
+            **({"partly_trained": self._partly} if self._partly else {}),
         }
 
 

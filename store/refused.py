@@ -6,9 +6,10 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from compiler.plan import StepPlan
+from compiler.plan import CohortPlan, StepPlan
 from store.event import Kind
 from store.messages import Message, attempted, before, said
 from store.rows import Layout, Row
@@ -20,7 +21,22 @@ from store.view import View
 # Samples whose refused attempts are looked up together.
 _CHUNK = 1024
 
-_Attempt = tuple[StepPlan, Mapping[str, Any]]
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A refused attempt: what the log says of it, the seq of its call, its text and, as JSON, the
+    messages that the model was shown."""
+
+    step: StepPlan
+    told: Mapping[str, Any]
+    call: int
+    text: str
+    shown: str
+
+    @property
+    def name(self) -> str:
+        """Names it within its sample."""
+        return f"{self.step.name}-{self.told['attempt']}"
 
 
 class Refused:
@@ -50,18 +66,9 @@ class Refused:
         """There is nothing to decide."""
 
     def rows(self, layout: Layout) -> Iterator[Row]:
-        seqs = self._samples()
-        for start in range(0, len(seqs), _CHUNK):
-            samples = [
-                (name, payload, list(self._attempts(payload)))
-                for name, payload in completed(self._view.cursor(), seqs[start : start + _CHUNK])
-            ]
-            calls = array("q", (attempt["call"] for *_, found in samples for _, attempt in found))
-            answers = columns(
-                self._view.cursor(), calls, "payload ->> 'text', CAST(payload -> 'messages' AS VARCHAR)"
-            )
-            for name, payload, found in samples:
-                yield from self._sample(layout, name, payload, found, answers)
+        seqs = ends(self._view, self._cohort, self._lineage)
+        for name, payload, found in with_attempts(self._view, self._cohort, seqs):
+            yield from self._sample(layout, name, payload, found)
 
     def sides(self, split: str | None) -> Side:
         return sides(split)
@@ -85,32 +92,28 @@ class Refused:
         }
 
     def _sample(
-        self,
-        layout: Layout,
-        name: str,
-        payload: Mapping[str, Any],
-        found: Sequence[_Attempt],
-        answers: Iterator[tuple[Any, ...]],
+        self, layout: Layout, name: str, payload: Mapping[str, Any], found: Sequence[Attempt]
     ) -> Iterator[Row]:
-        """The rows of one sample.  `answers` has the seq, text and messages of each call."""
+        """The rows of one sample."""
         cell = payload["cell"]
         made = 0
-        for step, attempt in found:
-            seq, text, shown = next(answers)
-            if not text.strip():
+        for attempt in found:
+            if not attempt.text.strip():
                 self._empty += 1
                 continue
             made += 1
-            self._tally.call(step.name, seq)
-            self._refused.setdefault(step.name, Counter())[attempt["check"]] += 1
-            yield layout.refused(
-                f"{name}-{step.name}-{attempt['attempt']}",
+            step, told = attempt.step, attempt.told
+            self._tally.call(step.name, attempt.call)
+            self._refused.setdefault(step.name, Counter())[told["check"]] += 1
+            yield layout.labelled(
+                f"{name}-{attempt.name}",
                 name,
-                self._prompt(step, payload, shown),
-                attempted(step, text.strip()),
-                {"step": step.name, "check": attempt["check"], "reason": attempt["reason"]},
+                self._prompt(step, payload, attempt.shown),
+                attempted(step, attempt.text.strip()),
+                False,
                 self._cohort.tags,
                 {column: str(cell[column]) for column in layout.export.columns},
+                {"step": step.name, "check": told["check"], "reason": told["reason"]},
             )
         if made:
             self._tally.sample(cell)
@@ -118,47 +121,76 @@ class Refused:
     def _prompt(self, step: StepPlan, payload: Mapping[str, Any], shown: str) -> Sequence[Message]:
         """What a turn of the model's replies to.  For what is no part of the conversation, or is
         said by its user, and where an earlier turn is not known: what the model was shown."""
-        values = payload.get("values", {})
-        names = [turn.name for turn in self._cohort.turns]
-        if step.role == "model" and all(name in values for name in names[: names.index(step.name)]):
-            return before(self._cohort, values, step.name)
+        if step.role == "model" and is_known(self._cohort, payload, step.name):
+            return before(self._cohort, payload["values"], step.name)
         return [said(each["role"], each["content"]) for each in json.loads(shown)]
 
-    def _attempts(self, payload: Mapping[str, Any]) -> Iterator[_Attempt]:
-        for step in self._cohort.steps:
-            for attempt in payload["rejected"].get(step.name, ()):
-                if attempt["call"] is not None:
-                    yield step, attempt
 
-    def _samples(self) -> array[int]:
-        """The seqs of the samples' last events: of its completion where there is one."""
-        rows = self._view.cursor().execute(
-            """SELECT CAST(payload -> 'cell' AS VARCHAR) AS cell,
-                      CAST(payload ->> 'ordinal' AS BIGINT) AS ordinal,
-                      coalesce(min(seq) FILTER (WHERE kind = ?), max(seq))
-               FROM events WHERE kind IN (?, ?) AND seq < ? AND (payload ->> 'lineage') = ?
-               AND (payload -> 'rejected') IS NOT NULL
-               GROUP BY cell, ordinal ORDER BY cell, ordinal""",
-            [
-                Kind.SAMPLE_COMPLETED.value,
-                Kind.SAMPLE_COMPLETED.value,
-                Kind.SAMPLE_ABANDONED.value,
-                self._view.events,
-                self._lineage,
-            ],
-        )
-        found: dict[str, array[int]] = {}
-        for cell, _, seq in stream(rows):
-            found.setdefault(cell, array("q")).append(seq)
-        ordered = array("q")
-        for cell in sorted(found, key=self._place):
-            ordered.extend(found[cell])
-        return ordered
+def is_known(cohort: CohortPlan, payload: Mapping[str, Any], turn: str) -> bool:
+    """Whether a sample has all that is said before one of its turns."""
+    values = payload.get("values", {})
+    names = [each.name for each in cohort.turns]
+    return all(name in values for name in names[: names.index(turn)])
 
-    def _place(self, cell: str) -> tuple[int, ...]:
-        """Where a cell stands in the grid, by the places of its members."""
-        labels = json.loads(cell)
-        return tuple(
-            [member.label for member in members].index(labels[name])
-            for name, members in members_of(self._cohort).items()
-        )
+
+def with_attempts(
+    view: View, cohort: CohortPlan, seqs: Sequence[int]
+) -> Iterator[tuple[str, Mapping[str, Any], list[Attempt]]]:
+    """Samples by the events of their ends, in the order of `seqs`: id, payload and the attempts
+    at their steps that were refused, in the order of the steps, save those that no model wrote."""
+    for start in range(0, len(seqs), _CHUNK):
+        samples = [
+            (name, payload, list(_attempts(cohort, payload)))
+            for name, payload in completed(view.cursor(), seqs[start : start + _CHUNK])
+        ]
+        calls = array("q", (told["call"] for *_, found in samples for _, told in found))
+        answers = columns(view.cursor(), calls, "payload ->> 'text', CAST(payload -> 'messages' AS VARCHAR)")
+        for name, payload, found in samples:
+            yield name, payload, [Attempt(step, told, *next(answers)) for step, told in found]
+
+
+def _attempts(cohort: CohortPlan, payload: Mapping[str, Any]) -> Iterator[tuple[StepPlan, Mapping[str, Any]]]:
+    refused = payload.get("rejected", {})
+    for step in cohort.steps:
+        for attempt in refused.get(step.name, ()):
+            if attempt["call"] is not None:
+                yield step, attempt
+
+
+def ends(view: View, cohort: CohortPlan, lineage: str, *, given_up: bool = False) -> array[int]:
+    """The seqs of the last events of samples with refused attempts: of its completion where there is
+    one; of those that were `given_up` alone.  They are in the order of their cells and of their
+    numbers there."""
+    rows = view.cursor().execute(
+        f"""SELECT CAST(payload -> 'cell' AS VARCHAR) AS cell,
+                  CAST(payload ->> 'ordinal' AS BIGINT) AS ordinal,
+                  coalesce(min(seq) FILTER (WHERE kind = ?), max(seq))
+           FROM events WHERE kind IN (?, ?) AND seq < ? AND (payload ->> 'lineage') = ?
+           {"" if given_up else "AND (payload -> 'rejected') IS NOT NULL"}
+           GROUP BY cell, ordinal {"HAVING bool_and(kind <> ?)" if given_up else ""}
+           ORDER BY cell, ordinal""",
+        [
+            Kind.SAMPLE_COMPLETED.value,
+            Kind.SAMPLE_COMPLETED.value,
+            Kind.SAMPLE_ABANDONED.value,
+            view.events,
+            lineage,
+            *([Kind.SAMPLE_COMPLETED.value] if given_up else []),
+        ],
+    )
+    found: dict[str, array[int]] = {}
+    for cell, _, seq in stream(rows):
+        found.setdefault(cell, array("q")).append(seq)
+    ordered = array("q")
+    for cell in sorted(found, key=lambda cell: _place(cohort, cell)):
+        ordered.extend(found[cell])
+    return ordered
+
+
+def _place(cohort: CohortPlan, cell: str) -> tuple[int, ...]:
+    """Where a cell stands in the grid, by the places of its members."""
+    labels = json.loads(cell)
+    return tuple(
+        [member.label for member in members].index(labels[name])
+        for name, members in members_of(cohort).items()
+    )

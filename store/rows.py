@@ -12,8 +12,17 @@ from compiler.exports import FORMS
 from compiler.plan import ExportPlan, Plan
 from store.messages import Message, as_text
 
-# What a column holds: a DuckDB type, or messages of fields with such types.
-Column = str | Mapping[str, str]
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """A column of messages, or of one: the DuckDB type of each field of a message."""
+
+    fields: Mapping[str, str]
+    single: bool = False
+
+
+# What a column holds: a DuckDB type, or messages.
+Column = str | Messages
 
 # A row, and what decides the split it goes to: the id of the sample that it is made from.
 Row = tuple[str, dict[str, Any]]
@@ -24,6 +33,7 @@ Line = tuple[str, str]
 _WEIGHTED = ("messages", "prompt_completion", "sharegpt")
 _SCALAR = {"label": "BOOLEAN", "step": "VARCHAR", "check": "VARCHAR", "reason": "VARCHAR"}
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_SHAREGPT_FORMS = ("sharegpt", "sharegpt_preference")
 _SHAREGPT = {"system": "system", "user": "human", "model": "gpt"}
 
 # The marks of `thought = wrap`, as any reader of them may take them: in whatever case, and with
@@ -66,14 +76,16 @@ class Layout:
     @property
     def columns(self) -> dict[str, Column]:
         """The columns and what each holds, in order."""
-        names = ("from", "value") if self.export.type == "sharegpt" else ("role", "content")
+        names = ("from", "value") if self.export.type in _SHAREGPT_FORMS else ("role", "content")
         message = dict.fromkeys(names, "VARCHAR")
         if self.export.type in _WEIGHTED:
             message["weight"] = "TINYINT"
         if self.export.thought == "keep":
             message["thought"] = "VARCHAR"
         found: dict[str, Column] = {"id": "VARCHAR"}
-        found |= {name: _SCALAR.get(name, message) for name in FORMS[self.export.type]}
+        for name in FORMS[self.export.type]:
+            single = self.export.type == "sharegpt_preference" and name != "conversations"
+            found[name] = _SCALAR.get(name) or Messages(message, single)
         if self.source:
             found["source"] = "VARCHAR"
         if self.tags:
@@ -110,31 +122,33 @@ class Layout:
         tags: tuple[str, ...],
     ) -> Row:
         """A row of `preference`: `key` is the sample that both answer in."""
-        row = {
-            "id": name,
-            "prompt": [self.message(each) for each in prompt],
-            "chosen": [self.message(chosen)],
-            "rejected": [self.message(rejected)],
-        }
-        return key, row | self._more(None, tags, None)
+        before = [self.message(each) for each in prompt]
+        better, worse = self.message(chosen), self.message(rejected)
+        if self.export.type == "sharegpt_preference":
+            row: dict[str, Any] = {"conversations": before, "chosen": better, "rejected": worse}
+        else:
+            row = {"prompt": before, "chosen": [better], "rejected": [worse]}
+        return key, {"id": name, **row, **self._more(None, tags, None)}
 
-    def refused(
+    def labelled(
         self,
         name: str,
         key: str,
         prompt: Sequence[Message],
         completion: Message,
-        why: Mapping[str, str],
+        label: bool,
         tags: tuple[str, ...],
         columns: Mapping[str, str],
+        why: Mapping[str, str] | None = None,
     ) -> Row:
-        """A row of `rejected`: `why` has the step, the check and its reason."""
+        """A row of `unpaired` or of `rejected`: `why` has the step, the check and its reason, which
+        the latter shows."""
         row = {
             "id": name,
             "prompt": [self.message(each) for each in prompt],
             "completion": [self.message(completion)],
-            "label": False,
-            **why,
+            "label": label,
+            **(why or {}),
         }
         return key, row | self._more(None, tags, columns)
 
@@ -143,7 +157,7 @@ class Layout:
         role, content, thought = message["role"], message["content"], message.get("thought")
         if self.export.thought == "wrap" and role == "model":
             content = _wrapped(content, thought)
-        if self.export.type == "sharegpt":
+        if self.export.type in _SHAREGPT_FORMS:
             shown: dict[str, Any] = {"from": _SHAREGPT[role], "value": content}
         else:
             shown = {"role": self.export.roles if role == "model" else role, "content": content}
@@ -165,8 +179,8 @@ class Layout:
 def _duckdb_type(column: Column) -> str:
     if isinstance(column, str):
         return column
-    fields = ", ".join(f'"{name}" {type_}' for name, type_ in column.items())
-    return f"STRUCT({fields})[]"
+    fields = ", ".join(f'"{name}" {type_}' for name, type_ in column.fields.items())
+    return f"STRUCT({fields}){'' if column.single else '[]'}"
 
 
 def as_lines(rows: Iterable[Row]) -> list[Line]:

@@ -16,6 +16,7 @@ from compiler.plan import ExportPlan
 from dsl.errors import ConfigError
 from dsl.html import html_table
 from store.files import quoted
+from store.trainers import advice, missing_labels
 
 # Rows and characters of a text that a notebook shows.
 _ROWS = 5
@@ -40,6 +41,20 @@ class Dataset:
     manifest: Mapping[str, Any]
     # The columns' DuckDB types, in order.
     types: Mapping[str, str]
+
+    @property
+    def advice(self) -> str | None:
+        """A line on what trainers have to be told, where the rows do not say it to all of them."""
+        return advice(self.export, self.manifest)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What will trouble who reads it or trains on it, a clause each."""
+        if not len(self):
+            return ["it has no row, and `load_dataset` refuses such a dataset"]
+        small = "the dataset is small for its split"
+        empty = [f"no row fell into {name}: {small}" for name, rows in self.rows.items() if not rows]
+        return [*empty, *missing_labels(self.manifest)]
 
     def __len__(self) -> int:
         return sum(self.rows.values())

@@ -47,7 +47,14 @@ def command(
         datasets = materialize(plan, opened, out, as_of=as_of, partial=partial, threads=threads)
     if as_json:
         shown = [
-            {"export": d.export.name, "folder": str(d.folder), "rows": d.rows, "missing": d.missing}
+            {
+                "export": d.export.name,
+                "folder": str(d.folder),
+                "rows": d.rows,
+                "missing": d.missing,
+                "advice": d.advice,
+                "warnings": d.warnings,
+            }
             for d in datasets
         ]
         click.echo(json.dumps(shown, ensure_ascii=False, indent=1))
@@ -62,15 +69,16 @@ def command(
             click.echo(f"  {plural(dataset.missing, dataset.unit)} missing", err=True)
         for line in _shares(dataset.manifest["source"]):
             click.echo(f"  {line}")
-        if not any(dataset.rows.values()):
-            click.echo("  warning: it has no row, and `load_dataset` refuses such a dataset", err=True)
-        elif 0 in dataset.rows.values():
-            empty = next(name for name, rows in dataset.rows.items() if rows == 0)
-            click.echo(f"  warning: no row fell into {empty}: the dataset is small for its split", err=True)
+        if dataset.advice is not None:
+            click.echo(f"  {dataset.advice}")
+        for warning in dataset.warnings:
+            click.echo(f"  warning: {warning}", err=True)
 
 
 def _shares(source: Mapping[str, Any]) -> Iterator[str]:
-    """What each part of a mix gave, and what fell to a source's `keep`."""
+    """What each part of a mix gave and what fell to a source's `keep`, or how rows are labelled."""
+    for split, labels in source.get("labels", {}).items():
+        yield f"{split}: {labels['true']:,} labelled true, {labels['false']:,} labelled false"
     for part in source.get("parts", ()):
         yield f"{part['part']} {part['share']}: {part['rows']:,} of {part['available']:,}"
         for place in part["places"]:

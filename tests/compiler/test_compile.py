@@ -139,7 +139,7 @@ def test_constants_are_folded_into_templates() -> None:
         (("split = 95%", "split = 100%"), "E302", "100%", "rows on both sides"),
         (('to "out/persona"', 'to "../out"'), "E202", '"../out"', "below the output folder"),
         (("[identity.world, identity.temper]", "[identity.word]"), "E102", "word", "has no `word`"),
-        (("export train: messages", "export train: mesages"), "E202", "mesages", "exported as"),
+        (("export train: prompt_completion", "export train: mesages"), "E202", "mesages", "exported as"),
         (("edition 1", "edition 2"), "E011", "2", "not known"),
         (("edition 1\n", ""), "E010", "", "begins with its edition"),
         (("times conversations", "times lots"), "E101", "lots", "not defined here"),

@@ -46,8 +46,8 @@ def test_a_dataset_gives_its_rows(tmp_path: Path) -> None:
     assert str(table.schema.field("id").type) == "string"
     assert dataset.to_arrow("train").num_rows == len(train)
     frame = dataset.to_pandas("train")
-    assert list(frame.columns) == ["id", "messages"]
-    assert [dict(each) for each in frame["messages"][0]] == train[0]["messages"]
+    assert list(frame.columns) == ["id", "prompt", "completion"]
+    assert [dict(each) for each in frame["completion"][0]] == train[0]["completion"]
 
 
 def test_rows_of_parquet_are_the_same(tmp_path: Path) -> None:

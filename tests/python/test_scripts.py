@@ -59,7 +59,7 @@ def test_the_example_of_the_readme_runs_as_a_script(tmp_path: Path, tiny_gemma: 
     assert done.returncode == 0, done.stderr
     report, dataset = done.stdout.splitlines()
     assert report.startswith("<RunReport finished: identity 3 of 3; 6 calls in ")
-    assert dataset.startswith("out/quickstart {'train': 3} [{'role': 'user', 'content': \"You are '")
+    assert dataset.startswith("out/quickstart {'train': 3} [{'role': 'assistant', 'content': ")
     assert "Traceback" not in done.stderr
 
 

@@ -96,9 +96,9 @@ def test_the_persona_recipe_on_vllm_and_a_hosted_author(host: str, tmp_path: Pat
     written = rows(tmp_path / "out/persona/train.jsonl") + rows(tmp_path / "out/persona/eval.jsonl")
     assert len(written) == CONVERSATIONS
     for row in written:
-        assert [m["role"] for m in row["messages"]] == ["user", "assistant", "user", "assistant"]
-        assert [m["weight"] for m in row["messages"]] == [0, 0, 0, 1]
-        assert set(row) == {"id", "messages", "world", "temper"}
+        assert [m["role"] for m in row["prompt"]] == ["user", "assistant", "user"]
+        assert [(m["role"], m["weight"]) for m in row["completion"]] == [("assistant", 1)]
+        assert set(row) == {"id", "prompt", "completion", "world", "temper"}
     manifest = json.loads((tmp_path / "out/persona/manifest.json").read_text())
     (author,) = manifest["written_by"]["answer"]
     assert author["model"] == "base"

@@ -327,7 +327,7 @@ def test_near_duplicates_are_refused_in_order_and_replaced(
         assert synth("replay", *persona(60), cwd=folder).status == 0
         found.append((folder / "out/persona/train.jsonl").read_bytes())
     assert found[0] == found[1]
-    personas = [json.loads(line)["messages"][0]["content"] for line in found[0].splitlines()]
+    personas = [json.loads(line)["prompt"][0]["content"] for line in found[0].splitlines()]
     assert len(set(personas)) == len(personas)
 
 

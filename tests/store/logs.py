@@ -86,11 +86,12 @@ class Story:
         values: Mapping[str, Any] | None = None,
         lasting: bool = True,
         of: str | None = None,
+        ordinal: int | None = None,
     ) -> str:
         """A sample is given up; gives its id.  `values` are those it had by then."""
-        name = self.name(cohort, slot) if of is None else pair_id(self.plan, cohort, of)
+        name = self.name(cohort, slot, ordinal) if of is None else pair_id(self.plan, cohort, of)
         attempts = self._attempts(cohort, name, refused)
-        payload = {**self._place(cohort, slot, None), "reason": "no luck", "lasting": lasting}
+        payload = {**self._place(cohort, slot, ordinal), "reason": "no luck", "lasting": lasting}
         if values is not None:
             payload["values"] = dict(values)
         if of is not None:

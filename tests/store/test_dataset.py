@@ -106,21 +106,21 @@ def test_forms_and_roles(project: Path, tmp_path: Path) -> None:
         (dataset,) = product.materialize(plan, log=project / "synth.duckdb", out=tmp_path / "forms")
         return rows(dataset.folder / "train.jsonl")
 
-    plain = rows_of(("  split = 95%\n", ""))
+    as_messages = ("export train: prompt_completion", "export train: messages")
+    plain = rows_of(("  split = 95%\n", ""), as_messages)
     assert [m["weight"] for m in plain[0]["messages"]] == [0, 0, 0, 1]
-    as_model = rows_of(("split = 95%", "roles = model"))
+    as_model = rows_of(("split = 95%", "roles = model"), as_messages)
     assert [m["role"] for m in as_model[0]["messages"]] == ["user", "model", "user", "model"]
-    pairs = rows_of(("  split = 95%\n", ""), ("export train: messages", "export train: prompt_completion"))
+    pairs = rows_of(("  split = 95%\n", ""))
     assert pairs[0]["prompt"] == plain[0]["messages"][:3]
     assert pairs[0]["completion"] == plain[0]["messages"][3:]
     both = rows_of(
         ("  split = 95%\n", ""),
-        ("export train: messages", "export train: prompt_completion"),
         ("train_on = [answer]", "train_on = [acknowledgment, answer]"),
     )
     assert len(both) == 2 * len(pairs)
     assert [row["id"] for row in both[:2]] == [f"{pairs[0]['id']}-0", f"{pairs[0]['id']}-1"]
-    sharegpt = rows_of(("  split = 95%\n", ""), ("export train: messages", "export train: sharegpt"))
+    sharegpt = rows_of(("  split = 95%\n", ""), ("train: prompt_completion", "train: sharegpt"))
     assert [turn["from"] for turn in sharegpt[0]["conversations"]] == ["human", "gpt", "human", "gpt"]
 
 

@@ -133,6 +133,33 @@ def test_a_pair_answers_what_was_said_before(tmp_path: Path) -> None:
     assert first["id"] == own.sample_id
 
 
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_pair_of_single_messages(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_of("made")
+    (export,) = plan.exports
+    update = {"type": "sharegpt_preference", "format": form}
+    other = plan.model_copy(update={"exports": (export.model_copy(update=update),)})
+    dataset = made(paired(plan, range(12)), other, tmp_path)
+    needs("datasets")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    from datasets import load_dataset
+
+    loaded: Any = load_dataset(str(dataset.folder), cache_dir=str(tmp_path / "cache"))
+    found = loaded["train"].to_list()
+    assert len(found) == 12
+    assert {**found[0], "id": ""} == {
+        "id": "",
+        "conversations": [
+            {"from": "human", "value": "Hello."},
+            {"from": "gpt", "value": "Hi."},
+            {"from": "human", "value": "What?"},
+        ],
+        "chosen": {"from": "gpt", "value": "Answer 0."},
+        "rejected": {"from": "gpt", "value": "Well, answer 0!"},
+        "tags": ["short"],
+    }
+
+
 def test_without_a_count_every_sample_has_its_pair(tmp_path: Path) -> None:
     plan = plan_of("made")
     assert numbers(made(paired(plan, [*range(6, 12), *range(6)]), plan, tmp_path)) == list(range(12))

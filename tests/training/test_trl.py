@@ -18,7 +18,7 @@ PARAMS = {"base_revision": "0000000", "conversations": 24}
 def dataset(folder: Path, form: str) -> Path:
     """The training file of a simulated persona dataset in some form."""
     recipe = folder / "persona.recipe"
-    recipe.write_text(PERSONA.read_text("utf-8").replace("export train: messages", f"export train: {form}"))
+    recipe.write_text(PERSONA.read_text("utf-8").replace("train: prompt_completion", f"train: {form}"))
     plan = synth.compile(recipe, **PARAMS)
     synth.run(plan, log=folder / "synth.duckdb", backend="simulated")
     (written,) = synth.materialize(plan, log=folder / "synth.duckdb", out=folder)
