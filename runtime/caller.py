@@ -17,7 +17,7 @@ from runtime.models import Models
 from runtime.progress import Progress
 from runtime.recorder import Recorder
 from runtime.service.breaker import Breakers, Held
-from runtime.service.tries import Tries, identify
+from runtime.service.tries import Tries, identify, said_besides
 from runtime.stop import Stop
 from store.event import Kind
 from store.history import History, LoggedCall
@@ -65,7 +65,7 @@ class LiveCaller:
         while True:
             await self._breakers.ready(step)
             try:
-                completion = await self._tries.ask(model, step, call, columns)
+                completion, usage, cost = await self._tries.ask(model, step, call, columns)
             except Held:
                 continue
             break
@@ -80,17 +80,17 @@ class LiveCaller:
                 "seed": call.seed,
                 "text": completion.text,
                 "finish_reason": completion.finish_reason,
-                "cached_tokens": completion.cached_tokens,
+                "cached_tokens": usage.cached_tokens,
+                **said_besides(usage),
                 "served_by": completion.served_by,
                 **_score(call, completion),
             },
             **columns,
-            prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.completion_tokens,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
             latency_ms=completion.latency_ms,
         )
-        self._progress.completed(step, completion.prompt_tokens, completion.completion_tokens)
-        self._stop.spend(model.cost(completion.prompt_tokens, completion.completion_tokens))
+        self._progress.completed(step, usage, cost)
         return Answer(
             completion.text,
             completion.finish_reason,

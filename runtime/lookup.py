@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compiler.backends import BACKENDS
 from compiler.checks.reasons import ends
 from compiler.plan import Plan, SourcePlan, StepPlan, canonical_json, digest
 from runtime.config import Settings
@@ -65,6 +66,8 @@ class Indexes:
         patience: float | None = None,
     ) -> None:
         self._indexes: dict[str, Index] = {}
+        # The sources whose passages a hosted model embeds, which costs what nobody counts here.
+        self.hosted: list[str] = []
         if not _asked(plan):
             return
         from runtime.retrieval import open_index
@@ -74,6 +77,8 @@ class Indexes:
                 if settings.everywhere == "simulated":
                     source = _rehearsed(source)
                 embedder = _embedder(plan, settings, source)
+                if _hosted(plan, settings, source):
+                    self.hosted.append(source.name)
                 index = open_index(source, plan.folder, allowed, embedder)
                 index.patience = _patience(plan, settings, source) if patience is None else patience
                 self._indexes[source.name] = index
@@ -209,6 +214,12 @@ def _patience(plan: Plan, settings: Settings, source: SourcePlan) -> float:
     name = source.index.arguments.get("embedder") if source.index is not None else None
     options = {} if name is None else settings.spec(plan.model(str(name))).options
     return float(options.get("patience", PATIENCE_S))
+
+
+def _hosted(plan: Plan, settings: Settings, source: SourcePlan) -> bool:
+    arguments = source.index.arguments if source.index is not None else {}
+    name = arguments.get("embedder") if arguments.get("search", "text") != "text" else None
+    return name is not None and BACKENDS[settings.spec(plan.model(str(name))).backend].hosted
 
 
 def _rehearsed(source: SourcePlan) -> SourcePlan:

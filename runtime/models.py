@@ -15,6 +15,7 @@ from runtime.config import Settings
 from runtime.engines import open_engine
 from runtime.engines.base import Engine, EngineSpec, Writer
 from runtime.money.prices import Priced
+from runtime.money.usage import Usage
 from runtime.service.limiter import SLOW_START, Limiter
 from runtime.service.service import PATIENCE_S, WORTH_SAYING_S, Service
 from runtime.text import spoken
@@ -47,13 +48,13 @@ class RunningModel:
         """Whether somebody may charge for it, and nobody knows how much."""
         return self.priced is None and BACKENDS[self.engine.identity.backend].hosted
 
-    def cost(
-        self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0, reasoning_tokens: int = 0
-    ) -> float:
+    def cost(self, usage: Usage) -> float:
         """Money for one call, in the unit of the prices; 0 where none is known."""
         if self.priced is None:
             return 0.0
-        return self.priced.price.cost(prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens)
+        prompt, completion, cached, reasoning, _ = usage
+        # What was never looked at, such as a call that was turned away, costs nothing either.
+        return self.priced.price.cost(prompt, completion, cached, reasoning) if prompt or completion else 0.0
 
 
 class Models:

@@ -15,6 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from compiler.plan import CohortPlan, Plan, StepPlan
+from runtime.money.usage import Usage
+
+_SUMS = (
+    *("issued", "completed", "estimated", "lost"),
+    *("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"),
+)
+_MONEY = ("cost", "lost_cost")
 
 
 @dataclass(slots=True)
@@ -32,12 +39,27 @@ class StepProgress:
     rejected: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    # Answers whose tokens the service did not count, and tries that it may have charged for unsaid.
+    estimated: int = 0
+    lost: int = 0
+    # Money that answers and failures cost, and what lost ones can have cost besides.
+    cost: float = 0.0
+    lost_cost: float = 0.0
     first_issued: float | None = None
 
     @property
     def seconds(self) -> float:
         """Since this step's first try, so that loading a model does not count."""
         return 0.0 if self.first_issued is None else time.monotonic() - self.first_issued
+
+    def took(self, usage: Usage, cost: float) -> None:
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.cached_tokens += usage.cached_tokens
+        self.reasoning_tokens += usage.reasoning_tokens
+        self.cost += cost
 
 
 @dataclass(slots=True)
@@ -64,6 +86,9 @@ class Progress:
     preparing: str = ""
     # Who say, from any thread, what is waited for.
     tellers: list[Callable[[], list[str]]] = field(default_factory=list)
+    # Whose prices are known, and by which list; the bound on money, if there is one.
+    prices: dict[str, str] = field(default_factory=dict)
+    max_cost: float | None = None
     started: float = field(default_factory=time.monotonic)
     _by_step: dict[int, StepProgress] = field(default_factory=dict)
 
@@ -89,20 +114,25 @@ class Progress:
     def returned(self, step: StepPlan) -> None:
         self._by_step[id(step)].in_flight -= 1
 
-    def completed(self, step: StepPlan, prompt_tokens: int, completion_tokens: int) -> None:
+    def completed(self, step: StepPlan, usage: Usage, cost: float) -> None:
         counters = self._by_step[id(step)]
         counters.completed += 1
-        counters.prompt_tokens += prompt_tokens
-        counters.completion_tokens += completion_tokens
+        counters.estimated += usage.estimated
+        counters.took(usage, cost)
 
     def reused(self, step: StepPlan) -> None:
         self._by_step[id(step)].reused += 1
 
-    def failed(self, step: StepPlan, kind: str, prompt_tokens: int, completion_tokens: int) -> None:
+    def failed(
+        self, step: StepPlan, kind: str, usage: Usage, cost: float, lost_cost: float | None = None
+    ) -> None:
+        """`lost_cost` is what a try can have cost whose answer was lost, None for any other."""
         counters = self._by_step[id(step)]
         counters.failed += 1
-        counters.prompt_tokens += prompt_tokens
-        counters.completion_tokens += completion_tokens
+        counters.took(usage, cost)
+        if lost_cost is not None:
+            counters.lost += 1
+            counters.lost_cost += lost_cost
         self.failures[kind] += 1
 
     def accepted(self, step: StepPlan) -> None:
@@ -131,8 +161,40 @@ class Progress:
         return sum(step.issued for step in self.steps.values())
 
     @property
+    def cost(self) -> float:
+        """Money spent by this run, what lost answers can have cost among it."""
+        return sum(step.cost + step.lost_cost for step in self.steps.values())
+
+    @property
+    def tokens_a_second(self) -> float:
+        """Tokens that models wrote since the first call was issued."""
+        seconds = max((step.seconds for step in self.steps.values()), default=0.0)
+        written = sum(step.completion_tokens for step in self.steps.values())
+        return written / seconds if seconds else 0.0
+
+    @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+    def models(self) -> list[dict[str, Any]]:
+        """What each model that was asked took, and cost where a price is known."""
+        found = []
+        for name in dict.fromkeys(step.model for step in self.steps.values()):
+            steps = [step for step in self.steps.values() if step.model == name and step.issued]
+            if not steps:
+                continue
+            priced = name in self.prices
+            sums = {each: sum(getattr(step, each) for step in steps) for each in _SUMS}
+            money = {each: round(sum(getattr(step, each) for step in steps), 9) for each in _MONEY}
+            found.append(
+                {
+                    "model": name,
+                    **sums,
+                    **{each: amount if priced else None for each, amount in money.items()},
+                    "prices": self.prices.get(name),
+                }
+            )
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The counters as they stand, for `progress.json`, `--json` and `run.stopped`."""
@@ -162,9 +224,14 @@ class Progress:
                     "rejected": s.rejected,
                     "prompt_tokens": s.prompt_tokens,
                     "completion_tokens": s.completion_tokens,
+                    "cached_tokens": s.cached_tokens,
+                    "reasoning_tokens": s.reasoning_tokens,
+                    "estimated": s.estimated,
+                    "lost": s.lost,
                 }
                 for (cohort, step), s in self.steps.items()
             ],
+            "models": self.models(),
             "failures": dict(sorted(self.failures.items())),
             "rejections": {f"{step}.{check}": n for (step, check), n in sorted(self.rejections.items())},
             "abandonments": dict(sorted(self.abandonments.items())),

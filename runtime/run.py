@@ -119,9 +119,19 @@ def run(
         Indexes(plan, settings, options.allowed, options.patience),
     )
     if options.max_cost is not None:
-        models.require_prices(options.max_cost)
+        require_prices(models, indexes, options.max_cost)
     with Log(log_path, writer=True) as log:
         return loop.run(run_books(plan, models, indexes, log, options, watch, open_books))
+
+
+def require_prices(models: Models, indexes: Indexes, max_cost: float) -> None:
+    """Raises ConfigError, before anything is paid for, where a bound on money could not hold, and
+    warns of what it does not bind."""
+    models.require_prices(max_cost)
+    models.warnings += [
+        f"--max-cost does not count what it costs to embed the passages of `{name}`"
+        for name in indexes.hosted
+    ]
 
 
 async def run_books(
@@ -136,7 +146,8 @@ async def run_books(
     """Runs the books that `opener` opens for a plan, with a log that is open for writing."""
     run_id = uuid.uuid4().hex[:12]
     stop = watch.stop = Stop(options.max_calls, options.max_minutes, options.max_cost, grace=options.grace)
-    progress = Progress(plan, run_id)
+    prices = {model.name: model.priced.source for model in models if model.priced is not None}
+    progress = Progress(plan, run_id, prices=prices, max_cost=options.max_cost)
     progress.tellers += [lambda: models.told, lambda: indexes.told]
     indexes.attend(stop)
     lineages = models.lineages(plan)
@@ -195,7 +206,7 @@ async def run_books(
         reason=reason,
         run_id=run_id,
         seconds=progress.seconds,
-        cost=stop.cost,
+        cost=progress.cost,
         counts=progress.to_json(),
         warnings=tuple(models.warnings),
         short=short,
@@ -337,6 +348,11 @@ def _started(
         },
         "options": given,
         "warnings": models.warnings,
+        "prices": {
+            model.name: {"by": model.priced.source, **model.priced.price.model_dump(exclude_defaults=True)}
+            for model in models
+            if model.priced is not None
+        },
         "versions": {
             "synth": VERSION,
             "python": platform.python_version(),

@@ -38,7 +38,6 @@ class Stop:
     reason: str = ""
     error: Exception | None = None
     calls: int = 0
-    cost: float = 0.0
     given_up: int = 0
     started: float = field(default_factory=time.monotonic)
     stopped: float = 0.0
@@ -124,9 +123,3 @@ class Stop:
         if self.outcome is not None:
             raise Stopped
         self.calls += 1
-
-    def spend(self, amount: float) -> None:
-        """Counts money; the bound can be overshot by what is in flight."""
-        self.cost += amount
-        if self.max_cost is not None and self.cost >= self.max_cost:
-            self.stop("out_of_budget", f"--max-cost {self.max_cost:g} reached")

@@ -69,8 +69,16 @@ def card(
         f"(batch {log['batch']}, chain head `{log['head']}`).  `synth verify` checks it against both; "
         "`synth show ID` tells a row's whole story.",
         "",
+        *_costs(manifest.get("costs")),
     ]
     return "\n".join(lines)
+
+
+def _costs(costs: Mapping[str, Any] | None) -> Iterator[str]:
+    if costs is not None:
+        prices = ", ".join(f"`{model}` by {_cell(by)}" for model, by in costs["prices"].items())
+        yield f"Money spent by the runs of this recipe: {costs['spent']:g}.  Prices: {prices}."
+        yield ""
 
 
 def _front_matter(

@@ -15,6 +15,7 @@ from compiler.runnable import require_runnable
 from dsl.errors import ConfigError, LogError, QuotaShort
 from dsl.version import VERSION
 from store.card import card
+from store.costs import costs
 from store.files import File, file_entry, opened, to_parquet
 from store.folder import MANIFEST, appearing
 from store.log import Log
@@ -88,8 +89,10 @@ def materialize(
     exports = [export for export in plan.exports if only in (None, export.name)]
     if not exports:
         raise ConfigError(f"the recipe `{plan.recipe}` declares no export")
-    found = _ready(View(plan, log, position["events"], threads), exports, partial)
-    return [_write(plan, export, rows, position, out) for export, rows in found]
+    view = View(plan, log, position["events"], threads)
+    found = _ready(view, exports, partial)
+    spent = costs(plan, view.cursor(), position["events"])
+    return [_write(plan, export, rows, position, spent, out) for export, rows in found]
 
 
 class _Bare(Layout):
@@ -198,7 +201,14 @@ def _position(log: Log, as_of: int | None) -> dict[str, Any]:
     return {"events": events, "batch": found[0], "head": found[1]}
 
 
-def _write(plan: Plan, export: ExportPlan, rows: Rows, position: Mapping[str, Any], out: Path) -> Dataset:
+def _write(
+    plan: Plan,
+    export: ExportPlan,
+    rows: Rows,
+    position: Mapping[str, Any],
+    spent: Mapping[str, Any] | None,
+    out: Path,
+) -> Dataset:
     folder = out / export.to
     layout = Layout.of(plan, export)
     with appearing(folder, out) as work:
@@ -215,7 +225,7 @@ def _write(plan: Plan, export: ExportPlan, rows: Rows, position: Mapping[str, An
         if export.format == "parquet":
             for file in files.values():
                 to_parquet(file, layout.types)
-        manifest = _manifest(plan, export, rows, position, files)
+        manifest = _manifest(plan, export, rows, position, spent, files)
         (work / "README.md").write_text(
             card(plan, layout, manifest, json.loads(example) if example else None, rows.models()),
             "utf-8",
@@ -229,7 +239,12 @@ def _write(plan: Plan, export: ExportPlan, rows: Rows, position: Mapping[str, An
 
 
 def _manifest(
-    plan: Plan, export: ExportPlan, rows: Rows, position: Mapping[str, Any], files: Mapping[str, File]
+    plan: Plan,
+    export: ExportPlan,
+    rows: Rows,
+    position: Mapping[str, Any],
+    spent: Mapping[str, Any] | None,
+    files: Mapping[str, File],
 ) -> dict[str, Any]:
     return {
         "format": 1,
@@ -238,6 +253,7 @@ def _manifest(
         "plan_hash": plan.plan_hash,
         "log": dict(position),
         **rows.manifest(),
+        **({} if spent is None else {"costs": dict(spent)}),
         "versions": {"synth": VERSION, "duckdb": duckdb.__version__},
         "files": {file.path.name: {"split": name, **file.entry()} for name, file in files.items()},
     }

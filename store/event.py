@@ -5,12 +5,15 @@ Payloads, by kind:
     plan.registered    plan_hash, plan (the whole of it)
     run.started        plan_hash, lineages (by cohort: lineage, fingerprint, model identities),
                        settings (by cohort: a digest of how its models were set up), options, warnings,
-                       versions
+                       versions, prices (by model: by, input, output, ..., per million tokens; absent in
+                       logs of 0.1.0)
     call.completed     call_key, identity, engine, messages, token_ids (None where a server
                        renders), schema, sampling, seed, text, finish_reason, cached_tokens,
-                       served_by; where an answer was scored: scored (index of its first token),
+                       served_by; reasoning_tokens and estimated (True: tokens were counted here) where
+                       there are any; where an answer was scored: scored (index of its first token),
                        logprob (natural, the sum), scored_tokens
-    call.failed        call_key, identity, engine, failure, message, retryable, try
+    call.failed        call_key, identity, engine, failure, message, retryable, try; cached_tokens and
+                       reasoning_tokens where there are any, lost_cost (money at most) of a lost answer
     step.accepted      call (seq of the answer), call_key
     step.rejected      call, call_key, check, reason, text
     source.ingested    source, version, row (from 0), file, line, hash, messages (role, content);

@@ -130,6 +130,7 @@ def evaluate(
     simulate: bool = False,
     pocket: bool = False,
     limit: int | None = None,
+    max_cost: float | None = None,
     partial: bool = False,
     patience: float | None = None,
     grace: float = 60.0,
@@ -148,7 +149,9 @@ def evaluate(
     from synth.watching import watching
 
     settings = _settings(plan, models, _backend(backend, simulate, pocket), student)
-    options = RunOptions(limit=limit, patience=patience, grace=grace, allowed=tuple(map(Path, allowed)))
+    options = RunOptions(
+        limit=limit, max_cost=max_cost, patience=patience, grace=grace, allowed=tuple(map(Path, allowed))
+    )
     with watching(progress) as watch:
         report = take_measures(
             plan,

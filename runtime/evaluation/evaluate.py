@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from runtime.evaluation.verdicts import Measured
 from runtime.lookup import Indexes
 from runtime.models import Models
 from runtime.progress import Progress
-from runtime.run import RunOptions, RunReport, Watch, run_books
+from runtime.run import RunOptions, RunReport, Watch, require_prices, run_books
 from runtime.shown import measures_html, measures_line
 from store.history import Finished, History
 from store.log import Log
@@ -172,6 +172,12 @@ class _Asking:
         models = Models(plan, self.settings, self.options.patience)
         _require_scorers(models, exams)
         indexes = Indexes(plan, self.settings, self.options.allowed, self.options.patience)
+        options = self.options
+        if options.max_cost is not None:
+            require_prices(models, indexes, options.max_cost)
+            # One bound for all that is asked, students and judges.
+            left = options.max_cost - sum(run.cost for run in self.runs)
+            options = replace(options, max_cost=max(0.0, left))
 
         def open_asks(
             made: Plan,
@@ -188,9 +194,7 @@ class _Asking:
                 for exam in exams
             ]
 
-        self.runs.append(
-            loop.run(run_books(plan, models, indexes, self.log, self.options, self.watch, open_asks))
-        )
+        self.runs.append(loop.run(run_books(plan, models, indexes, self.log, options, self.watch, open_asks)))
         history, lineages = History(self.log), models.lineages(plan)
         answered = {
             exam.name: _answers(plan, exam, lineages[exam.name]["lineage"], history) for exam in exams

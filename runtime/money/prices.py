@@ -10,8 +10,9 @@ from pydantic import Field
 from compiler.plan import Frozen
 
 # Of an answer without `max_tokens`, where nobody says how long it can get.
-DEFAULT_OUTPUT_LIMIT = 65_536
-# The longest answers of models by the beginnings of their ids, as their makers give them.
+DEFAULT_OUTPUT_LIMIT = 16_384
+# The longest answers of models by the beginnings of their ids, as their makers give them; the last
+# that fits counts.
 OUTPUT_LIMITS = {
     "gpt-3.5": 4_096,
     "gpt-4-turbo": 4_096,
@@ -21,9 +22,15 @@ OUTPUT_LIMITS = {
     "o1": 100_000,
     "o3": 100_000,
     "o4": 100_000,
+    "gemini": 65_536,
     "gemini-1.5": 8_192,
     "gemini-2.0": 8_192,
     "claude": 128_000,
+    "deepseek": 65_536,
+    "qwen": 65_536,
+    "grok": 131_072,
+    "glm": 131_072,
+    "kimi": 262_144,
 }
 
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -101,5 +108,5 @@ def output_limit(price: Price, id_: str, max_tokens: int | None) -> int:
     if price.output_limit is not None:
         return price.output_limit
     name = id_.rpartition("/")[2]
-    known = [limit for start, limit in OUTPUT_LIMITS.items() if name.startswith(start)]
+    known = [limit for start, limit in OUTPUT_LIMITS.items() if name.lower().startswith(start)]
     return known[-1] if known else DEFAULT_OUTPUT_LIMIT

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from compiler.plan import StepPlan
 from dsl.errors import AccessDenied, CallFailed, EngineDied, EngineError
 from runtime.attempt import GaveUp
 from runtime.engines.base import Call, Completion
 from runtime.models import Models, RunningModel
+from runtime.money.budget import Budget, Reserved
+from runtime.money.usage import NOTHING, Usage, of_completion, of_failure
 from runtime.progress import Progress
 from runtime.recorder import Recorder
-from runtime.service.breaker import Breakers
+from runtime.service.breaker import Breakers, Held
 from runtime.service.limiter import backoff
 from runtime.service.service import MOST_STRIKES, Asked
-from runtime.stop import Stop
+from runtime.stop import Stop, Stopped
 from runtime.text import spoken
 from store.event import Kind
 from store.history import History
@@ -26,6 +28,14 @@ from store.history import History
 _TRIES_DENIED = 2
 # Waits after a rate limit are those of so many tries at most: 4 seconds.
 _LIMITED_TRIES = 4
+
+
+class Answered(NamedTuple):
+    """An answer, the tokens it took and the money it cost."""
+
+    completion: Completion
+    usage: Usage
+    cost: float
 
 
 class Tries:
@@ -48,13 +58,13 @@ class Tries:
         self._random = Random(seed)
         self._history = history
         self._answered: dict[str, bool] = {}
+        self._budget = Budget(stop)
+        stop.wakes(self._budget.wake)
         for model in models:
             model.service.on_end = partial(self._end_patience, model)
             stop.wakes(model.service.limiter.drain)
 
-    async def ask(
-        self, model: RunningModel, step: StepPlan, call: Call, columns: dict[str, Any]
-    ) -> Completion:
+    async def ask(self, model: RunningModel, step: StepPlan, call: Call, columns: dict[str, Any]) -> Answered:
         """An answer, after as many tries as it takes.  Raises GaveUp for a call that fails for good,
         EngineError where every other would as well, Held and Stopped."""
         service = model.service
@@ -62,7 +72,7 @@ class Tries:
         try:
             while True:
                 tried = await self._try(model, step, call, columns, asked)
-                if isinstance(tried, Completion):
+                if isinstance(tried, Answered):
                     return tried
                 wait = self._wait(model, asked, tried)
                 if wait > 0.0:
@@ -77,14 +87,19 @@ class Tries:
         call: Call,
         columns: dict[str, Any],
         asked: Asked,
-    ) -> Completion | CallFailed:
+    ) -> Answered | CallFailed:
         """One try within the limits.  What comes of it is told to the service before the next slot is
         given away."""
         service = model.service
         async with service.limiter.slot(call.priority) as slot:
             await self._recorder.room()
-            self._breakers.admit(step)
-            self._stop.issue()
+            reserved = await self._budget.reserve(model, call)
+            try:
+                self._breakers.admit(step)
+                self._stop.issue()
+            except (Held, Stopped):
+                self._budget.settle(reserved, NOTHING, 0.0)
+                raise
             self._breakers.begin(step)
             self._progress.issued(step)
             service.issued(asked)
@@ -94,7 +109,7 @@ class Tries:
                 slot.tokens = failure.prompt_tokens + failure.completion_tokens
                 if failure.kind == "rate_limit":
                     slot.rate_limited(failure.retry_after)
-                self._record_failure(model, step, call, failure, asked.issued, columns)
+                self._record_failure(model, step, call, failure, asked.issued, columns, reserved)
                 if failure.kind == "empty" and failure.retryable:
                     # It was answered, and an answer without a text is refused like any other.
                     self._breakers.refused(step, failure.kind, str(failure))
@@ -102,17 +117,20 @@ class Tries:
                 return failure
             except asyncio.CancelledError:
                 self._stop.given_up += 1
-                self._record_failure(model, step, call, _given_up(), asked.issued, columns)
+                self._record_failure(model, step, call, _given_up(), asked.issued, columns, reserved)
                 raise
             except EngineError as fault:
                 ended = CallFailed("engine", str(fault), retryable=False)
-                self._record_failure(model, step, call, ended, asked.issued, columns)
+                self._record_failure(model, step, call, ended, asked.issued, columns, reserved)
                 raise
             else:
-                slot.tokens = completion.prompt_tokens + completion.completion_tokens
+                usage = of_completion(call, completion)
+                cost = model.cost(usage)
+                self._budget.settle(reserved, usage, cost)
+                slot.tokens = usage.prompt_tokens + usage.completion_tokens
                 slot.succeeded()
                 service.answered()
-                return completion
+                return Answered(completion, usage, cost)
             finally:
                 self._breakers.end(step)
                 self._progress.returned(step)
@@ -186,7 +204,13 @@ class Tries:
         failure: CallFailed,
         number: int,
         columns: dict[str, Any],
+        reserved: Reserved | None,
     ) -> None:
+        usage = of_failure(failure)
+        cost, lost_cost = model.cost(usage), None
+        if failure.lost and model.priced is not None:
+            lost_cost = (reserved or self._budget.most(model, call)).amount
+        self._budget.settle(reserved, usage, cost + (lost_cost or 0.0))
         self._recorder.emit(
             Kind.CALL_FAILED,
             {
@@ -195,13 +219,25 @@ class Tries:
                 "message": str(failure),
                 "retryable": failure.retryable,
                 "try": number,
+                **({"cached_tokens": usage.cached_tokens} if usage.cached_tokens else {}),
+                **said_besides(usage),
+                **({} if lost_cost is None else {"lost_cost": lost_cost}),
             },
             **columns,
-            prompt_tokens=failure.prompt_tokens,
-            completion_tokens=failure.completion_tokens,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
         )
-        self._progress.failed(step, failure.kind, failure.prompt_tokens, failure.completion_tokens)
-        self._stop.spend(model.cost(failure.prompt_tokens, failure.completion_tokens))
+        self._progress.failed(step, failure.kind, usage, cost, lost_cost)
+
+
+def said_besides(usage: Usage) -> dict[str, Any]:
+    """What the log says of a call's tokens where there is something to say."""
+    found: dict[str, Any] = {}
+    if usage.reasoning_tokens:
+        found["reasoning_tokens"] = usage.reasoning_tokens
+    if usage.estimated:
+        found["estimated"] = True
+    return found
 
 
 def identify(model: RunningModel, call: Call) -> dict[str, Any]:
@@ -213,4 +249,4 @@ def identify(model: RunningModel, call: Call) -> dict[str, Any]:
 
 
 def _given_up() -> CallFailed:
-    return CallFailed("given_up", "the run stopped before an answer was there", retryable=True)
+    return CallFailed("given_up", "the run stopped before an answer was there", retryable=True, lost=True)

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     help="Take the measures of this model's answers as well.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Ask each model about this many rows at most.")
+@click.option(
+    "--max-cost",
+    type=click.FloatRange(0, min_open=True),
+    help="Spend no more than this, in the unit of the prices.",
+)
 @click.option("--partial", is_flag=True, help="Take the samples that are there when some are missing.")
 @click.option(
     "-o",
@@ -54,6 +59,7 @@ def command(
     allowed: tuple[Path, ...],
     student: str | None,
     limit: int | None,
+    max_cost: float | None,
     partial: bool,
     output: Path | None,
     patience: float | None,
@@ -79,7 +85,7 @@ def command(
             "`evaluation quality of train { emoji(at_most = 0%) }`"
         )
     settings = load_settings(recipe, plan, models, pocket, simulate, student)
-    options = RunOptions(limit=limit, patience=patience, grace=grace, allowed=allowed)
+    options = RunOptions(limit=limit, max_cost=max_cost, patience=patience, grace=grace, allowed=allowed)
     with Display(quiet=as_json) as display:
         report = evaluate(
             plan,
@@ -151,7 +157,7 @@ def _measure_as_json(each: Measured) -> dict[str, Any]:
 
 
 def _print(report: Report) -> None:
-    from synth.cli.output import plural, print_stuck, printable, table
+    from synth.cli.output import money, plural, print_stuck, printable, table
 
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -171,7 +177,9 @@ def _print(report: Report) -> None:
         click.echo()
     asked = sum(step["issued"] for run in report.runs for step in run.counts["steps"])
     if report.runs:
-        click.echo(f"{plural(asked, 'call')} made" + ("" if asked else ": every answer is in the log") + ".")
+        spent = sum(run.cost for run in report.runs)
+        told = f", {money(spent)} spent" if spent else "" if asked else ": every answer is in the log"
+        click.echo(f"{plural(asked, 'call')} made{told}.")
     for run in report.runs:
         if run.exit_status:
             click.echo(f"Stopped: {printable(run.reason)}; the same command goes on from here.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.run import Watch
-from synth.cli.output import duration
+from synth.cli.output import duration, money
 
 if TYPE_CHECKING:
     from runtime.models import Models
@@ -102,6 +102,8 @@ def line(progress: Progress, models: Models) -> str:
         if s.issued or s.reused
     ]
     parts += [f"loading `{name}`" for name in sorted(models.loading)]
+    if spending := _spending(progress):
+        parts.append(spending)
     parts = [progress.preparing] if progress.preparing else parts
     parts += progress.told
     return f"{duration(progress.seconds):>7}  " + ", ".join(parts)
@@ -123,11 +125,15 @@ def _table(progress: Progress, models: Models) -> Any:
         padding=(0, 1),
         title=f"{progress.plan.recipe}  {duration(progress.seconds)}  {progress.preparing}",
         title_justify="left",
+        caption=_spending(progress),
+        caption_justify="left",
     )
-    for name in ("", "model", ""):
-        table.add_column(name)
+    # Where it is narrow, the bars give way to what can be read.
+    for name in ("", "model"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("")
     for name in ("done", "in flight", "rate", "left"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for name, c in progress.cohorts.items():
         note = f"{c.abandoned:,} abandoned" if c.abandoned else ""
         table.add_row(
@@ -152,6 +158,18 @@ def _table(progress: Progress, models: Models) -> Any:
                     _left(s, c.quota - done),
                 )
     return table
+
+
+def _spending(progress: Progress) -> str:
+    """Tokens a second, money so far and what is left of its bound."""
+    parts = []
+    if rate := progress.tokens_a_second:
+        parts.append(f"{rate:,.0f} tokens/s" if rate >= 10 else f"{rate:.1f} tokens/s")
+    if progress.prices:
+        parts.append(f"{money(progress.cost)} spent")
+    if progress.max_cost is not None:
+        parts.append(f"{money(max(0.0, progress.max_cost - progress.cost))} left")
+    return ", ".join(parts)
 
 
 def _rate(step: StepProgress) -> str:

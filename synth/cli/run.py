@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--retry-lost", is_flag=True, help="Try again what earlier runs lost for good.")
 @click.option("--max-calls", type=click.IntRange(0), help="Stop after this many calls.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this long.")
-@click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Stop when this much is spent.")
+@click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Spend no more than this.")
 @wait_options
 @json_option
 def command(
@@ -169,8 +169,7 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: b
     ):
         if found:
             click.echo(f"\n  {title}: " + ", ".join(f"{name} {n:,}" for name, n in found.items()))
-    if report.cost:
-        click.echo(f"\n  cost: {report.cost:,.4f}")
+    _print_money(report)
     if samples:
         from synth.cli.rows import print_samples
 
@@ -184,6 +183,46 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: b
         click.echo(f"Next: synth materialize {recipe}{_log_option(log)}{partial}")
     elif report.outcome != "short":
         click.echo(f"{plural(pending, 'sample')} pending; the same command goes on from here.")
+
+
+def _print_money(report: RunReport) -> None:
+    """What each model took and cost, whose prices those are, and what is not known but counted."""
+    from synth.cli.output import money, plural, table
+
+    models = report.counts["models"]
+    told = [m for m in models if m["prices"] or m["estimated"] or m["cached_tokens"] or m["reasoning_tokens"]]
+    if not told:
+        return
+    click.echo()
+    click.echo(
+        table(
+            ["model", "tokens in", "cached", "tokens out", "reasoning", "money"],
+            [
+                [
+                    m["model"],
+                    *(m[name] for name in ("prompt_tokens", "cached_tokens")),
+                    *(m[name] for name in ("completion_tokens", "reasoning_tokens")),
+                    money(None if m["cost"] is None else m["cost"] + m["lost_cost"]),
+                ]
+                for m in models
+            ],
+        )
+    )
+    for m in models:
+        if m["prices"]:
+            click.echo(f"  `{m['model']}`: prices by {m['prices']}")
+        if m["lost_cost"]:
+            click.echo(
+                f"  `{m['model']}`: {money(m['lost_cost'])} of it is what {plural(m['lost'], 'lost answer')} "
+                "can have cost at most"
+            )
+        if m["estimated"]:
+            click.echo(
+                f"  `{m['model']}`: the service did not count the tokens of "
+                f"{plural(m['estimated'], 'answer')}; they are estimated"
+            )
+    if report.cost:
+        click.echo(f"  money spent: {money(report.cost)}")
 
 
 def _log_option(log: Path) -> str:

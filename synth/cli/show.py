@@ -126,9 +126,14 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
             case "call.completed":
                 yield f"\n[{event['seq']}] {step}: {event['model']} = {_who(payload)} answered"
                 prompt = "exact tokens" if payload["token_ids"] is not None else "messages"
+                if cached := payload.get("cached_tokens"):
+                    prompt += f", {cached} cached"
+                thought = payload.get("reasoning_tokens")
                 yield (
-                    f"  {event['prompt_tokens']} tokens in ({prompt}), {event['completion_tokens']} out, "
-                    f"{event['latency_ms']} ms, {payload['finish_reason']}, seed {payload['seed']}"
+                    f"  {event['prompt_tokens']} tokens in ({prompt}), "
+                    f"{event['completion_tokens']} out{f' ({thought} reasoning)' if thought else ''}, "
+                    + ("estimated, " if payload.get("estimated") else "")
+                    + f"{event['latency_ms']} ms, {payload['finish_reason']}, seed {payload['seed']}"
                     + "".join(f", {k} {v}" for k, v in payload["sampling"].items())
                 )
                 for message in payload["messages"]:

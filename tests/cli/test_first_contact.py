@@ -7,6 +7,7 @@ from pathlib import Path
 import synth as api
 from runtime.config import Settings
 from runtime.models import Models
+from runtime.money.usage import Usage
 from runtime.progress import Progress
 from synth.cli.progress import line
 from tests.support import RECIPES, synth
@@ -44,6 +45,19 @@ def test_steps_on_the_progress_line_carry_their_conversation(tmp_path: Path) -> 
     progress.issued(answers[1])
     progress.cohorts["second"].found = 2
     assert line(progress, models).endswith("first.answer 1 (-), second.answer 2 (-)")
+
+
+def test_the_progress_line_tells_tokens_money_and_what_is_left_of_it(tmp_path: Path) -> None:
+    recipe = tmp_path / "twins.recipe"
+    recipe.write_text(TWINS)
+    plan = api.compile(recipe)
+    progress = Progress(plan, "run", prices={"base": "synth.toml"}, max_cost=2.0)
+    answer = plan.cohorts[0].asking[0]
+    progress.issued(answer)
+    progress.completed(answer, Usage(1_000, 500), 0.75)
+    progress.failed(answer, "timeout", Usage(), 0.0, lost_cost=0.25)
+    told = line(progress, Models(plan, Settings())).rpartition("tokens/s")[2]
+    assert told == ", 1.00 spent, 1.00 left"
 
 
 def test_a_warning_is_said_once_for_all_models(tmp_path: Path) -> None:
