@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compiler.filters import FILTERS, can_print, printers
+from compiler.filters import FILTERS, can_print, printers, record_of
 from compiler.plan import FilterPlan, RefPlan, Template
 from compiler.remedies import OTHER_FILTERS, lint_text
 from compiler.scope import Declared, Scope
@@ -62,7 +62,7 @@ def look_up(reference: RefPlan, values: Mapping[str, Any]) -> Any:
 def _show(part: RefPlan, values: Mapping[str, Any]) -> str:
     value = look_up(part, values)
     for each in part.filters:
-        value = FILTERS[each.name].function(value)
+        value = FILTERS[each.name].function(value, *each.arguments)
     # An optional field that a member does not give prints as nothing.
     return "" if value is None else value if isinstance(value, str) else str(value)
 
@@ -76,7 +76,7 @@ def _bind(part: Interpolation, scope: Scope) -> str | RefPlan | None:
     for each in part.filters:
         if not _check_filter(each, type_, scope):
             return None
-        filters.append(FilterPlan(name=each.name.text))
+        filters.append(FilterPlan(name=each.name.text, arguments=_fields(each, type_)))
         type_ = TEXT
     if not prints(type_):
         _refuse(part, type_, scope)
@@ -84,11 +84,19 @@ def _bind(part: Interpolation, scope: Scope) -> str | RefPlan | None:
     if path is not None:
         return RefPlan(path=path, filters=tuple(filters))
     for plan in filters:
-        value = FILTERS[plan.name].function(value)
+        value = FILTERS[plan.name].function(value, *plan.arguments)
     if value is None:
         return ""
     unit = _UNITS.get(found[0].name, "") if not filters else ""
     return value if isinstance(value, str) else f"{value}{unit}"
+
+
+def _fields(each: Filter, type_: Type) -> tuple[str, ...]:
+    """The names that a filter goes by: of a record's fields, for one that prints those."""
+    schema = record_of(type_)
+    if schema is None or not FILTERS[each.name.text].by_field:
+        return ()
+    return tuple(name for name, _ in schema.fields)
 
 
 # Values that are numbers in a plan and had a unit in the recipe.
@@ -189,6 +197,14 @@ def _check_filter(each: Filter, type_: Type, scope: Scope) -> bool:
             else f"filters are {listed}: they print what is no text, and change no text",
         )
         return False
+    if each.arguments:
+        scope.report(
+            "E202",
+            f"`{known.name}` takes no arguments",
+            each.arguments[0].span,
+            hint=f"write `| {known.name}`",
+        )
+        return False
     if not can_print(known, type_):
         scope.report(
             "E202", f"`{known.name}` prints {', '.join(known.accepts)}, not {article(type_)}", each.span
@@ -203,7 +219,7 @@ def _refuse(part: Interpolation, type_: Type, scope: Scope) -> None:
     schema = type_.schema
     if type_.name == "record" and schema is not None:
         first = schema.fields[0][0] if schema.fields else "name"
-        hint = f"print one of its fields: `{{{{ {written}.{first} }}}}`"
+        hint = f"print one of its fields, `{{{{ {written}.{first} }}}}`, or all of them as JSON: `| fields`"
     elif ways:
         hint = f"say how to print it: `{{{{ {written} {ways[0].strip('`')} }}}}`"
         hint += (
