@@ -15,7 +15,7 @@ from dsl.source import Span
 from dsl.suggest import suggest
 from dsl.syntax import Argument, Call, Statement, Text
 
-_PARAMETERS: Mapping[str, tuple[Parameter, ...]] = {
+PARAMETERS: Mapping[str, tuple[Parameter, ...]] = {
     "retrieve": (
         Parameter("source", SOURCE),
         Parameter("query", TEXT, varies=True),
@@ -31,7 +31,7 @@ _PARAMETERS: Mapping[str, tuple[Parameter, ...]] = {
         Parameter("where", TEXT, optional=True, varies=True),
     ),
 }
-_EXAMPLES = {
+EXAMPLES = {
     "retrieve": "retrieve(docs, query = topic.about, top_k = 3)",
     "sample": "sample(docs, about = topic.about)",
 }
@@ -60,7 +60,7 @@ def bind_let(
                     "E202",
                     "`let` is a text or a call",
                     value.span,
-                    hint=f"for example `let evidence = {_EXAMPLES['retrieve']}`",
+                    hint=f"for example `let evidence = {EXAMPLES['retrieve']}`",
                 )
             return None
         needs = [v.path[0] for v in call.arguments.values() if isinstance(v, RefPlan) and v.path[0] in known]
@@ -90,17 +90,17 @@ def bind_let(
 
 def _bind_call(value: Call, draws: Sequence[Draw], bound: Bound, scope: Scope) -> CallPlan | None:
     function = str(value.function)
-    if function not in _PARAMETERS:
-        guess = suggest(function, _PARAMETERS)
+    if function not in PARAMETERS:
+        guess = suggest(function, PARAMETERS)
         scope.report(
             "E203",
             f"there is no function `{function}`",
             value.function.span,
-            hint=f"did you mean `{guess}`?" if guess else f"there is {', '.join(_PARAMETERS)}",
+            hint=f"did you mean `{guess}`?" if guess else f"there is {', '.join(PARAMETERS)}",
         )
         return None
     arguments = bind_arguments(
-        function, value.arguments, _PARAMETERS[function], value.span, _EXAMPLES[function], scope
+        function, value.arguments, PARAMETERS[function], value.span, EXAMPLES[function], scope
     )
     if arguments is None:
         return None

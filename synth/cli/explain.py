@@ -15,24 +15,29 @@ _WIDEST = 100
 
 
 @click.command(short_help="Explain a diagnostic's code, or a part of the language.")
-@click.argument("topic", required=False, metavar="[CODE | CHAPTER]")
+@click.argument("topic", required=False, metavar="[CODE | CHAPTER | WORD]")
 def command(topic: str | None) -> None:
     """Explain a diagnostic's code, or a part of the language.
 
     A code, such as E302, is explained with examples that are wrong and right; a chapter, such as
-    templates, teaches a part of the language.  Without either, all of them are listed.
+    templates, teaches a part of the language; a word is a check, filter, function, measure or
+    field, such as length.  Without any, all of them are listed.
     """
+    from synth.cli import words
     from synth.cli.output import printable
 
     chapters, codes = _pages()
     if topic is None:
-        click.echo(f"{_listed(chapters)}\n\n{_listed(codes)}")
+        click.echo(f"{_listed(chapters)}\n\n{_listed(codes)}\n\n{_words()}")
         return
     page = codes.get(topic.upper()) or chapters.get(topic.lower())
-    if page is None:
+    word = "" if topic.upper() in codes else words.page(topic.lower())
+    if page is None and not word:
         raise click.UsageError(_unknown(topic, chapters, codes))
+    # A chapter can be called as a word is: both are told.
+    text = "\n".join(filter(None, (page.read_text("utf-8") if page is not None else "", word)))
     # A link is a name that this command knows.
-    text = _LINK.sub(r"\1", page.read_text("utf-8"))
+    text = _LINK.sub(r"\1", text)
     if not sys.stdout.isatty():
         click.echo(printable(text), nl=False)
         return
@@ -57,6 +62,18 @@ def _listed(pages: dict[str, Traversable]) -> str:
     return "\n".join(f"  {name:<{width}}  {_title(name, page)}" for name, page in pages.items())
 
 
+def _words() -> str:
+    """The words that can be explained, a paragraph for each sort."""
+    from textwrap import fill
+
+    from synth.cli import words
+
+    return "\n".join(
+        fill(f"{sort}: {', '.join(found)}", _WIDEST, initial_indent="  ", subsequent_indent="    ")
+        for sort, found in words.listed().items()
+    )
+
+
 def _title(name: str, page: Traversable) -> str:
     with page.open("r", encoding="utf-8") as file:
         return file.readline().removeprefix("# ").removeprefix(f"{name}: ").strip()
@@ -64,8 +81,10 @@ def _title(name: str, page: Traversable) -> str:
 
 def _unknown(topic: str, chapters: dict[str, Traversable], codes: dict[str, Traversable]) -> str:
     from dsl.suggest import suggest
+    from synth.cli import words
     from synth.cli.output import printable
 
-    guess = suggest(topic.upper(), codes) if topic[1:].isdigit() else suggest(topic.lower(), chapters)
+    known = [*chapters, *(word for each in words.listed().values() for word in each)]
+    guess = suggest(topic.upper(), codes) if topic[1:].isdigit() else suggest(topic.lower(), known)
     remedy = f"did you mean `{guess}`?" if guess else "`synth explain` lists what can be explained"
     return f"there is no page about `{printable(topic)}`; {remedy}"

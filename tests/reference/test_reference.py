@@ -18,7 +18,7 @@ from compiler.plan import Plan
 from dsl.diagnostic import Diagnostic
 from dsl.errors import RecipeError
 from dsl.render import to_text
-from synth.cli import cli
+from synth.cli import cli, words
 from tests.reference.facts import fact, rows
 from tests.reference.pages import MAIN, REFERENCE, Example, Expected, examples, pages
 from tests.support import ROOT, command, environment, synth
@@ -121,10 +121,44 @@ def test_every_page_can_be_explained(name: str) -> None:
 
 def test_every_page_is_listed_with_its_title() -> None:
     result = CliRunner().invoke(cli, ["explain"])
-    listed = dict(line.split(maxsplit=1) for line in result.stdout.splitlines() if line)
+    chapters, codes, words = result.stdout.split("\n\n")
+    listed = dict(line.split(maxsplit=1) for line in f"{chapters}\n{codes}".splitlines())
     assert sorted(listed) == sorted([*CHAPTERS, *CODES])
     assert listed["E302"] == "shares that do not add up"
     assert listed["templates"] == "Templates and filters"
+    for word in ("length", "retry", "split", "retrieve", "tone", "fields"):
+        assert word in words
+
+
+EVERY_WORD = sorted({word for found in words.listed().values() for word in found})
+
+
+@pytest.mark.parametrize("word", EVERY_WORD)
+def test_every_word_can_be_explained(word: str) -> None:
+    result = CliRunner().invoke(cli, ["explain", word])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert f"# {word}\n" in result.stdout
+    assert "More: `synth explain " in result.stdout
+
+
+def test_every_check_filter_function_and_measure_has_an_example() -> None:
+    listed = words.listed()
+    for sort in ("checks", "filters", "functions", "measures"):
+        shown = {e.heading for e in EXAMPLES if e.page == REFERENCE / "words" / f"{sort}.md"}
+        assert set(listed[sort]) == shown
+    fields = {e.heading for e in EXAMPLES if e.page == REFERENCE / "words" / "fields.md"}
+    assert fields <= set(listed["fields"])
+
+
+def test_a_word_says_what_it_is_what_it_takes_and_shows_it() -> None:
+    said = CliRunner().invoke(cli, ["explain", "length"]).stdout
+    assert "`length(40..400)` is a check of texts.  Arguments: `characters`: range." in said
+    assert "check { length(40..400) }" in said
+    retry = CliRunner().invoke(cli, ["explain", "retry"]).stdout
+    assert "`retry = 3` stands in a turn or a step." in retry
+    assert "E108" in retry
+    split = CliRunner().invoke(cli, ["explain", "split"]).stdout
+    assert "stands in a source; `split = 95%` stands in an export" in split
 
 
 def test_a_terminal_gets_a_page_without_its_marks() -> None:
@@ -153,6 +187,7 @@ def _read(terminal: int) -> Iterator[bytes]:
     ("topic", "said"),
     [
         ("E320", "there is no page about `E320`; did you mean `E302`?"),
+        ("lenght", "there is no page about `lenght`; did you mean `length`?"),
         ("templtes", "there is no page about `templtes`; did you mean `templates`?"),
         ("", "there is no page about ``; `synth explain` lists what can be explained"),
         ("\x1b[31m\u202e", "there is no page about `\\x1b[31m\\u202e`; `synth explain` lists"),

@@ -1,0 +1,146 @@
+"""Pages of single words: what the tables know of each, and what the reference says of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+
+from compiler.backends import BACKENDS
+from compiler.calls import Parameter
+from compiler.checks import CHECKS
+from compiler.evaluations import MEASURES
+from compiler.filters import FILTERS
+from compiler.kinds import HOLDERS
+from compiler.lets import EXAMPLES, PARAMETERS
+from compiler.sources import INDEXES, READERS, SPLITTERS
+from compiler.types import BUILT_IN_SCHEMAS, SCALARS
+
+# The chapter that tells more of each sort of word, and of each holder's fields.
+_CHAPTERS = {
+    "checks": "checks",
+    "filters": "templates",
+    "functions": "sources",
+    "measures": "evaluations",
+    "backends": "models",
+    "types": "types",
+}
+_OF_HOLDERS = {
+    "file": "overview",
+    "library": "libraries",
+    "recipe": "overview",
+    "model": "models",
+    "source": "sources",
+    "conversation": "conversations",
+    "turn": "turns",
+    "step": "turns",
+    "preference": "preferences",
+    "mix": "mixes",
+    "export": "exports",
+}
+_OF = {"text": "of texts", "messages": "of conversations", "any": "of texts and conversations"}
+_SECTION = re.compile(r"^## (?P<word>\w+)\n(?P<body>.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+
+
+def listed() -> dict[str, list[str]]:
+    """The words that can be explained, by sort."""
+    return {
+        "checks": list(CHECKS),
+        "filters": list(FILTERS),
+        "functions": list(dict.fromkeys([*PARAMETERS, *READERS, *SPLITTERS, *INDEXES, "attempts"])),
+        "measures": list(MEASURES),
+        "fields": sorted({word for holder in HOLDERS.values() for word in holder.kinds}),
+        "backends": list(BACKENDS),
+        "types": [*SCALARS, "enum", "list", "json", "messages", "chunk", *BUILT_IN_SCHEMAS],
+    }
+
+
+def page(word: str) -> str:
+    """The page of a word as Markdown, or `""`: one part for each thing that is called so."""
+    parts = [
+        "\n\n".join(filter(None, (head, _section(sort, word), f"More: `synth explain {chapter}`.")))
+        for sort, words in listed().items()
+        if word in words
+        for head, chapter in _heads(sort, word)
+    ]
+    return f"# {word}\n\n" + "\n\n".join(parts) + "\n" if parts else ""
+
+
+def _heads(sort: str, word: str) -> Iterator[tuple[str, str]]:
+    """What the tables say, and the chapter that says more."""
+    chapter = _CHAPTERS.get(sort, "")
+    if sort == "checks":
+        check = CHECKS[word]
+        yield f"`{check.example}` is a check {_OF[check.takes]}.{_arguments(check.parameters)}", chapter
+    elif sort == "filters":
+        yield f"`{{{{ name | {word} }}}}` is a filter: it prints {_all(FILTERS[word].accepts)}.", chapter
+    elif sort == "measures":
+        measure = MEASURES[word]
+        yield f"`{measure.example}` is a measure.{_arguments(measure.parameters)}", chapter
+    elif sort == "functions":
+        yield from ((head, chapter) for head in _functions(word))
+    elif sort == "backends":
+        backend = BACKENDS[word]
+        yield (
+            f"`from {backend.example}` is a backend of models; it can {_all(backend.capabilities)}.",
+            chapter,
+        )
+    elif sort == "types":
+        if not any(word in words for each, words in listed().items() if each not in ("types", "fields")):
+            yield f"`{word}` is a type, as in `param name: {word}` or a schema's field.", chapter
+    else:
+        yield _field(word)
+
+
+def _functions(word: str) -> Iterator[str]:
+    if word in PARAMETERS:
+        yield f"`{EXAMPLES[word]}` finds passages.{_arguments(PARAMETERS[word])}"
+    for table, what in ((READERS, "a reader"), (SPLITTERS, "a splitter"), (INDEXES, "an index")):
+        if word in table:
+            yield f"`{table[word].example}` is {what} of sources.{_arguments(table[word].parameters)}"
+            return
+    if word == "attempts":
+        yield "`rejected = attempts(chats.answer)` is a side of a preference."
+
+
+def _field(word: str) -> tuple[str, str]:
+    """A field or a kind of statement, where it stands and what it may be."""
+    holders = [name for name in HOLDERS if word in HOLDERS[name].kinds]
+    places: dict[str, list[str]] = {}
+    words: tuple[str, ...] = ()
+    for name in holders:
+        kind = HOLDERS[name].kinds[word]
+        places.setdefault(kind.example, []).append(HOLDERS[name].phrase)
+        words = kind.field.words if kind.field is not None else words
+    said = "; ".join(f"`{example}` stands in {_all(found, 'or')}" for example, found in places.items())
+    choice = f"  It is {_all([f'`{each}`' for each in words], 'or')}." if words else ""
+    return f"{said}.{choice}", _OF_HOLDERS.get(holders[0], "overview")
+
+
+def _arguments(parameters: Iterable[Parameter]) -> str:
+    shown = [
+        f"`{each.name}`: {each.type.name.replace('_', ' ')}"
+        + (
+            f" ({each.default})"
+            if isinstance(each.default, int | str)
+            else ", optional"
+            if each.optional
+            else ""
+        )
+        for each in parameters
+    ]
+    return f"  Arguments: {'; '.join(shown)}." if shown else ""
+
+
+def _all(names: Iterable[str], last: str = "and") -> str:
+    *first, end = names
+    return f"{', '.join(first)} {last} {end}" if first else end
+
+
+def _section(sort: str, word: str) -> str:
+    """What the reference says of a word, with its examples."""
+    found = files("synth") / "reference" / "words" / f"{sort}.md"
+    if not found.is_file():
+        return ""
+    text = found.read_text("utf-8")
+    return next((part["body"].strip() for part in _SECTION.finditer(text) if part["word"] == word), "")
