@@ -35,10 +35,24 @@ def command(log: Path, as_json: bool) -> None:
     if runs:
         click.echo()
         rows = [
-            [run["run_id"], run["recipe"], run["started"], run["outcome"], run["calls"], run["samples"]]
+            [
+                *(run[name] for name in ("run_id", "recipe", "started", "outcome")),
+                *(_reached(run["cohorts"]), run["calls"], run["samples"]),
+            ]
             for run in runs
         ]
-        click.echo(table(["run", "recipe", "started", "outcome", "calls", "samples"], rows, left=4))
+        header = ["run", "recipe", "started", "outcome", "reached", "calls", "new samples"]
+        click.echo(table(header, rows, left=5))
+
+
+def _reached(cohorts: dict[str, Any] | None) -> str:
+    """How far a run came with each conversation, what earlier runs had included; nothing of one that
+    was cut off."""
+    return ", ".join(
+        f"{name} {c['completed']:,}/{c['quota']:,}"
+        + (f" ({c['abandoned']:,} abandoned)" if c["abandoned"] else "")
+        for name, c in (cohorts or {}).items()
+    )
 
 
 def _runs(log: Any) -> list[dict[str, Any]]:
@@ -54,6 +68,8 @@ def _runs(log: Any) -> list[dict[str, Any]]:
                    min(ts_us) FILTER (kind = 'run.started') AS started,
                    any_value(payload ->> 'plan_hash') FILTER (kind = 'run.started') AS plan_hash,
                    any_value(payload ->> 'outcome') FILTER (kind = 'run.stopped') AS outcome,
+                   CAST(any_value(payload -> 'counts' -> 'cohorts') FILTER (kind = 'run.stopped') AS VARCHAR)
+                       AS cohorts,
                    count(*) FILTER (kind = 'call.completed') AS calls,
                    count(*) FILTER (kind = 'sample.completed') AS samples,
                    any_value(plans.recipe)
@@ -73,8 +89,9 @@ def _runs(log: Any) -> list[dict[str, Any]]:
             "outcome": outcome or "was cut off",
             "calls": calls,
             "samples": samples,
+            "cohorts": None if cohorts is None else json.loads(cohorts),
         }
-        for run_id, started, plan_hash, outcome, calls, samples, recipe in rows
+        for run_id, started, plan_hash, outcome, cohorts, calls, samples, recipe in rows
     ]
 
 
