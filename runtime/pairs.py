@@ -33,13 +33,15 @@ class _Candidate:
     name: str
     values: Mapping[str, Any] | None
     pending: bool = False
+    again: bool = False
 
 
 @dataclass(slots=True)
 class _Row:
     """`standing` pairs are completed, open or to be opened; `awaited` is how many of the
     conversation's losses here have no replacement announced yet; `room` is how many more
-    samples are remembered, so that memory does not grow with the conversation's quota."""
+    samples are remembered, so that memory does not grow with the conversation's quota; `lost` are
+    those whose loss does not bind this run."""
 
     share: int
     room: int
@@ -49,6 +51,7 @@ class _Row:
     expected: list[Order] = field(default_factory=list)
     arrived: dict[Order, _Candidate | None] = field(default_factory=dict)
     spares: deque[_Candidate] = field(default_factory=deque)
+    lost: deque[_Candidate] = field(default_factory=deque)
 
 
 class Pairs:
@@ -197,6 +200,11 @@ class Pairs:
             self._counters.found += 1
         elif name in finished.abandoned and name not in finished.unbound:
             self._lose(row)
+        elif name in finished.abandoned and not self._all and not candidate.again:
+            # Others may have taken its place by now; it is tried again where they do not reach.
+            candidate.again = True
+            row.lost.append(candidate)
+            self._lose(row)
         elif candidate.pending:
             asked = tuple(step.name for step in self.plan.steps)
             self._ledger.pending(Sample(self.plan, candidate.slot, name, 0, of=candidate.name), asked)
@@ -221,3 +229,7 @@ class Pairs:
         for row in self._rows.values():
             while row.spares and self.unopened > 0:
                 self._take(row, row.spares.popleft())
+        for row in self._rows.values():
+            while row.lost and self.unopened > 0:
+                self._counters.abandoned -= 1
+                self._take(row, row.lost.popleft())

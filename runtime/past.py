@@ -33,7 +33,7 @@ class LoggedPast:
         if not known:
             return {}
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._worker, self._history.calls, known)
+        return await loop.run_in_executor(self._worker, self._history.calls, known, self._lineages[cohort])
 
     async def values(self, cohort: str, name: str) -> Mapping[str, Any]:
         if self._settle is not None:

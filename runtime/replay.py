@@ -104,7 +104,11 @@ class _RememberingPast(LoggedPast):
         if lost:
             found = await running.run_in_executor(self._worker, self._history.given_up, lineage, lost)
             self.given_up.update(found)
-        return await super().calls(cohort, names)
+        calls = await super().calls(cohort, names)
+        for name in calls.keys() & set(lost):
+            # How it was lost the last time is what is replayed.
+            calls[name].lost.pop()
+        return calls
 
 
 class _Comparison:

@@ -202,7 +202,9 @@ class _Run:
             return
         messages = messages_for(self._sample.cohort, step, self._values)
         refusal: Rejected | None = None
-        for attempt in range(step.retry + 1):
+        # A sample that was lost and is tried again goes on where it was given up.
+        first = self._earlier.tried(step.name)
+        for attempt in range(first, first + step.retry + 1):
             if self._abandoned is not None:
                 raise _Failed(None)
             answer = await self._ask(step, attempt, messages)

@@ -71,10 +71,16 @@ class LoggedLookup:
 
 @dataclass(frozen=True, slots=True)
 class LoggedSample:
-    """What the log holds of a sample: completed calls by call key, passages by their key."""
+    """What the log holds of a sample: completed calls by call key, passages by their key, and for each
+    time that it was lost how many attempts at each step were refused."""
 
     calls: dict[str, LoggedCall] = field(default_factory=dict)
     lookups: dict[str, LoggedLookup] = field(default_factory=dict)
+    lost: list[dict[str, int]] = field(default_factory=list)
+
+    def tried(self, step: str) -> int:
+        """How many attempts at a step are not made again: they were refused when the sample was lost."""
+        return sum(each.get(step, 0) for each in self.lost)
 
 
 @dataclass(slots=True)
@@ -177,22 +183,26 @@ class History:
         """Whether any call or retrieval of a sample is in the log."""
         return sample_id in self._called
 
-    def calls(self, sample_ids: Iterable[str]) -> dict[str, LoggedSample]:
+    def calls(self, sample_ids: Iterable[str], lineage: str | None = None) -> dict[str, LoggedSample]:
         """What the log holds of some samples; the first call of a key counts, and the last of what
-        was looked up."""
+        was looked up.  They were lost as samples of a lineage."""
         wanted = [sample_id for sample_id in sample_ids if sample_id in self._called]
         found: dict[str, LoggedSample] = {}
         if not wanted:
             return found
         rows = self._cursor.execute(
             f"""SELECT sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, payload
-                FROM events WHERE kind IN ('{Kind.CALL_COMPLETED.value}', '{Kind.RETRIEVAL_DONE.value}')
+                FROM events WHERE (kind IN ('{Kind.CALL_COMPLETED.value}', '{Kind.RETRIEVAL_DONE.value}')
+                    OR kind = '{Kind.SAMPLE_ABANDONED.value}' AND (payload ->> 'lineage') = ?)
                 AND sample_id IN (SELECT unnest(?)) ORDER BY seq""",
-            [wanted],
+            [lineage, wanted],
         )
         for sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, text in _stream(rows):
             sample, payload = found.setdefault(sample_id, LoggedSample()), json.loads(text)
-            if kind == Kind.RETRIEVAL_DONE.value:
+            if kind == Kind.SAMPLE_ABANDONED.value:
+                refused = payload.get("rejected", {})
+                sample.lost.append({name: len(attempts) for name, attempts in refused.items()})
+            elif kind == Kind.RETRIEVAL_DONE.value:
                 key = payload["key"]
                 sample.lookups[key] = LoggedLookup(key, payload["index"]["digest"], payload["chunks"])
             else:

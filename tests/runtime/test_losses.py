@@ -330,3 +330,63 @@ preference better from c {
     assert (stuck["cohort"], stuck["step"]) == ("better", "worse")
     assert report["cohorts"]["c"]["completed"] == 200
     assert openai_server.total <= 200 + 40 + 64
+
+
+def test_pairs_that_were_lost_are_asked_for_anew_under_other_options(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    """Each sample gets a pair, so a lost one is tried again itself, and not with the same answers."""
+    path = recipe(tmp_path, 12, "retry = 3")
+    path.write_text(
+        path.read_text()
+        + """
+preference better from c {
+  turn worse: model by author {
+    prompt = "Worsen: {{ c.a }}"
+    check { opens_with_any("Yes") }
+    retry = 1
+  }
+  chosen = c.a
+  rejected = worse
+}
+"""
+    )
+    configure(tmp_path, id="any")
+    openai_server.answer = lambda asked: (
+        f"{'Yes' if passes(asked, 3) else 'No'}, {sentence(asked.key)}"
+        if "Worsen" in asked.messages[0][1]
+        else sentence(asked.key)
+    )
+    first = run(path, openai_server, "--json").json()["cohorts"]["better"]
+    assert first["abandoned"] > 0
+    total = openai_server.total
+    assert run(path, openai_server, "--json").json()["cohorts"]["better"]["completed"] == first["completed"]
+    assert openai_server.total == total
+    openai_server.answer = lambda asked: "Yes, it is."
+    configure(tmp_path, id="any", max_tokens_field="max_tokens")
+    second = run(path, openai_server, "--json").json()["cohorts"]["better"]
+    assert second["completed"] == 12
+    assert openai_server.total == total + first["abandoned"]
+    assert run(path, openai_server, command="replay").status == 0
+
+
+def test_a_judge_of_an_evaluation_is_stopped_early_and_asked_anew(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    path = recipe(tmp_path, 120, "retry = 3")
+    path.write_text(
+        path.read_text().replace('to "out/t"', 'to "out/t" { split = 50% }')
+        + """
+evaluation quality of t { rag_accuracy(student = author, judge = author, at_least = 1%) }
+"""
+    )
+    openai_server.answer = lambda asked: "It is." if asked.schema else sentence(asked.key)
+    assert run(path, openai_server).status == 0
+    for _ in range(2):
+        before = sum("response_format" in each.body for each in openai_server.received)
+        result = run(path, openai_server, command="evaluate")
+        assert result.status == 3, result.err
+        judged = sum("response_format" in each.body for each in openai_server.received) - before
+        assert 40 <= judged <= 40 + 64
+        assert "verdict" in result.out
+        assert "refused: It is." in result.out
