@@ -135,6 +135,17 @@ def _may_be_asked(
     if fault is not None:
         scope.report("E202", fault.message, written_at(rule, fault.value), hint=fault.hint)
         return False
+    shared = next(
+        (each for each in rule.arguments if each.name is not None and each.name.text == "share"), None
+    )
+    if "judge" in arguments and shared is not None:
+        scope.report(
+            "E108",
+            "a judge compares no words, so `share` says nothing beside `judge`",
+            shared.span,
+            hint="drop one of the two; both can be checks of one turn",
+        )
+        return False
     for argument in rule.arguments:
         # A role that is asked of a text would be looked for as a word.
         if (

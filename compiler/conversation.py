@@ -290,6 +290,8 @@ def _bind_train_on(written: Expression | None, steps: list[Step], scope: Scope) 
             scope.report(
                 "E202", "`train_on` lists turns", item.span, hint="for example `train_on = [answer]`"
             )
+        elif name.text in [known for known, _ in found]:
+            scope.report("E104", f"`{name}` is listed twice", name.span, hint="keep one of them")
         elif name.text in turns:
             if turns[name.text].role == "user":
                 _refuse_user_turn(turns[name.text], name, written, own, scope)

@@ -81,6 +81,14 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
         value = constant(inner.value, kind.field, scope, f"`{kind.word}`")
         if value is FAILED:
             continue
+        if kind.word == "roles" and form.startswith("sharegpt"):
+            scope.report(
+                "E108",
+                f"rows of `{form}` call the model `gpt`, whatever `roles` says",
+                inner.kind.span,
+                hint="drop it, or export `messages`",
+            )
+            continue
         if kind.word == "split" and not 0 < value < 100:
             scope.report(
                 "E302",

@@ -60,6 +60,13 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
         return None
     _same_prompt(sides, fields, conversation, scope)
     quota = statement.quantity.value if isinstance(statement.quantity, Integer) else None
+    if statement.quantity is not None and quota is None:
+        scope.report(
+            "E202",
+            f"`{statement.name}` is declared as a share, and how many pairs there are is a count",
+            statement.quantity.span,
+            hint=f"for example `preference {statement.name} 150 from {conversation.name}`",
+        )
     if quota is not None and conversation.declared and conversation.declared != conversation.quota:
         written, quota = quota, quota * conversation.quota // conversation.declared
         bound.notes.append(f"`{statement.name}`: {written} pairs become {quota} with `{conversation.name}`")

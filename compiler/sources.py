@@ -121,6 +121,7 @@ def bind_source(statement: Statement, scope: Scope, schemas: dict[str, Schema]) 
                 continue
             table = SPLITTERS if kind.word == "split" else INDEXES
             made[kind.word] = bind_function(inner.value, table, f"a `{kind.word}`", scope)
+            _check_embedder(inner, made["index"], scope)
     plan = SourcePlan(
         name=statement.name.text,
         type="chunk" if type_ == CHUNK else "messages",
@@ -129,6 +130,17 @@ def bind_source(statement: Statement, scope: Scope, schemas: dict[str, Schema]) 
         **made,
     )
     return Source(plan, statement.name.span)
+
+
+def _check_embedder(statement: Statement, index: CallPlan | None, scope: Scope) -> None:
+    """E108: a model for vectors that no search looks at."""
+    if index is not None and "embedder" in index.arguments and index.arguments["search"] == "text":
+        scope.report(
+            "E108",
+            "`embedder` makes vectors, and a search by `text` looks at none",
+            statement.span,
+            hint='say `search = "hybrid"` or `"vector"`, or drop `embedder`',
+        )
 
 
 def bind_function(

@@ -133,6 +133,57 @@ def test_a_mistake_hears_what_to_write(body: str, code: str, message: str, hint:
     assert hint in diagnostics[0].hint
 
 
+SAY = 'turn say: model by base { prompt = "{{ ask }}" }\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        (
+            chats(TURN + SAY).replace("train: messages", "train: sharegpt").replace("/train", "/s")[:-1]
+            + " { roles = model }\n",
+            "E108",
+            "call the model `gpt`",
+        ),
+        (
+            chats(TURN + SAY + "train_on = [say, say]"),
+            "E104",
+            "`say` is listed twice",
+        ),
+        (
+            chats(TURN + SAY) + "preference pairs 50% from chats {\n chosen = chats.say\n"
+            ' rejected = attempts(chats.say)\n}\nexport dpo: preference from pairs to "out/dpo"\n',
+            "E202",
+            "how many pairs there are is a count",
+        ),
+        (
+            chats(
+                'let found = retrieve(docs, query = "x")\n'
+                f'{TURN}turn say: model by base {{ prompt = "{{{{ ask }}}} {{{{ found | plain }}}}", '
+                "check { supported_by(found, share = 70%, judge = base) }, retry = 1 }",
+                'source docs: chunk from folder("docs")\n',
+            ),
+            "E108",
+            "a judge compares no words",
+        ),
+        (
+            chats(
+                f'let found = retrieve(docs, query = "x")\n{TURN}'
+                'turn say: model by base { prompt = "{{ ask }} {{ found | plain }}" }',
+                "model vectors: model<embed> from pocket()\n"
+                'source docs: chunk from folder("docs") { index = lancedb("i", embedder = vectors) }\n',
+            ),
+            "E108",
+            "`embedder` makes vectors",
+        ),
+    ],
+)
+def test_what_is_said_in_vain_is_refused(text: str, code: str, message: str) -> None:
+    [diagnostic] = [each for each in found(text) if each.code[0] == "E"]
+    assert diagnostic.code == code
+    assert message in diagnostic.message
+
+
 @pytest.mark.parametrize(
     "body",
     [
