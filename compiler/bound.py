@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from compiler.plan import (
     CallPlan,
@@ -107,6 +107,7 @@ class Step:
     checks: tuple[CheckPlan, ...]
     must_fail: tuple[CheckPlan, ...]
     retry: int
+    on_length: Literal["refuse", "keep"]
     needs: tuple[str, ...]
     span: Span
     role_span: Span

@@ -12,6 +12,9 @@ from enum import Enum
 
 from compiler.types import COUNT, NUMBER, RATIO, TEXT, Type
 
+# How much a model may be asked to think.
+REASONING = ("none", "minimal", "low", "medium", "high")
+
 LIST_OF_NAMES = Type("names")
 CALL = Type("call")
 
@@ -77,6 +80,7 @@ _ASKING = (
     _field("prompt", TEXT, 'prompt = "Write one question."'),
     _field("sees", Type("enum", words=("prompt", "transcript")), "sees = transcript"),
     _field("retry", COUNT, "retry = 3"),
+    _field("on_length", Type("enum", words=("refuse", "keep")), "on_length = keep"),
     Kind("check", "check { length(1..400) }", body=Need.MUST, holds="checks"),
     _field("checks", LIST_OF_NAMES, "checks = [house_style.plain]"),
     *_SAMPLING,
@@ -221,7 +225,13 @@ HOLDERS: Mapping[str, Holder] = {
     "recipe": Holder(
         "a recipe", _table(_field("seed", COUNT, "seed = 11"), _field("losses", RATIO, "losses = 1000%"))
     ),
-    "model": Holder("a model", _table(*_SAMPLING)),
+    "model": Holder(
+        "a model",
+        _table(
+            *_SAMPLING,
+            _field("reasoning", Type("enum", words=REASONING), "reasoning = low"),
+        ),
+    ),
     "schema": Holder("a schema", member=Kind("", "called: text", type=Need.MUST)),
     "set": Holder(
         "a set",

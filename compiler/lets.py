@@ -80,6 +80,7 @@ def bind_let(
         checks=(),
         must_fail=(),
         retry=0,
+        on_length="refuse",
         needs=tuple(dict.fromkeys(needs)),
         span=name.span,
         role_span=name.span,

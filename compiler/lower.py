@@ -91,6 +91,7 @@ def _step(step: Step, bound: Bound) -> StepPlan:
         checks=step.checks,
         must_fail=step.must_fail,
         retry=step.retry,
+        on_length=step.on_length,
         needs=step.needs,
         judged_by=tuple(
             judging(step.name, check, bound.models[str(check.arguments["judge"])].plan.sampling)

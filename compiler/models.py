@@ -7,10 +7,11 @@ from typing import Any
 
 from compiler.backends import BACKENDS
 from compiler.bound import Model
+from compiler.kinds import REASONING
 from compiler.plan import ModelPlan, Sampling
 from compiler.scope import Scope
 from compiler.shape import check_shape
-from compiler.types import TEXT, Schema
+from compiler.types import TEXT, Schema, Type
 from compiler.values import FAILED, constant, resolve_type
 from dsl.diagnostic import Label
 from dsl.source import Span
@@ -94,8 +95,17 @@ def bind_model(statement: Statement, scope: Scope, schemas: dict[str, Schema]) -
         revision=None if revision is FAILED else revision,
         adapter=None if adapter is FAILED else adapter,
         sampling=Sampling(**sampling),
+        reasoning=_reasoning(statement, scope),
     )
     return Model(plan, type_, statement.name.span, statement.type.span, call.span)
+
+
+def _reasoning(statement: Statement, scope: Scope) -> Any:
+    for inner in statement.body or ():
+        if isinstance(inner, Statement) and str(inner.kind) == "reasoning" and inner.value is not None:
+            value = constant(inner.value, Type("enum", words=REASONING), scope, "`reasoning`")
+            return None if value is FAILED else value
+    return None
 
 
 def bind_sampling(statement: Statement, holder: str, scope: Scope) -> dict[str, Any]:

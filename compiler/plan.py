@@ -82,7 +82,10 @@ class Sampling(Frozen):
 
 
 class ModelPlan(Frozen):
-    """A model as the recipe declares it; `--model` and synth.toml may map it elsewhere."""
+    """A model as the recipe declares it; `--model` and synth.toml may map it elsewhere.
+
+    `reasoning` is how much it is to think before it answers.
+    """
 
     name: str
     capabilities: tuple[Capability, ...]
@@ -91,6 +94,7 @@ class ModelPlan(Frozen):
     revision: str | None = None
     adapter: str | None = None
     sampling: Sampling = Sampling()
+    reasoning: Literal["none", "minimal", "low", "medium", "high"] | None = None
 
 
 class Member(Frozen):
@@ -161,7 +165,7 @@ class StepPlan(Frozen):
     `needs` are the earlier steps that must be accepted before this one can start.  An evaluation's
     step can see the `row` it is about; one that `scores` writes nothing: its value is how likely
     the model finds the row's last message.  `judged_by` asks a model for the verdict of each check
-    that names one.
+    that names one.  `on_length` says what becomes of text that was cut at the limit of tokens.
     """
 
     name: str
@@ -180,6 +184,7 @@ class StepPlan(Frozen):
     retry: Annotated[int, Field(ge=0)] = 0
     needs: tuple[str, ...] = ()
     judged_by: tuple[StepPlan, ...] = ()
+    on_length: Literal["refuse", "keep"] = "refuse"
 
     @property
     def thinks(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from compiler.bound import Bound, Model, Step
 from compiler.check_blocks import bind_block, named_checks, varying, words_of
@@ -51,6 +51,7 @@ def bind_step(
     system, prompt = (_field_template(fields.get(key), own) for key in ("system", "prompt"))
     sees = _constant(fields, "sees", Type("enum", words=("prompt", "transcript")), own) or "prompt"
     retry = _constant(fields, "retry", COUNT, own) or 0
+    on_length = _on_length(fields, output, own)
     sampling = Sampling()
     if model is not None:
         given = model.plan.sampling.model_dump(exclude_unset=True)
@@ -98,6 +99,7 @@ def bind_step(
         checks=tuple(checks),
         must_fail=tuple(refused),
         retry=retry,
+        on_length=on_length,
         needs=tuple(dict.fromkeys(needs)),
         span=name.span,
         role_span=statement.type.span if statement.type is not None else name.span,
@@ -207,6 +209,22 @@ def _constant(fields: dict[str, tuple[Statement, Span]], key: str, wanted: Type,
         return None
     value = constant(fields[key][0].value, wanted, scope, f"`{key}`")  # type: ignore[arg-type]
     return None if value is FAILED else value
+
+
+def _on_length(
+    fields: dict[str, tuple[Statement, Span]], output: Type, scope: Scope
+) -> Literal["refuse", "keep"]:
+    """E108: what becomes of text that was cut; JSON that was cut is none."""
+    if _constant(fields, "on_length", Type("enum", words=("refuse", "keep")), scope) != "keep":
+        return "refuse"
+    if output.name == "json":
+        scope.report(
+            "E108",
+            "JSON that was cut off is none, so it cannot be kept",
+            fields["on_length"][1],
+            hint="drop `on_length`, and give `max_tokens` room",
+        )
+    return "keep"
 
 
 def _check_author(

@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler.plan import CheckPlan, JsonOutput, RefPlan, StepPlan, canonical_json
 from compiler.verdict import Refusal, composed_value, is_complete, misfit, refusal, resolved, value_of
+from runtime.rules import CURRENT, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +25,30 @@ class Rejected:
 
 
 def judge(
-    step: StepPlan, text: str, finish_reason: str, values: Mapping[str, Any] | None = None
+    step: StepPlan,
+    text: str,
+    finish_reason: str,
+    values: Mapping[str, Any] | None = None,
+    *,
+    thought: str | None = None,
+    rules: Rules = CURRENT,
 ) -> Accepted | Rejected:
-    """The verdict on one answer.  White space around text is not part of its value.
+    """The verdict on what an answer says.  White space around text is not part of its value.
 
-    `values` are what the sample has so far, for checks whose arguments are each sample's own.
+    `values` are what the sample has so far, for checks whose arguments are each sample's own;
+    `thought` is the thinking that came with the answer.
     """
-    text = text.strip()
+    text, cut = text.strip(), finish_reason == "length"
     if not text:
-        return Rejected("not_empty", "the answer is empty")
-    if isinstance(step.output, JsonOutput) and finish_reason == "length":
+        return Rejected("not_empty", "the answer is empty") if thought is None else _only_thinks(step, cut)
+    if cut and isinstance(step.output, JsonOutput):
         return Rejected("complete", "was cut off at max_tokens, so its JSON cannot be trusted")
+    if cut and rules.heeds_length and step.on_length == "refuse":
+        remedy = "ask for less" if step.sampling.max_tokens is None else "raise it"
+        return Rejected(
+            "complete",
+            f"was cut off at {_limit(step)}: {remedy}, or keep such answers with `on_length = keep`",
+        )
     value = value_of(step, text)
     why = value if isinstance(value, Refusal) else refusal(step, value, values or {})
     return Accepted(value) if why is None else Rejected(*why)
@@ -44,6 +58,16 @@ def judge_composed(step: StepPlan, text: str, values: Mapping[str, Any]) -> Acce
     """The verdict on what no model wrote, but for that of judges."""
     value = composed_value(step, text, values)
     return Rejected(*value) if isinstance(value, Refusal) else Accepted(value)
+
+
+def _only_thinks(step: StepPlan, cut: bool) -> Rejected:
+    why = f", cut off at {_limit(step)}" if cut else ": no answer follows it"
+    return Rejected("thinking", f"is nothing but thinking{why}")
+
+
+def _limit(step: StepPlan) -> str:
+    most = step.sampling.max_tokens
+    return "the model's own limit of tokens" if most is None else f"max_tokens = {most}"
 
 
 def in_one_sample(checks: tuple[CheckPlan, ...], values: Mapping[str, Any]) -> tuple[CheckPlan, ...]:

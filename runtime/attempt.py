@@ -9,12 +9,14 @@ from typing import Protocol
 from compiler.plan import CheckPlan, Plan, StepPlan
 from runtime.engines.base import Message
 from runtime.lookup import LookUp, Passages
+from runtime.rules import Rules
 from store.history import LoggedSample
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`seq` is the event of the call; `reused` says that nothing was paid now.
+    """`text` is what is said, `thought` the thinking before it; `seq` is the event of the call;
+    `reused` says that nothing was paid now.
 
     Of a step that `scores`, `logprob` is the sum over `scored_tokens` tokens.
     """
@@ -26,6 +28,7 @@ class Answer:
     reused: bool
     logprob: float | None = None
     scored_tokens: int = 0
+    thought: str | None = None
 
 
 class GaveUp(Exception):
@@ -61,6 +64,10 @@ class Attempt:
 
 class Caller(Protocol):
     plan: Plan
+
+    def rules(self, sample_id: str) -> Rules:
+        """The rules that a sample's answers are judged by."""
+        ...
 
     async def call(self, attempt: Attempt) -> Answer:
         """Raises GaveUp, Missing or Stopped."""

@@ -16,9 +16,11 @@ from runtime.lookup import Indexes, LookUp, Passages
 from runtime.models import Models
 from runtime.progress import Progress
 from runtime.recorder import Recorder
+from runtime.rules import CURRENT, Rules
 from runtime.service.breaker import Breakers, Held
 from runtime.service.tries import Tries, identify, said_besides
 from runtime.stop import Stop
+from runtime.thinking import joined, split
 from store.event import Kind
 from store.history import History, LoggedCall
 
@@ -46,6 +48,9 @@ class LiveCaller:
         self._progress = progress
         self._tries = Tries(models, recorder, stop, progress, self._breakers, plan.seed, history)
 
+    def rules(self, sample_id: str) -> Rules:
+        return CURRENT
+
     async def call(self, attempt: Attempt) -> Answer:
         step, model = attempt.step, model_of(self._models, attempt.step)
         call = make_call(self.plan, model, attempt)
@@ -69,6 +74,8 @@ class LiveCaller:
             except Held:
                 continue
             break
+        text, inner = split(completion.text)
+        thought = joined(completion.thought, inner)
         seq = self._recorder.emit(
             Kind.CALL_COMPLETED,
             {
@@ -78,11 +85,12 @@ class LiveCaller:
                 "schema": call.schema,
                 "sampling": sampling_json(call.sampling),
                 "seed": call.seed,
-                "text": completion.text,
+                "text": text,
                 "finish_reason": completion.finish_reason,
                 "cached_tokens": usage.cached_tokens,
                 **said_besides(usage),
                 "served_by": completion.served_by,
+                **({} if thought is None else {"thought": thought}),
                 **_score(call, completion),
             },
             **columns,
@@ -92,13 +100,14 @@ class LiveCaller:
         )
         self._progress.completed(step, usage, cost)
         return Answer(
-            completion.text,
+            text,
             completion.finish_reason,
             seq,
             call.key,
             reused=False,
             logprob=completion.logprob,
             scored_tokens=completion.scored_tokens,
+            thought=thought,
         )
 
     async def look_up(self, lookup: LookUp) -> Passages:
@@ -118,6 +127,9 @@ class PreviewCaller:
         self.plan = plan
         self._models = models
 
+    def rules(self, sample_id: str) -> Rules:
+        return CURRENT
+
     async def call(self, attempt: Attempt) -> Answer:
         call = make_call(self.plan, model_of(self._models, attempt.step), attempt)
         known = attempt.earlier.calls.get(call.key)
@@ -136,16 +148,22 @@ def logged_passages(lookup: LookUp) -> Passages:
     return lookup.known.passages
 
 
-def logged(call: LoggedCall) -> Answer:
-    """An answer that the log has."""
+def logged(call: LoggedCall, rules: Rules = CURRENT) -> Answer:
+    """An answer that the log has, to be judged by some rules: a call of an earlier version can have
+    its thinking in its text."""
+    text, thought = call.text, call.thought
+    if rules.splits_thinking:
+        text, inner = split(text)
+        thought = joined(thought, inner)
     return Answer(
-        call.text,
+        text,
         call.finish_reason,
         call.seq,
         call.call_key,
         reused=True,
         logprob=call.logprob,
         scored_tokens=call.scored_tokens,
+        thought=thought,
     )
 
 

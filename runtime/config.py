@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +61,16 @@ class Settings:
         """Where a model runs: `--model`, else `--pocket` or `--simulate`, else synth.toml, else
         what the recipe says."""
         if model.name in self.given:
-            return self.given[model.name]
+            return _reasoning(model, self.given[model.name])
         if self.everywhere is not None:
             if self.everywhere == "simulated":
                 # Each model its own name, so that two of them do not answer alike.
                 return EngineSpec(model.name, "simulated", model.name, options=self.file.simulate)
-            return EngineSpec(model.name, self.everywhere, "")
+            return _reasoning(model, EngineSpec(model.name, self.everywhere, ""))
         entry = dict(self.file.models.get(model.name, {}))
         backend = str(entry.pop("backend", model.backend))
         same = backend == model.backend and "id" not in entry
-        return EngineSpec(
+        spec = EngineSpec(
             name=model.name,
             backend=backend,
             id=str(entry.pop("id", model.id if same else "")),
@@ -78,6 +78,7 @@ class Settings:
             adapter=entry.pop("adapter", model.adapter if same else None),
             options=entry,
         )
+        return _reasoning(model, spec)
 
     def price(self, spec: EngineSpec) -> Priced | None:
         """What the model's calls cost: by synth.toml, else by the kept list; None where neither
@@ -89,6 +90,13 @@ class Settings:
         """Whether somebody may charge for the model, and nobody knows how much."""
         backend = BACKENDS.get(spec.backend)
         return backend is not None and backend.hosted and self.price(spec) is None
+
+
+def _reasoning(model: ModelPlan, spec: EngineSpec) -> EngineSpec:
+    """The spec with what the recipe says about reasoning, unless synth.toml says something of it."""
+    if model.reasoning is None or "reasoning" in spec.options or spec.backend == "simulated":
+        return spec
+    return replace(spec, options={**spec.options, "reasoning": model.reasoning})
 
 
 def load(

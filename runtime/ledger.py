@@ -55,7 +55,13 @@ class LiveLedger:
     def completed(self, sample: Sample) -> None:
         self._recorder.emit(
             Kind.SAMPLE_COMPLETED,
-            {**self._place(sample), "values": sample.values, "calls": sample.calls, **_attempts(sample)},
+            {
+                **self._place(sample),
+                "values": sample.values,
+                "calls": sample.calls,
+                **_attempts(sample),
+                **_beside(sample),
+            },
             sample_id=sample.sample_id,
         )
 
@@ -69,6 +75,7 @@ class LiveLedger:
                 "lasting": lasting,
                 "values": sample.values,
                 **_attempts(sample),
+                **_beside(sample),
             },
             sample_id=sample.sample_id,
             step=step,
@@ -105,6 +112,14 @@ class LiveLedger:
             "ordinal": sample.slot.ordinal,
             **({"of": sample.of} if sample.of is not None else {}),
         }
+
+
+def _beside(sample: Sample) -> dict[str, Any]:
+    """What there is of some samples only."""
+    return {
+        **({"thoughts": sample.thoughts} if sample.thoughts else {}),
+        **({"cut": sorted(sample.cut)} if sample.cut else {}),
+    }
 
 
 def _attempts(sample: Sample) -> dict[str, Any]:

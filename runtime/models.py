@@ -224,10 +224,13 @@ def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) 
     """What is less than the recipe asks for, each said once for all models that it holds of."""
     rehearsed: list[str] = []
     poorer: dict[tuple[str, tuple[Capability, ...]], list[str]] = {}
+    noted: dict[tuple[str, str], list[str]] = {}
     for model in models:
         if model.name not in running:
             continue
         engine = running[model.name].engine
+        for note in getattr(engine, "notes", ()):
+            noted.setdefault((str(engine.identity), note), []).append(model.name)
         if engine.identity.backend == "simulated":
             rehearsed.append(model.name)
         elif lacking := tuple(word for word in model.capabilities if word not in engine.capabilities):
@@ -240,6 +243,9 @@ def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) 
         verb = "runs" if len(names) == 1 else "run"
         meaning = "; ".join(_MEANING[word] for word in lacking)
         found.append(f"{_listed(names)} {verb} on {identity}, which lacks {', '.join(lacking)}: {meaning}")
+    for (identity, note), names in noted.items():
+        verb = "runs" if len(names) == 1 else "run"
+        found.append(f"{_listed(names)} {verb} on {identity}: {note}, so that changes nothing")
     return found
 
 

@@ -41,7 +41,7 @@ class LoggedPast:
         loop = asyncio.get_running_loop()
         lineage = self._lineages[cohort]
         found = await loop.run_in_executor(self._worker, self._history.endings, lineage, [name])
-        values = found[name]
+        values = found[name].values
         assert values is not None, "only completed samples are asked for"
         return values
 

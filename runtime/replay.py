@@ -25,10 +25,11 @@ from runtime.lookup import LookUp, Passages
 from runtime.opening import open_books
 from runtime.past import LoggedPast
 from runtime.progress import Progress
+from runtime.rules import CURRENT, Rules, recorded
 from runtime.sample import Sample
 from runtime.scheduler import Scheduler
 from runtime.stop import Stop
-from store.history import Finished, History, LoggedCall, LoggedSample
+from store.history import Ending, Finished, History, LoggedCall, LoggedSample
 from store.log import Log
 from store.select import logged_lineage
 
@@ -86,12 +87,22 @@ def _lineages(plan: Plan, log: Log) -> tuple[dict[str, str], dict[str, Mapping[s
 
 
 class _RememberingPast(LoggedPast):
-    """Also fetches how the samples ended, a chunk at a time; of those that were given up, where."""
+    """Also fetches how the samples ended, a chunk at a time."""
 
     def __init__(self, history: History, lineages: Mapping[str, str]) -> None:
         super().__init__(history, lineages)
-        self.endings: dict[str, dict[str, Any] | None] = {}
-        self.given_up: dict[str, str] = {}
+        self.endings: dict[str, Ending] = {}
+        self._rules = {run_id: recorded(record) for run_id, record in history.rules().items()}
+
+    def rules(self, sample_id: str) -> Rules:
+        """The rules that a sample's answers are judged by: those of the run that ended it."""
+        ending = self.endings.get(sample_id)
+        return CURRENT if ending is None else self._rules[ending.run_id]
+
+    def given_up(self, sample_id: str) -> str | None:
+        """The step at which the log gave a sample up."""
+        ending = self.endings.get(sample_id)
+        return ending.step if ending is not None and ending.values is None else None
 
     async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, LoggedSample]:
         names = list(names)
@@ -100,14 +111,12 @@ class _RememberingPast(LoggedPast):
         self.endings.update(
             await running.run_in_executor(self._worker, self._history.endings, lineage, names)
         )
-        lost = [name for name in names if name in self.endings and self.endings[name] is None]
-        if lost:
-            found = await running.run_in_executor(self._worker, self._history.given_up, lineage, lost)
-            self.given_up.update(found)
         calls = await super().calls(cohort, names)
-        for name in calls.keys() & set(lost):
-            # How it was lost the last time is what is replayed.
-            calls[name].lost.pop()
+        for name in calls:
+            ending = self.endings.get(name)
+            if ending is not None and ending.values is None:
+                # How it was lost the last time is what is replayed.
+                calls[name].lost.pop()
         return calls
 
 
@@ -128,15 +137,17 @@ class _Comparison:
         """Likewise: `abandoned` follows."""
 
     def completed(self, sample: Sample) -> None:
-        logged = self._past.endings.pop(sample.sample_id, None)
-        if logged == sample.values:
+        ending = self._past.endings.pop(sample.sample_id, None)
+        logged = None if ending is None else ending.values
+        if ending is not None and logged == sample.values and ending.thoughts == sample.thoughts:
             self._replayed.same += 1
             return
         what = "the log abandoned it" if logged is None else f"its `{_difference(logged, sample)}` differs"
         self._replayed.diverged.append(f"sample {sample.sample_id}: {what}")
 
     def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None:
-        if sample.sample_id in self._past.endings and self._past.endings.pop(sample.sample_id) is None:
+        ending = self._past.endings.pop(sample.sample_id, None)
+        if ending is not None and ending.values is None:
             self._replayed.same += 1
         else:
             self._replayed.diverged.append(f"sample {sample.sample_id}: abandoned at `{step}` ({reason})")
@@ -152,7 +163,7 @@ class _Comparison:
 
 
 def _difference(logged: Mapping[str, Any], sample: Sample) -> str:
-    return next((step for step, value in sample.values.items() if logged.get(step) != value), "steps")
+    return next((step for step, value in sample.values.items() if logged.get(step) != value), "thoughts")
 
 
 class _LogCaller:
@@ -174,6 +185,9 @@ class _LogCaller:
         self._past = past
         self._replayed = replayed
 
+    def rules(self, sample_id: str) -> Rules:
+        return self._past.rules(sample_id)
+
     async def call(self, attempt: Attempt) -> Answer:
         step = attempt.step
         assert step.model is not None
@@ -190,7 +204,7 @@ class _LogCaller:
                 self._replayed.diverged.append(
                     f"sample {attempt.sample_id}: the key of event {known.seq} is not that of its call"
                 )
-            return logged(known)
+            return logged(known, self.rules(attempt.sample_id))
         answered = {(known.step, known.attempt) for known in attempt.earlier.calls.values()}
         if (step.name, attempt.number) not in answered:
             self._give_up(attempt.sample_id, step)
@@ -205,7 +219,7 @@ class _LogCaller:
 
     def _give_up(self, sample_id: str, step: StepPlan) -> None:
         """Raises GaveUp where the log did so at this step: it has no answer because there was none."""
-        if self._past.given_up.get(sample_id) == step.name:
+        if self._past.given_up(sample_id) == step.name:
             raise GaveUp("the log has no answer")
 
     def _key(self, known: LoggedCall, messages: Sequence[Message]) -> str:

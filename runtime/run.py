@@ -27,6 +27,7 @@ from runtime.opening import Opener, finished_samples, open_books, remember
 from runtime.past import LoggedPast
 from runtime.progress import Progress, progress_path, write_progress
 from runtime.recorder import Recorder
+from runtime.rules import CURRENT
 from runtime.scheduler import Scheduler
 from runtime.service.breaker import Breakers, Stuck
 from runtime.shown import run_html, run_line
@@ -347,6 +348,7 @@ def _started(
             },
         },
         "options": given,
+        "answers": CURRENT.record(),
         "warnings": models.warnings,
         "prices": {
             model.name: {"by": model.priced.source, **model.priced.price.model_dump(exclude_defaults=True)}

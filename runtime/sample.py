@@ -18,6 +18,7 @@ from runtime.attempt import Answer, Attempt, Caller, GaveUp, Missing
 from runtime.call import environment, messages_for
 from runtime.engines.base import Message
 from runtime.lookup import LookUp, Passages
+from runtime.rules import Rules
 from runtime.service.breaker import Breakers
 from runtime.stop import Stopped
 from store.history import LoggedSample
@@ -25,8 +26,9 @@ from store.history import LoggedSample
 
 @dataclass(slots=True)
 class Sample:
-    """A sample under way.  `values` holds what was accepted; `calls` the seq of each call;
-    `rejected` each step's refused attempts.
+    """A sample under way.  `values` holds what was accepted and `thoughts` the thinking before it;
+    `cut` names the steps whose text was kept although it was cut at the limit of tokens; `calls`
+    the seq of each call; `rejected` each step's refused attempts.
 
     `given` is what its templates can print besides the cell, and `of` the sample it is made
     from, when it is made from one.
@@ -39,6 +41,8 @@ class Sample:
     given: Mapping[str, Any] = field(default_factory=dict)
     of: str | None = None
     values: dict[str, Any] = field(default_factory=dict)
+    thoughts: dict[str, str] = field(default_factory=dict)
+    cut: list[str] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -124,6 +128,7 @@ class _Run:
         self._earlier = earlier
         self._witness = witness
         self._breakers = breakers
+        self._rules = caller.rules(sample.sample_id)
         self._values = environment(sample.cohort, sample.slot) | dict(sample.given)
         self._branches: list[asyncio.Task[None]] = []
         self._needs: dict[str, set[str]] = {}
@@ -208,13 +213,17 @@ class _Run:
             if self._abandoned is not None:
                 raise _Failed(None)
             answer = await self._ask(step, attempt, messages)
-            verdict = _verdict(step, answer, self._values)
+            verdict = _verdict(step, answer, self._rules, self._values)
             if not isinstance(verdict, Rejected):
                 verdict = await self._judged(step, attempt, verdict)
             self._count(step, answer, verdict)
             if not isinstance(verdict, Rejected):
                 self._witness.accepted(self._sample, step, attempt, answer)
                 self._sample.calls[step.name] = answer.seq
+                if answer.thought is not None:
+                    self._sample.thoughts[step.name] = answer.thought
+                if answer.finish_reason == "length" and step.on_length == "keep":
+                    self._sample.cut.append(step.name)
                 self._accept(step, verdict.value)
                 return
             refusal = verdict
@@ -226,6 +235,9 @@ class _Run:
     async def _compose(self, step: StepPlan, text: str) -> None:
         """Takes a composed text for the step's value.  One that is refused costs its sample: it would
         be the same again."""
+        if not self._rules.judges_composed:
+            self._accept(step, text)
+            return
         verdict = judge_composed(step, text, self._values)
         if not isinstance(verdict, Rejected):
             verdict = await self._judged(step, 0, verdict)
@@ -309,7 +321,7 @@ class _Run:
             # Each attempt at the value has attempts of its own at a verdict.
             place = attempt * (judging.retry + 1) + number
             answer = await self._ask(judging, place, messages)
-            verdict = judge(judging, answer.text, answer.finish_reason)
+            verdict = _verdict(judging, answer, self._rules, {})
             self._count(judging, answer, verdict)
             if isinstance(verdict, Accepted):
                 self._witness.accepted(self._sample, judging, place, answer)
@@ -336,9 +348,9 @@ class _Run:
         return _Failed(self._abandoned)
 
 
-def _verdict(step: StepPlan, answer: Answer, values: Mapping[str, Any]) -> Accepted | Rejected:
+def _verdict(step: StepPlan, answer: Answer, rules: Rules, values: Mapping[str, Any]) -> Accepted | Rejected:
     if not step.scores:
-        return judge(step, answer.text, answer.finish_reason, values)
+        return judge(step, answer.text, answer.finish_reason, values, thought=answer.thought, rules=rules)
     return Accepted({"logprob": answer.logprob, "tokens": answer.scored_tokens})
 
 

@@ -29,6 +29,8 @@ _CLOSING = (
 )
 _OPEN = re.compile(_OPENING, re.IGNORECASE)
 _BEGINS = re.compile(rf"\s*(?:{_OPENING})", re.IGNORECASE)
+_ENDS = re.compile(rf"(?:{_OPENING})\s*\Z", re.IGNORECASE)
+_LONGEST_TAG = 100
 _CLOSE = re.compile(_CLOSING, re.IGNORECASE)
 # What stands before the answer itself where a service hands the channels of gpt-oss through.
 _FINAL = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>")
@@ -59,6 +61,13 @@ def split(text: str) -> tuple[str, str | None]:
         if final := _FINAL.match(rest):
             return rest[final.end() :].strip(), _joined(thoughts)
     return (rest.strip(), _joined(thoughts)) if thoughts else (text, None)
+
+
+def opened(prompt: str) -> str:
+    """The opening tag that a prompt ends with, so that an answer goes on inside it; nothing where it
+    ends otherwise."""
+    found = _ENDS.search(prompt, max(0, len(prompt) - _LONGEST_TAG))
+    return "" if found is None else found[0].strip()
 
 
 def reasoning_of(message: Mapping[str, Any]) -> str | None:

@@ -6,11 +6,13 @@ Payloads, by kind:
     run.started        plan_hash, lineages (by cohort: lineage, fingerprint, model identities),
                        settings (by cohort: a digest of how its models were set up), options, warnings,
                        versions, prices (by model: by, input, output, ..., per million tokens; absent in
-                       logs of 0.1.0)
+                       logs of 0.1.0), answers (the rules that they are judged by: version, cut_text,
+                       thinking, composed; absent in logs of 0.1.0)
     call.completed     call_key, identity, engine, messages, token_ids (None where a server
-                       renders), schema, sampling, seed, text, finish_reason, cached_tokens,
-                       served_by; reasoning_tokens and estimated (True: tokens were counted here) where
-                       there are any; where an answer was scored: scored (index of its first token),
+                       renders), schema, sampling, seed, text (what is said), finish_reason,
+                       cached_tokens, served_by; thought (the thinking that came with it),
+                       reasoning_tokens and estimated (True: tokens were counted here) where there are
+                       any; where an answer was scored: scored (index of its first token),
                        logprob (natural, the sum), scored_tokens
     call.failed        call_key, identity, engine, failure, message, retryable, try; cached_tokens and
                        reasoning_tokens where there are any, lost_cost (money at most) of a lost answer
@@ -24,9 +26,12 @@ Payloads, by kind:
                        heading, text, metadata, score)
     sample.completed   lineage, cohort, cell (name -> label), ordinal, values (step -> text or
                        JSON), calls (step -> seq), rejected (step -> attempts: call, attempt, check,
-                       reason; absent where there are none), of (a pair's: the sample it is made from)
+                       reason; absent where there are none), thoughts (step -> thinking; absent
+                       where there is none), cut (steps whose text was kept although it was cut at
+                       the limit of tokens; absent where there are none), of (a pair's: the sample
+                       it is made from)
     sample.abandoned   lineage, cohort, cell, ordinal, reason, lasting (False: a service failed),
-                       values (of the steps that were accepted), rejected, of
+                       values (of the steps that were accepted), rejected, thoughts, cut, of
     run.stopped        outcome, reason, counts, stuck (steps that nothing passed: cohort, step, model,
                        judged, checks, failed, reason, examples, lost_at; absent where there are none)
 """

@@ -58,6 +58,7 @@ class LoggedCall:
     seed: int
     logprob: float | None = None
     scored_tokens: int = 0
+    thought: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,17 @@ class LoggedSample:
     def tried(self, step: str) -> int:
         """How many attempts at a step are not made again: they were refused when the sample was lost."""
         return sum(each.get(step, 0) for each in self.lost)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a sample ended, in the run `run_id`: with accepted `values` and `thoughts` by step, or
+    given up at a step, and then `values` is None."""
+
+    run_id: str
+    step: str | None
+    values: dict[str, Any] | None
+    thoughts: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -220,27 +232,30 @@ class History:
         for sample_id, payload in _stream(rows):
             yield sample_id, json.loads(payload)["values"]
 
-    def endings(self, lineage: str, sample_ids: Iterable[str]) -> dict[str, dict[str, Any] | None]:
-        """How samples ended under a lineage: accepted values by step, or None when abandoned."""
+    def endings(self, lineage: str, sample_ids: Iterable[str]) -> dict[str, Ending]:
+        """How samples ended under a lineage, each the last time."""
         rows = self._cursor.execute(
-            f"""SELECT sample_id, kind, payload FROM events
+            f"""SELECT sample_id, kind, run_id, step, payload FROM events
                 WHERE kind IN ('{Kind.SAMPLE_COMPLETED.value}', '{Kind.SAMPLE_ABANDONED.value}')
                 AND sample_id IN (SELECT unnest(?)) AND (payload ->> 'lineage') = ? ORDER BY seq""",
             [list(sample_ids), lineage],
         )
-        return {
-            sample_id: json.loads(payload)["values"] if kind == Kind.SAMPLE_COMPLETED.value else None
-            for sample_id, kind, payload in _stream(rows)
-        }
+        found: dict[str, Ending] = {}
+        for sample_id, kind, run_id, step, text in _stream(rows):
+            payload = json.loads(text)
+            completed = kind == Kind.SAMPLE_COMPLETED.value
+            found[sample_id] = Ending(
+                run_id, step, payload["values"] if completed else None, payload.get("thoughts", {})
+            )
+        return found
 
-    def given_up(self, lineage: str, sample_ids: Iterable[str]) -> dict[str, str]:
-        """The step at which samples were abandoned under a lineage."""
+    def rules(self) -> dict[str, dict[str, Any] | None]:
+        """What each run recorded of how answers are judged, by its id; None where it did not."""
         rows = self._cursor.execute(
-            f"""SELECT sample_id, step FROM events WHERE kind = '{Kind.SAMPLE_ABANDONED.value}'
-                AND sample_id IN (SELECT unnest(?)) AND (payload ->> 'lineage') = ? ORDER BY seq""",
-            [list(sample_ids), lineage],
+            "SELECT run_id, CAST(payload -> 'answers' AS VARCHAR) FROM events WHERE kind = ?",
+            [Kind.RUN_STARTED.value],
         )
-        return dict(_stream(rows))
+        return {run_id: None if text is None else json.loads(text) for run_id, text in _stream(rows)}
 
     def answered(self, model: str, backend: str, id_: str) -> bool:
         """Whether a model has answered any call while it ran there.  May be asked from any thread."""
@@ -301,4 +316,5 @@ def _logged_call(
         seed=payload["seed"],
         logprob=payload.get("logprob"),
         scored_tokens=payload.get("scored_tokens", 0),
+        thought=payload.get("thought"),
     )

@@ -15,11 +15,15 @@ from compiler.plan import CohortPlan, StepPlan, canonical_json
 
 Message = Mapping[str, Any]
 
+_NONE: Mapping[str, str] = {}
 
-def spoken(cohort: CohortPlan, values: Mapping[str, Any]) -> list[Message]:
+
+def spoken(
+    cohort: CohortPlan, values: Mapping[str, Any], thoughts: Mapping[str, str] = _NONE
+) -> list[Message]:
     """What is said in a sample: its turns, or what the step holds that is its transcript.
 
-    `values` are those of its steps.
+    `values` are those of its steps, and `thoughts` what was thought before some of them.
     """
     if cohort.transcript is not None:
         return [
@@ -27,13 +31,20 @@ def spoken(cohort: CohortPlan, values: Mapping[str, Any]) -> list[Message]:
             for each in values[cohort.transcript]
         ]
     trained = set(trained_turns(cohort))
-    return [_turn(turn, values[turn.name], turn.name in trained) for turn in cohort.turns]
+    return [
+        _turn(turn, values[turn.name], turn.name in trained, thoughts.get(turn.name)) for turn in cohort.turns
+    ]
 
 
-def before(cohort: CohortPlan, values: Mapping[str, Any], turn: str) -> list[Message]:
+def before(
+    cohort: CohortPlan, values: Mapping[str, Any], turn: str, thoughts: Mapping[str, str] = _NONE
+) -> list[Message]:
     """What is said in a sample before one of its turns."""
     names = [each.name for each in cohort.turns]
-    return [_turn(each, values[each.name], False) for each in cohort.turns[: names.index(turn)]]
+    return [
+        _turn(each, values[each.name], False, thoughts.get(each.name))
+        for each in cohort.turns[: names.index(turn)]
+    ]
 
 
 def passages(chunks: Sequence[Mapping[str, Any]]) -> Message:
@@ -68,12 +79,12 @@ def said(role: str, content: Any) -> Message:
     return _message(role, content, False, None)
 
 
-def answered(step: StepPlan, value: Any) -> Message:
+def answered(step: StepPlan, value: Any, thought: str | None = None) -> Message:
     """What a model says in one of its turns, by itself."""
-    return _turn(step, value, False)
+    return _turn(step, value, False, thought)
 
 
-def attempted(step: StepPlan, text: str) -> Message:
+def attempted(step: StepPlan, text: str, thought: str | None = None) -> Message:
     """What a model said in a refused attempt: as it stands, where it is not what it was to be."""
     if step.thinks:
         try:
@@ -81,7 +92,7 @@ def attempted(step: StepPlan, text: str) -> Message:
             return _message("model", step.said(value), False, value.get("thought"))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             pass
-    return said("model", text)
+    return _message("model", text, False, thought)
 
 
 def trained_turns(cohort: CohortPlan) -> tuple[str, ...]:
@@ -104,8 +115,10 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else canonical_json(value)
 
 
-def _turn(turn: StepPlan, value: Any, trained: bool) -> Message:
-    thought = value.get("thought") if turn.thinks else None
+def _turn(turn: StepPlan, value: Any, trained: bool, thought: str | None) -> Message:
+    """A turn that `thinks` says itself what its thought is."""
+    if turn.thinks:
+        thought = value.get("thought")
     return _message(turn.role or "model", turn.said(value), trained, thought)
 
 

@@ -65,6 +65,7 @@ class _Pair:
     own_payload: Mapping[str, Any]
     attempt: Mapping[str, Any]
     attempted: str
+    thought: str | None
 
     @property
     def id(self) -> str:
@@ -136,7 +137,10 @@ class Pairs:
             for side, plan in self._sides.items():
                 answers[side], call = self._answer(pair, plan)
                 self._tally.call(side, call)
-            prompt = self._prompt(pair.payload["values"])
+                own = pair.own_payload if plan.name == "step" else pair.payload
+                if plan.name != "attempts" and plan.arguments["name"] in own.get("cut", ()):
+                    self._tally.cut([side])
+            prompt = self._prompt(pair.payload["values"], pair.payload.get("thoughts", {}))
             yield layout.pair(pair.id, pair.base, prompt, tags=self._cohort.tags, **answers)
 
     def sides(self, split: str | None) -> Side:
@@ -162,20 +166,22 @@ class Pairs:
         """What a side says, and the seq of the call that wrote it."""
         name = str(side.arguments["name"])
         if side.name == "attempts":
-            return attempted(self._cohort.step(name), pair.attempted), pair.attempt["call"]
+            said = attempted(self._cohort.step(name), pair.attempted, pair.thought)
+            return said, pair.attempt["call"]
         steps, payload = self._cohort.steps, pair.payload
         if side.name == "step":
             steps, payload = self._plan.steps, pair.own_payload
         step = next(each for each in steps if each.name == name)
-        return answered(step, payload["values"][name]), payload["calls"].get(name)
+        thought = payload.get("thoughts", {}).get(name)
+        return answered(step, payload["values"][name], thought), payload["calls"].get(name)
 
-    def _prompt(self, values: Mapping[str, Any]) -> Sequence[Message]:
+    def _prompt(self, values: Mapping[str, Any], thoughts: Mapping[str, str]) -> Sequence[Message]:
         """What both sides answer: all that is said before the turn of the conversation that one
         of them is, or all that waits for an answer."""
         for side in self._sides.values():
             if side.name != "step":
-                return before(self._cohort, values, str(side.arguments["name"]))
-        return unanswered(spoken(self._cohort, values))
+                return before(self._cohort, values, str(side.arguments["name"]), thoughts)
+        return unanswered(spoken(self._cohort, values, thoughts))
 
     def _find(self) -> _Found:
         """Every pair that can be made from the samples selected, whatever its answers say."""
@@ -228,15 +234,15 @@ class Pairs:
         bases = completed(self._view.cursor(), found.base)
         nothing: Iterator[tuple[Any, ...]] = repeat((None, {}))
         own = completed(self._view.cursor(), found.own) if self._generates else nothing
-        texts = columns(self._view.cursor(), found.call, "payload ->> 'text'")
+        texts = columns(self._view.cursor(), found.call, "payload ->> 'text', payload ->> 'thought'")
         for index, (base, payload) in enumerate(bases):
             own_id, own_payload = next(own)
             attempt: Mapping[str, Any] = {}
-            text = ""
+            text, thought = "", None
             if self._attempts is not None:
                 attempt = payload["rejected"][self._attempts][found.attempt[index]]
-                text = next(texts)[1].strip()
-            yield _Pair(base, payload, own_id, own_payload, attempt, text)
+                _, text, thought = next(texts)
+            yield _Pair(base, payload, own_id, own_payload, attempt, text.strip(), thought)
 
 
 class _Own:

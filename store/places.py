@@ -83,6 +83,7 @@ class Samples:
         for sample_id, payload in completed(self._view.cursor(), seqs):
             if copy == 1:
                 self._tally.sample(payload["cell"])
+                self._tally.cut(payload.get("cut", ()))
                 for step in self._cohort.steps:
                     self._tally.call(step.name, payload["calls"].get(step.name))
             yield self._conversation(export, sample_id, payload, copy)
@@ -100,7 +101,9 @@ class Samples:
 
         for labels, count in self._selection.counts.items():
             self._tally.sample(dict(labels), count)
-        yield from plain_lines(self._cohort, laid, self._view.cursor(), self._selection.seqs, self._tally)
+        yield from plain_lines(
+            self._cohort, export, laid, self._view.cursor(), self._selection.seqs, self._tally
+        )
 
     def _conversation(
         self, export: ExportPlan, sample_id: str, payload: Mapping[str, Any], copy: int = 1
@@ -110,7 +113,7 @@ class Samples:
         return Conversation(
             _copied(sample_id, copy),
             sample_id,
-            [*opening, *spoken(self._cohort, values)],
+            [*opening, *spoken(self._cohort, values, payload.get("thoughts", {}))],
             self.name,
             self._cohort.tags,
             sample_columns(export, payload),

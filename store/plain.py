@@ -6,11 +6,12 @@ sample of marks, and where the marks come out are the gaps.  So the form of a ro
 once, for rows that are put together here and for all others.
 
 A row in which a turn is no text, or holds a control character, which DuckDB escapes in a way of its
-own, comes back without lines, and is made as any other row is.
+own, or that shows a thought, comes back without lines, and is made as any other row is.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from secrets import token_hex
@@ -39,22 +40,39 @@ def is_plain(cohort: CohortPlan, export: ExportPlan) -> bool:
 
 
 def plain_lines(
-    cohort: CohortPlan, laid: Laid, cursor: duckdb.DuckDBPyConnection, seqs: Sequence[int], tally: Tally
+    cohort: CohortPlan,
+    export: ExportPlan,
+    laid: Laid,
+    cursor: duckdb.DuckDBPyConnection,
+    seqs: Sequence[int],
+    tally: Tally,
 ) -> Iterator[list[Line]]:
     """The rows of samples by the events of their ends, in the order of `seqs`, some at a time.
 
-    The calls behind the samples' steps are noted in the tally; the samples are not counted there.
+    The calls behind the samples' steps are noted in the tally, and what was cut; the samples are not
+    counted there.
     """
     asked = [step.name for step in cohort.steps if step.model is not None]
     parts = [f"calls.{name}" for name in asked]
-    calls = [f"CAST(part[{number}] AS BIGINT)" for number in range(1, len(parts) + 1)]
-    condition, lines = _lines(cohort, laid, parts)
+    found = [f"CAST(part[{number}] AS BIGINT)" for number in range(1, len(parts) + 1)]
+    kept = any(step.on_length == "keep" for step in cohort.steps)
+    if kept:
+        parts.append("cut")
+        found.append(f"CAST(part[{len(parts)}] AS VARCHAR)")
+    conditions = []
+    if export.thought == "keep":
+        parts.append("thoughts")
+        conditions.append(f"part[{len(parts)}] IS NULL")
+    condition, lines = _lines(cohort, laid, parts, conditions)
     # One look into a payload for all of its parts: each look parses all of it.
     source = f"(SELECT seq, sample_id, json_extract(payload, {_paths(parts)}) AS part FROM events)"
-    plain, first = 2 + len(calls), 3 + len(calls)
-    for rows in chunks(cursor, seqs, ", ".join(["sample_id", *calls, condition, *lines]), source, _CHUNK):
+    plain, first = 2 + len(found), 3 + len(found)
+    for rows in chunks(cursor, seqs, ", ".join(["sample_id", *found, condition, *lines]), source, _CHUNK):
         for place, name in enumerate(asked, 2):
             tally.calls(name, [row[place] for row in rows])
+        if kept:
+            for row in rows:
+                tally.cut(json.loads(row[plain - 1] or "[]"))
         others = [row[0] for row in rows if not row[plain]]
         if not others and len(lines) == 1:
             yield [(row[1], row[first]) for row in rows]
@@ -65,9 +83,9 @@ def plain_lines(
             yield otherwise[row[0]] if row[0] in otherwise else [(row[1], text) for text in row[first:]]
 
 
-def _lines(cohort: CohortPlan, laid: Laid, parts: list[str]) -> tuple[str, list[str]]:
-    """Expressions for the lines of a sample, and for whether they are right; adds what they take
-    from a payload to its `parts`."""
+def _lines(cohort: CohortPlan, laid: Laid, parts: list[str], conditions: list[str]) -> tuple[str, list[str]]:
+    """Expressions for the lines of a sample, and for whether they are right, which is also bound to
+    some `conditions`; adds what they take from a payload to its `parts`."""
     # Nothing that a recipe says can hold this, so it comes out where it was put and nowhere else.
     mark = token_hex(16)
     marks = {
@@ -75,7 +93,7 @@ def _lines(cohort: CohortPlan, laid: Laid, parts: list[str]) -> tuple[str, list[
         "values": {step.name: f"{mark}values.{step.name};" for step in cohort.steps},
     }
     gap = re.compile(f'"{mark}(?P<part>[^;"]+);"|{mark}')
-    lines, conditions = [], []
+    lines = []
     for _, text in laid(mark, marks):
         terms, end = [], 0
         for found in gap.finditer(text):
@@ -93,9 +111,10 @@ def _lines(cohort: CohortPlan, laid: Laid, parts: list[str]) -> tuple[str, list[
 
 
 def _paths(parts: Sequence[str]) -> str:
-    """The parts of a payload, each written `place.name`, as DuckDB's JSON paths."""
-    places = (part.split(".", 1) for part in parts)
-    return "[" + ", ".join(_quoted(f'$.{place}."{name}"') for place, name in places) + "]"
+    """The parts of a payload, each written `place` or `place.name`, as DuckDB's JSON paths."""
+    places = (part.partition(".") for part in parts)
+    paths = (f'$.{place}."{name}"' if name else f"$.{place}" for place, _, name in places)
+    return "[" + ", ".join(map(_quoted, paths)) + "]"
 
 
 def _quoted(text: str) -> str:

@@ -24,13 +24,14 @@ _CHUNK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A refused attempt: what the log says of it, the seq of its call, its text and, as JSON, the
-    messages that the model was shown."""
+    """A refused attempt: what the log says of it, the seq of its call, its text with the thinking
+    that came with it and, as JSON, the messages that the model was shown."""
 
     step: StepPlan
     told: Mapping[str, Any]
     call: int
     text: str
+    thought: str | None
     shown: str
 
     @property
@@ -109,7 +110,7 @@ class Refused:
                 f"{name}-{attempt.name}",
                 name,
                 self._prompt(step, payload, attempt.shown),
-                attempted(step, attempt.text.strip()),
+                attempted(step, attempt.text.strip(), attempt.thought),
                 False,
                 self._cohort.tags,
                 {column: str(cell[column]) for column in layout.export.columns},
@@ -122,7 +123,7 @@ class Refused:
         """What a turn of the model's replies to.  For what is no part of the conversation, or is
         said by its user, and where an earlier turn is not known: what the model was shown."""
         if step.role == "model" and is_known(self._cohort, payload, step.name):
-            return before(self._cohort, payload["values"], step.name)
+            return before(self._cohort, payload["values"], step.name, payload.get("thoughts", {}))
         return [said(each["role"], each["content"]) for each in json.loads(shown)]
 
 
@@ -144,7 +145,11 @@ def with_attempts(
             for name, payload in completed(view.cursor(), seqs[start : start + _CHUNK])
         ]
         calls = array("q", (told["call"] for *_, found in samples for _, told in found))
-        answers = columns(view.cursor(), calls, "payload ->> 'text', CAST(payload -> 'messages' AS VARCHAR)")
+        answers = columns(
+            view.cursor(),
+            calls,
+            "payload ->> 'text', payload ->> 'thought', CAST(payload -> 'messages' AS VARCHAR)",
+        )
         for name, payload, found in samples:
             yield name, payload, [Attempt(step, told, *next(answers)) for step, told in found]
 

@@ -62,13 +62,15 @@ def logged_samples(
             id=name,
             cohort=cohort.name,
             cell=payload["cell"],
-            turns=tuple(_turns(cohort, payload["values"])),
+            turns=tuple(_turns(cohort, payload["values"], payload.get("thoughts", {}))),
             refused=tuple(_refusals(payload, cursor)),
             lost=f"{step}: {payload['reason']}" if lost else None,
         )
 
 
-def _turns(cohort: CohortPlan, values: Mapping[str, Any]) -> Iterator[tuple[str, Message]]:
+def _turns(
+    cohort: CohortPlan, values: Mapping[str, Any], thoughts: Mapping[str, str]
+) -> Iterator[tuple[str, Message]]:
     """What was said, as far as it came."""
     if cohort.transcript is not None:
         if cohort.transcript in values:
@@ -77,9 +79,9 @@ def _turns(cohort: CohortPlan, values: Mapping[str, Any]) -> Iterator[tuple[str,
     names = [turn.name for turn in cohort.turns]
     there = next((index for index, name in enumerate(names) if name not in values), len(names))
     if there == len(names):
-        yield from zip(names, spoken(cohort, values), strict=True)
+        yield from zip(names, spoken(cohort, values, thoughts), strict=True)
     else:
-        yield from zip(names, before(cohort, values, names[there]), strict=False)
+        yield from zip(names, before(cohort, values, names[there], thoughts), strict=False)
 
 
 def _refusals(payload: Mapping[str, Any], cursor: duckdb.DuckDBPyConnection) -> Iterator[Refusal]:

@@ -26,6 +26,7 @@ class Tally:
         self._members = members_of(cohort)
         self._cells: Counter[tuple[str, ...]] = Counter()
         self._calls = {name: array("q") for name in written}
+        self._cut: Counter[str] = Counter()
 
     def sample(self, cell: Mapping[str, str], count: int = 1) -> None:
         """Counts one sample, or one pair, of a cell; or so many of them."""
@@ -39,8 +40,12 @@ class Tally:
         """The same of many."""
         self._calls[name].extend([seq for seq in seqs if seq is not None])
 
+    def cut(self, names: Iterable[str]) -> None:
+        """Counts what of one sample was kept although it was cut at the limit of tokens."""
+        self._cut.update(names)
+
     def manifest(self, cursor: duckdb.DuckDBPyConnection) -> dict[str, Any]:
-        """`written_by`, `counts` and `cells`."""
+        """`written_by`, `counts` and `cells`; `cut`, where texts were kept that had been cut."""
         labels = sorted(self._cells)
         counts: dict[str, dict[str, int]] = {}
         for place, (name, members) in enumerate(self._members.items()):
@@ -55,6 +60,7 @@ class Tally:
                 {"cell": dict(zip(self._members, cell, strict=True)), "samples": self._cells[cell]}
                 for cell in labels
             ],
+            **({"cut": dict(sorted(self._cut.items()))} if self._cut else {}),
         }
 
 

@@ -97,7 +97,9 @@ class Unpaired:
         found = []
         for step in self._trained:
             self._tally.call(step.name, payload["calls"].get(step.name))
-            answer = answered(step, values[step.name])
+            answer = answered(step, values[step.name], payload.get("thoughts", {}).get(step.name))
+            if step.name in payload.get("cut", ()):
+                self._tally.cut([step.name])
             found.append(self._row(layout, name, step.name, payload, step, answer, True))
         return found
 
@@ -115,7 +117,7 @@ class Unpaired:
             if step not in self._trained:
                 continue
             text = attempt.text.strip()
-            answer = attempted(step, text)
+            answer = attempted(step, text, attempt.thought)
             if not text or not self._is_sound(layout, payload, attempt, answer, stands):
                 self._left_out += 1
                 continue
@@ -152,7 +154,7 @@ class Unpaired:
         return layout.labelled(
             f"{name}-{part}",
             name,
-            [*opening, *before(self._cohort, values, step.name)],
+            [*opening, *before(self._cohort, values, step.name, payload.get("thoughts", {}))],
             answer,
             label,
             self._cohort.tags,

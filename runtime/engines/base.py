@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from compiler.plan import Capability, CheckPlan, Frozen, Sampling
 
@@ -31,7 +31,8 @@ class Message:
 class ModelIdentity(Frozen):
     """Who answers.  Part of every call key, so a changed model is a changed call.
 
-    `template` is the sha256 of the chat template when the runtime renders it, else None.
+    `template` is the sha256 of the chat template when the runtime renders it, else None.  `request`
+    holds the options that change what is asked; it is absent where none is set.
     """
 
     backend: str
@@ -39,6 +40,7 @@ class ModelIdentity(Frozen):
     revision: str | None = None
     adapter: str | None = None
     template: str | None = None
+    request: dict[str, JsonValue] | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def __str__(self) -> str:
         return f"{self.backend}:{self.id}" + (f"@{self.revision}" if self.revision else "")
@@ -72,9 +74,10 @@ class Completion:
     """One answer.  Token counts are the engine's own, 0 where a server gave none; `latency_ms` from
     issue to answer.  `cached_tokens` are among the prompt's, `reasoning_tokens` among the completion's.
 
-    `served_by` is the model name a server reported, when it did.  Of a scoring call `logprob` is
-    the sum of the natural logarithms of `scored_tokens` tokens' probabilities, without sampling's
-    temperature and cuts, and the text is empty.
+    `thought` is thinking that came beside the text. The text may begin with thinking itself, and is
+    empty where an answer is nothing but that. `served_by` is the model name a server reported, when it
+    did. Of a scoring call `logprob` is the sum of the natural logarithms of `scored_tokens` tokens'
+    probabilities, without sampling's temperature and cuts, and the text is empty.
     """
 
     text: str
@@ -87,6 +90,7 @@ class Completion:
     served_by: str | None = None
     logprob: float | None = None
     scored_tokens: int = 0
+    thought: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,19 @@ class Writer(Protocol):
         """How many answers and how many tokens of them there are, where none was finished for some
         time.  May be asked from any thread."""
         ...
+
+
+def without_system(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The same conversation for who refuses the system role: what it says opens the first message,
+    which is the user's."""
+    system = "\n\n".join(message.content for message in messages if message.role == "system")
+    others = [message for message in messages if message.role != "system"]
+    if not system:
+        return tuple(others)
+    if others and others[0].role == "user":
+        opening = others.pop(0).content
+        system = f"{system}\n\n{opening}"
+    return (Message("user", system), *others)
 
 
 def render_answer(engine: Engine, messages: Sequence[Message]) -> tuple[tuple[int, ...], int] | None:

@@ -17,8 +17,9 @@ from itertools import chain, islice, pairwise
 from typing import Any
 
 from dsl.errors import CallFailed, EngineError
-from runtime.engines.base import Message, MessageRole
+from runtime.engines.base import Message, MessageRole, without_system
 from runtime.text import valid_text
+from runtime.thinking import opened
 
 _ROLES: Mapping[MessageRole, str] = {"system": "system", "user": "user", "model": "assistant"}
 
@@ -39,11 +40,15 @@ _LONGEST_KEPT = 4096
 class ChatTemplate:
     """Renders conversations with a tokenizer's own chat template.
 
-    Safe to use from several threads: nothing but a cache is changed after construction.
+    `arguments` are what the template is given besides the conversation.  Without `system` what a
+    system message says opens the first message, for templates that refuse that role.  Safe to use
+    from several threads: nothing but a cache is changed after construction.
     Raises `EngineError` for a tokenizer without a chat template or without a fast backend.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(
+        self, tokenizer: Any, arguments: Mapping[str, Any] | None = None, *, system: bool = True
+    ) -> None:
         name = getattr(tokenizer, "name_or_path", "") or "this model"
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
@@ -53,6 +58,8 @@ class ChatTemplate:
         except ValueError:
             raise EngineError(f"`{name}` has no chat template: use its instruction-tuned variant") from None
         self.hash = sha256(self.text.encode("utf-8")).hexdigest()
+        self._arguments = dict(arguments or {})
+        self._system = system
         self._tokenizer = tokenizer
         self._backend = backend
         self._controls = {
@@ -77,6 +84,16 @@ class ChatTemplate:
         """
         conversation, shown, _ = self._hide(messages)
         return self._to_ids(self._to_text(conversation, prompt=True), shown)
+
+    @cached_property
+    def opened_thinking(self) -> str:
+        """The tag of thinking that is open where the model is to go on, which its text then lacks;
+        nothing where there is none."""
+        try:
+            prompt = self._to_text([{"role": "user", "content": "?"}], prompt=True)
+        except CallFailed:
+            return ""
+        return opened(prompt)
 
     def render_answer(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], int]:
         """A conversation whose last message is the model's answer, and where the answer begins.
@@ -122,6 +139,8 @@ class ChatTemplate:
 
         With them come what each sentinel stands for, and as many unused characters as `marks`.
         """
+        if not self._system:
+            messages = without_system(messages)
         contents = [valid_text(message.content) for message in messages]
         literals = sorted({found for text in contents for found in self._control.findall(text)})
         unused = _unused_characters([self.text, *contents], len(literals) + marks)
@@ -168,7 +187,10 @@ class ChatTemplate:
 
         try:
             text = self._tokenizer.apply_chat_template(
-                conversation, add_generation_prompt=prompt, tokenize=False, strftime_now=_CLOCK.strftime
+                conversation,
+                add_generation_prompt=prompt,
+                tokenize=False,
+                **{"strftime_now": _CLOCK.strftime, **self._arguments},
             )
         except (TemplateError, TypeError, ValueError) as fault:
             raise CallFailed(

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from compiler.plan import Capability
-from dsl.errors import AccessDenied, CallFailed, ExtraMissing
+from dsl.errors import AccessDenied, CallFailed, EngineError, ExtraMissing
 from runtime.engines import hosted
-from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity
+from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, without_system
 from runtime.text import valid_text
+from runtime.thinking import parts_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -28,6 +32,9 @@ DEFAULT_URL = "https://generativelanguage.googleapis.com"
 RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 
+# These models are told how many tokens to think, later ones how hard.
+_OLDER = re.compile(r"gemini-(?:1|2)(?:\.|-|$)")
+
 FINISHED = {"STOP", "FINISH_REASON_UNSPECIFIED"}
 CUT = {"MAX_TOKENS", "CONTINUATION"}
 REFUSED = {
@@ -36,10 +43,46 @@ REFUSED = {
 }
 
 
+# Thinking budgets in tokens for models that know no levels: the service's own for these words.
+BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
+LEVELS = frozenset({"minimal", "low", "medium", "high", "xhigh"})
+
+
 class GeminiOptions(hosted.HostedOptions):
-    """`api_version` is the client's own default when not given."""
+    """`api_version` is the client's own default when not given.
+
+    `thinking_budget` is in tokens, 0 for none and -1 for as many as the model likes;
+    `thinking_level` is for models that know levels; `include_thoughts` asks for summaries of the
+    thinking, which are kept as the turn's thought.  `reasoning` sets whichever of the first two the
+    model knows.
+    """
 
     api_version: str | None = None
+    thinking_budget: Annotated[int, Field(ge=-1)] | None = None
+    thinking_level: Annotated[str, Field(pattern="^[a-zA-Z]+$")] | None = None
+    include_thoughts: bool | None = None
+
+    def thinking(self, model: str) -> dict[str, Any] | None:
+        """The request's `thinkingConfig`; None where nothing is set.  Raises EngineError for a
+        `reasoning` that the model has no word for."""
+        budget, level = self.thinking_budget, self.thinking_level
+        if self.reasoning is not None and budget is None and level is None:
+            if _OLDER.search(model):
+                budget = BUDGETS.get(self.reasoning)
+            elif self.reasoning in LEVELS:
+                level = self.reasoning
+            if budget is None and level is None:
+                words = BUDGETS if _OLDER.search(model) else LEVELS
+                raise EngineError(
+                    f"gemini model `{model}` cannot be asked for reasoning `{self.reasoning}`: "
+                    f"it knows {', '.join(sorted(words))}, or set `thinking_budget` or `thinking_level`"
+                )
+        wanted = {
+            "thinkingBudget": budget,
+            "thinkingLevel": None if level is None else level.upper(),
+            "includeThoughts": self.include_thoughts,
+        }
+        return {name: value for name, value in wanted.items() if value is not None} or None
 
 
 class GeminiEngine:
@@ -61,7 +104,12 @@ class GeminiEngine:
         except ImportError:
             raise ExtraMissing("gemini", "gemini", "aiohttp") from None
         self.options = hosted.read_options(GeminiOptions, spec)
-        self.identity = ModelIdentity(backend="gemini", id=spec.id)
+        self._thinking = self.options.thinking(spec.id)
+        self.identity = ModelIdentity(
+            backend="gemini",
+            id=spec.id,
+            request=self.options.request("thinking_budget", "thinking_level", "include_thoughts"),
+        )
         self.version = f"google-genai {genai.__version__}"
         self.concurrency = self.options.concurrency
         self._variables = (self.options.api_key_env,) if self.options.api_key_env else KEY_VARIABLES
@@ -112,7 +160,7 @@ class GeminiEngine:
 
         if self._client is None:
             raise RuntimeError("the engine is not started")
-        request = _request(call)
+        request = self._request(call)
         if not request["contents"]:
             raise CallFailed("bad_request", "there is no message to answer", retryable=False)
         issued = time.perf_counter()
@@ -141,6 +189,44 @@ class GeminiEngine:
             return _completion(data or "", call, latency_ms)
         raise failure
 
+    def _request(self, call: Call) -> dict[str, Any]:
+        """The body of a `generateContent` request."""
+        omitted = self.options.omit
+        messages = without_system(call.messages) if "system" in omitted else call.messages
+        system = "\n\n".join(message.content for message in messages if message.role == "system")
+        request: dict[str, Any] = {
+            "contents": [
+                {"role": message.role, "parts": [{"text": valid_text(message.content)}]}
+                for message in messages
+                if message.role != "system"
+            ]
+        }
+        if system:
+            request["systemInstruction"] = {"parts": [{"text": valid_text(system)}]}
+        sampling, schema = call.sampling, None if "response_format" in omitted else call.schema
+        wanted: dict[str, dict[str, Any]] = {
+            "temperature": {"temperature": sampling.temperature},
+            "top_p": {"topP": sampling.top_p},
+            "top_k": {"topK": sampling.top_k},
+            "max_tokens": {"maxOutputTokens": sampling.max_tokens},
+            "stop": {"stopSequences": list(sampling.stop) or None},
+            # The service's seeds are signed 32-bit integers.
+            "seed": {"seed": call.seed & (2**31 - 1)},
+            "response_format": {
+                "responseMimeType": "application/json" if schema is not None else None,
+                "responseJsonSchema": dict(schema) if schema is not None else None,
+            },
+            "reasoning": {"thinkingConfig": self._thinking},
+        }
+        request["generationConfig"] = {
+            name: value
+            for part, fields in wanted.items()
+            if part not in omitted
+            for name, value in fields.items()
+            if value is not None
+        }
+        return _over(request, self.options.extra_body) if self.options.extra_body else request
+
     def _refusal(self, error: APIError) -> CallFailed:
         """What an error status means: for this call, or for every call of the run."""
         model, status = self.identity.id, error.code
@@ -167,32 +253,15 @@ class GeminiEngine:
         return hosted.failed_status(status, message, wait)
 
 
-def _request(call: Call) -> dict[str, Any]:
-    """The body of a `generateContent` request."""
-    system = "\n\n".join(message.content for message in call.messages if message.role == "system")
-    request: dict[str, Any] = {
-        "contents": [
-            {"role": message.role, "parts": [{"text": valid_text(message.content)}]}
-            for message in call.messages
-            if message.role != "system"
-        ]
-    }
-    if system:
-        request["systemInstruction"] = {"parts": [{"text": valid_text(system)}]}
-    sampling = call.sampling
-    wanted = {
-        "temperature": sampling.temperature,
-        "topP": sampling.top_p,
-        "topK": sampling.top_k,
-        "maxOutputTokens": sampling.max_tokens,
-        "stopSequences": list(sampling.stop) or None,
-        # The service's seeds are signed 32-bit integers.
-        "seed": call.seed & (2**31 - 1),
-        "responseMimeType": "application/json" if call.schema is not None else None,
-        "responseJsonSchema": dict(call.schema) if call.schema is not None else None,
-    }
-    request["generationConfig"] = {name: value for name, value in wanted.items() if value is not None}
-    return request
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """One object laid over another, and so are the objects in them."""
+    both = dict(below)
+    for name, value in above.items():
+        under = both.get(name)
+        both[name] = (
+            _over(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+        )
+    return both
 
 
 def _completion(data: str, call: Call, latency_ms: int) -> Completion:
@@ -205,7 +274,10 @@ def _completion(data: str, call: Call, latency_ms: int) -> Completion:
         raise hosted.malformed("the response is not a JSON object")
     usage = _usage(body.get("usageMetadata"))
     candidate = hosted.at(body, "candidates", 0)
-    finish = str(hosted.at(candidate, "finishReason") or "STOP")
+    most = call.sampling.max_tokens
+    unsaid = "MAX_TOKENS" if most is not None and usage.completion_tokens >= most else "STOP"
+    # The service leaves out what has its default value.
+    finish = str(hosted.at(candidate, "finishReason") or unsaid)
     blocked = hosted.at(body, "promptFeedback", "blockReason")
     if blocked or finish in REFUSED:
         raise CallFailed(
@@ -217,8 +289,8 @@ def _completion(data: str, call: Call, latency_ms: int) -> Completion:
     cut = finish in CUT
     if not cut and finish not in FINISHED:
         raise hosted.malformed(f"the answer was stopped: {finish}", usage)
-    text = _text(hosted.at(candidate, "content", "parts"))
-    if not text.strip():
+    text, thought = _text(hosted.at(candidate, "content", "parts"))
+    if not text.strip() and thought is None:
         raise hosted.empty(call.sampling.max_tokens, cut, usage)
     served = body.get("modelVersion")
     return Completion(
@@ -226,6 +298,7 @@ def _completion(data: str, call: Call, latency_ms: int) -> Completion:
         finish_reason="length" if cut else "stop",
         latency_ms=latency_ms,
         served_by=served if isinstance(served, str) else None,
+        thought=None if thought is None else valid_text(thought),
         **usage._asdict(),
     )
 
@@ -241,11 +314,11 @@ def _usage(body: Any) -> hosted.Usage:
     )
 
 
-def _text(parts: Any) -> str:
-    """The text of an answer's parts, without those that are thoughts."""
-    said = (part for part in (parts if isinstance(parts, list) else ()) if not hosted.at(part, "thought"))
-    texts = (hosted.at(part, "text") for part in said)
-    return "".join(text for text in texts if isinstance(text, str))
+def _text(parts: Any) -> tuple[str, str | None]:
+    """The text of an answer's parts, and that of those that are thoughts."""
+    given = [part for part in (parts if isinstance(parts, list) else ()) if isinstance(part, dict)]
+    said, thought, _ = parts_of(given)
+    return said, thought
 
 
 def _detail(error: APIError, kind: str, field: str) -> Any:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
 import warnings
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
 from dsl.errors import AccessDenied, CallFailed, EngineError, KeyMissing
-from runtime.engines.base import EngineSpec, WaitOptions
+from runtime.engines.base import EngineSpec, FinishReason, WaitOptions
 from runtime.text import valid_text
 
 if TYPE_CHECKING:
@@ -25,15 +26,44 @@ if TYPE_CHECKING:
     from yarl import URL
 
 LONGEST_MESSAGE = 300
+_LONGEST_PAGE = 20_000
 # No call has more tokens; a larger count is none.
 MOST_TOKENS = 1 << 30
 OVERLOADED = (503, 529)
+
+_MARKUP = re.compile(r"\s*<(?:!doctype|html|head|body)\b", re.IGNORECASE)
+_TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)\s*>|<[^<>]{0,1000}>", re.IGNORECASE | re.DOTALL)
+
+
+# What a request can do without.
+Part = Literal[
+    "seed", "temperature", "top_p", "top_k", "max_tokens", "stop", "response_format", "reasoning", "system"
+]
+# Why an answer ended, in the words of those who follow the protocol and of those who nearly do.
+FINISHED = frozenset({"stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete", "completed"})
+CUT = frozenset({"length", "max_tokens", "max_output_tokens", "max_length", "model_length"})
+# Trouble of the service's own, which may be over when the call is tried again.
+TROUBLE = frozenset({"error", "abort", "aborted", "cancelled", "timeout", "unknown", "other"})
+FILTERED = frozenset({"content_filter", "safety"})
+
+
+# One request is one whole answer to one prompt.
+_OURS = ("messages", "contents", "stream", "n")
+
+
+def _extra(body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    for name in _OURS:
+        if name in body:
+            raise ValueError(f"`{name}` is what a call is made of, and cannot be given")
+    return body
 
 
 class HostedOptions(WaitOptions):
     """Options that every hosted backend knows.
 
     The two rates are for the runtime, which limits calls; the engine itself never does.
+    `extra_body` is laid over each request's body, and what `omit` names is left out of it: a
+    system prompt then opens the first message.  `reasoning` is how much the model is to think.
     """
 
     base_url: Annotated[str, Field(pattern="^https?://")] | None = None
@@ -41,6 +71,14 @@ class HostedOptions(WaitOptions):
     concurrency: Annotated[int, Field(ge=1)] = 64
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None
     tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
+    extra_body: Annotated[dict[str, JsonValue], AfterValidator(_extra)] = Field(default_factory=dict)
+    omit: tuple[Part, ...] = ()
+    reasoning: Annotated[str, Field(pattern="^[a-z]+$")] | None = None
+
+    def request(self, *others: str) -> dict[str, JsonValue] | None:
+        """The options that change what is asked, as far as they are set; None where none is."""
+        given = self.model_dump(mode="json", include={"extra_body", "omit", "reasoning", *others})
+        return {name: value for name, value in given.items() if value not in (None, [], {})} or None
 
 
 Options = TypeVar("Options", bound=HostedOptions)
@@ -118,7 +156,11 @@ def _proxy(url: str) -> URL | None:
 
 def one_line(message: object, key: str) -> str:
     """A service's message fit for a log: one line, not long, without the key."""
-    text = " ".join(valid_text(str(message)).replace(key, "[key]").split())
+    text = str(message)
+    if _MARKUP.match(text):
+        # What a page says without its marks: a proxy's, mostly.
+        text = _TAG.sub(" ", text[:_LONGEST_PAGE])
+    text = " ".join(valid_text(text).replace(key or "\0", "[key]").split())
     return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..."
 
 
@@ -250,6 +292,26 @@ class Usage(NamedTuple):
 
 
 NOTHING = Usage()
+
+
+def finished(word: Any, usage: Usage) -> FinishReason:
+    """Why an answer ended, from the service's own word for it.
+
+    Raises CallFailed for one that did not end as an answer does: retryable for trouble of the
+    service's own.
+    """
+    said = word.strip().lower() if isinstance(word, str) else ""
+    if said in FINISHED:
+        return "stop"
+    if said in CUT:
+        return "length"
+    kind = "server" if said in TROUBLE else "refused" if said in FILTERED else "finish"
+    raise CallFailed(
+        kind,
+        f"the service ended the answer with `{one_line(word, '')}`",
+        retryable=kind == "server",
+        **usage.of_failure(),
+    )
 
 
 def malformed(what: str, usage: Usage = NOTHING) -> CallFailed:

@@ -19,24 +19,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from queue import SimpleQueue
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from compiler.plan import Capability, Frozen
 from dsl.errors import CallFailed, EngineDied, EngineError
-from runtime.engines.base import (
-    LONGEST_S,
-    Call,
-    Completion,
-    EngineSpec,
-    FinishReason,
-    Message,
-    ModelIdentity,
-    WaitOptions,
-)
+from runtime.engines.base import Call, Completion, EngineSpec, FinishReason, Message, ModelIdentity
 from runtime.engines.chat_template import ChatTemplate
 from runtime.engines.checkpoint import cannot_load, first_line
+from runtime.engines.local_options import ChatOptions
 from runtime.text import spoken
 
 # A model that has not finished a step for so long, in seconds, never will: or for as long as a whole
@@ -54,19 +46,24 @@ Options = TypeVar("Options", bound=Frozen)
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One call in hand.  `issued` is on the monotonic clock; `number` counts the engine's calls.
-    `seated` is when the model began with it, and at which of its steps."""
+    """One call in hand.  `issued` is on the monotonic clock; `number` counts the engine's calls;
+    `begun` is what the prompt has of the answer already.  `seated` is when the model began with it,
+    and at which of its steps."""
 
     call: Call
     token_ids: tuple[int, ...]
     future: asyncio.Future[Completion]
     issued: float
     number: int
+    begun: str = ""
     seated: tuple[float, int] = (0.0, 0)
 
     def completion(
         self, text: str, finish_reason: FinishReason, completion_tokens: int, cached_tokens: int = 0
     ) -> Completion:
+        if self.call.schema is None:
+            # A grammar has the answer begin with its JSON, whatever the prompt has opened.
+            text = self.begun + text
         return Completion(
             text=text,
             finish_reason=finish_reason,
@@ -95,16 +92,10 @@ class Ticket:
 Outcome = tuple["asyncio.Future[Any]", Any]
 
 
-class LocalOptions(WaitOptions):
-    """Options of every model on this machine: slow ones have half an hour for an answer."""
-
-    timeout: Annotated[float, Field(gt=0, le=LONGEST_S)] = 1800.0
-
-
 class LocalEngine(ABC):
     """An `Engine` on this machine.  Subclasses load the model and serve the inbox in the thread.
 
-    `timeout` is in seconds from when a call has one of the model's seats.
+    The time an answer may take counts from when its call has one of the model's seats.
     """
 
     adaptive = False
@@ -113,11 +104,11 @@ class LocalEngine(ABC):
         self,
         spec: EngineSpec,
         *,
+        options: ChatOptions,
         template: ChatTemplate,
         capabilities: Iterable[Capability],
         version: str,
         concurrency: int,
-        timeout: float,
     ) -> None:
         self.identity = ModelIdentity(
             backend=spec.backend,
@@ -125,7 +116,9 @@ class LocalEngine(ABC):
             revision=spec.revision,
             adapter=spec.adapter,
             template=template.hash,
+            request=options.request(template.text),
         )
+        self.notes = options.notes(template.text)
         proven: list[Capability] = ["frozen"] if spec.revision is not None and spec.adapter is None else []
         self.capabilities: frozenset[Capability] = frozenset([*capabilities, *proven])
         self.version = version
@@ -138,7 +131,7 @@ class LocalEngine(ABC):
         self._outcomes: list[Outcome] = []
         self._numbers = count()
         self._closing = False
-        self._timeout = timeout
+        self._timeout = options.timeout
         # Those in hand that the model is at, the first it began with first; it gives each of them a
         # token at every step.
         self._seated: dict[int, Ticket] = {}
@@ -180,7 +173,8 @@ class LocalEngine(ABC):
         ids = self.render(call.messages) if call.token_ids is None else call.token_ids
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         number = next(self._numbers)
-        self._inbox.put(Ticket(call, ids, future, time.monotonic(), number))
+        begun = "" if call.scored is not None else self._template.opened_thinking
+        self._inbox.put(Ticket(call, ids, future, time.monotonic(), number, begun))
         # After the put: a thread that ends empties the inbox once, after it has set the fault.
         if (fault := self._fault) is not None:
             future.cancel()

@@ -10,16 +10,28 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import Field, JsonValue
+
 from compiler.plan import Capability
 from dsl.errors import AccessDenied, CallFailed, ExtraMissing
 from runtime.engines import hosted, openai_client
-from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity
+from runtime.engines.base import (
+    Call,
+    Completion,
+    EngineSpec,
+    Message,
+    ModelIdentity,
+    without_system,
+)
+from runtime.engines.openai_schema import rooted_in_object, strict, unrooted
 from runtime.text import valid_text
+from runtime.thinking import joined, parts_of, reasoning_of, split
 from store.versions import package_version
 
 if TYPE_CHECKING:
@@ -30,28 +42,37 @@ ROLES = {"system": "system", "user": "user", "model": "assistant"}
 # Without a key a server at a given address is taken to need none; the client sends one anyway.
 NO_KEY = "unused"
 
-# Keywords that OpenAI's strict mode takes; a schema with any other is sent as advice.
-STRICT_KEYWORDS = frozenset(
-    {
-        *("$defs", "$ref", "additionalProperties", "anyOf", "const", "description", "enum", "format"),
-        *("exclusiveMaximum", "exclusiveMinimum", "items", "maxItems", "maxLength", "maximum"),
-        *("minItems", "minLength", "minimum", "multipleOf", "pattern", "properties", "required"),
-        *("title", "type"),
-    }
-)
 SPENT = frozenset({"insufficient_quota", "billing_not_active", "billing_hard_limit_reached"})
 REFUSED = frozenset({"content_filter", "content_policy_violation", "invalid_prompt"})
+
+# What a server can refuse of a request, as it names it, and the option that does without.
+_REMEDIES = (
+    ("max_completion_tokens", 'max_tokens_field = "max_tokens"'),
+    ("response_format", 'json_mode = "object"` or `json_mode = "prompt"'),
+    ("reasoning_effort", 'omit = ["reasoning"]'),
+    *((name, f'omit = ["{name}"]') for name in ("seed", "temperature", "top_p", "top_k", "stop")),
+    ("system (?:role|message|prompt)", 'omit = ["system"]'),
+)
+_UNSUPPORTED = re.compile(
+    r"not (?:supported|permitted|allowed|recogni[sz]ed|implemented)|(?:does not|doesn't) support|unsupported"
+    r"|unrecogni[sz]ed|unknown|unexpected|extra (?:inputs|fields)|extra_forbidden|must be one of",
+    re.IGNORECASE,
+)
 
 
 class OpenAIOptions(hosted.HostedOptions):
     """`max_tokens_field` names the limit on the wire: older servers know only `max_tokens`.
 
     `json_mode` says how JSON is asked for: by `schema`, as any `object`, or by the
-    `prompt` alone, for servers that know no more.
+    `prompt` alone, for servers that know no more.  `chat_template_kwargs` are for servers that
+    render a chat template.  `finish_reason` is `optional` with a server that says null of every
+    answer: one that used up max_tokens is then taken for cut, any other for whole.
     """
 
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     json_mode: Literal["schema", "object", "prompt"] = "schema"
+    chat_template_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
+    finish_reason: Literal["required", "optional"] = "required"
 
 
 class OpenAIEngine:
@@ -71,7 +92,10 @@ class OpenAIEngine:
         except ModuleNotFoundError as error:
             raise ExtraMissing("openai", "openai", error.name or "aiohttp") from None
         self.options = hosted.read_options(OpenAIOptions, spec)
-        self.identity = ModelIdentity(backend="openai", id=spec.id)
+        self.identity = ModelIdentity(
+            backend="openai", id=spec.id, request=self.options.request("chat_template_kwargs")
+        )
+        self._name = spec.name
         self.version = f"openai {package_version('openai')}"
         self.concurrency = self.options.concurrency
         self._key = self._find_key()
@@ -104,7 +128,7 @@ class OpenAIEngine:
     async def generate(self, call: Call) -> Completion:
         issued = time.perf_counter()
         data = await self.post("/chat/completions", self._request(call))
-        return _completion(data, call, round((time.perf_counter() - issued) * 1000), self._key)
+        return self._completion(data, call, round((time.perf_counter() - issued) * 1000))
 
     async def post(self, path: str, request: Mapping[str, Any]) -> bytes:
         """The body that answers a request.  Raises CallFailed or EngineError for any other answer."""
@@ -124,26 +148,32 @@ class OpenAIEngine:
         raise failure
 
     def _request(self, call: Call) -> dict[str, Any]:
-        sampling = call.sampling
+        sampling, options = call.sampling, self.options
+        omitted = options.omit
+        messages = without_system(call.messages) if "system" in omitted else call.messages
         request: dict[str, Any] = {
             "model": self.identity.id,
             "messages": [
-                {"role": ROLES[message.role], "content": valid_text(message.content)}
-                for message in call.messages
+                {"role": ROLES[message.role], "content": valid_text(message.content)} for message in messages
             ],
-            # The protocol's seeds are signed 64-bit integers.
-            "seed": call.seed & (2**63 - 1),
         }
         wanted = {
+            # The protocol's seeds are signed 64-bit integers.
+            "seed": call.seed & (2**63 - 1),
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "top_k": sampling.top_k,
-            self.options.max_tokens_field: sampling.max_tokens,
+            "max_tokens": sampling.max_tokens,
             "stop": list(sampling.stop) or None,
             "response_format": self._response_format(call.schema),
+            "reasoning": options.reasoning,
+            "chat_template_kwargs": options.chat_template_kwargs or None,
         }
-        request.update({name: value for name, value in wanted.items() if value is not None})
-        return request
+        fields = {"max_tokens": options.max_tokens_field, "reasoning": "reasoning_effort"}
+        for name, value in wanted.items():
+            if value is not None and name not in omitted:
+                request[fields.get(name, name)] = value
+        return {**request, **options.extra_body} if options.extra_body else request
 
     def _response_format(self, schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
         if schema is None or self.options.json_mode == "prompt":
@@ -165,7 +195,7 @@ class OpenAIEngine:
     def _refusal(self, status: int, headers: Mapping[str, str], data: bytes) -> CallFailed:
         """What an error status means: for this call, or for every call of the run."""
         model, error = self.identity.id, _error(data)
-        message = hosted.one_line(error.get("message") or f"status {status}", self._key)
+        message = hosted.one_line(_words(error) or f"status {status}", self._key)
         if status in (401, 403, 404):
             variable = self.options.api_key_env or "OPENAI_API_KEY"
             remedy = (
@@ -180,11 +210,94 @@ class OpenAIEngine:
                 f"the account behind openai model `{model}` has no credit left: add credit, then run again"
             )
             return AccessDenied(message, verdict, final=True)
+        if status in (400, 422):
+            message += self._remedy(message, error.get("param"))
         if code in REFUSED:
             return CallFailed("refused", message, retryable=False)
         if code == "context_length_exceeded":
             return CallFailed("too_long", message, retryable=False)
         return hosted.failed_status(status, message, hosted.retry_after(headers))
+
+    def _remedy(self, message: str, param: Any) -> str:
+        """What synth.toml can say so that a request is not refused for one of its parts."""
+        if not _UNSUPPORTED.search(message):
+            return ""
+        said = message.lower()
+        for name, option in _REMEDIES:
+            if param == name or re.search(rf"\b{name}\b", said):
+                return f"; synth.toml can do without it: `{option}` under [models.{self._name}]"
+        return ""
+
+    def _completion(self, data: bytes, call: Call, latency_ms: int) -> Completion:
+        """The answer in a response's body, or `CallFailed` for what is not one."""
+        try:
+            body = json.loads(data)
+        except (ValueError, RecursionError):
+            raise hosted.malformed(
+                f"the response is not JSON: {hosted.one_line(data.decode('utf-8', 'replace'), self._key)}"
+            ) from None
+        choice = hosted.at(body, "choices", 0)
+        usage = _usage(hosted.at(body, "usage"))
+        error = hosted.at(choice, "error") or hosted.at(body, "error")
+        if error:
+            raise self._inner_error(error, usage)
+        unusable = hosted.malformed("the response has no choice with a message of text", usage)
+        message = hosted.at(choice, "message")
+        if not isinstance(message, dict):
+            raise unusable
+        text, inner = message.get("content"), None
+        if isinstance(text, list):
+            text, inner, others = parts_of(text)
+            if others and not text:
+                raise unusable
+        if not isinstance(text, str | None):
+            raise unusable
+        if refusal := message.get("refusal"):
+            said = hosted.one_line(refusal, self._key)
+            raise CallFailed("refused", said, retryable=False, **usage.of_failure())
+        finish = hosted.finished(self._ending(choice, call, usage), usage)
+        said, beside = split(text or "")
+        thought = joined(reasoning_of(message), inner, beside)
+        if not said.strip() and thought is None:
+            raise hosted.empty(call.sampling.max_tokens, finish == "length", usage)
+        if call.schema is not None and call.schema.get("type") != "object":
+            said = unrooted(said)
+        served = hosted.at(body, "model")
+        return Completion(
+            text=valid_text(said),
+            finish_reason=finish,
+            latency_ms=latency_ms,
+            served_by=served if isinstance(served, str) else None,
+            thought=None if thought is None else valid_text(thought),
+            **usage._asdict(),
+        )
+
+    def _ending(self, choice: Mapping[str, Any], call: Call, usage: hosted.Usage) -> Any:
+        """The server's word for why an answer ended.  Null says that it has not; a server without
+        the field says nothing, and then the count of tokens tells what was cut."""
+        word = choice.get("finish_reason")
+        if word is not None:
+            return word
+        if "finish_reason" not in choice or self.options.finish_reason == "optional":
+            most = call.sampling.max_tokens
+            return "length" if most is not None and usage.completion_tokens >= most else "stop"
+        raise CallFailed(
+            "finish",
+            "the service does not say why the answer ended (`finish_reason` is null); where it never does, "
+            f'`finish_reason = "optional"` under [models.{self._name}] of synth.toml takes such answers',
+            retryable=False,
+            **usage.of_failure(),
+        )
+
+    def _inner_error(self, error: Any, usage: hosted.Usage) -> CallFailed:
+        """An error inside a body whose status says that all is well."""
+        found = error if isinstance(error, dict) else {"message": error}
+        message = hosted.one_line(_words(found) or "an error without a message", self._key)
+        code = found.get("code")
+        status = code if isinstance(code, int) and 400 <= code < 600 else 500
+        failed = hosted.failed_status(status, message, None)
+        lost = failed.lost and not usage.prompt_tokens
+        return CallFailed(failed.kind, message, retryable=failed.retryable, **usage._asdict(), lost=lost)
 
 
 def _error(data: bytes) -> dict[str, Any]:
@@ -195,41 +308,6 @@ def _error(data: bytes) -> dict[str, Any]:
         body = {"message": data.decode("utf-8", "replace")}
     found = body.get("error", body) if isinstance(body, dict) else body
     return found if isinstance(found, dict) else {"message": str(found)}
-
-
-def _completion(data: bytes, call: Call, latency_ms: int, key: str) -> Completion:
-    """The answer in a response's body, or `CallFailed` for what is not one."""
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
-        raise hosted.malformed("the response is not JSON") from None
-    choice = hosted.at(body, "choices", 0)
-    usage = _usage(hosted.at(body, "usage"))
-    message = hosted.at(choice, "message")
-    text = hosted.at(message, "content")
-    if not isinstance(message, dict) or not isinstance(text, str | None):
-        raise hosted.malformed("the response has no choice with a message of text", usage)
-    refusal, finish = message.get("refusal"), hosted.at(choice, "finish_reason")
-    if refusal or finish == "content_filter":
-        raise CallFailed(
-            "refused",
-            hosted.one_line(refusal or "the content filter stopped the answer", key),
-            retryable=False,
-            **usage.of_failure(),
-        )
-    cut = finish == "length"
-    if text is None or not text.strip():
-        raise hosted.empty(call.sampling.max_tokens, cut, usage)
-    if call.schema is not None and call.schema.get("type") != "object":
-        text = unrooted(text)
-    served = hosted.at(body, "model")
-    return Completion(
-        text=valid_text(text),
-        finish_reason="length" if cut else "stop",
-        latency_ms=latency_ms,
-        served_by=served if isinstance(served, str) else None,
-        **usage._asdict(),
-    )
 
 
 def _usage(body: Any) -> hosted.Usage:
@@ -250,41 +328,25 @@ def _usage(body: Any) -> hosted.Usage:
     return hosted.Usage.of(prompt, completion, cached, reasoning)
 
 
-def rooted_in_object(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema itself, or an object with the one property `value`: the protocol wants an object."""
-    if schema.get("type") == "object":
-        return dict(schema)
-    inner = {name: part for name, part in schema.items() if name != "$defs"}
-    outer: dict[str, Any] = {
-        "type": "object",
-        "properties": {"value": inner},
-        "required": ["value"],
-        "additionalProperties": False,
-    }
-    return outer | ({"$defs": schema["$defs"]} if "$defs" in schema else {})
+def _words(error: Mapping[str, Any]) -> str:
+    """What an error says, with the provider's own words where somebody else's service handed it on."""
+    said = [_flat(error.get("message") or error.get("detail") or error.get("msg"))]
+    meta = error.get("metadata")
+    if isinstance(meta, dict):
+        said += [_flat(meta.get("provider_name")), _flat(meta.get("raw"))]
+    if (code := error.get("code")) is not None:
+        said.append(_flat(code))
+    first, *others = list(dict.fromkeys(filter(None, said))) or [""]
+    return f"{first} ({', '.join(others)})" if others else first
 
 
-def unrooted(text: str) -> str:
-    """The JSON that `rooted_in_object` wrapped; any other text as it stands."""
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if isinstance(answer, dict) and answer.keys() == {"value"}:
-        return json.dumps(answer["value"], ensure_ascii=False)
-    return text
-
-
-def strict(schema: Mapping[str, Any]) -> bool:
-    """Whether OpenAI's strict mode takes a schema: closed objects, all of whose properties are required."""
-    if not schema.keys() <= STRICT_KEYWORDS:
-        return False
-    properties: Mapping[str, Any] = schema.get("properties", {})
-    if schema.get("type") == "object" and (
-        schema.get("additionalProperties") is not False or set(schema.get("required", ())) != set(properties)
-    ):
-        return False
-    parts = [*properties.values(), *schema.get("$defs", {}).values(), *schema.get("anyOf", ())]
-    if isinstance(schema.get("items"), Mapping):
-        parts.append(schema["items"])
-    return all(strict(part) for part in parts)
+def _flat(value: Any) -> str:
+    """A message however deep it lies, such as `{"detail": [{"loc": [...], "msg": "..."}]}`."""
+    if isinstance(value, dict):
+        place = value.get("loc")
+        at = f" ({'.'.join(map(str, place))})" if isinstance(place, list) else ""
+        inner = next((value[name] for name in ("message", "detail", "msg", "error") if value.get(name)), None)
+        return json.dumps(value, ensure_ascii=False) if inner is None else _flat(inner) + at
+    if isinstance(value, list):
+        return "; ".join(map(_flat, value))
+    return "" if value is None else str(value)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from random import Random
 from typing import Any
@@ -93,8 +93,14 @@ def wishes(checks: Sequence[CheckPlan], must_fail: Sequence[CheckPlan] = ()) -> 
     )
 
 
-def answer(wanted: Wishes, schema: Schema | None, random: Random) -> str:
-    """A text, or JSON that fits a schema of the kind `compiler.types.json_schema` makes."""
+def answer(wanted: Wishes, schema: Schema | None, random: Random, room: int | None = None) -> str:
+    """A text, or JSON that fits a schema of the kind `compiler.types.json_schema` makes.
+
+    A text has about `room` characters at most.
+    """
+    if room is not None and room < wanted.length[1]:
+        low = wanted.length[0]
+        wanted = replace(wanted, length=(min(low, room), max(1, room)))
     value: Any = None
     thinks = schema is not None and JsonOutput(schema_=dict(schema)).thinks
     tries = _TRIES_TO_FAIL if wanted.spoils else _TRIES

@@ -44,7 +44,7 @@ class SimulatedEngine:
             raise EngineError(f"model `{spec.name}`: simulated option `{name}`: {first['msg']}") from None
         self.identity = ModelIdentity(backend="simulated", id=spec.id or spec.name)
         self.capabilities: frozenset[Capability] = frozenset(("chat", "json"))
-        self.version = "simulated 2"
+        self.version = "simulated 3"
         self.concurrency = self._options.concurrency
         self.adaptive = False
         self._tries: dict[str, int] = {}
@@ -70,12 +70,15 @@ class SimulatedEngine:
             raise CallFailed("timeout", "no answer within the time allowed", retryable=True)
         self._fail(call.key, number)
         random = Random(number)
-        text = answer(self._wanted(call), call.schema, random)
+        most = call.sampling.max_tokens
+        room = None if most is None or call.schema is not None else 4 * most + 3
+        text = answer(self._wanted(call), call.schema, random, room)
+        cut = room is not None and len(text) > room
+        text = text[:room]
         tokens = max(1, len(text) // 4)
-        cut = call.sampling.max_tokens is not None and tokens > call.sampling.max_tokens
         return Completion(
             text=text,
-            finish_reason="length" if cut and call.schema is None else "stop",
+            finish_reason="length" if cut else "stop",
             prompt_tokens=sum(len(message.content) for message in call.messages) // 4 + 4,
             completion_tokens=tokens,
             latency_ms=round(delay * 1000),

@@ -20,16 +20,16 @@ from pydantic import PositiveInt
 from compiler.plan import Capability
 from dsl.errors import CallFailed, EngineError
 from runtime.engines.base import EngineSpec
-from runtime.engines.chat_template import ChatTemplate
 from runtime.engines.checkpoint import first_line, load_tokenizer, require
 from runtime.engines.decoding import Row, json_matcher
-from runtime.engines.local import LocalEngine, LocalOptions, Ticket, read_options
+from runtime.engines.local import LocalEngine, Ticket, read_options
+from runtime.engines.local_options import ChatOptions
 
 # Positions whose logits are held at once, in float32: 256 MiB with a vocabulary of 262144.
 _POSITIONS = 256
 
 
-class TransformersOptions(LocalOptions):
+class TransformersOptions(ChatOptions):
     """What `synth.toml` may say about a transformers model.  None leaves the choice to the machine.
 
     `batch_size` calls are decoded together.  `max_model_len` is in tokens, by default the
@@ -67,11 +67,11 @@ class TransformersEngine(LocalEngine):
             capabilities.append("json")
         super().__init__(
             spec,
-            template=ChatTemplate(self._tokenizer),
+            options=self._options,
+            template=self._options.template(self._tokenizer),
             capabilities=capabilities,
             version=f"transformers {version('transformers')}, torch {version('torch')}",
             concurrency=self._options.batch_size,
-            timeout=self._options.timeout,
         )
         self._model: Any = None
         self._context = 0

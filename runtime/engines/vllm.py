@@ -24,10 +24,10 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from compiler.plan import canonical_json
 from dsl.errors import CallFailed, EngineDied
 from runtime.engines.base import Call, EngineSpec
-from runtime.engines.chat_template import ChatTemplate
 from runtime.engines.checkpoint import first_line, load_tokenizer, require
 from runtime.engines.guard import require_guard
-from runtime.engines.local import LocalEngine, LocalOptions, Ticket, read_options
+from runtime.engines.local import LocalEngine, Ticket, read_options
+from runtime.engines.local_options import ChatOptions
 
 _GIB = 1 << 30
 _MAX_MODEL_LEN = 8192
@@ -53,7 +53,7 @@ _CPU_ENVIRONMENT = {
 }
 
 
-class VllmOptions(LocalOptions):
+class VllmOptions(ChatOptions):
     """What `synth.toml` may say about a vLLM model.  None leaves the choice to the machine.
 
     `max_model_len` is in tokens: 8192, or the model's own limit if that is smaller.
@@ -125,11 +125,11 @@ class VllmEngine(LocalEngine):
             require_guard("vLLM's engine")
         super().__init__(
             spec,
-            template=ChatTemplate(load_tokenizer(spec)),
+            options=self._options,
+            template=self._options.template(load_tokenizer(spec)),
             capabilities=("chat", "json", "template", "logprobs"),
             version=f"vllm {_version()}",
             concurrency=self._options.max_num_seqs or (64 if self._on_cpu else 256),
-            timeout=self._options.timeout,
         )
         self._engine: Any = None
         self._turn: AbstractContextManager[None] = nullcontext()

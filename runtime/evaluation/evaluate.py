@@ -268,7 +268,7 @@ def _answers(plan: Plan, exam: Exam, lineage: str, history: History) -> dict[str
     made, or that a service failed, is left out."""
     named, unbound = exam.named(plan), history.finished(lineage).unbound
     return {
-        named[name].row: values
-        for name, values in history.endings(lineage, named).items()
-        if values is not None or name not in unbound
+        named[name].row: ending.values
+        for name, ending in history.endings(lineage, named).items()
+        if ending.values is not None or name not in unbound
     }

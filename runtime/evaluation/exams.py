@@ -28,7 +28,15 @@ _RETRY = 2
 def answers(of: str, student: ModelPlan, items: Iterable[Item]) -> Exam:
     """A student answers in place of each row's last trained answer.  Every measure of these
     answers is taken of the same ones."""
-    step = StepPlan(name="answer", role="model", model=student.name, sees="row", sampling=_steady(student))
+    step = StepPlan(
+        name="answer",
+        role="model",
+        model=student.name,
+        sees="row",
+        sampling=_steady(student),
+        # An answer that finds no end is what is to be measured.
+        on_length="keep",
+    )
     return Exam.of(f"{of}.{student.name}", [step], (Ask(item.id, {"row": item.asked}) for item in items))
 
 
@@ -59,6 +67,7 @@ def questions(student: ModelPlan, asked: Iterable[Question], path: str, source: 
         prompt=(_GROUNDED, passages, "\n\nQuestion:\n", RefPlan(path=("question",))),
         sampling=_steady(student),
         needs=("evidence",),
+        on_length="keep",
     )
     # Other questions, and other passages for them, are another exam.
     name = f"{student.name}.{source}.{digest([path, top_k])[:6]}"

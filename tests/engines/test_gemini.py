@@ -233,7 +233,6 @@ def test_a_blocked_prompt_is_refused(gemini_server: GeminiServer) -> None:
     [
         response(),
         response({"text": " \n"}),
-        response({"text": "Hm.", "thought": True}),
         {**response(), "candidates": []},
         {**response(), "candidates": [{"finishReason": "STOP"}]},
     ],
@@ -243,6 +242,13 @@ def test_an_empty_answer_is_tried_again_and_was_paid_for(gemini_server: GeminiSe
     failed = failure(Door(gemini_server), call())
     assert (failed.kind, failed.retryable) == ("empty", True)
     assert (failed.prompt_tokens, failed.completion_tokens) == (11, 25)
+
+
+@pytest.mark.parametrize(("said", "text"), [((), ""), (({"text": "Yes."},), "Yes.")])
+def test_thoughts_are_kept_apart(gemini_server: GeminiServer, said: Any, text: str) -> None:
+    reply(gemini_server, response({"text": "Hm.", "thought": True}, *said))
+    answer = ask(Door(gemini_server), call())
+    assert (answer.text, answer.thought, answer.finish_reason) == (text, "Hm.", "stop")
 
 
 def test_an_answer_that_thinking_used_up_is_not_paid_for_twice(gemini_server: GeminiServer) -> None:

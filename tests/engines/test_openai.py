@@ -20,8 +20,9 @@ from dsl.errors import AccessDenied, EngineError, ExtraMissing, KeyMissing
 from runtime.engines import openai_client
 from runtime.engines.base import Call, Engine, Message
 from runtime.engines.hosted import retry_after
-from runtime.engines.openai import OpenAIEngine, rooted_in_object, strict, unrooted
+from runtime.engines.openai import OpenAIEngine
 from runtime.engines.openai_client import address
+from runtime.engines.openai_schema import rooted_in_object, strict, unrooted
 from runtime.text import valid_text
 from tests.servers.asking import SECRET, ask, call, failure, shown, spec
 from tests.servers.faults import Fault, FaultPlan
@@ -450,7 +451,8 @@ def test_refusals_are_final(openai_server: OpenAIServer) -> None:
         {"choices": []},
         {"choices": "none"},
         {"choices": [{"message": None}]},
-        {"choices": [{"message": {"content": [{"type": "text", "text": "hello"}]}}]},
+        {"choices": [{"message": {"content": [{"type": "image_url", "image_url": {}}]}}]},
+        {"choices": [{"message": {"content": 4}}]},
     ],
 )
 def test_a_body_that_is_no_completion_is_tried_again(openai_server: OpenAIServer, body: Any) -> None:

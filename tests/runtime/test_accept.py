@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.plan import CheckPlan, JsonOutput, StepPlan
+from compiler.plan import CheckPlan, JsonOutput, Sampling, StepPlan
 from runtime.accept import Accepted, Rejected, judge
+from runtime.rules import FIRST
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -19,13 +20,31 @@ SCHEMA: dict[str, Any] = {
 }
 COMMAND = StepPlan(name="s", model="m", output=JsonOutput(schema_=SCHEMA))
 TEXT = StepPlan(name="s", model="m", checks=(CheckPlan(name="length", arguments={"characters": [1, 5]}),))
+KEPT = TEXT.model_copy(update={"on_length": "keep", "sampling": Sampling(max_tokens=2)})
+
+
+def test_text_that_was_cut_is_refused_unless_it_is_to_be_kept() -> None:
+    hint = "or keep such answers with `on_length = keep`"
+    assert judge(TEXT, "cut", "length") == Rejected(
+        "complete", f"was cut off at the model's own limit of tokens: ask for less, {hint}"
+    )
+    limited = TEXT.model_copy(update={"sampling": Sampling(max_tokens=2)})
+    assert judge(limited, "cut", "length") == Rejected(
+        "complete", f"was cut off at max_tokens = 2: raise it, {hint}"
+    )
+    assert judge(KEPT, "cut", "length") == Accepted("cut")
+    assert judge(TEXT, "cut", "length", rules=FIRST) == Accepted("cut")
+    refused = judge(KEPT, "", "length", thought="hm")
+    assert refused == Rejected("thinking", "is nothing but thinking, cut off at max_tokens = 2")
+    assert judge(TEXT, " ", "stop", thought="hm") == Rejected(
+        "thinking", "is nothing but thinking: no answer follows it"
+    )
 
 
 def test_text_is_taken_without_the_space_around_it() -> None:
     assert judge(TEXT, "  ok\n", "stop") == Accepted("ok")
     assert judge(TEXT, " \n ", "stop") == Rejected("not_empty", "the answer is empty")
     assert judge(TEXT, "too long", "stop") == Rejected("length", "has 8 characters; at most 5 are allowed")
-    assert judge(TEXT, "cut", "length") == Accepted("cut"), "text may be cut; JSON may not"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from compiler.plan import CohortPlan, StepPlan
 from compiler.strata import Cell, Slot
 from runtime.attempt import Answer, Attempt, GaveUp
+from runtime.rules import CURRENT, Rules
 from runtime.sample import Abandoned, Done, Sample, run_sample
 from store.history import LoggedSample
 
@@ -37,6 +38,9 @@ class Asked:
         if name in self.ends:
             raise self.ends[name]
         return Answer(f"{name} said", "stop", len(self.asked), name, reused=False)
+
+    def rules(self, sample_id: str) -> Rules:
+        return CURRENT
 
     async def look_up(self, lookup: Any) -> Any:
         raise NotImplementedError
