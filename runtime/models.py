@@ -16,6 +16,7 @@ from runtime.engines import open_engine
 from runtime.engines.base import Engine, EngineSpec, Writer
 from runtime.money.prices import Priced
 from runtime.money.usage import Usage
+from runtime.rules import CURRENT
 from runtime.service.limiter import SLOW_START, Limiter
 from runtime.service.service import PATIENCE_S, WORTH_SAYING_S, Service
 from runtime.text import spoken
@@ -127,9 +128,9 @@ class Models:
 
     def settings(self, plan: Plan) -> dict[str, str]:
         """A digest of how the models of each cohort and preference are set up: options, addresses and
-        the engines' versions, without what is a matter of pace."""
+        the engines' versions, without what is a matter of pace, and the rules answers are judged by."""
         return {
-            cohort.name: digest([self._set_up[name] for name in _used(cohort)])[:16]
+            cohort.name: digest([CURRENT.version, *(self._set_up[name] for name in _used(cohort))])[:16]
             for cohort in (*plan.cohorts, *plan.pair_cohorts)
         }
 
