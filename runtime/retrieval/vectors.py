@@ -65,7 +65,7 @@ class Vectors:
                 waiting.add(asyncio.ensure_future(self._embed(some, "passage")))
                 while len(waiting) >= self._embedder.concurrency:
                     ready, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                    done += sum(task.result() for task in ready)
+                    done += sum(await asyncio.gather(*ready))
                     on_progress(done, total)
             for task in waiting:
                 done += await task

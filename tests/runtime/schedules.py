@@ -106,16 +106,19 @@ def short_waits() -> Iterator[None]:
         yield
 
 
-def run(case: Case, folder: Path, server: StormyServer, **options: Any) -> Outcome:
-    """One run to its end, in a thread, so that one without an end fails and does not hang."""
+def run(
+    case: Case, folder: Path, server: StormyServer, *, waits: tuple[float, float], **options: Any
+) -> Outcome:
+    """One run to its end, in a thread, so that one without an end fails and does not hang.  `waits`
+    are the deadline of a call and the patience, in seconds."""
     recipe = folder / "storms.recipe"
     recipe.write_text(RECIPE, "utf-8")
     place = synth.OpenAI(
         "large",
         base_url=server.base_url,
         concurrency=case.concurrency,
-        timeout=TIMEOUT_S,
-        patience=PATIENCE_S,
+        timeout=waits[0],
+        patience=waits[1],
     )
     ended: list[Outcome] = []
     begun = time.monotonic()
@@ -148,7 +151,8 @@ def check(case: Case, folder: Path) -> Outcome:
     log = folder / "log.duckdb"
     with StormyServer(case.schedule) as server:
         minutes = None if case.max_seconds is None else case.max_seconds / 60
-        outcome = run(case, folder, server, max_calls=case.max_calls, max_minutes=minutes)
+        waits = TIMEOUT_S, PATIENCE_S
+        outcome = run(case, folder, server, waits=waits, max_calls=case.max_calls, max_minutes=minutes)
     assert_log_adds_up(log, server, case)
     if outcome.report is None:
         # A service that answers nobody, or nobody any more, and says so in one sentence.
@@ -157,7 +161,7 @@ def check(case: Case, folder: Path) -> Outcome:
     else:
         assert_report_adds_up(outcome.report, log)
     with StormyServer(Schedule((), "ok")) as well:
-        again = run(case, folder, well)
+        again = run(case, folder, well, waits=(MOST_S, MOST_S))
     assert again.report is not None, again.sentence
     assert again.report.outcome in ("finished", "short"), again.report.reason
     assert_report_adds_up(again.report, log)
