@@ -80,6 +80,8 @@ class Progress:
     cohorts: dict[str, CohortProgress] = field(default_factory=dict)
     steps: dict[tuple[str, str], StepProgress] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
+    # The last words of each kind of failure.
+    words: dict[str, str] = field(default_factory=dict)
     rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
     abandonments: Counter[str] = field(default_factory=Counter)
     # What is done before the first call can be made; empty when nothing is.
@@ -134,6 +136,10 @@ class Progress:
             counters.lost += 1
             counters.lost_cost += lost_cost
         self.failures[kind] += 1
+
+    def said(self, kind: str, words: str) -> None:
+        """What a service said of a failed try."""
+        self.words[kind] = words
 
     def accepted(self, step: StepPlan) -> None:
         self._by_step[id(step)].accepted += 1
@@ -233,6 +239,7 @@ class Progress:
             ],
             "models": self.models(),
             "failures": dict(sorted(self.failures.items())),
+            "words": dict(sorted(self.words.items())),
             "rejections": {f"{step}.{check}": n for (step, check), n in sorted(self.rejections.items())},
             "abandonments": dict(sorted(self.abandonments.items())),
         }

@@ -117,6 +117,7 @@ _WORDS = {
 
 
 def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: bool) -> None:
+    from dsl.display import quoted
     from synth.cli.output import duration, plural, print_stuck, printable, table
 
     counts = report.counts
@@ -162,8 +163,11 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: b
                 left=2,
             )
         )
+    if counts["failures"]:
+        said = counts["words"]
+        told = [f"{name} {n:,} ({quoted(said[name], 80)})" for name, n in counts["failures"].items()]
+        click.echo("\n  failed tries: " + ", ".join(told))
     for title, found in (
-        ("failed tries", counts["failures"]),
         ("rejected by", counts["rejections"]),
         ("abandoned for", counts["abandonments"]),
     ):

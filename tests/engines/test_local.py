@@ -6,6 +6,7 @@ import asyncio
 import json
 import string
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,8 +21,8 @@ from hypothesis import strategies as st
 from jsonschema import validate
 
 from compiler.plan import Sampling
-from dsl.errors import CallFailed, EngineError, ExtraMissing
-from runtime.engines import open_engine
+from dsl.errors import CallFailed, EngineDied, EngineError, ExtraMissing
+from runtime.engines import local, open_engine
 from runtime.engines.base import Completion, Engine, EngineSpec
 from runtime.engines.transformers import TransformersEngine
 from tests.models.calls import ask, call, messages, outcomes, run, texts, zeros
@@ -248,6 +249,75 @@ def test_the_smaller_priority_goes_first(tiny_gemma: Path) -> None:
 
     run(together())
     assert finished == [0, 1, 5, 9]
+
+
+def test_a_call_ends_at_its_deadline_and_costs_no_other(tiny_gemma: Path) -> None:
+    engine = TransformersEngine(tiny(tiny_gemma, batch_size=8, device="cpu", timeout=0.1))
+    run(engine.start())
+    try:
+        long = call(engine, "on and on", schema=zeros(900))
+        short = call(engine, "hi", temperature=0.0, max_tokens=1)
+        late, answered = outcomes(engine, long, short)
+        assert isinstance(late, CallFailed)
+        assert (late.kind, late.retryable) == ("timeout", True)
+        assert 0 < late.completion_tokens < 900
+        assert late.prompt_tokens == len(long.token_ids or ())
+        assert str(late) == f"no end within 0.1 s, after {late.completion_tokens:,} tokens"
+        assert isinstance(answered, Completion)
+        assert isinstance(outcomes(engine, short)[0], Completion)
+    finally:
+        run(engine.close())
+
+
+def test_waiting_for_a_seat_does_not_count(tiny_gemma: Path) -> None:
+    """One seat and a dozen calls: together they take longer than any of them may."""
+    engine = TransformersEngine(tiny(tiny_gemma, batch_size=1, device="cpu"))
+    run(engine.start())
+    try:
+        calls = [call(engine, "zeros", schema=zeros(100), seed=seed) for seed in range(12)]
+        [alone] = ask(engine, calls[0])
+        engine._timeout = 6 * alone.latency_ms / 1000
+        assert all(isinstance(answer, Completion) for answer in outcomes(engine, *calls))
+    finally:
+        run(engine.close())
+
+
+def test_a_long_answer_shows_its_tokens(engine: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_LONG_S", 0.0)
+
+    async def watched() -> list[tuple[int, int]]:
+        asked = asyncio.ensure_future(engine.generate(call(engine, "zeros", schema=zeros(400))))
+        seen = []
+        while not asked.done():
+            await asyncio.sleep(0.005)
+            if engine.writing is not None:
+                seen.append(engine.writing)
+        return seen
+
+    seen = run(watched())
+    assert {answers for answers, _ in seen} == {1}
+    tokens = [tokens for _, tokens in seen]
+    assert tokens == sorted(tokens)
+    assert 0 < tokens[-1] <= 402
+    assert engine.writing is None
+
+
+def test_a_model_that_is_stuck_in_a_step_is_given_up(
+    tiny_gemma: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TransformersEngine(tiny(tiny_gemma, device="cpu", timeout=0.1))
+    run(engine.start())
+    monkeypatch.setattr(local, "_STUCK_S", 0.2)
+    monkeypatch.setattr(local, "_LOOK_S", 0.05)
+    free = threading.Event()
+    monkeypatch.setattr(engine, "_decode", lambda rows: free.wait(60))
+    [stuck] = outcomes(engine, call(engine, "hello"))
+    assert isinstance(stuck, EngineDied)
+    assert "taken to be stuck" in str(stuck)
+    [next_one] = outcomes(engine, call(engine, "hello"))
+    assert isinstance(next_one, EngineDied)
+    free.set()
+    run(engine.close())
 
 
 def test_a_cancelled_call_is_not_decoded_to_its_end(
