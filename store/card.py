@@ -55,6 +55,7 @@ def card(
     else:
         lines += _trained(manifest)
         lines += _authors({"": manifest})
+        lines += _cut({"": manifest})
         lines += _varies({"": manifest})
     lines += _refused(manifest.get("refused", {}))
     if example is not None:
@@ -207,6 +208,7 @@ def _mix(source: Mapping[str, Any]) -> Iterator[str]:
     if conversations:
         yield ""
     yield from _authors(conversations)
+    yield from _cut(conversations)
     yield from _varies(conversations)
 
 
@@ -246,6 +248,18 @@ def _authors(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     if rows:
         yield from ("## Who wrote what", "")
         yield from _table(("step", "model", "ran as", "engine", "samples"), rows)
+
+
+def _cut(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What was kept although it was cut at the limit of tokens, in things by their names."""
+    rows = [
+        (f"{name}.{step}" if name else step, n)
+        for name, thing in things.items()
+        for step, n in thing.get("cut", {}).items()
+    ]
+    if rows:
+        yield from ("## What was cut at the limit of tokens, and kept", "")
+        yield from _table(("step", "samples"), rows)
 
 
 def _varies(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

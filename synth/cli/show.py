@@ -138,6 +138,8 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                 )
                 for message in payload["messages"]:
                     yield _indented(f"{message['role']}: {message['content']}", "  | ")
+                if "thought" in payload:
+                    yield _indented(f"thought: {payload['thought']}", "  >   ")
                 yield _indented(payload["text"], "  > ")
             case "call.failed":
                 again = "tried again" if payload["retryable"] else "given up"
@@ -177,7 +179,10 @@ def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) ->
         if isinstance(value, list) and step not in payload["calls"]:
             text = f"{len(value)} passages"
         by = f"event {payload['calls'][step]}" if step in payload["calls"] else "no model"
-        yield _indented(f"{step} ({by}): {text}", "  ")
+        cut = ", cut off" if step in payload.get("cut", ()) else ""
+        yield _indented(f"{step} ({by}{cut}): {text}", "  ")
+        if (thought := payload.get("thoughts", {}).get(step)) is not None:
+            yield _indented(f"thought: {thought}", "    ")
 
 
 def _who(payload: dict[str, Any]) -> str:
