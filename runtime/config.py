@@ -80,6 +80,16 @@ class Settings:
         )
         return _reasoning(model, spec)
 
+    def written_by(self, models: Sequence[ModelPlan]) -> dict[str, dict[str, str]]:
+        """What the options say of who answered for each of some models: which of the log's samples
+        are meant.  Empty where they say nothing, as synth.toml and recipes never do."""
+        found = {model.name: {"backend": self.everywhere} for model in models if self.everywhere is not None}
+        for name, spec in self.given.items():
+            known = {"id": spec.id, "revision": spec.revision, "adapter": spec.adapter}
+            found[name] = {"backend": spec.backend, **{part: each for part, each in known.items() if each}}
+        found.pop(STUDENT, None)
+        return found
+
     def price(self, spec: EngineSpec) -> Priced | None:
         """What the model's calls cost: by synth.toml, else by the kept list; None where neither
         knows, and for what runs on this machine."""

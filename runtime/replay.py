@@ -31,7 +31,7 @@ from runtime.scheduler import Scheduler
 from runtime.stop import Stop
 from store.history import Ending, Finished, History, LoggedCall, LoggedSample
 from store.log import Log
-from store.select import logged_lineage
+from store.select import WrittenBy, logged_lineage
 
 _WINDOW = 1024
 
@@ -48,15 +48,16 @@ class Replayed:
     diverged: list[str] = field(default_factory=list)
 
 
-def replay(plan: Plan, log: Log) -> Replayed:
-    """Replays every cohort of a plan.  Raises QuotaShort when the log has no run of one."""
+def replay(plan: Plan, log: Log, written_by: WrittenBy | None = None) -> Replayed:
+    """Replays every cohort of a plan as the last run made it, or the last that was `written_by` some
+    models.  Raises QuotaShort when the log has no run of one."""
     require_runnable(plan)
-    return loop.run(_replay(plan, log))
+    return loop.run(_replay(plan, log, written_by))
 
 
-async def _replay(plan: Plan, log: Log) -> Replayed:
+async def _replay(plan: Plan, log: Log, written_by: WrittenBy | None) -> Replayed:
     history, replayed, stop = History(log), Replayed(), Stop()
-    lineages, models = _lineages(plan, log)
+    lineages, models = _lineages(plan, log, written_by)
     past = _RememberingPast(history, lineages)
     ledger = _Comparison(past, replayed)
     caller = _LogCaller(plan, models, past, replayed)
@@ -74,13 +75,15 @@ async def _replay(plan: Plan, log: Log) -> Replayed:
     return replayed
 
 
-def _lineages(plan: Plan, log: Log) -> tuple[dict[str, str], dict[str, Mapping[str, Any]]]:
+def _lineages(
+    plan: Plan, log: Log, written_by: WrittenBy | None
+) -> tuple[dict[str, str], dict[str, Mapping[str, Any]]]:
     """The lineage of each cohort and preference, and the identities of its models by name."""
     fingerprints = {cohort.name: plan.fingerprint(cohort) for cohort in plan.cohorts}
     for pairs in plan.pair_cohorts:
         fingerprints[pairs.name] = plan.pair_fingerprint(plan.preference(pairs.name))
     found = {
-        name: logged_lineage(name, fingerprint, log.cursor(), log.next_seq)
+        name: logged_lineage(name, fingerprint, log.cursor(), log.next_seq, written_by)
         for name, fingerprint in fingerprints.items()
     }
     return {name: lineage for name, (lineage, _) in found.items()}, {n: m for n, (_, m) in found.items()}

@@ -24,7 +24,7 @@ from store.pairs import Pairs
 from store.places import Samples
 from store.refused import Refused
 from store.rows import Conversation, Layout, Line, Row, as_lines
-from store.select import Models
+from store.select import Models, WrittenBy
 from store.splits import Side, sides
 from store.unpaired import Unpaired
 from store.view import View
@@ -77,10 +77,12 @@ def materialize(
     partial: bool = False,
     threads: int | None = None,
     only: str | None = None,
+    written_by: WrittenBy | None = None,
 ) -> list[Dataset]:
     """Writes every export of a plan, or `only` one, below `out` and returns what was written.
 
-    `as_of` is the last event that counts; all of the log by default.  Each folder appears whole
+    `as_of` is the last event that counts; all of the log by default.  Samples are those of the last
+    run, or of the last that was `written_by` some models.  Each folder appears whole
     or not at all.  Raises QuotaShort where samples or rows are missing, unless `partial` or the
     mix says otherwise; ConfigError where a folder is in the way.
     """
@@ -89,9 +91,11 @@ def materialize(
     exports = [export for export in plan.exports if only in (None, export.name)]
     if not exports:
         raise ConfigError(f"the recipe `{plan.recipe}` declares no export")
-    view = View(plan, log, position["events"], threads)
+    view = View(plan, log, position["events"], threads, written_by)
     found = _ready(view, exports, partial)
     spent = costs(plan, view.cursor(), position["events"])
+    if written_by:
+        position = {**position, "chosen": {name: dict(each) for name, each in sorted(written_by.items())}}
     return [_write(plan, export, rows, position, spent, out) for export, rows in found]
 
 
@@ -103,13 +107,19 @@ class _Bare(Layout):
 
 
 def exported(
-    plan: Plan, log: Log, export: ExportPlan, *, partial: bool = False
+    plan: Plan,
+    log: Log,
+    export: ExportPlan,
+    *,
+    partial: bool = False,
+    written_by: WrittenBy | None = None,
 ) -> Iterator[tuple[str, Conversation]]:
     """The conversations that an export has by now, in order, each with the split that it is in.
 
     The export need not be one of the plan's own.  Raises QuotaShort as `materialize` does.
     """
-    ((_, rows),) = _ready(View(plan, log, _position(log, None)["events"]), [export], partial)
+    view = View(plan, log, _position(log, None)["events"], written_by=written_by)
+    ((_, rows),) = _ready(view, [export], partial)
     side = rows.sides(export.split)
     for key, row in rows.rows(_Bare.of(plan, export)):
         yield side(key), row["said"]

@@ -96,7 +96,12 @@ class Pairs:
         self._models = [*self._selection.models.items()]
         if self._generates:
             self._lineage, own = pair_lineage(
-                view.plan, preference.name, self._selection.lineage, view.cursor(), view.events
+                view.plan,
+                preference.name,
+                self._selection.lineage,
+                view.cursor(),
+                view.events,
+                view.written_by,
             )
             self._models += own.items()
         # Samples that a run can still make a pair from, and pairs that were left out.

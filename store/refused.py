@@ -54,7 +54,9 @@ class Refused:
     def __init__(self, view: View, conversation: str) -> None:
         self._view = view
         self._cohort = view.plan.cohort(conversation)
-        self._lineage, self._models = lineage_of(view.plan, self._cohort, view.cursor(), view.events)
+        self._lineage, self._models = lineage_of(
+            view.plan, self._cohort, view.cursor(), view.events, view.written_by
+        )
         self._tally = Tally(self._cohort, (step.name for step in self._cohort.steps))
         self._refused: dict[str, Counter[str]] = {}
         self._empty = 0

@@ -21,6 +21,8 @@ _CHUNK = 4096
 
 # Models by their names in the recipe, each with the identity that answered.
 Models = Collection[tuple[str, Mapping[str, Any]]]
+# Of models by their names, what must be known of who answered: backend, id, revision or adapter.
+WrittenBy = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +45,19 @@ class Selection:
         return self.cohort.quota - len(self.seqs)
 
 
-def select(plan: Plan, cohort: CohortPlan, cursor: duckdb.DuckDBPyConnection, events: int) -> Selection:
+def select(
+    plan: Plan,
+    cohort: CohortPlan,
+    cursor: duckdb.DuckDBPyConnection,
+    events: int,
+    written_by: WrittenBy | None = None,
+) -> Selection:
     """Takes, for each cell, its first completed ordinals, as many as the cell has slots.
 
     `events` is the log position: only events with a smaller seq count.  The lineage is that of
     the last run which generated this cohort.  Raises QuotaShort when no run did.
     """
-    lineage, models = lineage_of(plan, cohort, cursor, events)
+    lineage, models = lineage_of(plan, cohort, cursor, events, written_by)
     there = _by_cell(cursor, events, lineage)
     seqs, positions, counts = array("q"), array("q"), Counter[Labels]()
     start, row = 0, None
@@ -150,47 +158,105 @@ def stream(rows: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
 
 
 def lineage_of(
-    plan: Plan, cohort: CohortPlan, cursor: duckdb.DuckDBPyConnection, events: int
+    plan: Plan,
+    cohort: CohortPlan,
+    cursor: duckdb.DuckDBPyConnection,
+    events: int,
+    written_by: WrittenBy | None = None,
 ) -> tuple[str, Mapping[str, Any]]:
-    """The lineage of the last run that generated a cohort, and its models' identities by name.
+    """The lineage of the last run that generated a cohort, and its models' identities by name; of
+    the last one that was `written_by` some models, where they are given.
 
     Raises QuotaShort when no run did.
     """
-    return logged_lineage(cohort.name, plan.fingerprint(cohort), cursor, events)
+    return logged_lineage(cohort.name, plan.fingerprint(cohort), cursor, events, written_by)
 
 
 def logged_lineage(
-    name: str, fingerprint: str, cursor: duckdb.DuckDBPyConnection, events: int
+    name: str,
+    fingerprint: str,
+    cursor: duckdb.DuckDBPyConnection,
+    events: int,
+    written_by: WrittenBy | None = None,
 ) -> tuple[str, Mapping[str, Any]]:
     """The same for a conversation or a preference by its name and fingerprint."""
-    entry = _last_entry(name, fingerprint, None, cursor, events)
-    if entry is None:
-        raise QuotaShort(f"the log has no run of `{name}` as this recipe describes it: `synth run` it first")
-    return entry["lineage"], entry["models"]
+    entry = _last_entry(name, fingerprint, None, cursor, events, written_by)
+    if entry is not None:
+        return entry["lineage"], entry["models"]
+    if written_by and (other := _last_entry(name, fingerprint, None, cursor, events)) is not None:
+        raise QuotaShort(
+            f"the log has no run of `{name}` with the models that the options name: its last had "
+            f"{told_models(other['models'])}"
+        )
+    raise QuotaShort(f"the log has no run of `{name}` as this recipe describes it: `synth run` it first")
+
+
+def other_lineages(
+    plan: Plan, cohort: CohortPlan, cursor: duckdb.DuckDBPyConnection, events: int, lineage: str
+) -> int:
+    """How many other models' samples the log has of a cohort, as the recipe describes it."""
+    entries = _entries(cohort.name, plan.fingerprint(cohort), None, cursor, events)
+    return len({entry["lineage"] for entry in entries} - {lineage})
+
+
+def told_models(models: Mapping[str, Any]) -> str:
+    """`base = vllm:google/gemma-3-1b-it@abc`, for each model with who answered for it."""
+    return ", ".join(
+        f"{name} = {each['backend']}:{each['id']}" + (f"@{each['revision']}" if each.get("revision") else "")
+        for name, each in models.items()
+    )
 
 
 def pair_lineage(
-    plan: Plan, name: str, base: str, cursor: duckdb.DuckDBPyConnection, events: int
+    plan: Plan,
+    name: str,
+    base: str,
+    cursor: duckdb.DuckDBPyConnection,
+    events: int,
+    written_by: WrittenBy | None = None,
 ) -> tuple[str | None, Mapping[str, Any]]:
     """The lineage of the last run that generated a preference's pairs from samples of the lineage
     `base`, None when no run did, and its models' identities by name."""
     fingerprint = plan.pair_fingerprint(plan.preference(name))
-    entry = _last_entry(name, fingerprint, base, cursor, events)
+    entry = _last_entry(name, fingerprint, base, cursor, events, written_by)
     return (None, {}) if entry is None else (str(entry["lineage"]), entry["models"])
 
 
 def _last_entry(
-    name: str, fingerprint: str, of: str | None, cursor: duckdb.DuckDBPyConnection, events: int
+    name: str,
+    fingerprint: str,
+    of: str | None,
+    cursor: duckdb.DuckDBPyConnection,
+    events: int,
+    written_by: WrittenBy | None = None,
 ) -> dict[str, Any] | None:
     """What the last run that generated something of this name and fingerprint says of it; made
-    from the lineage `of`, where one is given."""
-    row = cursor.execute(
+    from the lineage `of`, and `written_by` some models, where they are given."""
+    entries = _entries(name, fingerprint, of, cursor, events)
+    return next((entry for entry in entries if _fits(entry["models"], written_by or {})), None)
+
+
+def _entries(
+    name: str, fingerprint: str, of: str | None, cursor: duckdb.DuckDBPyConnection, events: int
+) -> Iterator[dict[str, Any]]:
+    """What the runs say that generated something of this name and fingerprint, the last one first."""
+    rows = cursor.execute(
         """SELECT entry FROM (
                SELECT seq, json_extract(payload, '$.lineages.' || ?) AS entry
                FROM events WHERE kind = ? AND seq < ?)
            WHERE (entry ->> 'fingerprint') = ?
            AND (entry ->> 'of') IS NOT DISTINCT FROM coalesce(?, entry ->> 'of')
-           ORDER BY seq DESC LIMIT 1""",
+           ORDER BY seq DESC""",
         [name, Kind.RUN_STARTED.value, events, fingerprint, of],
-    ).fetchone()
-    return None if row is None else dict(json.loads(row[0]))
+    )
+    return (dict(json.loads(text)) for (text,) in rows.fetchall())
+
+
+def _fits(models: Mapping[str, Any], written_by: WrittenBy) -> bool:
+    """Whether those of some models that answered are the ones wanted."""
+    return all(
+        models[name].get(part) == value
+        for name, wanted in written_by.items()
+        if name in models
+        for part, value in wanted.items()
+    )

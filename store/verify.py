@@ -73,6 +73,7 @@ def verify_against_log(folder: Path, manifest: Mapping[str, Any], log: Log, plan
             as_of=position["events"] - 1,
             partial=True,
             only=manifest["export"],
+            written_by=position.get("chosen"),
         )[0].manifest
     if again["log"] != position:
         raise Diverged(f"{log.path} is another log than the one {folder} was made from")

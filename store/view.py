@@ -7,15 +7,24 @@ import duckdb
 from compiler.plan import Plan
 from store.keep import Kept, keep
 from store.log import Log
-from store.select import Selection, select
+from store.select import Selection, WrittenBy, select
 from store.sources import source_of
 
 
 class View:
-    """`events` is the log position: only events with a smaller seq count."""
+    """`events` is the log position: only events with a smaller seq count.  `written_by` says which
+    models' samples, where those of the last run are not meant."""
 
-    def __init__(self, plan: Plan, log: Log, events: int, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        log: Log,
+        events: int,
+        threads: int | None = None,
+        written_by: WrittenBy | None = None,
+    ) -> None:
         self.plan = plan
+        self.written_by = written_by
         self.events = events
         self._log = log
         self._cursor = self.cursor()
@@ -32,7 +41,9 @@ class View:
         """The samples of a conversation.  Raises QuotaShort when no run generated it."""
         if conversation not in self._selections:
             cohort = self.plan.cohort(conversation)
-            self._selections[conversation] = select(self.plan, cohort, self._cursor, self.events)
+            self._selections[conversation] = select(
+                self.plan, cohort, self._cursor, self.events, self.written_by
+            )
         return self._selections[conversation]
 
     def kept(self, source: str) -> Kept:

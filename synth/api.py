@@ -106,9 +106,13 @@ def materialize(
     out: str | Path = ".",
     as_of: int | None = None,
     partial: bool = False,
+    models: Mapping[str, Model] | None = None,
+    backend: Backend | None = None,
 ) -> list[Dataset]:
     """Writes the datasets of a plan below `out`: the same bytes for the same log position.
 
+    The samples are those of the last run; of the last one with such `models`, or all on such a
+    `backend`, where these are given.
     `as_of` is the last event that counts, all by default; `partial` takes what is there when
     samples are missing.  Raises QuotaShort where too few are, ConfigError where a folder is in the
     way, LogError where the log cannot be read.
@@ -116,8 +120,9 @@ def materialize(
     from store.dataset import materialize as write
     from store.log import Log
 
+    written_by = _settings(plan, models, _backend(backend)).written_by(plan.models)
     with Log(Path(log)) as opened:
-        return write(plan, opened, Path(out), as_of=as_of, partial=partial)
+        return write(plan, opened, Path(out), as_of=as_of, partial=partial, written_by=written_by)
 
 
 def evaluate(
@@ -166,16 +171,24 @@ def evaluate(
     return report
 
 
-def replay(plan: Plan, *, log: str | Path = "synth.duckdb") -> Replayed:
-    """Runs a plan again with the log as the only engine, and compares.  Nothing is written.
+def replay(
+    plan: Plan,
+    *,
+    log: str | Path = "synth.duckdb",
+    models: Mapping[str, Model] | None = None,
+    backend: Backend | None = None,
+) -> Replayed:
+    """Runs a plan again with the log as the only engine, and compares.  Nothing is written; `models`
+    and `backend` choose a run as for `materialize`.
 
     Raises QuotaShort where the log has no run of a conversation.
     """
     from runtime.replay import replay as run_again
     from store.log import Log
 
+    written_by = _settings(plan, models, _backend(backend)).written_by(plan.models)
     with Log(Path(log)) as opened:
-        return run_again(plan, opened)
+        return run_again(plan, opened, written_by)
 
 
 def _as_text(value: Any) -> str:
@@ -183,7 +196,7 @@ def _as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _backend(backend: Backend | None, simulate: bool, pocket: bool) -> Backend | None:
+def _backend(backend: Backend | None, simulate: bool = False, pocket: bool = False) -> Backend | None:
     from dsl.errors import ConfigError
 
     if backend not in (None, "pocket", "simulated"):

@@ -9,7 +9,7 @@ from typing import Any
 
 from compiler.plan import EvaluationPlan, Plan
 from compiler.runnable import require_runnable
-from dsl.errors import EngineError
+from dsl.errors import EngineError, QuotaShort
 from runtime import loop
 from runtime.books import Books, Ledger
 from runtime.config import Settings
@@ -26,6 +26,7 @@ from runtime.run import RunOptions, RunReport, Watch, require_prices, run_books
 from runtime.shown import measures_html, measures_line
 from store.history import Finished, History
 from store.log import Log
+from store.select import WrittenBy, lineage_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,9 @@ def evaluate(
         # To read it says so in one sentence; to write would make an empty one.
         writer = False
     with Log(log_path, writer=writer) as log:
+        written_by = _written_by(plan, settings, log)
         for each in underway:
-            warnings += each.read(log, partial)
+            warnings += each.read(log, partial, written_by)
         asking = _Asking(plan, settings, log, options, watch, warnings)
         measures = [measure for each in underway for measure in each.measures]
         asking.ask(measure.exam() for measure in measures)
@@ -105,6 +107,20 @@ def evaluate(
         asking.ask(measure.verdicts(asking.results) for measure in measures)
         evaluations = tuple(each.evaluated(asking.results) for each in underway)
     return Report(evaluations, tuple(asking.runs), tuple(dict.fromkeys(warnings)))
+
+
+def _written_by(plan: Plan, settings: Settings, log: Log) -> WrittenBy:
+    """Which of the log's samples are measured.  A backend for all models is also where judges and
+    students run: where the log has no samples by it, those of the last run are meant."""
+    wanted = settings.written_by(plan.models)
+    if settings.everywhere is None:
+        return wanted
+    try:
+        for cohort in plan.cohorts:
+            lineage_of(plan, cohort, log.cursor(), log.next_seq, wanted)
+    except QuotaShort:
+        return {name: wanted[name] for name in settings.given if name in wanted}
+    return wanted
 
 
 class _Underway:
@@ -124,12 +140,12 @@ class _Underway:
         """Whether the dataset is looked at."""
         return any(measure.of_rows for measure in self.measures)
 
-    def read(self, log: Log, partial: bool) -> list[str]:
+    def read(self, log: Log, partial: bool, written_by: WrittenBy) -> list[str]:
         """Shows every row to the measures that look at rows; gives warnings about them."""
         looking = [measure for measure in self.measures if measure.of_rows]
         if not looking:
             return []
-        items = Items(self._plan, log, self._evaluation.of, partial=partial)
+        items = Items(self._plan, log, self._evaluation.of, partial=partial, written_by=written_by)
         rows = asked = 0
         for item, held_out in items.read():
             rows += 1

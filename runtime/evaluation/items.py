@@ -12,7 +12,7 @@ from store.dataset import exported
 from store.log import Log
 from store.messages import trained_turns
 from store.rows import Conversation, Layout
-from store.select import lineage_of
+from store.select import WrittenBy, lineage_of
 
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 
@@ -46,7 +46,16 @@ class Item:
 class Items:
     """The rows of an export, as the log gives them now."""
 
-    def __init__(self, plan: Plan, log: Log, export: str, *, partial: bool = False) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        log: Log,
+        export: str,
+        *,
+        partial: bool = False,
+        written_by: WrittenBy | None = None,
+    ) -> None:
+        self._written_by = written_by
         self._plan = plan
         self._log = log
         self._export = export_of(plan, export)
@@ -72,7 +81,9 @@ class Items:
             }
         )
         layout = Layout(export)
-        for side, said in exported(self._plan, self._log, export, partial=self._partial):
+        for side, said in exported(
+            self._plan, self._log, export, partial=self._partial, written_by=self._written_by
+        ):
             item = _item(said, layout, self._cohorts.get(said.source or ""))
             yield item, said.id == said.key and (side == "eval" or not self.split)
 
@@ -83,7 +94,7 @@ class Items:
         for name in mixed.get(self._export.source, [self._export.source]):
             if name in self._cohorts:
                 cursor, events = self._log.cursor(), self._log.next_seq
-                _, models = lineage_of(self._plan, self._cohorts[name], cursor, events)
+                _, models = lineage_of(self._plan, self._cohorts[name], cursor, events, self._written_by)
                 if any(identity["backend"] == "simulated" for identity in models.values()):
                     found.append(name)
         return found

@@ -7,13 +7,22 @@ from typing import Any
 
 import click
 
-from synth.cli.options import compile_recipe, json_option, log_option, recipe_argument, set_option
+from synth.cli.options import (
+    compile_recipe,
+    json_option,
+    load_settings,
+    log_option,
+    model_options,
+    recipe_argument,
+    set_option,
+)
 
 
 @click.command(short_help="Write the datasets of a recipe from the log.")
 @recipe_argument
 @set_option
 @log_option
+@model_options
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -28,6 +37,9 @@ def command(
     recipe: Path,
     overrides: tuple[str, ...],
     log: Path,
+    models: tuple[str, ...],
+    pocket: bool,
+    simulate: bool,
     out: Path,
     as_of: int | None,
     partial: bool,
@@ -36,15 +48,23 @@ def command(
 ) -> None:
     """Write the datasets of a recipe from the log: the same bytes for the same plan and log.
 
+    The samples are those of the last run; of the last one with the models that --model, --pocket or
+    --simulate name, where they do.
+
     Exit status: 0 written, 1 faults, 3 samples or rows are missing, 5 trouble with the log.
     """
     from store.dataset import materialize
     from store.log import Log
+    from synth.cli.origin import told_origin
     from synth.cli.output import plural
 
     plan = compile_recipe(recipe, overrides)
+    written_by = load_settings(recipe, plan, models, pocket, simulate).written_by(plan.models)
     with Log(log) as opened:
-        datasets = materialize(plan, opened, out, as_of=as_of, partial=partial, threads=threads)
+        datasets = materialize(
+            plan, opened, out, as_of=as_of, partial=partial, threads=threads, written_by=written_by
+        )
+        origin = told_origin(plan, opened, written_by, as_of)
     if as_json:
         shown = [
             {
@@ -73,6 +93,9 @@ def command(
             click.echo(f"  {dataset.advice}")
         for warning in dataset.warnings:
             click.echo(f"  warning: {warning}", err=True)
+
+    if origin:
+        click.echo(origin)
 
 
 def _shares(source: Mapping[str, Any]) -> Iterator[str]:

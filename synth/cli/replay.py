@@ -5,28 +5,50 @@ from pathlib import Path
 
 import click
 
-from synth.cli.options import compile_recipe, json_option, log_option, recipe_argument, set_option
+from synth.cli.options import (
+    compile_recipe,
+    json_option,
+    load_settings,
+    log_option,
+    model_options,
+    recipe_argument,
+    set_option,
+)
 
 
 @click.command(short_help="Run a recipe again with the log as the only engine, and compare.")
 @recipe_argument
 @set_option
 @log_option
+@model_options
 @json_option
-def command(recipe: Path, overrides: tuple[str, ...], log: Path, as_json: bool) -> None:
+def command(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    log: Path,
+    models: tuple[str, ...],
+    pocket: bool,
+    simulate: bool,
+    as_json: bool,
+) -> None:
     """Run a recipe again with the log as the only engine, and compare.
 
-    No model is loaded and nothing is written.  Exit status: 0 the same, 4 diverged, 5 trouble
-    with the log.
+    No model is loaded and nothing is written.  What is replayed is the last run; the last one with
+    the models that --model, --pocket or --simulate name, where they do.
+
+    Exit status: 0 the same, 4 diverged, 5 trouble with the log.
     """
     from dsl.errors import Diverged
     from runtime.replay import replay
     from store.log import Log
+    from synth.cli.origin import told_origin
     from synth.cli.output import plural
 
     plan = compile_recipe(recipe, overrides)
+    written_by = load_settings(recipe, plan, models, pocket, simulate).written_by(plan.models)
     with Log(log) as opened:
-        found = replay(plan, opened)
+        found = replay(plan, opened, written_by)
+        origin = told_origin(plan, opened, written_by)
     if as_json:
         click.echo(
             json.dumps(
@@ -36,6 +58,8 @@ def command(recipe: Path, overrides: tuple[str, ...], log: Path, as_json: bool) 
     else:
         pending = f", {plural(found.pending, 'sample')} pending in the log" if found.pending else ""
         click.echo(f"{plural(found.same, 'sample')} came out as logged{pending}")
+        if origin:
+            click.echo(origin)
     if found.diverged:
         more = f", and {len(found.diverged) - 1} more" if len(found.diverged) > 1 else ""
         raise Diverged(f"{log} does not replay: {found.diverged[0]}{more}")

@@ -10,7 +10,7 @@ from runtime.models import Models
 from runtime.money.usage import Usage
 from runtime.progress import Progress
 from synth.cli.progress import line
-from tests.support import RECIPES, synth
+from tests.support import QUICKSTART, RECIPES, one_sentence, rows, synth
 
 TWINS = """\
 edition 1
@@ -67,3 +67,33 @@ def test_a_warning_is_said_once_for_all_models(tmp_path: Path) -> None:
     assert warnings == ["warning: `base` and `judge` are simulated: their answers are a rehearsal, not data"]
     again = synth("run", RECIPES / "pillars.recipe", "--simulate", "--limit", "1", cwd=tmp_path)
     assert again.err.count("warning: ") == 1
+
+
+def test_options_choose_whose_samples_are_meant(tmp_path: Path) -> None:
+    """A log has a run and a rehearsal of one recipe: the last counts, unless the options say which."""
+    small = ("--set", "conversations=3")
+    first = ("--model", "base=simulated:first")
+    for options in (first, ["--simulate"]):
+        assert synth("run", QUICKSTART, *small, *options, cwd=tmp_path).status == 0
+    last = synth("materialize", QUICKSTART, *small, cwd=tmp_path)
+    assert last.out.splitlines()[-1] == (
+        "Written by base = simulated:base: the last run; the log has samples by 1 other choice of models, "
+        "and --model, --pocket or --simulate choose"
+    )
+    said = rows(tmp_path / "out/quickstart/train.jsonl")
+    chosen = synth("materialize", QUICKSTART, *small, *first, cwd=tmp_path)
+    assert chosen.out.splitlines()[-1].startswith("Written by base = simulated:first: as asked for; the log")
+    assert rows(tmp_path / "out/quickstart/train.jsonl") != said
+    # What was chosen is in the manifest, so that the dataset is verified as it was made.
+    assert synth("verify", "out/quickstart", "--log", "synth.duckdb", cwd=tmp_path).status == 0
+    replayed = synth("replay", QUICKSTART, *small, *first, cwd=tmp_path)
+    assert replayed.out.startswith(
+        "3 samples came out as logged\nWritten by base = simulated:first: as asked"
+    )
+    assert synth("materialize", QUICKSTART, *small, "--simulate", cwd=tmp_path).status == 0
+    assert rows(tmp_path / "out/quickstart/train.jsonl") == said
+    nobody = synth("materialize", QUICKSTART, *small, "--pocket", cwd=tmp_path)
+    assert one_sentence(nobody, 3) == (
+        "the log has no run of `identity` with the models that the options name: its last had "
+        "base = simulated:base"
+    )

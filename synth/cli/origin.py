@@ -1,0 +1,35 @@
+"""Whose samples a command works on, in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from compiler.plan import Plan
+    from store.log import Log
+    from store.select import WrittenBy
+
+
+def told_origin(plan: Plan, log: Log, written_by: WrittenBy, as_of: int | None = None) -> str:
+    """Who wrote the samples of a plan's conversations, and whether the log has others' as well; empty
+    where no model is asked."""
+    from store.select import lineage_of, other_lineages, told_models
+    from synth.cli.output import plural, printable
+
+    cursor, events = log.cursor(), log.next_seq if as_of is None else as_of + 1
+    found: dict[str, Any] = {}
+    others = 0
+    for cohort in plan.cohorts:
+        lineage, models = lineage_of(plan, cohort, cursor, events, written_by)
+        found.update(models)
+        others = max(others, other_lineages(plan, cohort, cursor, events, lineage))
+    if not found:
+        return ""
+    line = f"Written by {printable(told_models(found))}"
+    if not others:
+        return line
+    which = "as asked for" if written_by else "the last run"
+    return (
+        f"{line}: {which}; the log has samples by {plural(others, 'other choice')} of models, "
+        "and --model, --pocket or --simulate choose"
+    )
