@@ -6,7 +6,7 @@ names, and are checked alike when the object is made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ class WaitOptions(TypedDict, total=False):
     patience: float | None
 
 
+Part = Literal[
+    "seed", "temperature", "top_p", "top_k", "max_tokens", "stop", "response_format", "reasoning", "system"
+]
+
+
 class HostedOptions(WaitOptions, total=False):
     """`base_url` is the service's address, `api_key_env` the variable that holds the key, and
     `concurrency` the most calls at once.  The rates bound what is asked a minute."""
@@ -31,22 +36,42 @@ class HostedOptions(WaitOptions, total=False):
     concurrency: int
     requests_per_minute: float | None
     tokens_per_minute: float | None
+    omit: Sequence[Part]
+    extra_body: Mapping[str, Any]
+    reasoning: str | None
 
 
 class OpenAIOptions(HostedOptions, total=False):
-    """`max_tokens_field` names the limit on the wire, `json_mode` says how JSON is asked for."""
+    """`max_tokens_field` names the limit on the wire, `json_mode` says how JSON is asked for,
+    `finish_reason` whether an answer must have one, and `chat_template_kwargs` are for servers that
+    render a model's template."""
 
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"]
     json_mode: Literal["schema", "object", "prompt"]
+    finish_reason: Literal["required", "optional"]
+    chat_template_kwargs: Mapping[str, Any]
 
 
 class GeminiOptions(HostedOptions, total=False):
-    """`api_version` is the client's own default when it is not given."""
+    """`api_version` is the client's own default when it is not given; the others say how much a model
+    thinks, and whether its thoughts come back."""
 
     api_version: str | None
+    thinking_budget: int | None
+    thinking_level: str | None
+    include_thoughts: bool | None
 
 
-class VllmOptions(WaitOptions, total=False):
+class ChatOptions(WaitOptions, total=False):
+    """`chat_template_kwargs` are for a model's chat template, `reasoning` is how much it is to think,
+    and with `omit=["system"]` what a system message says opens the first message."""
+
+    chat_template_kwargs: Mapping[str, Any]
+    reasoning: str | None
+    omit: Sequence[Literal["system"]]
+
+
+class VllmOptions(ChatOptions, total=False):
     """`max_model_len` is in tokens, `kv_cache_gb` in GiB; `max_num_seqs` calls run together.  What
     is not given is chosen for the machine."""
 
@@ -62,7 +87,7 @@ class VllmOptions(WaitOptions, total=False):
     max_lora_rank: int
 
 
-class TransformersOptions(WaitOptions, total=False):
+class TransformersOptions(ChatOptions, total=False):
     """`batch_size` calls are decoded together, `max_model_len` is in tokens; `device` and `dtype`
     are torch's names."""
 
