@@ -29,7 +29,8 @@ Part = Literal[
 
 class HostedOptions(WaitOptions, total=False):
     """`base_url` is the service's address, `api_key_env` the variable that holds the key, and
-    `concurrency` the most calls at once.  The rates bound what is asked a minute."""
+    `concurrency` the most calls at once.  The rates bound what is asked a minute.  `omit` names what
+    requests leave out, `extra_body` is what they hold besides, `reasoning` how much a model thinks."""
 
     base_url: str | None
     api_key_env: str | None
