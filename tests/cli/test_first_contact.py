@@ -30,6 +30,7 @@ conversation second times 4 {
 }
 
 export train: messages from first to "out/train"
+export more: messages from second to "out/more"
 """
 
 
