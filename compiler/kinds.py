@@ -244,6 +244,7 @@ HOLDERS: Mapping[str, Holder] = {
             _field("split", CALL, "split = by_heading(max_words = 220)"),
             _field("index", CALL, 'index = lancedb("index/docs", search = "hybrid")'),
             Kind("keep", "keep { turns(2..12) }", body=Need.MUST, holds="checks", repeats=False),
+            _field("bad_rows", Type("enum", words=("fail", "skip")), "bad_rows = skip"),
         ),
     ),
     "conversation": Holder(

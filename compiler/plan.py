@@ -231,7 +231,8 @@ def asking(steps: Iterable[StepPlan]) -> tuple[StepPlan, ...]:
 
 
 class SourcePlan(Frozen):
-    """Rows or documents from outside.  `keep` are the checks that rows must pass."""
+    """Rows or documents from outside.  `keep` are the checks that rows must pass; `bad_rows` says
+    whether rows that are no conversations end the run or are left out."""
 
     name: str
     type: Literal["messages", "chunk"]
@@ -239,6 +240,7 @@ class SourcePlan(Frozen):
     split: CallPlan | None = None
     index: CallPlan | None = None
     keep: tuple[CheckPlan, ...] = ()
+    bad_rows: Literal["fail", "skip"] = "fail"
 
 
 class PreferencePlan(Frozen):

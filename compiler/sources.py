@@ -13,7 +13,7 @@ from compiler.plan import CallPlan, SourcePlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
 from compiler.types import CHUNK, COUNT, MESSAGES, PATH, TEXT, Schema, Type
-from compiler.values import resolve_type
+from compiler.values import FAILED, constant, resolve_type
 from dsl.suggest import suggest
 from dsl.syntax import Call, Expression, Statement
 
@@ -33,6 +33,7 @@ _COLUMNS = (
     Parameter("prompt", TEXT, optional=True),
     Parameter("response", TEXT, optional=True),
     Parameter("messages", TEXT, optional=True),
+    Parameter("thought", TEXT, optional=True),
 )
 # Written as text: how an index finds what a query is about.
 _SEARCH = Type("choice", words=("text", "vector", "hybrid"))
@@ -108,13 +109,18 @@ def bind_source(statement: Statement, scope: Scope, schemas: dict[str, Schema]) 
     if gives != type_:
         scope.report("E202", f"`{reader.name}` gives {gives}, not {type_}", statement.type.span)
         return None
-    made: dict[str, Any] = {"split": None, "index": None}
+    made: dict[str, Any] = {}
     keep = []
     for inner, kind in check_shape(statement.body or (), "source", scope.diagnostics):
         if not isinstance(inner, Statement):
             continue
         if kind.word == "keep":
             keep += bind_block(inner, type_ if type_ == MESSAGES else TEXT, scope)
+        elif inner.value is not None and kind.word == "bad_rows":
+            if type_ != MESSAGES:
+                scope.report("E108", "`bad_rows` is for a source of messages", inner.kind.span)
+            elif (word := constant(inner.value, kind.field or TEXT, scope, "`bad_rows`")) is not FAILED:
+                made["bad_rows"] = word
         elif inner.value is not None:
             if type_ != CHUNK:
                 scope.report("E108", f"`{kind.word}` is for a source of chunks", inner.kind.span)

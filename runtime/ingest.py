@@ -23,8 +23,10 @@ from store.event import Kind
 from store.log import Log
 from store.sources import SourceVersion, last_version, reader_digest, rows_there
 
-# Of how rows are read: another number makes other versions of the same files.
-READING = 1
+# Of how rows are read.  The second version reads more of what a message says of itself (marks that
+# say what is trained on, and thoughts); files in which there is none of it keep the names that the
+# first one gave to their versions.
+READING = 2
 
 # How much is done off the event loop at a time.
 _ROWS_AT_ONCE = 256
@@ -38,7 +40,8 @@ class ReadSource:
     """A source whose files hold.  `there` is how many of its rows the log has; it is `current`
     where these are all and no other version was completed since.
 
-    `reading` is what the rows are read again with, None where the log has them all.
+    `reading` is what the rows are read again with, None where the log has them all.  `left_out`
+    and `unread` are as in `SourceVersion`.
     """
 
     source: SourcePlan
@@ -50,17 +53,20 @@ class ReadSource:
     there: int
     current: bool = False
     reading: tuple[Located, Shape, array[int]] | None = field(default=None, repr=False)
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def note(self) -> dict[str, Any]:
         """What `run.started` says of a source."""
-        return {"version": self.version, "rows": self.rows, "there": self.there}
+        left_out = {"left_out": self.left_out["rows"]} if self.left_out else {}
+        return {"version": self.version, "rows": self.rows, "there": self.there, **left_out}
 
 
 @dataclass(frozen=True, slots=True)
 class IngestedSource:
     """A source in the log.  `new` of its `rows` were logged by this run; not `complete` when the
-    run was told to stop before the last."""
+    run was told to stop before the last.  `left_out` and `unread` are as in `SourceVersion`."""
 
     name: str
     version: str
@@ -68,6 +74,8 @@ class IngestedSource:
     rows: int
     new: int
     complete: bool = True
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def _never() -> bool:
@@ -147,6 +155,9 @@ async def ingest(
                 "rows": source.rows,
                 "shape": source.shape,
                 "files": list(source.files),
+                "reading": READING,
+                **({"left_out": source.left_out} if source.left_out else {}),
+                **({"unread": source.unread} if source.unread else {}),
             },
         )
         await recorder.settle()
@@ -157,24 +168,47 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
     source = located.source
     hashed = [await asyncio.to_thread(hash_file, file) for file in located.files]
     reader = reader_digest(plan, source)
-    version = digest([READING, reader, [[each.file.name, each.sha256] for each in hashed]])
-    known, current, there = await asyncio.to_thread(_in_log, plan, source, version, log)
-    if known is not None:
-        rows, shape_name, files = known.rows, known.shape, known.files
-        return ReadSource(source, reader, version, rows, shape_name, files, there, current)
+    named = [reader, [[each.file.name, each.sha256] for each in hashed]]
+    versions = {extended: digest([READING if extended else 1, *named]) for extended in (True, False)}
+    for version in versions.values():
+        known, current, _ = await asyncio.to_thread(_in_log, plan, source, version, log)
+        if known is not None and known.reading == READING:
+            return ReadSource(
+                source,
+                reader,
+                version,
+                known.rows,
+                known.shape,
+                known.files,
+                known.rows,
+                current,
+                left_out=known.left_out,
+                unread=known.unread,
+            )
     scan = Scan(located, tuple(hashed))
     while await asyncio.to_thread(scan.advance, _ROWS_AT_ONCE):
         if stopping():
             return None
     shape = scan.conclude()
-    files = tuple({"path": each.file.name, "bytes": each.bytes, "sha256": each.sha256} for each in hashed)
-    reading = (located, shape, scan.hashes)
-    return ReadSource(source, reader, version, scan.rows, shape.name, files, there, reading=reading)
+    version = versions[scan.extended]
+    known, _, there = await asyncio.to_thread(_in_log, plan, source, version, log)
+    return ReadSource(
+        source,
+        reader,
+        version,
+        scan.rows,
+        shape.name,
+        tuple({"path": each.file.name, "bytes": each.bytes, "sha256": each.sha256} for each in hashed),
+        there,
+        reading=(located, shape, scan.hashes) if there < scan.rows else None,
+        left_out=scan.left_out.found,
+        unread=scan.unread.found,
+    )
 
 
 def _in_log(plan: Plan, source: SourcePlan, version: str, log: Log) -> tuple[SourceVersion | None, bool, int]:
     """The version as it was completed, whether none was completed since, and how many of its
-    rows the log has where it was not."""
+    rows the log has."""
     with log.cursor() as cursor:
         known = last_version(plan, source, cursor, log.next_seq, version)
         if known is None:
@@ -211,7 +245,16 @@ def _emit(source: ReadSource, row: Conversation, recorder: Recorder) -> None:
 
 
 def _ingested(source: ReadSource, new: int, complete: bool = True) -> IngestedSource:
-    return IngestedSource(source.source.name, source.version, source.shape, source.rows, new, complete)
+    return IngestedSource(
+        source.source.name,
+        source.version,
+        source.shape,
+        source.rows,
+        new,
+        complete,
+        source.left_out,
+        source.unread,
+    )
 
 
 def _of_messages(plan: Plan) -> Iterator[SourcePlan]:

@@ -90,7 +90,9 @@ def parts_of(content: list[Any]) -> tuple[str, str | None, list[str]]:
             others.append(type(part).__name__)
             continue
         kind = part.get("type")
-        if part.get("thought") is True or kind in _THINKING:
+        if kind is not None and not isinstance(kind, str):
+            others.append(str(kind))
+        elif part.get("thought") is True or kind in _THINKING:
             thoughts.append(_text(part).strip())
         elif isinstance(part.get("text"), str) and (kind is None or kind in _SAYING):
             said.append(part["text"])

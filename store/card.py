@@ -10,6 +10,7 @@ from typing import Any
 from compiler.plan import Plan, digest
 from store.rows import Layout
 from store.select import Models
+from store.sources import left_out_in_words, unread_in_words
 from store.trainers import advice
 
 # The Hub's, up to its last: `1K<n<10K` is from a thousand rows to below ten thousand.
@@ -199,6 +200,11 @@ def _mix(source: Mapping[str, Any]) -> Iterator[str]:
         fell = ", ".join(f"{n} fell to `{check}`" for check, n in place.get("fell", {}).items() if n)
         if "source" in place:
             yield f"- `{place['source']}`: {place['read']} rows" + (f", {fell}" if fell else "")
+            if left_out := place.get("left_out"):
+                yield f"  - left out, since they are no conversations: {left_out['rows']} rows"
+                yield from (f"    - {_cell(told)}" for told in left_out_in_words(left_out))
+            if unread := place.get("unread"):
+                yield f"  - not read: {_cell(unread_in_words(unread))}"
     if any("source" in place for place in places):
         yield ""
     taken = [place for place in places if "conversation" in place and place["rows"]]

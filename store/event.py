@@ -18,10 +18,12 @@ Payloads, by kind:
                        reasoning_tokens where there are any, lost_cost (money at most) of a lost answer
     step.accepted      call (seq of the answer), call_key
     step.rejected      call, call_key, check, reason, text
-    source.ingested    source, version, row (from 0), file, line, hash, messages (role, content);
-                       its `sample_id` names the row
+    source.ingested    source, version, row (from 0), file, line, hash, messages (role, content,
+                       perhaps weight and thought); its `sample_id` names the row
     source.completed   source, reader (digest of the reader and its arguments), version, rows, shape,
-                       files (path, bytes, sha256)
+                       files (path, bytes, sha256); since 0.2: reading (version of the reader), and
+                       where there are some left_out (rows, kinds, first: file, line, reason) and
+                       unread (keys and counts, by rows and messages)
     retrieval.done     key, source, function, arguments, index (version, digest), chunks (id, document,
                        heading, text, metadata, score)
     sample.completed   lineage, cohort, cell (name -> label), ordinal, values (step -> text or

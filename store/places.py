@@ -174,13 +174,17 @@ class SourceRows:
         return ()
 
     def manifest(self) -> dict[str, Any]:
+        version = self._kept.version
         return {
             "source": self.name,
-            "version": self._kept.version.version,
+            "version": version.version,
             "read": self._kept.read,
             "kept": self.available,
             "fell": dict(self._kept.fell),
             **({"partly_trained": self._partly} if self._partly else {}),
+            # Said where there is something to say: manifests of older logs stay as they are.
+            **({"left_out": version.left_out} if version.left_out else {}),
+            **({"unread": version.unread} if version.unread else {}),
         }
 
 

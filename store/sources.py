@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -24,7 +24,9 @@ from store.select import completed
 class SourceVersion:
     """A version whose rows are all in the log before `seq`, that of its `source.completed`.
 
-    `files` have `path`, `bytes` and `sha256`.
+    `files` have `path`, `bytes` and `sha256`.  `reading` is the version of the reader that looked
+    at them; `left_out` says which rows it skipped (`rows`, `kinds`, `first`) and `unread` which keys
+    it passed over, by `rows` and `messages`.
     """
 
     source: str
@@ -34,6 +36,9 @@ class SourceVersion:
     shape: str
     files: tuple[Mapping[str, Any], ...]
     seq: int
+    reading: int = 1
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def reader_digest(plan: Plan, source: SourcePlan) -> str:
@@ -41,7 +46,9 @@ def reader_digest(plan: Plan, source: SourcePlan) -> str:
 
     The recipe counts too: a path is relative to it, so another one may read another file.
     """
-    return digest([plan.recipe, source.reader.model_dump(mode="json")])
+    body: list[object] = [plan.recipe, source.reader.model_dump(mode="json")]
+    # What is new is added where it is set, so that older logs are read by the names they have.
+    return digest(body if source.bad_rows == "fail" else [*body, source.bad_rows])
 
 
 def source_of(
@@ -75,7 +82,27 @@ def last_version(
         return None
     payload = json.loads(row[1])
     fields = {name: payload[name] for name in ("source", "reader", "version", "rows", "shape")}
+    # These are not in what earlier versions logged.
+    fields |= {name: payload[name] for name in ("reading", "left_out", "unread") if name in payload}
     return SourceVersion(**fields, files=tuple(payload["files"]), seq=row[0])
+
+
+def unread_in_words(unread: Mapping[str, Mapping[str, int]], most: int = 8) -> str:
+    """The keys that a reader passed over, the first of them named; nothing where there are none."""
+    found = [
+        f"`{name}` ({count:,} {what[:-1]}{'s' * (count != 1)})"
+        for what in ("rows", "messages")
+        for name, count in sorted(unread.get(what, {}).items(), key=lambda each: (-each[1], each[0]))
+    ]
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more
+
+
+def left_out_in_words(left_out: Mapping[str, Any], most: int = 3) -> list[str]:
+    """The first rows that a reader skipped, each with its place and what is wrong with it."""
+    first = [f"{each['file']}:{each['line']} {each['reason']}" for each in left_out.get("first", ())[:most]]
+    more = left_out.get("rows", 0) - len(first)
+    return [*first, f"and {more:,} more"] if more else first
 
 
 def rows_there(cursor: duckdb.DuckDBPyConnection, source: str, version: str) -> int:

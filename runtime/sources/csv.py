@@ -27,7 +27,7 @@ def read_csv(path: Path, file: str, form: Form) -> Iterator[Record]:
     """
     # A conversation can be longer than the 128 KiB that the module has for its limit.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
-    lines = (line.decode("utf-8", "surrogateescape") for line in read_lines(path, file))
+    lines = (line.decode("utf-8", "surrogateescape") for line in _lines(path, file))
     first = next(lines, "")
     delimiter = next((each for each in _DELIMITERS if form.fits(_fields(first, each))), ",")
     rows = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
@@ -54,6 +54,16 @@ def read_csv(path: Path, file: str, form: Form) -> Iterator[Record]:
             yield Record(number, not_utf8(broken.encode("utf-8", "surrogateescape")))
             continue
         yield Record(number, row)
+
+
+def _lines(path: Path, file: str) -> Iterator[bytes]:
+    for number, line in enumerate(read_lines(path, file), 1):
+        if len(line) > MAX_LINE:
+            raise ConfigError(
+                f"{file}: line {number} is longer than {MAX_LINE // 1024**2} MiB: "
+                "write each conversation on a line of its own"
+            )
+        yield line
 
 
 def _header(rows: Iterator[list[str]], file: str) -> list[str]:

@@ -11,11 +11,16 @@ from typing import Any
 
 from dsl.errors import ConfigError
 from runtime.sources.faults import names
+from runtime.sources.lines import begins_with
 
 FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".jsonl.gz": "jsonl",
+    ".jsonl.bz2": "jsonl",
+    ".jsonl.xz": "jsonl",
+    ".jsonl.zst": "jsonl",
+    ".json": "jsonl",
     ".csv": "csv",
     ".tsv": "csv",
     ".parquet": "parquet",
@@ -93,8 +98,12 @@ def _walk(folder: Path, file: str) -> Iterator[tuple[Path, str]]:
             if seen > _MOST_FILES:
                 raise ConfigError(f"{file} holds more than {_MOST_FILES} files: name a folder in it")
             format_ = next((FORMATS[end] for end in FORMATS if name.lower().endswith(end)), None)
-            if format_ is not None and not name.startswith("."):
-                yield Path(parent, name), format_
+            if format_ is None or name.startswith("."):
+                continue
+            path = Path(parent, name)
+            # Datasets have other files of JSON beside them: one that holds rows is a list of them.
+            if not name.lower().endswith(".json") or begins_with(path, file, b"["):
+                yield path, format_
 
 
 def _split_of(path: Path) -> str:

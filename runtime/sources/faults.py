@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dsl.display import visible
 
 MEND = "mend or remove"
+WITHOUT = "leave such rows out with `bad_rows = skip`"
 SAVE_AS_UTF8 = "save the file as UTF-8"
 # Beyond this, further kinds of fault are only counted.
 _MOST_KINDS = 3
@@ -32,6 +33,10 @@ class Unusable(Exception):
     def __init__(self, what: str, detail: str = "", remedy: str = MEND) -> None:
         super().__init__(what)
         self.fault = Fault(what, detail, remedy)
+
+    @classmethod
+    def of(cls, fault: Fault) -> Unusable:
+        return cls(fault.what, fault.detail, fault.remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,9 @@ class Faults:
     def add(self, place: Place, fault: Fault) -> None:
         self._kinds.setdefault(fault.what, _Kind(place, fault)).count += 1
 
-    def sentence(self, name: str, rows: int, unit: str) -> str:
-        """One sentence about a source's file, of whose `rows` some have faults."""
+    def sentence(self, name: str, rows: int, unit: str, *, skips: bool) -> str:
+        """One sentence about a source's file, of whose `rows` some have faults; all of them, where
+        it `skips` those that do."""
         kinds = list(self._kinds.values())
         shown = kinds[:_MOST_KINDS]
         parts = [_part(kind, f"{kind.count} of {rows} {unit}{'s' * (rows != 1)}") for kind in shown[:1]]
@@ -79,6 +85,8 @@ class Faults:
         remedy = shown[0].fault.remedy
         if remedy == MEND:
             remedy += " it" if sum(kind.count for kind in kinds) == 1 else " them"
+            if not skips:
+                remedy += ", or say `bad_rows = skip`"
         return f"{name}: {'; '.join(parts)}: {remedy}"
 
 

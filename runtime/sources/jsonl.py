@@ -1,48 +1,193 @@
-"""JSON Lines: an object on each line."""
+"""JSON: an object on each line, or one list of objects."""
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dsl.display import quoted
 from dsl.errors import ConfigError
-from runtime.sources.faults import Fault
-from runtime.sources.lines import not_utf8, read_lines
-from runtime.sources.messages import kind_of
+from runtime.sources.faults import SAVE_AS_UTF8, Fault
+from runtime.sources.lines import MAX_LINE, begins_with, not_utf8, read_blocks, read_lines
+from runtime.sources.marks import kind_of
 from runtime.sources.record import Record
+
+_UTF8_MARK = b"\xef\xbb\xbf"
+_BLANKS = " \t\r\n"
+_TOO_DEEP = "it holds what is too long or too deep to be read"
 
 
 def read_jsonl(path: Path, file: str) -> Iterator[Record]:
-    """The objects of a file; blank lines are passed over.
+    """The objects of a file, on lines or in a list; blank lines are passed over.
 
     Raises ConfigError for a file that cannot be read, or that is JSON of another form.
     """
+    return _listed(path, file) if begins_with(path, file, b"[") else _on_lines(path, file)
+
+
+def _on_lines(path: Path, file: str) -> Iterator[Record]:
     begun = False
+    parse = _Parser()
     for number, line in enumerate(read_lines(path, file), 1):
-        line = line.strip()
+        if len(line) > MAX_LINE:
+            fault = Fault(
+                f"is longer than {MAX_LINE // 1024**2} MiB",
+                remedy="write each conversation on a line of its own",
+            )
+            yield Record(number, fault)
+            continue
+        # Files that were put together can have the mark on later lines as well.
+        line = line.strip().removeprefix(_UTF8_MARK)
         if not line:
             continue
-        if not begun and (line.startswith(b"[") or line == b"{"):
-            form, written = (
-                ("one JSON list", "jq -c '.[]'")
-                if line[:1] == b"["
-                else ("JSON spread over lines", "jq -c .")
+        if not begun and line == b"{":
+            raise ConfigError(
+                f"{file} is JSON spread over lines, not an object on each line: `jq -c .` writes it so"
             )
-            raise ConfigError(f"{file} is {form}, not an object on each line: `{written}` writes it so")
         begun = True
-        yield Record(number, _parsed(line))
+        yield Record(number, parse(line))
 
 
-def _parsed(line: bytes) -> dict[str, Any] | Fault:
-    try:
-        value = json.loads(line.decode())
-    except UnicodeDecodeError:
-        return not_utf8(line)
-    except json.JSONDecodeError as error:
-        return Fault("is not JSON", f"{error.msg.removesuffix(' at')} at column {error.colno}")
-    except (ValueError, RecursionError):
-        # A number of thousands of digits, or lists within lists within lists.
-        return Fault("is not JSON", "it holds what is too long or too deep to be read")
-    return value if isinstance(value, dict) else Fault("is no object", f"it is {kind_of(value)}")
+class _Parser:
+    """What reads JSON.  A key that is there twice, with two values, is a fault of its row; NaN is
+    how tables write that there is no value."""
+
+    def __init__(self) -> None:
+        self._twice = ""
+        self.decoder = json.JSONDecoder(
+            object_pairs_hook=self._object,
+            parse_constant=lambda name: None if name == "NaN" else float(name.replace("Infinity", "inf")),
+        )
+
+    def __call__(self, line: bytes) -> dict[str, Any] | Fault:
+        try:
+            value = self.decoder.decode(line.decode())
+        except UnicodeDecodeError:
+            return not_utf8(line)
+        except json.JSONDecodeError as error:
+            return Fault("is not JSON", f"{error.msg.removesuffix(' at')} at column {error.colno}")
+        except (ValueError, RecursionError):
+            # A number of thousands of digits, or lists within lists within lists.
+            return Fault("is not JSON", _TOO_DEEP)
+        return self.row(value)
+
+    def row(self, value: Any) -> dict[str, Any] | Fault:
+        """A value that was read, where it is an object."""
+        twice, self._twice = self._twice, ""
+        if not isinstance(value, dict):
+            return Fault("is no object", f"it is {kind_of(value)}")
+        return Fault("has a key twice, with two values", quoted(twice)) if twice else value
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            # What is there twice and the same does no harm.
+            self._twice = next((name or "(empty)" for name, value in pairs if made[name] != value), "")
+        return made
+
+
+def _listed(path: Path, file: str) -> Iterator[Record]:
+    """The objects of one list, an element at a time."""
+    parse = _Parser()
+    text = _Text(path, file)
+    text.expect("[")
+    if text.ahead() == "]":
+        text.expect("]")
+    else:
+        while True:
+            text.ahead()
+            line, value = text.line, text.value(parse.decoder)
+            yield Record(line, parse.row(value))
+            if text.ahead() != ",":
+                break
+            text.expect(",")
+        text.expect("]")
+    if text.ahead():
+        raise text.fault("there is more after the list")
+
+
+class _Text:
+    """The text of a file, of which as much is held as its longest element takes."""
+
+    def __init__(self, path: Path, file: str) -> None:
+        self._file = file
+        self._blocks = read_blocks(path, file)
+        self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._held = ""
+        self._at = 0
+        # Where what is held begins.
+        self._line, self._column = 1, 0
+        self._ended = False
+
+    @property
+    def line(self) -> int:
+        return self._line + self._held.count("\n", 0, self._at)
+
+    def ahead(self) -> str:
+        """The next character that is not blank; none at the end."""
+        while True:
+            while self._at < len(self._held):
+                if (char := self._held[self._at]) not in _BLANKS:
+                    return char
+                self._at += 1
+            if not self._more():
+                return ""
+
+    def expect(self, char: str) -> None:
+        found = self.ahead()
+        if found != char:
+            shown = quoted(found) if found else "the end of the file"
+            raise self.fault(f"{shown} where `{char}` belongs")
+        self._at += 1
+
+    def value(self, decoder: json.JSONDecoder) -> Any:
+        while True:
+            try:
+                value, end = decoder.raw_decode(self._held, self._at)
+            except json.JSONDecodeError as error:
+                # It may be cut short, or wrong: that is known at the end.
+                if len(self._held) - self._at > MAX_LINE:
+                    raise self.fault(f"an element is longer than {MAX_LINE // 1024**2} MiB") from None
+                if not self._more():
+                    raise self.fault(error.msg.removesuffix(" at"), error.pos) from None
+            except (ValueError, RecursionError):
+                raise self.fault(_TOO_DEEP) from None
+            else:
+                # A number at the end of what is held may go on.
+                if end < len(self._held) or not self._more():
+                    self._at = end
+                    return value
+
+    def fault(self, reason: str, at: int | None = None) -> ConfigError:
+        at = self._at if at is None else at
+        line = self._line + self._held.count("\n", 0, at)
+        start = self._held.rfind("\n", 0, at)
+        column = at - start + (self._column if start < 0 else 0)
+        return ConfigError(
+            f"{self._file} is not one JSON list ({reason}, at line {line}, column {column}): mend it there"
+        )
+
+    def _more(self) -> bool:
+        """Takes in as much again as is held, and lets go of what was read."""
+        if self._ended:
+            return False
+        self._line += self._held.count("\n", 0, self._at)
+        start = self._held.rfind("\n", 0, self._at)
+        self._column = self._at - start - 1 + (self._column if start < 0 else 0)
+        kept = [self._held[self._at :]]
+        self._at, wanted = 0, len(kept[0])
+        while wanted >= 0:
+            block = next(self._blocks, None)
+            self._ended = block is None
+            try:
+                kept.append(self._decoder.decode(block or b"", final=self._ended))
+            except UnicodeDecodeError:
+                raise ConfigError(f"{self._file} is not UTF-8: {SAVE_AS_UTF8}") from None
+            if self._ended:
+                break
+            wanted -= len(kept[-1]) + 1
+        self._held = "".join(kept)
+        return True

@@ -35,6 +35,11 @@ class Located:
     form: Form
     files: tuple[SourceFile, ...]
 
+    @property
+    def skips(self) -> bool:
+        """Whether rows that are no conversations are left out."""
+        return self.source.bad_rows == "skip"
+
 
 def locate(plan: Plan, source: SourcePlan, allowed: Sequence[Path] = ()) -> Located:
     """The files of a source of conversations.  Raises ConfigError where they cannot be read."""

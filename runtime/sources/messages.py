@@ -1,7 +1,7 @@
 """Messages as datasets write them, and the one form they come to.
 
 A normal message has `role` (system, user or model), `content` (text that is not empty) and, where
-the source says them, `weight` (0 or 1) and `thought` (text).
+the source says them, `weight` (0 or 1) and a model's `thought` (text).
 """
 
 from __future__ import annotations
@@ -14,7 +14,18 @@ from typing import Any
 
 from dsl.display import code_point, quoted
 from dsl.suggest import suggest
-from runtime.sources.faults import Unusable
+from runtime.sources.faults import WITHOUT, Unusable
+from runtime.sources.marks import (
+    MARKS,
+    NOTHING,
+    THOUGHTS,
+    joined,
+    kind_of,
+    thoughts_of,
+    weight_of,
+)
+from runtime.sources.notes import Notes
+from runtime.thinking import parts_of, split
 
 Message = dict[str, Any]
 
@@ -24,21 +35,15 @@ ROLES: Mapping[str, str] = {
     **dict.fromkeys(("model", "assistant", "gpt", "chatgpt", "bot", "chatbot", "ai"), "model"),
 }
 
+# Roles of what a tool is asked and answers, which messages here cannot have.
+_TOOLS = frozenset(
+    "tool function function_call function_response observation ipython tool_call tool_calls "
+    "tool_response tool_result tool_results".split()
+)
+_CALLS = ("tool_use", "tool_call", "tool_result", "function_call")
+_KNOWN = frozenset(("role", "from", "content", "value", "tool_calls", "function_call", *MARKS, *THOUGHTS))
+
 _UNFIT = re.compile("[\0\ud800-\udfff]")
-_TYPES = {
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-    dict: "an object",
-    bytes: "bytes",
-}
-
-
-def kind_of(value: Any) -> str:
-    """What a value is, in words."""
-    return "null" if value is None else _TYPES.get(type(value), f"a {type(value).__name__}")
 
 
 def fit(text: str, where: str) -> str:
@@ -51,10 +56,11 @@ def fit(text: str, where: str) -> str:
     raise Unusable("has half of a character", f"{code_point(found[0])} in {where}")
 
 
-def message_list(value: Any, column: str) -> list[Message]:
+def message_list(value: Any, column: str, notes: Notes) -> list[Message]:
     """The messages of a column: a list of objects, the JSON text of one, or an object of lists.
 
-    A system message that says nothing is left out.  Raises Unusable.
+    A system message that says nothing is left out.  `notes` is told what else there is.  Raises
+    Unusable.
     """
     if isinstance(value, str):
         value = _parsed(value, column)
@@ -64,7 +70,7 @@ def message_list(value: Any, column: str) -> list[Message]:
         raise Unusable(f"has a `{column}` that is no list of messages", f"it is {kind_of(value)}")
     if not value:
         raise Unusable(f"has no message in `{column}`")
-    found = (_message(item, number) for number, item in enumerate(value, 1))
+    found = (_message(item, number, notes) for number, item in enumerate(value, 1))
     return [message for message in found if message is not None]
 
 
@@ -86,31 +92,51 @@ def _transposed(value: Mapping[str, Any]) -> Any:
     return [dict(zip(value, items, strict=True)) for items in zip(*columns, strict=True)]
 
 
-def _message(item: Any, number: int) -> Message | None:
+def _message(item: Any, number: int, notes: Notes) -> Message | None:
     where = f"message {number}"
     if not isinstance(item, Mapping):
         raise Unusable("has a message that is no object", f"{where} is {kind_of(item)}")
     role = _role(_either(item, "role", "from"), where)
     if item.get("tool_calls") or item.get("function_call"):
-        raise Unusable("has a call of a tool, and conversations here are text", where)
-    content = _content(_either(item, "content", "value"), where)
+        raise _of_a_tool(where)
+    content, thought = _content(_either(item, "content", "value"), where, notes)
+    if not THOUGHTS.isdisjoint(item):
+        thought = joined((*thoughts_of(item, where, notes), thought or ""))
+    if role == "model":
+        content, thought = said_and_thought(content, thought, notes)
+    elif thought is not None:
+        # Only what a model thinks is of use to a student.
+        notes.messages.append(f"thought of a {role}")
+        thought = None
     if not content.strip():
         if role == "system":
             return None
         raise Unusable("has an empty message", where)
     message: Message = {"role": role, "content": fit(content, where)}
-    weight, thought = item.get("weight"), item.get("thought")
-    if weight is not None:
-        if weight not in (0, 1):
-            shown = quoted(str(weight)) if isinstance(weight, int | float | str) else kind_of(weight)
-            raise Unusable("has a weight other than 0 and 1", f"{where}: {shown}")
-        message["weight"] = int(weight)
+    if not MARKS.isdisjoint(item):
+        weight = weight_of(item, where, notes)
+        if weight is not None:
+            message["weight"] = weight
+            if weight and role != "model":
+                notes.messages.append(f"mark to train on a {role}")
     if thought is not None:
-        if not isinstance(thought, str):
-            raise Unusable("has a thought that is no text", f"that of {where} is {kind_of(thought)}")
-        if thought.strip():
-            message["thought"] = fit(thought, f"the thought of {where}")
+        message["thought"] = fit(thought, f"the thought of {where}")
+    if not item.keys() <= _KNOWN:
+        notes.messages += [name for name in item if name not in _KNOWN and item[name] not in NOTHING]
     return message
+
+
+def said_and_thought(content: str, thought: str | None, notes: Notes) -> tuple[str, str | None]:
+    """What a model says, and what it thought, where the text holds both."""
+    said, inside = split(content)
+    if inside is None:
+        return content, thought
+    notes.extended = True
+    return said, joined((thought or "", inside))
+
+
+def _of_a_tool(where: str) -> Unusable:
+    return Unusable("has a call or an answer of a tool, and conversations here are text", where, WITHOUT)
 
 
 def _either(item: Mapping[str, Any], name: str, other: str) -> Any:
@@ -123,6 +149,8 @@ def _role(value: Any, where: str) -> str:
         raise Unusable("has a message without a role", where)
     written = value if isinstance(value, str) else kind_of(value)
     role = ROLES.get(written.strip().lower())
+    if role is None and written.strip().lower() in _TOOLS:
+        raise _of_a_tool(f"{quoted(written)} in {where}")
     if role is None:
         raise Unusable("has an unknown role", f"{quoted(written)} in {where}; {_role_hint(written)}")
     return role
@@ -135,20 +163,18 @@ def _role_hint(written: str) -> str:
     return f"did you mean `{guess}`?" if guess else "roles are system, user and assistant"
 
 
-def _content(value: Any, where: str) -> str:
+def _content(value: Any, where: str, notes: Notes) -> tuple[str, str | None]:
+    """The text of a message, and what of its parts was thought and not said."""
     if isinstance(value, str):
-        return value
+        return value, None
     if value is None:
         raise Unusable("has a message without content", where)
     if not isinstance(value, list):
         raise Unusable("has content that is no text", f"that of {where} is {kind_of(value)}")
-    texts = []
-    for part in value:
-        if not isinstance(part, Mapping):
-            raise Unusable("has content that is no text", f"{where} has a part that is {kind_of(part)}")
-        kind, text = part.get("type"), part.get("text")
-        if kind != "text" or not isinstance(text, str):
-            shown = quoted(kind) if isinstance(kind, str) else kind_of(kind)
-            raise Unusable("has content that is no text", f"{where} has a part of type {shown}")
-        texts.append(text)
-    return "".join(texts)
+    said, thought, others = parts_of(value)
+    if others:
+        if others[0] in _CALLS:
+            raise _of_a_tool(f"{where} has a part of type {quoted(others[0])}")
+        raise Unusable("has content that is no text", f"{where} has a part of type {quoted(others[0])}")
+    notes.extended = notes.extended or thought is not None
+    return said, thought

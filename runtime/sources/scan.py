@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ from runtime.sources.faults import Fault, Faults, Place, Unusable
 from runtime.sources.jsonl import read_jsonl
 from runtime.sources.locate import Located, SourceFile
 from runtime.sources.messages import Message
+from runtime.sources.notes import LeftOut, Notes, Unread
 from runtime.sources.parquet import read_parquet
 from runtime.sources.record import Record
 from runtime.sources.shapes import Form, Shape, conversation
@@ -68,17 +69,49 @@ def hash_file(file: SourceFile) -> Hashed:
     return Hashed(file, stamp[0], hasher.hexdigest(), stamp)
 
 
+@dataclass(slots=True)
+class _Shaped:
+    """The rows of one shape.  `left_out` is what is said of them where another is read."""
+
+    shape: Shape
+    number: int
+    first: Place
+    rows: int = 0
+    extended: bool = False
+    unread: Unread = field(default_factory=Unread)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    fault: Fault = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fault = Fault("has another shape than most rows", f"with {self.shape}")
+
+
 class Scan:
-    """The first reading of a source.  `advance` reads some rows at a time."""
+    """The first reading of a source.  `advance` reads some rows at a time.
+
+    Once it is concluded, `hashes` are those of the rows that are used and `left_out` says what was
+    skipped; `extended` says that the first version of the reader would have read some of them
+    otherwise.
+    """
 
     def __init__(self, located: Located, hashed: tuple[Hashed, ...]) -> None:
         self.located = located
         self.hashed = hashed
-        self.rows = 0
         self.hashes = array("Q")
-        self.faults = Faults()
-        self._shapes: dict[str, tuple[Shape, Place, int]] = {}
+        self.unread = Unread()
+        self.left_out = LeftOut()
+        self.extended = False
+        self._read = 0
+        self._faults = Faults()
+        self._shapes: dict[str, _Shaped] = {}
+        # Which of the shapes each row has.
+        self._which = array("B")
+        self._of_file: Counter[str] = Counter()
         self._records = records(located)
+
+    @property
+    def rows(self) -> int:
+        return len(self.hashes)
 
     def advance(self, rows: int) -> bool:
         """Whether there may be more.  Raises ConfigError for a file that cannot be read."""
@@ -87,40 +120,61 @@ class Scan:
             if found is None:
                 return False
             file, record = found
-            self.rows += 1
+            self._read += 1
+            self._of_file[file.name] += 1
+            place = self._place(file, record.line)
             try:
-                self._look_at(record, self._place(file, record.line))
+                self._look_at(record, place, file.name)
             except Unusable as unusable:
-                self.faults.add(self._place(file, record.line), unusable.fault)
+                self._faults.add(place, unusable.fault)
+                self.left_out.add(file.name, place.line, unusable.fault)
         return True
 
     def conclude(self) -> Shape:
         """The shape of all rows, once all were read.  Raises ConfigError, in one sentence, where
-        some are not usable, where there are none, and where the files changed meanwhile."""
-        name = self.located.name
+        some are not usable and may not be left out, where there are none, and where the files
+        changed meanwhile."""
+        name, skips, shapes = self.located.name, self.located.skips, list(self._shapes.values())
         if any(_changed(each) for each in self.hashed):
             raise _changing(name)
-        if self.faults:
-            raise ConfigError(self.faults.sentence(name, self.rows, self._unit))
-        if not self._shapes:
+        if self._faults and not (skips and shapes):
+            raise ConfigError(self._faults.sentence(name, self._read, self._unit, skips=skips))
+        if not shapes:
             raise ConfigError(f"{name} has no rows: write conversations into it, or leave the source out")
-        if len(self._shapes) > 1:
+        if len(shapes) > 1 and not skips:
             parts = [
-                f"{count} {self._unit}{'s' * (count != 1)} with {shape} from {place} on"
-                for shape, place, count in self._shapes.values()
+                f"{each.rows} {self._unit}{'s' * (each.rows != 1)} with {each.shape} from {each.first} on"
+                for each in shapes
             ]
             raise ConfigError(f"{name} mixes shapes ({'; '.join(parts)}): put each into a source of its own")
-        ((shape, _, _),) = self._shapes.values()
-        return shape
+        most = max(shapes, key=lambda each: each.rows)
+        for other in shapes:
+            if other is not most:
+                self.left_out.join(other.left_out)
+        if len(shapes) > 1:
+            pairs = zip(self.hashes, self._which, strict=True)
+            self.hashes = array("Q", (hash_ for hash_, which in pairs if which == most.number))
+        self.extended, self.unread = most.extended, most.unread
+        for file, columns in self.located.form.unread.items():
+            self.unread.columns(columns, self._of_file[file])
+        return most.shape
 
-    def _look_at(self, record: Record, place: Place) -> None:
+    def _look_at(self, record: Record, place: Place, file: str) -> None:
         if isinstance(record.row, Fault):
-            self.faults.add(place, record.row)
-            return
-        shape = self.located.form.shape_of(record.row)
-        _, first, count = self._shapes.get(shape.name, (shape, place, 0))
-        self._shapes[shape.name] = (shape, first, count + 1)
-        self.hashes.append(_short(digest(conversation(record.row, shape))))
+            raise Unusable.of(record.row)
+        shape, notes = self.located.form.shape_of(record.row), Notes()
+        hash_ = _short(digest(conversation(record.row, shape, notes)))
+        shaped = self._shapes.get(shape.name)
+        if shaped is None:
+            shaped = self._shapes[shape.name] = _Shaped(shape, len(self._shapes), place)
+        shaped.rows += 1
+        shaped.extended = shaped.extended or notes.extended
+        if notes.rows or notes.messages:
+            shaped.unread.add(notes)
+        if self.located.skips:
+            shaped.left_out.add(file, place.line, shaped.fault)
+        self.hashes.append(hash_)
+        self._which.append(shaped.number)
 
     def _place(self, file: SourceFile, line: int) -> Place:
         several = len(self.located.files) > 1
@@ -139,6 +193,8 @@ def conversations(located: Located, shape: Shape, hashes: array[int]) -> Iterato
     number = 0
     for file, record in records(located):
         messages = _again(record, located.form, shape)
+        if messages is None and located.skips:
+            continue
         text = canonical_json(messages).encode("utf-8", "surrogatepass")
         hash_ = sha256(text).hexdigest()
         short = _short(hash_)
@@ -178,7 +234,9 @@ def _again(record: Record, form: Form, shape: Shape) -> list[Message] | None:
     if isinstance(record.row, Fault):
         return None
     try:
-        return conversation(record.row, shape) if form.shape_of(record.row).name == shape.name else None
+        if form.shape_of(record.row).name != shape.name:
+            return None
+        return conversation(record.row, shape, Notes())
     except Unusable:
         return None
 

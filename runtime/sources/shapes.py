@@ -11,57 +11,65 @@ from compiler.plan import SourcePlan
 from dsl.errors import ConfigError
 from dsl.suggest import suggest
 from runtime.sources.faults import Unusable, names
-from runtime.sources.messages import Message, fit, kind_of, message_list
+from runtime.sources.marks import NOTHING, THOUGHTS, joined, kind_of
+from runtime.sources.messages import Message, fit, message_list, said_and_thought
+from runtime.sources.notes import Notes
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """`columns` are those that a row has to have; `optional` ones are read where they are."""
+    """`columns` are those that a row has to have; `optional` ones are read where they are, and
+    those of `thoughts` as what the model thought before it answered."""
 
     name: str
     columns: tuple[str, ...]
-    read: Callable[[Row, Shape], list[Message]]
+    read: Callable[[Row, Shape, Notes], list[Message]]
     optional: tuple[str, ...] = ()
+    thoughts: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
         return names(self.columns)
 
 
-def _listed(row: Row, shape: Shape) -> list[Message]:
+def _listed(row: Row, shape: Shape, notes: Notes) -> list[Message]:
     (column,) = shape.columns
-    return message_list(row[column], column)
+    return message_list(row[column], column, notes)
 
 
-def _paired(row: Row, shape: Shape) -> list[Message]:
+def _paired(row: Row, shape: Shape, notes: Notes) -> list[Message]:
     prompt, response = shape.columns
-    before = _side(row[prompt], "user", prompt)
+    before = _side(row[prompt], "user", prompt, notes)
     for message in before:
         if message["role"] == "model":
             # What stands in a prompt is not what is to be learned.
             message.setdefault("weight", 0)
-    return [*before, *_side(row[response], "model", response)]
+    return [*before, *_side(row[response], "model", response, notes)]
 
 
-def _instructed(row: Row, shape: Shape) -> list[Message]:
+def _instructed(row: Row, shape: Shape, notes: Notes) -> list[Message]:
     instruction, output = (_text(row[column], column) for column in shape.columns)
     asked = [part for part in (instruction, _text(row.get("input") or "", "input")) if part.strip()]
     if not asked:
         raise Unusable("has an empty `instruction`")
-    if not output.strip():
-        raise Unusable("has an empty `output`")
-    return [{"role": "user", "content": "\n\n".join(asked)}, {"role": "model", "content": output}]
+    return [
+        {"role": "user", "content": "\n\n".join(asked)},
+        *_side(output, "model", shape.columns[1], notes),
+    ]
 
 
-def _side(value: Any, role: str, column: str) -> list[Message]:
+def _side(value: Any, role: str, column: str, notes: Notes) -> list[Message]:
     """The prompt or the response of a row: a text, or a list of messages."""
     if isinstance(value, list):
-        return message_list(value, column)
-    text = _text(value, column)
+        return message_list(value, column, notes)
+    text, thought = _text(value, column), None
+    if role == "model":
+        text, thought = said_and_thought(text, None, notes)
     if not text.strip():
         raise Unusable(f"has an empty `{column}`")
-    return [{"role": role, "content": text}]
+    message = {"role": role, "content": text}
+    return [message if thought is None else {**message, "thought": thought}]
 
 
 def _text(value: Any, column: str) -> str:
@@ -76,12 +84,16 @@ def _text(value: Any, column: str) -> str:
 SHAPES = (
     Shape("messages", ("messages",), _listed, ("system",)),
     Shape("sharegpt", ("conversations",), _listed, ("system",)),
-    Shape("alpaca", ("instruction", "output"), _instructed, ("input", "system")),
-    Shape("prompt_completion", ("prompt", "completion"), _paired, ("system",)),
-    Shape("prompt_response", ("prompt", "response"), _paired, ("system",)),
-    Shape("question_answer", ("question", "answer"), _paired, ("system",)),
+    Shape("alpaca", ("instruction", "output"), _instructed, ("input", "system"), THOUGHTS),
+    Shape("prompt_completion", ("prompt", "completion"), _paired, ("system",), THOUGHTS),
+    Shape("prompt_response", ("prompt", "response"), _paired, ("system",), THOUGHTS),
+    Shape("question_answer", ("question", "answer"), _paired, ("system",), THOUGHTS),
 )
-_KNOWN = tuple(dict.fromkeys(column for shape in SHAPES for column in (*shape.columns, *shape.optional)))
+_KNOWN = tuple(
+    dict.fromkeys(
+        column for shape in SHAPES for column in (*shape.columns, *shape.optional, *sorted(shape.thoughts))
+    )
+)
 
 
 class Form:
@@ -93,9 +105,10 @@ class Form:
         given = {
             name: str(value)
             for name, value in source.reader.arguments.items()
-            if name in ("prompt", "response", "messages")
+            if name in ("prompt", "response", "messages", "thought")
         }
-        self._reader = source.reader
+        # Columns of tables that are not looked at, by file.
+        self.unread: dict[str, list[str]] = {}
         self.named: Shape | None = None
         if "messages" in given:
             if len(given) > 1:
@@ -110,12 +123,19 @@ class Form:
                 raise ConfigError(
                     f"source `{source.name}`: `prompt` and `response` go together: name {names(missing)} too"
                 )
-            self.named = Shape("prompt_response", (given["prompt"], given["response"]), _paired)
+            thoughts = frozenset((given["thought"],) if "thought" in given else ())
+            columns = given["prompt"], given["response"]
+            self.named = Shape("prompt_response", columns, _paired, thoughts=thoughts)
+
+    @property
+    def _wanted(self) -> tuple[str, ...]:
+        """The columns that the reader names."""
+        return () if self.named is None else (*self.named.columns, *self.named.thoughts)
 
     def shape_of(self, row: Row) -> Shape:
         """Raises Unusable for a row in which no conversation is recognised."""
         if self.named is not None:
-            for column in self.named.columns:
+            for column in self._wanted:
                 if column not in row:
                     raise Unusable(*_missing(column, tuple(row)))
             return self.named
@@ -131,12 +151,17 @@ class Form:
         Raises ConfigError where it has none that a conversation can be read from.
         """
         header = tuple(header)
+        found = self._columns_of(header, file)
+        self.unread[file] = [name for name in header if name not in found]
+        return found
+
+    def _columns_of(self, header: tuple[str, ...], file: str) -> list[str]:
         if self.named is not None:
-            for column in self.named.columns:
+            for column in self._wanted:
                 if column not in header:
                     what, detail, remedy = _missing(column, header)
                     raise ConfigError(f"{file} {what} ({detail}): {remedy}")
-            return [name for name in header if name in self.named.columns]
+            return [name for name in header if name in self._wanted]
         if _recognised(header) is None:
             what, detail, remedy = _strange(header)
             raise ConfigError(f"{file} {what} ({detail}): {remedy}")
@@ -146,20 +171,38 @@ class Form:
         """Whether a table with these columns holds conversations."""
         header = list(header)
         if self.named is not None:
-            return all(column in header for column in self.named.columns)
+            return all(column in header for column in self._wanted)
         return _recognised(header) is not None
 
 
-def conversation(row: Row, shape: Shape) -> list[Message]:
-    """A row's messages in their normal form.  Raises Unusable."""
-    messages = shape.read(row, shape)
+def conversation(row: Row, shape: Shape, notes: Notes) -> list[Message]:
+    """A row's messages in their normal form; `notes` is told what else there is.  Raises Unusable."""
+    messages = shape.read(row, shape, notes)
     if "system" in shape.optional and not any(message["role"] == "system" for message in messages):
         system = _text(row.get("system") or "", "system")
         if system.strip():
             messages.insert(0, {"role": "system", "content": system})
     if not any(message["role"] == "model" for message in messages):
         raise Unusable("has no message of a model")
+    for name in row:
+        if name in shape.columns or name in shape.optional or row[name] in NOTHING:
+            continue
+        if name in shape.thoughts:
+            _think(messages, row, name, notes)
+        else:
+            notes.rows.append(name)
     return messages
+
+
+def _think(messages: list[Message], row: Row, column: str, notes: Notes) -> None:
+    """Takes a column as what was thought before the last answer."""
+    if not isinstance(row[column], str):
+        raise Unusable(f"has a `{column}` that is no text", f"it is {kind_of(row[column])}")
+    last = next(message for message in reversed(messages) if message["role"] == "model")
+    thought = joined((fit(row[column], f"`{column}`"), last.get("thought", "")))
+    if thought is not None:
+        last["thought"] = thought
+        notes.extended = True
 
 
 def _recognised(columns: Iterable[str]) -> Shape | None:

@@ -20,6 +20,7 @@ from synth.cli.options import (
 
 if TYPE_CHECKING:
     from compiler.plan import Plan
+    from runtime.ingest import IngestedSource
     from runtime.run import RunReport
 
 
@@ -95,13 +96,22 @@ def _as_json(report: RunReport) -> dict[str, object]:
         "warnings": list(report.warnings),
         "stuck": [stuck.to_json() for stuck in report.stuck],
         "sources": {
-            **{source.name: {"rows": source.rows, "new": source.new} for source in report.sources},
+            **{source.name: _source_as_json(source) for source in report.sources},
             **{
                 name: {"rows": r.chunks, "documents": r.documents, "new": r.new}
                 for name, r in report.indexes.items()
             },
         },
         **report.counts,
+    }
+
+
+def _source_as_json(source: IngestedSource) -> dict[str, object]:
+    return {
+        "rows": source.rows,
+        "new": source.new,
+        **({"left_out": source.left_out} if source.left_out else {}),
+        **({"unread": source.unread} if source.unread else {}),
     }
 
 
@@ -118,6 +128,7 @@ _WORDS = {
 
 def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: bool) -> None:
     from dsl.display import quoted
+    from store.sources import left_out_in_words, unread_in_words
     from synth.cli.output import duration, plural, print_stuck, printable, table
 
     counts = report.counts
@@ -134,6 +145,12 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: b
     for source in report.sources:
         found = f"{source.new:,} new" if source.new else "all in the log before"
         click.echo(f"  source {source.name}: {plural(source.rows, 'row')}, {found}")
+        if source.left_out:
+            click.echo(f"    left out: {plural(source.left_out['rows'], 'row')}")
+            for told in left_out_in_words(source.left_out):
+                click.echo(f"      {printable(told)}")
+        if source.unread:
+            click.echo(f"    not read: {unread_in_words(source.unread)}")
     for name, index in report.indexes.items():
         found = f"{index.new:,} documents new" if index.new else "nothing new"
         passages = plural(index.chunks, "passage")

@@ -75,6 +75,11 @@ def refusal(folder: Path, reader: str, allowed: Sequence[Path] = ()) -> str:
     return sentence
 
 
+def mend(sentence: str) -> str:
+    """A refusal as it is said in full: where rows are to be mended, they can be left out as well."""
+    return sentence + ", or say `bad_rows = skip`" if " mend or remove " in sentence else sentence
+
+
 def write_lines(path: Path, rows: Iterable[Any]) -> Path:
     """JSON Lines; texts among the rows are written as they are."""
     path.parent.mkdir(parents=True, exist_ok=True)

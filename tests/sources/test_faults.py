@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.sources.helpers import pair, refusal, write_lines, write_parquet
+from tests.sources.helpers import mend, pair, refusal, write_lines, write_parquet
 
 GOOD = pair()
 ASK = {"role": "user", "content": "a"}
@@ -78,7 +78,11 @@ LINES: dict[str, tuple[list[Any], str]] = {
         f"`{'a' * 40}`, `c0`, `c1`, `c2`, `c3`, `c4`, `c5` and 14 more): {NAME_THEM}",
     ),
     "an unknown role": (
-        [said(ASK, TELL), said({"role": "asistant", "content": "x"}), said({"role": "tool", "content": "x"})],
+        [
+            said(ASK, TELL),
+            said({"role": "asistant", "content": "x"}),
+            said({"role": "asssistant", "content": "x"}),
+        ],
         "2 of 3 lines have an unknown role, the first is line 2 (`asistant` in message 1; "
         "did you mean `assistant`?): mend or remove them",
     ),
@@ -102,8 +106,22 @@ LINES: dict[str, tuple[list[Any], str]] = {
     ),
     "a call of a tool": (
         [said(ASK, {**TELL, "tool_calls": [{"id": "1"}]})],
-        "1 of 1 line has a call of a tool, and conversations here are text, line 1 (message 2): mend or "
-        "remove it",
+        "1 of 1 line has a call or an answer of a tool, and conversations here are text, line 1 (message 2): "
+        "leave such rows out with `bad_rows = skip`",
+    ),
+    "roles of tools": (
+        [
+            {
+                "conversations": [
+                    {"from": "human", "value": "weather?"},
+                    {"from": "function_call", "value": "{}"},
+                    {"from": "observation", "value": "5C"},
+                    {"from": "gpt", "value": "5C."},
+                ]
+            }
+        ],
+        "1 of 1 line has a call or an answer of a tool, and conversations here are text, line 1 "
+        "(`function_call` in message 2): leave such rows out with `bad_rows = skip`",
     ),
     "no message of a model": (
         [said(ASK), said({"role": "system", "content": "x"})],
@@ -138,25 +156,26 @@ LINES: dict[str, tuple[list[Any], str]] = {
     ),
     "a weight of a half": (
         [said(ASK, {**TELL, "weight": 0.5})],
-        "1 of 1 line has a weight other than 0 and 1, line 1 (message 2: `0.5`): mend or remove it",
+        "1 of 1 line has a `weight` other than 0 and 1, line 1 (message 2: `0.5`): mend or remove it",
     ),
     "a weight that is no number, and deep": (
         ['{"messages": [{"role": "user", "content": "a", "weight": ' + "[" * 900 + "]" * 900 + "}]}"],
-        "1 of 1 line has a weight other than 0 and 1, line 1 (message 1: a list): mend or remove it",
+        "1 of 1 line has a `weight` other than 0 and 1, line 1 (message 1: a list): mend or remove it",
     ),
     "a part that is no object": (
-        [said({"role": "user", "content": ["a"]}, TELL)],
-        "1 of 1 line has content that is no text, line 1 (message 1 has a part that is text): "
+        [said({"role": "user", "content": [7]}, TELL)],
+        "1 of 1 line has content that is no text, line 1 (message 1 has a part of type `int`): "
         "mend or remove it",
     ),
     "a part of a type that is none": (
         [said({"role": "user", "content": [{"type": ["text"], "text": "a"}]}, TELL)],
-        "1 of 1 line has content that is no text, line 1 (message 1 has a part of type a list): "
+        "1 of 1 line has content that is no text, line 1 (message 1 has a part of type `['text']`): "
         "mend or remove it",
     ),
     "a thought that is no text": (
-        [said(ASK, {**TELL, "thought": ["x"]})],
-        "1 of 1 line has a thought that is no text, line 1 (that of message 2 is a list): mend or remove it",
+        [said(ASK, {**TELL, "thought": 7})],
+        "1 of 1 line has a thought that is no text, line 1 (that of message 2 is a number): "
+        "mend or remove it",
     ),
     "a prompt that is no text": (
         [pair(), {"prompt": 7, "response": "x"}],
@@ -182,7 +201,7 @@ LINES: dict[str, tuple[list[Any], str]] = {
 def test_rows_that_are_no_conversations(name: str, tmp_path: Path) -> None:
     rows, expected = LINES[name]
     write_lines(tmp_path / "data/chat.jsonl", rows)
-    assert refusal(tmp_path, 'jsonl("data/chat.jsonl")') == f"data/chat.jsonl: {expected}"
+    assert refusal(tmp_path, 'jsonl("data/chat.jsonl")') == mend(f"data/chat.jsonl: {expected}")
 
 
 def test_mixed_shapes(tmp_path: Path) -> None:
@@ -197,7 +216,7 @@ def test_mixed_shapes(tmp_path: Path) -> None:
 def test_a_fault_beside_mixed_shapes_is_said_first(tmp_path: Path) -> None:
     write_lines(tmp_path / "chat.jsonl", [GOOD, said(ASK, TELL), "7"])
     expected = "chat.jsonl: 1 of 3 lines is no object, line 3 (it is a number): mend or remove it"
-    assert refusal(tmp_path, 'jsonl("chat.jsonl")') == expected
+    assert refusal(tmp_path, 'jsonl("chat.jsonl")') == mend(expected)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +244,7 @@ def test_a_fault_beside_mixed_shapes_is_said_first(tmp_path: Path) -> None:
 )
 def test_names_of_columns(arguments: str, expected: str, tmp_path: Path) -> None:
     write_lines(tmp_path / "chat.jsonl", [{"prompt": "a", "answer": "b"}, {"prompt": "a", "answr": "b"}])
-    assert refusal(tmp_path, f'jsonl("chat.jsonl", {arguments})') == expected
+    assert refusal(tmp_path, f'jsonl("chat.jsonl", {arguments})') == mend(expected)
 
 
 ARABIC = json.dumps(pair("من أنت؟", "أنا هيثم"), ensure_ascii=False)
@@ -259,9 +278,36 @@ FILES: dict[str, tuple[bytes, str]] = {
     ),
     "empty": (b"", "chat.jsonl is empty: write conversations into it, or leave the source out"),
     "blank": (b"\n\n  \n", "chat.jsonl has no rows: write conversations into it, or leave the source out"),
-    "a list": (
-        json.dumps([GOOD]).encode(),
-        "chat.jsonl is one JSON list, not an object on each line: `jq -c '.[]'` writes it so",
+    "a list that is not closed": (
+        json.dumps([GOOD], indent=1).encode()[:-2],
+        "chat.jsonl is not one JSON list (the end of the file where `]` belongs, at line 5, column 3): "
+        "mend it there",
+    ),
+    "a list with a fault in it": (
+        json.dumps([GOOD, GOOD], indent=1).encode().replace(b'"prompt"', b"prompt"),
+        "chat.jsonl is not one JSON list (Expecting property name enclosed in double quotes, at line 3, "
+        "column 3): mend it there",
+    ),
+    "a list and more": (
+        json.dumps([GOOD]).encode() + b"\n{}",
+        "chat.jsonl is not one JSON list (there is more after the list, at line 2, column 1): mend it there",
+    ),
+    "a list with a comma at its end": (
+        b"[" + LINE + b",]",
+        "chat.jsonl is not one JSON list (Expecting value, at line 2, column 2): mend it there",
+    ),
+    "a list of what is none": (
+        b'[7, "x", {}]',
+        "chat.jsonl: 2 of 3 lines are no object, the first is line 1 (it is a number); 1 has no conversation "
+        "that is recognised, line 1 (it has no columns): mend or remove them",
+    ),
+    "a list of nothing": (
+        b" [ ] ",
+        "chat.jsonl has no rows: write conversations into it, or leave the source out",
+    ),
+    "a key twice": (
+        LINE + b'{"prompt": "a", "response": "b", "prompt": "c"}\n',
+        "chat.jsonl: 1 of 2 lines has a key twice, with two values, line 2 (`prompt`): mend or remove it",
     ),
     "spread over lines": (
         json.dumps(GOOD, indent=2).encode(),
@@ -270,7 +316,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "Parquet": (b"PAR1....", "chat.jsonl is a Parquet file: read it with `parquet`"),
     "a line of 33 MiB": (
         b'{"prompt": "' + b"x" * (33 << 20),
-        "chat.jsonl: line 1 is longer than 32 MiB: write each conversation on a line of its own",
+        "chat.jsonl: 1 of 1 line is longer than 32 MiB, line 1: write each conversation on a line of its own",
     ),
     "packed, and damaged": (
         b"\x1f\x8bnonsense",
@@ -287,7 +333,7 @@ FILES: dict[str, tuple[bytes, str]] = {
 def test_files_that_are_not_what_they_should_be(name: str, tmp_path: Path) -> None:
     content, expected = FILES[name]
     (tmp_path / "chat.jsonl").write_bytes(content)
-    assert refusal(tmp_path, 'jsonl("chat.jsonl")') == expected
+    assert refusal(tmp_path, 'jsonl("chat.jsonl")') == mend(expected)
 
 
 def test_a_packed_file_that_was_cut(tmp_path: Path) -> None:
@@ -349,7 +395,7 @@ TABLES: dict[str, tuple[str, str]] = {
 def test_tables_as_text(name: str, tmp_path: Path) -> None:
     content, expected = TABLES[name]
     (tmp_path / "chat.csv").write_bytes(content.encode())
-    assert refusal(tmp_path, 'csv("chat.csv")') == expected
+    assert refusal(tmp_path, 'csv("chat.csv")') == mend(expected)
 
 
 def test_a_table_in_a_code_page(tmp_path: Path) -> None:
@@ -380,7 +426,7 @@ def test_parquet_that_holds_no_conversations(tmp_path: Path) -> None:
         [{"prompt": "a", "response": 3}, {"prompt": "a", "response": None}],
         "prompt VARCHAR, response INTEGER",
     )
-    assert refusal(tmp_path, 'parquet("chat.parquet")') == (
+    assert refusal(tmp_path, 'parquet("chat.parquet")') == mend(
         "chat.parquet: 1 of 2 rows has a `response` that is no text, row 1 (it is a number); 1 has no "
         "`response`, row 2 (it is null): mend or remove them"
     )

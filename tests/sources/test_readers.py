@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +14,13 @@ from typing import Any
 
 import duckdb
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.sources.helpers import (
     Messages,
+    mend,
     pair,
     read_back,
     refusal,
@@ -61,6 +65,24 @@ def write_sharegpt(folder: Path, found: list[Messages]) -> str:
     return 'jsonl("chat.jsonl.gz")'
 
 
+def write_list(folder: Path, found: list[Messages]) -> str:
+    """One list, as a script leaves it: on one line, or with indents."""
+    indent = 1 if len(found) % 2 else None
+    with bz2.open(folder / "chat.json.bz2", "wt", encoding="utf-8-sig", newline="\r\n") as handle:
+        json.dump([{"messages": each} for each in found], handle, indent=indent, ensure_ascii=indent is None)
+    return 'jsonl("chat.json.bz2")'
+
+
+def write_packed(folder: Path, found: list[Messages]) -> str:
+    """Frames, one after the other, as they are appended."""
+    with (folder / "chat.jsonl.zst").open("wb") as handle:
+        for each in found:
+            handle.write(
+                zstandard.compress(b"\xef\xbb\xbf" + json.dumps({"messages": each}).encode() + b"\r\n")
+            )
+    return 'jsonl("chat.jsonl.zst")'
+
+
 def write_cells(folder: Path, found: list[Messages]) -> str:
     write_csv(folder / "chat.csv", ["turns"], [[json.dumps(each)] for each in found])
     return 'csv("chat.csv", messages = "turns")'
@@ -82,7 +104,10 @@ def write_arrow(folder: Path, found: list[Messages]) -> str:
     return 'dataset("saved")'
 
 
-@pytest.mark.parametrize("write", [write_messages, write_sharegpt, write_cells, write_table, write_arrow])
+@pytest.mark.parametrize(
+    "write",
+    [write_messages, write_sharegpt, write_list, write_packed, write_cells, write_table, write_arrow],
+)
 def test_any_conversations_come_back(write: Callable[[Path, list[Messages]], str]) -> None:
     @settings(max_examples=25, deadline=None)
     @given(st.lists(conversations(), min_size=1, max_size=6))
@@ -114,6 +139,25 @@ def test_long_lines(tmp_path: Path) -> None:
     found = [turns("x" * 3_000_000, "م" * 1_000_000), turns("a", "b")]
     write_lines(tmp_path / "chat.jsonl", [{"messages": each} for each in found])
     assert read_back(tmp_path, 'jsonl("chat.jsonl")') == found
+
+
+def test_a_long_list_in_pieces(tmp_path: Path) -> None:
+    """Elements that are cut by what is read at a time, some of them longer than that."""
+    found = [turns("x" * (i * 40_000), "م" * 9 + str(i)) for i in range(1, 41)]
+    with lzma.open(tmp_path / "chat.json.xz", "wt", encoding="utf-8", preset=0) as handle:
+        json.dump([{"messages": each} for each in found], handle, ensure_ascii=False)
+    assert read_back(tmp_path, 'jsonl("chat.json.xz")') == found
+
+
+def test_a_file_that_zstd_packed_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "chat.jsonl.zst").write_bytes(zstandard.compress(b"{}")[:-1])
+    sentence = refusal(tmp_path, 'jsonl("chat.jsonl.zst")')
+    assert sentence.startswith("chat.jsonl.zst is damaged after line 0 (")
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    assert refusal(tmp_path, 'jsonl("chat.jsonl.zst")') == (
+        "chat.jsonl.zst is packed by zstd, and reading it needs `zstandard`, which is not installed: "
+        "pip install 'synth[zstd]', or pack it by gzip"
+    )
 
 
 @pytest.mark.parametrize("name", ["a[1].parquet", "a*b.parquet", "a?.parquet", 'x=1/it\'s "a".parquet'])
@@ -199,12 +243,14 @@ def test_arrow_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ),
         (["train/0.jsonl", "validation/0.jsonl"], ["train/0.jsonl"]),
         (["dev.jsonl"], ["dev.jsonl"]),
+        (["train.json", "info.json"], ["train.json"]),
         (["a.jsonl", "b.jsonl", ".cache/c.jsonl", ".d.jsonl"], ["a.jsonl", "b.jsonl"]),
     ],
 )
 def test_a_folder_of_files(files: list[str], read: list[str], tmp_path: Path) -> None:
     for name in files:
-        write_lines(tmp_path / "data" / name, [pair(name)])
+        row: Any = [pair(name)] if name == "train.json" else pair(name)
+        write_lines(tmp_path / "data" / name, [row])
     assert read_back(tmp_path, 'dataset("data")') == [turns(name, "Codex.") for name in read]
 
 
@@ -213,7 +259,8 @@ LINE = json.dumps(pair())
 FOLDERS: dict[str, tuple[dict[str, str], str]] = {
     "no files": (
         {"readme.md": "x"},
-        "data holds no file of a dataset (.jsonl, .ndjson, .jsonl.gz, .csv, .tsv, .parquet, .arrow): "
+        "data holds no file of a dataset (.jsonl, .ndjson, .jsonl.gz, .jsonl.bz2, .jsonl.xz, "
+        ".jsonl.zst, .json, .csv, .tsv, .parquet, .arrow): "
         "there is `readme.md`",
     ),
     "splits, and none to train on": (
@@ -267,7 +314,7 @@ def test_a_folder_that_is_no_dataset(name: str, tmp_path: Path) -> None:
     files, expected = FOLDERS[name]
     for file, content in files.items():
         write_lines(tmp_path / "data" / file, [content])
-    assert refusal(tmp_path, 'dataset("data")') == expected
+    assert refusal(tmp_path, 'dataset("data")') == mend(expected)
 
 
 def test_a_state_that_cannot_be_read(tmp_path: Path) -> None:

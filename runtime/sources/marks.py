@@ -1,0 +1,98 @@
+"""What a message says of itself beside its text: whether it is trained on, and what was thought."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dsl.display import quoted
+from runtime.sources.faults import Unusable
+from runtime.sources.notes import Notes
+from runtime.thinking import REASONING_KEYS, reasoning_of
+
+# True, 1 and their like say that a message is trained on.
+_TRAINED = ("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_mask")
+# Or that it is not.
+_MASKED = ("masked", "mask")
+MARKS = frozenset((*_TRAINED, *_MASKED))
+
+THOUGHTS = frozenset(REASONING_KEYS)
+
+# How saved datasets write that there is nothing under a key.
+NOTHING: tuple[Any, ...] = (None, "", [], {})
+
+_WORDS = {
+    **dict.fromkeys(("1", "1.0", "true", "yes", "on"), 1),
+    **dict.fromkeys(("0", "0.0", "false", "no", "off"), 0),
+}
+
+_TYPES = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+    bytes: "bytes",
+}
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in words."""
+    return "null" if value is None else _TYPES.get(type(value), f"a {type(value).__name__}")
+
+
+def weight_of(item: Mapping[str, Any], where: str, notes: Notes) -> int | None:
+    """1 where a message is trained on, 0 where it is not, None where it does not say.
+
+    Raises Unusable for a mark that is neither, and for marks that contradict each other.
+    """
+    found: dict[str, int] = {}
+    for name in (*_TRAINED, *_MASKED):
+        value = item.get(name)
+        # A table's float column says with NaN that there is no value.
+        if value is None or value == "" or value != value:
+            continue
+        mark = _mark(value)
+        if mark is None:
+            shown = quoted(str(value)) if isinstance(value, int | float | str) else kind_of(value)
+            raise Unusable(f"has a `{name}` other than 0 and 1", f"{where}: {shown}")
+        found[name] = 1 - mark if name in _MASKED else mark
+        notes.extended = notes.extended or name != "weight" or isinstance(value, str)
+    if len(set(found.values())) > 1:
+        told = ", ".join(f"`{name}`" for name in found)
+        raise Unusable("has marks that contradict each other", f"{where}: {told}")
+    return next(iter(found.values()), None)
+
+
+def _mark(value: Any) -> int | None:
+    if isinstance(value, str):
+        return _WORDS.get(value.strip().lower())
+    return int(value) if isinstance(value, int | float) and value in (0, 1) else None
+
+
+def thoughts_of(item: Mapping[str, Any], where: str, notes: Notes) -> Iterator[str]:
+    """What the keys of a message say was thought.  Raises Unusable for what is no text."""
+    for name in REASONING_KEYS:
+        value = item.get(name)
+        if value in NOTHING or value is False:
+            continue
+        # As it stands: rows that the first version of the reader logged keep their names.
+        text = value if isinstance(value, str) else reasoning_of({name: value})
+        if text is None and not isinstance(value, list | dict):
+            raise Unusable("has a thought that is no text", f"that of {where} is {kind_of(value)}")
+        if text is not None and text.strip():
+            notes.extended = notes.extended or name != "thought"
+            yield text
+        elif text is None:
+            # Sealed by the service that thought it.
+            notes.messages.append(name)
+
+
+def joined(thoughts: Iterable[str]) -> str | None:
+    """Thoughts as one: what is there twice, as services say it under two names, is taken once."""
+    found: list[str] = []
+    for text in thoughts:
+        if text.strip() and not any(text.strip() == other.strip() for other in found):
+            found.append(text)
+    return "\n\n".join(found) if found else None
