@@ -147,8 +147,8 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: b
         click.echo(f"  source {source.name}: {plural(source.rows, 'row')}, {found}")
         if source.left_out:
             click.echo(f"    left out: {plural(source.left_out['rows'], 'row')}")
-            for told in left_out_in_words(source.left_out):
-                click.echo(f"      {printable(told)}")
+            for row in left_out_in_words(source.left_out):
+                click.echo(f"      {printable(row)}")
         if source.unread:
             click.echo(f"    not read: {unread_in_words(source.unread)}")
     for name, index in report.indexes.items():

@@ -332,7 +332,7 @@ def test_other_events_are_logged_beside_the_rows(tmp_path: Path, log: Path) -> N
         task = asyncio.create_task(ingest_sources(plan, opened, recorder))
         while not task.done():
             recorder.emit(Kind.CALL_COMPLETED, {"text": "beside"}, sample_id="00ff")
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
         await task
         await recorder.close()
 
