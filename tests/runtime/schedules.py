@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -29,15 +30,19 @@ model author: model<chat> from openai("large")
 conversation talk times count {
   turn question: user by author {
     prompt = "Ask something about number {{ nth }}."
+    max_tokens = 300
     check { length(1..900) }
     retry = 1
   }
-  turn answer: model by author { prompt = "Answer: {{ question }}" }
+  turn answer: model by author { prompt = "Answer: {{ question }}", max_tokens = 300 }
   train_on = [answer]
 }
 
 export train: messages from talk to "out/talk"
 """
+
+# Per million tokens of prompts and of answers.
+PRICES = (100.0, 1000.0)
 
 # All of a run's waits, in seconds; how long it may take in all is for a machine that is busy.
 TIMEOUT_S, PATIENCE_S, GRACE_S = 0.15, 0.4, 0.15
@@ -67,6 +72,7 @@ class Case:
     concurrency: int
     max_calls: int | None
     max_seconds: float | None
+    max_cost: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,8 @@ cases = st.builds(
     st.sampled_from((1, 4, 16)),
     st.sampled_from((None, None, 20)),
     st.sampled_from((None, None, 0.3)),
+    # Enough for no call, for one or two, and for some.
+    st.sampled_from((None, None, None, 0.1, 1.0, 3.0)),
 )
 
 
@@ -113,6 +121,8 @@ def run(
     are the deadline of a call and the patience, in seconds."""
     recipe = folder / "storms.recipe"
     recipe.write_text(RECIPE, "utf-8")
+    prices = "[prices.large]\ninput = {}\noutput = {}\n".format(*PRICES)
+    (folder / "synth.toml").write_text(prices, "utf-8")
     place = synth.OpenAI(
         "large",
         base_url=server.base_url,
@@ -152,7 +162,11 @@ def check(case: Case, folder: Path) -> Outcome:
     with StormyServer(case.schedule) as server:
         minutes = None if case.max_seconds is None else case.max_seconds / 60
         waits = TIMEOUT_S, PATIENCE_S
-        outcome = run(case, folder, server, waits=waits, max_calls=case.max_calls, max_minutes=minutes)
+        bounds = {"max_calls": case.max_calls, "max_minutes": minutes, "max_cost": case.max_cost}
+        outcome = run(case, folder, server, waits=waits, **bounds)
+    billed = sum(tokens * price / 1e6 for tokens, price in zip(server.billed, PRICES, strict=True))
+    if case.max_cost is not None:
+        assert billed <= case.max_cost
     assert_log_adds_up(log, server, case)
     if outcome.report is None:
         # A service that answers nobody, or nobody any more, and says so in one sentence.
@@ -160,6 +174,9 @@ def check(case: Case, folder: Path) -> Outcome:
         assert "\n" not in outcome.sentence
     else:
         assert_report_adds_up(outcome.report, log)
+        # What was lost on the way is counted as what it can have cost.
+        assert billed <= outcome.report.cost + 1e-9
+        assert outcome.report.cost <= (case.max_cost or math.inf)
     with StormyServer(Schedule((), "ok")) as well:
         again = run(case, folder, well, waits=(MOST_S, MOST_S))
     assert again.report is not None, again.sentence

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from aiohttp import web
 
+from tests.servers.loopback import Asked
 from tests.servers.openai import OpenAIServer
 
 Deed = Literal[
@@ -87,6 +88,8 @@ class StormyServer(OpenAIServer):
         self.late_s = late_s
         self.arrived = 0
         self.met: Counter[str] = Counter()
+        # Tokens of prompts and of answers, of all that was answered, whether it arrived or not.
+        self.billed = [0, 0]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         deed = self.schedule.deed(self.arrived)
@@ -114,6 +117,12 @@ class StormyServer(OpenAIServer):
             body = await request.json()
             return web.json_response(self.completion(self.read(request, body, "empty"), "", cut=False))
         return await super()._handle(request)
+
+    def completion(self, asked: Asked, text: str, *, cut: bool) -> dict[str, Any]:
+        body = super().completion(asked, text, cut=cut)
+        self.billed[0] += body["usage"]["prompt_tokens"]
+        self.billed[1] += body["usage"]["completion_tokens"]
+        return body
 
     def _refuse(self, deed: Deed) -> web.Response:
         status = _STATUS[deed]
