@@ -38,6 +38,8 @@ class RunningModel:
     engine: Engine
     service: Service
     priced: Priced | None
+    # Whether `max_tokens` reaches whoever answers.
+    limited: bool = True
     # The engine's identity as JSON: a part of every call.
     identity: Mapping[str, Any] = field(init=False)
 
@@ -80,7 +82,9 @@ class Models:
                 wait = float(spec.options.get("patience", PATIENCE_S)) if patience is None else patience
                 shared[place] = engine, Service(_limiter(engine, spec.options), wait)
             engine, service = shared[place]
-            self._running[model.name] = RunningModel(model.name, engine, service, settings.price(spec))
+            self._running[model.name] = RunningModel(
+                model.name, engine, service, settings.price(spec), _is_limited(spec.options)
+            )
             self._set_up[model.name] = _set_up(spec, engine)
         _require_sayable(plan, self._running)
         self.warnings = _warnings(plan.models, self._running)
@@ -219,6 +223,12 @@ _MEANING = {
     "embed": "there are no embeddings",
     "chat": "it is not known to chat",
 }
+
+
+def _is_limited(options: Mapping[str, Any]) -> bool:
+    """Whether these options leave `max_tokens` in a request as it is."""
+    laid_over = options.get("extra_body", {})
+    return "max_tokens" not in options.get("omit", ()) and not any("tokens" in name for name in laid_over)
 
 
 def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) -> list[str]:

@@ -85,9 +85,9 @@ class Budget:
             prompt = most(call.messages, self._schema(call.schema))
         answer = 0
         if call.scored is None:
-            limit = call.sampling.max_tokens
+            limit = call.sampling.max_tokens if model.limited else None
             answer = output_limit(model.priced.price, model.engine.identity.id, limit)
-        limited = call.scored is not None or call.sampling.max_tokens is not None
+        limited = call.scored is not None or (model.limited and call.sampling.max_tokens is not None)
         wanted = Reserved(model, prompt, answer, limited)
         self._make_out(wanted)
         return wanted

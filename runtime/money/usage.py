@@ -27,12 +27,12 @@ def of_completion(call: Call, completion: Completion) -> Usage:
     """What an answer took.  No prompt is without tokens, and no text: where there are none, the
     service did not count, and they are counted here."""
     prompt, written = completion.prompt_tokens, completion.completion_tokens
-    counted = prompt > 0 and (written > 0 or not completion.text)
+    counted = prompt > 0 and (written > 0 or not (completion.text or completion.thought))
     if not counted:
         if prompt <= 0:
             prompt = count_messages(call.messages) if call.token_ids is None else len(call.token_ids)
         if written <= 0:
-            written = count(completion.text)
+            written = count(completion.text) + count(completion.thought or "")
     return Usage(prompt, written, completion.cached_tokens, completion.reasoning_tokens, not counted)
 
 

@@ -44,11 +44,14 @@ def run(
     return synth("run", "x.recipe", *arguments, cwd=folder, env=env)
 
 
-def counting(server: OpenAIServer, usage: Mapping[str, Any] | None, text: str = "An answer.") -> None:
+def counting(
+    server: OpenAIServer, usage: Mapping[str, Any] | None, text: str = "An answer.", thought: str = ""
+) -> None:
     """Has a server answer with this usage."""
 
     def answer(asked: Asked) -> Raw:
         body = server.completion(asked, f"{text} {asked.key}", cut=False)
+        body["choices"][0]["message"]["reasoning_content"] = thought
         return Raw({**body, "usage": usage})
 
     server.answer = answer
@@ -128,6 +131,14 @@ def test_what_the_service_does_not_count_is_counted_here(
     assert "prices by synth.toml" in shown
 
 
+def test_thinking_that_the_service_does_not_count_is_counted_as_well(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    counting(openai_server, None, "Short.", thought="Long thinking goes on. " * 40)
+    (model,) = run(tmp_path, openai_server, "--set", "n=2", "--json").json()["models"]
+    assert model["completion_tokens"] / 2 > 200
+
+
 def test_money_never_passes_its_bound(tmp_path: Path, openai_server: OpenAIServer) -> None:
     """With 32 calls at once; near the bound there are fewer, and most of it is used."""
     bill = charged(openai_server)
@@ -190,6 +201,10 @@ def test_without_a_limit_of_tokens_the_models_own_is_reserved(
     assert 0.05 < report["cost"] <= 0.5
     assert openai_server.max_in_flight == 1
     assert "less with `max_tokens`" in report["reason"]
+    unsent = toml.replace('id = "writer"', 'id = "writer"\nomit = ["max_tokens"]')
+    again = run(tmp_path, openai_server, "--max-cost", "0.5", "--json", toml=unsent).json()
+    assert 0.05 < again["cost"] <= 0.5
+    assert openai_server.max_in_flight == 1, "a limit that is not sent limits nothing"
     none = run(tmp_path, openai_server, "--max-cost", "0.5", "--json", recipe=recipe).json()
     assert none["cost"] == 0, "the longest answer of any model costs more than this bound"
 
