@@ -330,3 +330,55 @@ def test_a_signal_gives_up_what_hangs_after_the_grace(tmp_path: Path, signals: i
         assert f"SIGTERM; {given_up} calls in flight given up" in report["reason"]
         assert report["failures"] == {"given_up": given_up}
         assert_counts_add_up(report, tmp_path / "synth.duckdb")
+
+
+# Embedders ----------------------------------------------------------------------------
+
+RETRIEVING = """edition 1
+
+recipe retrieving { seed = 7 }
+
+model author: model<chat> from openai("large")
+model vectors: model<embed> from openai("small")
+
+source notes: chunk from folder("notes") {
+  index = lancedb("index/notes", search = "vector", embedder = vectors)
+}
+
+conversation talk times 2 {
+  let found = retrieve(notes, query = "what is said of lanterns", top_k = 1)
+  turn question: user = "What do the notes say of lanterns?"
+  turn answer: model by author { prompt = "{{ found | numbered }} {{ question }}", max_tokens = 60 }
+  train_on = [answer]
+}
+
+export train: messages from talk to "out/talk"
+"""
+
+
+@pytest.mark.parametrize("bound", ["patience", "time"])
+def test_an_embedder_that_does_not_answer_is_waited_for_no_longer_than_asked(
+    tmp_path: Path, bound: str
+) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "one.md").write_text("A lantern keeps copper warm.\n", "utf-8")
+    recipe = tmp_path / "retrieving.recipe"
+    recipe.write_text(RETRIEVING, "utf-8")
+    with Behaving(lambda *_: None) as server:
+        # It knows chats alone, and nobody listens where the vectors should come from.
+        with OpenAIServer() as gone:
+            nowhere = gone.base_url
+        places = {
+            "author": synth.OpenAI("large", base_url=server.base_url),
+            "vectors": synth.OpenAI("small", base_url=nowhere),
+        }
+        plan = synth.compile(recipe)
+        log = tmp_path / "log.duckdb"
+        if bound == "patience":
+            with pytest.raises(EngineDied, match=r"embedder openai:small has not answered .* --patience"):
+                synth.run(plan, log=log, models=places, patience=0.3)
+        else:
+            report = synth.run(plan, log=log, models=places, max_minutes=0.01)
+            assert report.reason == "--max-minutes 0.01 reached"
+            assert report.counts["cohorts"]["talk"]["pending"] == 2
+        assert server.arrived == 0
