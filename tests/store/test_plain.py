@@ -38,7 +38,8 @@ EXPORTS = {
     "messages, a column of JSON": "columns = [talk.note]",
     "messages, thoughts": "thought = wrap",
     "prompt_completion": "columns = [talk.more], split = 50%",
-    "sharegpt": "roles = model",
+    "sharegpt": "",
+    "messages, roles": "roles = model",
 }
 # What JSON, SQL or DuckDB might take for something else, beside all other characters.
 TEXTS = st.text(

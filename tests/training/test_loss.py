@@ -180,11 +180,13 @@ def test_unpaired_for_kto(home: Path, tiny_gemma: Path) -> None:
     assert sorted(batch["label"]) == sorted(row["label"] for row in rows(dataset.folder / "train.jsonl"))
 
 
-@pytest.mark.parametrize("form", ["sharegpt from talk", "messages from talk"])
-def test_forms_that_templates_by_turns_refuse(form: str, home: Path, tiny_gemma: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "options"), [("sharegpt from talk", ""), ("messages from talk", "roles = model")]
+)
+def test_forms_that_templates_by_turns_refuse(form: str, options: str, home: Path, tiny_gemma: Path) -> None:
     from jinja2 import TemplateError
 
-    dataset = made(home, form, BOTH, "roles = model")
+    dataset = made(home, form, BOTH, options)
     with pytest.raises(TemplateError, match="must alternate"):
         batches("SFT", dataset, tiny_gemma, "alternating", home)
 
