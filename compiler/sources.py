@@ -127,7 +127,8 @@ def bind_source(statement: Statement, scope: Scope, schemas: dict[str, Schema]) 
                 continue
             table = SPLITTERS if kind.word == "split" else INDEXES
             made[kind.word] = bind_function(inner.value, table, f"a `{kind.word}`", scope)
-            _check_embedder(inner, made["index"], scope)
+            if kind.word == "index":
+                _check_embedder(inner, made["index"], scope)
     plan = SourcePlan(
         name=statement.name.text,
         type="chunk" if type_ == CHUNK else "messages",
