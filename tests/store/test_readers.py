@@ -103,7 +103,9 @@ def test_datasets_of_one_name_are_told_apart(
 def test_an_empty_split_is_not_listed(
     form: str, split: str, there: str, empty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = made(tmp_path, ("columns = [talk.on]", f"split = {split}, format = {form}"))
+    dataset = made(
+        tmp_path, ("columns = [talk.on]", f"columns = [talk.on], split = {split}, format = {form}")
+    )
     assert dataset.rows == {there: 12, empty: 0}
     assert (dataset.folder / f"{empty}.{form}").is_file()
     read = loaded(tmp_path, monkeypatch, path=str(dataset.folder), cache_dir=str(tmp_path / "cache"))
