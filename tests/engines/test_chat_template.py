@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from functools import cache
 from hashlib import sha256
 from itertools import zip_longest
@@ -15,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsl.errors import CallFailed, EngineError
-from runtime.engines.base import Message
+from runtime.engines.base import Message, without_system
 from runtime.engines.chat_template import ChatTemplate
+from runtime.engines.local_options import ChatOptions, switches
 from tests.models.calls import messages
 from tests.models.tiny_gemma import CHAT_TEMPLATE, SPECIAL_TOKENS, build_tokenizer
 
@@ -284,6 +286,52 @@ def test_a_template_sees_a_clock_that_stands_still() -> None:
     tokenizer = build_tokenizer()
     tokenizer.chat_template = "{{ strftime_now('%d %b %Y') }}"
     assert decode(tokenizer, ChatTemplate(tokenizer).render(messages("x"))) == "01 Jan 2025"
+
+
+THINKING = (
+    CHATML.replace("{%- if add_generation_prompt %}", "{%- if add_generation_prompt and tight %}")
+    + "{%- if add_generation_prompt and not tight %}<|im_start|>assistant\n<think>\n"
+    + "{%- if enable_thinking is defined and not enable_thinking %}\n</think>\n\n{% endif %}{% endif -%}"
+)
+
+
+def thinking() -> Any:
+    tokenizer = deepcopy(chatml())
+    tokenizer.chat_template = THINKING
+    return tokenizer
+
+
+def test_thinking_that_the_template_opens_is_known_and_can_be_switched_off() -> None:
+    assert ChatTemplate(chatml()).opened_thinking == ""
+    assert ChatTemplate(thinking()).opened_thinking == "<think>"
+    off = ChatTemplate(thinking(), {"enable_thinking": False})
+    assert off.opened_thinking == ""
+    asked = messages("Who are you?")
+    assert off.render(asked) != ChatTemplate(thinking()).render(asked)
+    assert off.hash == ChatTemplate(thinking()).hash
+
+
+def test_reasoning_is_said_as_far_as_a_template_can_be_told() -> None:
+    assert switches(THINKING, "none") == {"enable_thinking": False}
+    assert switches(THINKING, "low") == {"enable_thinking": True}
+    assert switches("{{ reasoning_effort }}", "none") == {"reasoning_effort": "low"}
+    assert switches("{% if thinking %}x{% endif %} message.reasoning_effort", "high") == {"thinking": True}
+    assert switches(CHATML, "high") == {}
+    options = ChatOptions(reasoning="high", chat_template_kwargs={"odd": 1})
+    assert options.notes(CHATML) == ("its chat template does not know `odd` and `reasoning = high`",)
+    assert ChatOptions().request(THINKING) is None
+    assert ChatOptions(reasoning="none").request(THINKING) == {
+        "chat_template_kwargs": {"enable_thinking": False}
+    }
+
+
+def test_without_the_system_role_its_text_opens_the_first_message() -> None:
+    asked = (Message("system", "Be terse."), Message("user", "Hello."))
+    merged = (Message("user", "Be terse.\n\nHello."),)
+    plain = ChatTemplate(chatml())
+    assert ChatTemplate(chatml(), system=False).render(asked) == plain.render(merged)
+    begun = (Message("system", "Be terse."), Message("model", "Yes?"))
+    assert without_system(begun) == (Message("user", "Be terse."), Message("model", "Yes?"))
 
 
 def test_the_hash_names_the_template() -> None:

@@ -14,7 +14,7 @@ import pytest
 from compiler.plan import Sampling
 from dsl.errors import AccessDenied, EngineError, ExtraMissing, KeyMissing
 from runtime.engines.base import Call, Engine, Message
-from runtime.engines.gemini import GeminiEngine
+from runtime.engines.gemini import GeminiEngine, GeminiOptions
 from tests.servers.asking import SECRET, ask, call, failure, shown, spec
 from tests.servers.faults import Fault, FaultPlan
 from tests.servers.gemini import RETRY_INFO, GeminiServer
@@ -249,6 +249,46 @@ def test_thoughts_are_kept_apart(gemini_server: GeminiServer, said: Any, text: s
     reply(gemini_server, response({"text": "Hm.", "thought": True}, *said))
     answer = ask(Door(gemini_server), call())
     assert (answer.text, answer.thought, answer.finish_reason) == (text, "Hm.", "stop")
+
+
+def test_a_request_leaves_out_and_takes_what_the_options_say(gemini_server: GeminiServer) -> None:
+    door = Door(
+        gemini_server,
+        omit=["seed", "temperature", "system"],
+        extra_body={"generationConfig": {"topK": 5}, "labels": {"a": "b"}},
+        reasoning="low",
+        include_thoughts=True,
+    )
+    ask(door, call("Who?", system="Be terse.", sampling=Sampling(temperature=0.5, max_tokens=9)))
+    sent = gemini_server.received[0].body
+    assert sent["contents"] == [{"role": "user", "parts": [{"text": "Be terse.\n\nWho?"}]}]
+    assert sent["labels"] == {"a": "b"}
+    assert sent["generationConfig"] == {
+        "maxOutputTokens": 9,
+        "topK": 5,
+        "thinkingConfig": {"thinkingLevel": "LOW", "includeThoughts": True},
+    }
+    assert "systemInstruction" not in sent
+
+
+@pytest.mark.parametrize(
+    ("model", "reasoning", "config"),
+    [
+        ("gemini-2.5-flash", "none", {"thinkingBudget": 0}),
+        ("gemini-2.5-pro", "high", {"thinkingBudget": 24576}),
+        ("gemini-3-flash", "minimal", {"thinkingLevel": "MINIMAL"}),
+    ],
+)
+def test_reasoning_is_said_in_the_models_own_terms(
+    model: str, reasoning: str, config: dict[str, Any]
+) -> None:
+    assert GeminiOptions(reasoning=reasoning).thinking(model) == config
+    assert GeminiOptions().thinking(model) is None
+
+
+def test_reasoning_that_a_model_has_no_word_for_is_refused() -> None:
+    with pytest.raises(EngineError, match="cannot be asked for reasoning `none`"):
+        GeminiOptions(reasoning="none").thinking("gemini-3-pro")
 
 
 def test_an_answer_that_thinking_used_up_is_not_paid_for_twice(gemini_server: GeminiServer) -> None:
