@@ -6,18 +6,20 @@ import pytest
 
 pytest_plugins = ["tests.servers.fixtures", "tests.models.fixtures"]
 
-# Fixtures that load a model into the test's process, once a session: all that ask for one of them run
-# in one worker.
+# Fixtures that load a model into the test's process, once a session: all modules that ask for one of
+# them run in one worker.
 _IN_PROCESS = {"tiny_gemma", "tiny_spec", "vllm_engine", "pocket_home"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups for `--dist loadgroup`: the engines' tests are one, and begin first since they take
     longest; otherwise a module is."""
-    engines: list[pytest.Item] = []
-    others: list[pytest.Item] = []
+    modules = {
+        item.nodeid.partition("::")[0]
+        for item in items
+        if _IN_PROCESS & set(getattr(item, "fixturenames", ()))
+    }
     for item in items:
-        loads = bool(_IN_PROCESS & set(getattr(item, "fixturenames", ())))
-        (engines if loads else others).append(item)
-        item.add_marker(pytest.mark.xdist_group("engines" if loads else item.nodeid.partition("::")[0]))
-    items[:] = engines + others
+        module = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("engines" if module in modules else module))
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in modules)

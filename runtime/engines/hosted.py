@@ -305,11 +305,10 @@ def finished(word: Any, usage: Usage) -> FinishReason:
         return "stop"
     if said in CUT:
         return "length"
-    kind = "server" if said in TROUBLE else "refused" if said in FILTERED else "finish"
     raise CallFailed(
-        kind,
+        "refused" if said in FILTERED else "finish",
         f"the service ended the answer with `{one_line(word, '')}`",
-        retryable=kind == "server",
+        retryable=said in TROUBLE,
         **usage.of_failure(),
     )
 

@@ -31,7 +31,7 @@ _LONGEST = 240
 # `empty 8 times in a row: the answer has no text`
 _KIND = re.compile(r"([a-z_]+)( \d+ times in a row)?: (.+)", re.DOTALL)
 # What refuses an answer before any check of the recipe's own.
-_JSON = frozenset({"json_valid", "schema", "complete"})
+_JSON = frozenset({"json_valid", "schema"})
 
 
 class Held(Exception):
@@ -75,7 +75,7 @@ class Stuck:
         kinds = set(self.checks)
         if self.model is None:
             return "change what it is made of, or the check"
-        if "empty" in kinds or "not_empty" in kinds:
+        if kinds & {"empty", "not_empty", "thinking"}:
             return (
                 f"`{self.model}` says nothing: raise its max_tokens, or have it think less or not at all "
                 "by its options in synth.toml"
@@ -83,6 +83,11 @@ class Stuck:
         if self.failed:
             return (
                 f"change what is sent: the options of `{self.model}` in synth.toml, the prompt or the model"
+            )
+        if "complete" in kinds:
+            return (
+                f"give `{self.model}` a larger max_tokens, have the prompt ask for less, or keep text that "
+                "was cut with `on_length = keep`"
             )
         if kinds & _JSON:
             return (
@@ -244,7 +249,7 @@ class Breakers:
         """An attempt failed for good at the service, or found nothing."""
         named = _KIND.match(reason)
         kind, times, said = named.groups() if named else ("failed", None, reason)
-        if kind == "empty" and times:
+        if times and kind in ("empty", "finish"):
             # Each of its tries was an answer, and was counted.
             return
         self.refused(step, kind, said)

@@ -110,8 +110,8 @@ class Service:
         if asked.tries == 1:
             asked.failed_at = time.monotonic()
         strikes = _STRIKES.get(failure.kind, 1)
-        if failure.kind in ("empty", "engine"):
-            # It has answered with nothing, or says itself that it is being restarted.
+        if failure.kind == "engine" or self.answers_uselessly(failure):
+            # It says itself that it is being restarted, or it has answered, if with nothing of use.
             asked.strikes += strikes
             self.spoke()
             return
@@ -134,6 +134,11 @@ class Service:
         elif self._failures >= _SUSPEND_AFTER:
             asked.tries = 0
             self._probe()
+
+    def answers_uselessly(self, failure: CallFailed) -> bool:
+        """Whether a failure is an answer that nobody can use.  What is not of the protocol at all is
+        that of a service that never spoke it; of any other it is an outage, with a page of a proxy's."""
+        return failure.kind in ("empty", "finish") or (failure.kind == "malformed" and not self.answers)
 
     def spoke(self) -> None:
         """The service looked at a call, whatever it said."""

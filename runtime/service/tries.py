@@ -26,7 +26,7 @@ from store.history import History
 
 # A call whose key or model was refused is tried once more, as long as others are answered.
 _TRIES_DENIED = 2
-# Waits after a rate limit are those of so many tries at most: 4 seconds.
+# Waits of who is answered, if with a rate limit, are those of so many tries at most: 4 seconds.
 _LIMITED_TRIES = 4
 
 
@@ -110,7 +110,7 @@ class Tries:
                 if failure.kind == "rate_limit":
                     slot.rate_limited(failure.retry_after)
                 self._record_failure(model, step, call, failure, asked.issued, columns, reserved)
-                if failure.kind == "empty" and failure.retryable:
+                if failure.retryable and service.answers_uselessly(failure):
                     # It was answered, and an answer without a text is refused like any other.
                     self._breakers.refused(step, failure.kind, str(failure))
                 self._tell(model, asked, failure)
@@ -166,7 +166,8 @@ class Tries:
             # Whose turn it is, and when, the limiter says; and who answered with nothing needs no rest.
             return 0.0
         # The limiter slows everybody down, so that one call need not wait for long.
-        most = _LIMITED_TRIES if failure.kind == "rate_limit" else asked.tries
+        answered = failure.kind == "rate_limit" or service.answers_uselessly(failure)
+        most = _LIMITED_TRIES if answered else asked.tries
         return backoff(max(1, min(asked.tries, most)), failure.retry_after, self._random)
 
     def _answered_before(self, model: RunningModel) -> bool:

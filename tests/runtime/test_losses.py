@@ -172,6 +172,33 @@ def test_a_model_that_says_nothing_is_stopped_and_told_of(
     assert "`author` says nothing" in result.out
 
 
+@pytest.mark.parametrize(
+    ("choice", "said", "remedy"),
+    [
+        ({"finish_reason": "error"}, "the service ended the answer with `error`", "change what is sent"),
+        ({"finish_reason": "length"}, "was cut off at max_tokens = 200", "on_length = keep"),
+        ({"message": {"content": "", "reasoning_content": "Hm."}}, "nothing but thinking", "think less"),
+        (None, "no choice with a message of text", "change what is sent"),
+    ],
+    ids=["ended by an error", "cut", "only thinking", "no choices"],
+)
+def test_a_service_that_answers_uselessly_is_not_waited_for_as_if_it_were_down(
+    tmp_path: Path, openai_server: OpenAIServer, choice: Any, said: str, remedy: str
+) -> None:
+    path = recipe(tmp_path, 200, "")
+    answer = {
+        "message": {"role": "assistant", "content": "Half of"},
+        "finish_reason": "stop",
+        **(choice or {}),
+    }
+    openai_server.answer = lambda asked: Raw({"choices": [] if choice is None else [answer]})
+    result = run(path, openai_server)
+    assert result.status == 3, result.err
+    assert openai_server.total <= 40 + 64
+    assert said in result.out
+    assert remedy.casefold() in result.out.casefold()
+
+
 def test_the_tolerance_is_the_recipes_and_the_message_names_it(
     tmp_path: Path, openai_server: OpenAIServer
 ) -> None:
