@@ -63,6 +63,7 @@ class Story:
         *,
         refused: Mapping[str, Sequence[Attempt]] | None = None,
         ordinal: int | None = None,
+        thoughts: Mapping[str, str] | None = None,
     ) -> str:
         """A sample ends well; gives its id.  `ordinal` is another one than the slot's, for a
         replacement; `refused` are attempts before the one that was accepted."""
@@ -74,6 +75,8 @@ class Story:
             if cohort.step(step).model is not None
         }
         payload = {**self._place(cohort, slot, ordinal), "values": dict(values), "calls": calls}
+        if thoughts:
+            payload["thoughts"] = dict(thoughts)
         self.tell(Kind.SAMPLE_COMPLETED, payload | _rejected(attempts), sample_id=name)
         return name
 

@@ -37,6 +37,7 @@ EXPORTS = {
     "messages, a split": "columns = [talk.kind, talk.ask], split = 60%",
     "messages, a column of JSON": "columns = [talk.note]",
     "messages, thoughts": "thought = wrap",
+    "messages, thoughts kept": "thought = keep",
     "prompt_completion": "columns = [talk.more], split = 50%",
     "sharegpt": "",
     "messages, roles": "roles = model",
@@ -58,7 +59,8 @@ def test_rows_are_the_same_whoever_makes_them(export: str, data: st.DataObject) 
     story = Story(plan)
     for slot in all_slots(plan, "talk"):
         values: dict[str, Any] = {step.name: data.draw(TEXTS) for step in cohort.steps}
-        story.complete(cohort, slot, values | {"note": {"about": data.draw(TEXTS)}})
+        thoughts = data.draw(st.dictionaries(st.sampled_from(["answer", "closing"]), TEXTS, max_size=2))
+        story.complete(cohort, slot, values | {"note": {"about": data.draw(TEXTS)}}, thoughts=thoughts)
     with TemporaryDirectory() as folder, Log(story.write(Path(folder) / "log.duckdb")) as log:
         (dataset,) = materialize(plan, log, Path(folder))
         layout = Layout.of(plan, plan.exports[0])
