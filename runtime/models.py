@@ -13,7 +13,7 @@ from compiler.plan import Capability, CohortPlan, ModelPlan, Plan, canonical_jso
 from dsl.errors import ConfigError
 from runtime.config import Settings
 from runtime.engines import open_engine
-from runtime.engines.base import Engine, EngineSpec, Writer
+from runtime.engines.base import Engine, EngineSpec, ModelIdentity, Writer
 from runtime.money.prices import Priced
 from runtime.money.usage import Usage
 from runtime.rules import CURRENT
@@ -215,6 +215,12 @@ def _set_up(spec: EngineSpec, engine: Engine) -> list[Any]:
     return [*place, options, *(os.environ.get(name, "") for name in _ADDRESSES)]
 
 
+def _moves(identity: ModelIdentity) -> bool:
+    """Whether a name on the model hub is all that names a model's weights."""
+    local = identity.backend in ("vllm", "transformers")
+    return local and identity.revision is None and identity.weights is None
+
+
 _MEANING = {
     "template": "prompts go as messages, so the exact tokens are not logged",
     "frozen": "weights cannot be proven frozen",
@@ -234,6 +240,7 @@ def _is_limited(options: Mapping[str, Any]) -> bool:
 def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) -> list[str]:
     """What is less than the recipe asks for, each said once for all models that it holds of."""
     rehearsed: list[str] = []
+    moving: dict[str, list[str]] = {}
     poorer: dict[tuple[str, tuple[Capability, ...]], list[str]] = {}
     noted: dict[tuple[str, str], list[str]] = {}
     for model in models:
@@ -246,7 +253,15 @@ def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) 
             rehearsed.append(model.name)
         elif lacking := tuple(word for word in model.capabilities if word not in engine.capabilities):
             poorer.setdefault((str(engine.identity), lacking), []).append(model.name)
+        if _moves(engine.identity) and "frozen" not in model.capabilities:
+            moving.setdefault(str(engine.identity), []).append(model.name)
     found = []
+    for place, names in moving.items():
+        verb, whose = ("runs", "its") if len(names) == 1 else ("run", "their")
+        found.append(
+            f"{_listed(names)} {verb} on {place} without a revision: {whose} answers are kept under that "
+            "name, whatever weights it stands for later; add @REVISION"
+        )
     if rehearsed:
         verb, whose = ("is", "its") if len(rehearsed) == 1 else ("are", "their")
         found.append(f"{_listed(rehearsed)} {verb} simulated: {whose} answers are a rehearsal, not data")

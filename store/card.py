@@ -250,6 +250,8 @@ def _authors(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 ran_as = f"{identity['backend']}:{identity['id']}"
                 if identity.get("revision"):
                     ran_as += f"@{identity['revision']}"
+                if identity.get("weights"):
+                    ran_as += f"#{identity['weights'][:12]}"
                 rows.append((shown, author["model"], ran_as, author["engine"], author["rows"]))
     if rows:
         yield from ("## Who wrote what", "")

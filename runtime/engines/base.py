@@ -32,7 +32,8 @@ class ModelIdentity(Frozen):
     """Who answers.  Part of every call key, so a changed model is a changed call.
 
     `template` is the sha256 of the chat template when the runtime renders it, else None.  `request`
-    holds the options that change what is asked; it is absent where none is set.
+    holds the options that change what is asked, and `weights` is the digest of the files in a folder
+    where a path is all that names them; each is absent where it is not set.
     """
 
     backend: str
@@ -41,6 +42,7 @@ class ModelIdentity(Frozen):
     adapter: str | None = None
     template: str | None = None
     request: dict[str, JsonValue] | None = Field(default=None, exclude_if=lambda value: value is None)
+    weights: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def __str__(self) -> str:
         return f"{self.backend}:{self.id}" + (f"@{self.revision}" if self.revision else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from dsl.errors import EngineError, ExtraMissing
 from runtime.engines.base import EngineSpec
+from runtime.engines.weights import require_checkpoint, weights_digest
 
 
 def require(backend: str, extra: str, *modules: str) -> None:
@@ -23,12 +23,28 @@ def load_tokenizer(spec: EngineSpec) -> Any:
     """The fast tokenizer of `spec.id` at `spec.revision`.  Raises `EngineError`."""
     from transformers import AutoTokenizer
 
-    if _is_path(spec.id) and not Path(spec.id).is_dir():
-        raise EngineError(f"`{spec.name}` is to run on `{spec.id}`, and there is no such directory")
+    require_checkpoint(spec.name, spec.id)
+    if spec.adapter is not None:
+        require_checkpoint(spec.name, spec.adapter, adapter=True)
     try:
         return AutoTokenizer.from_pretrained(spec.id, revision=spec.revision or "main")
     except (OSError, ValueError, KeyError) as fault:
         raise cannot_load(spec, fault) from fault
+
+
+def named_weights(spec: EngineSpec) -> str | None:
+    """The digest of the folders that a model is read from, where nothing else names what is in them.
+
+    None where a revision does, and for what comes from the model hub.  Raises `EngineError`.
+    """
+    folders = []
+    if spec.revision is None:
+        require_checkpoint(spec.name, spec.id)
+        folders += [Path(spec.id)] if Path(spec.id).is_dir() else []
+    if spec.adapter is not None:
+        require_checkpoint(spec.name, spec.adapter, adapter=True)
+        folders += [Path(spec.adapter)] if Path(spec.adapter).is_dir() else []
+    return weights_digest(*folders) if folders else None
 
 
 def cannot_load(spec: EngineSpec, fault: BaseException) -> EngineError:
@@ -54,8 +70,8 @@ def cannot_load(spec: EngineSpec, fault: BaseException) -> EngineError:
     if caused_by(errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
         at = f" at revision `{spec.revision}`" if spec.revision else ""
         return EngineError(
-            f"{model}{at} is not on this machine and the model hub cannot be reached: "
-            "go online once, or give the path of a downloaded checkpoint"
+            f"{model}{at} is not on this machine (no folder here, no downloaded model) and the model hub "
+            "cannot be reached: go online once, or give the path of a downloaded checkpoint"
         )
     return EngineError(f"{model} cannot be loaded by the {spec.backend} backend: {first_line(fault)}")
 
@@ -64,10 +80,6 @@ def first_line(fault: BaseException) -> str:
     """The start of an exception's message, or its type's name when it has none."""
     lines = str(fault).strip().splitlines()
     return lines[0].strip().rstrip(".:") if lines else type(fault).__name__
-
-
-def _is_path(name: str) -> bool:
-    return name.startswith((".", "~", os.sep)) or Path(name).is_absolute()
 
 
 def _chain(fault: BaseException | None) -> Iterator[BaseException]:

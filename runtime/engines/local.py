@@ -27,7 +27,7 @@ from compiler.plan import Capability, Frozen
 from dsl.errors import CallFailed, EngineDied, EngineError
 from runtime.engines.base import Call, Completion, EngineSpec, FinishReason, Message, ModelIdentity
 from runtime.engines.chat_template import ChatTemplate
-from runtime.engines.checkpoint import cannot_load, first_line
+from runtime.engines.checkpoint import cannot_load, first_line, named_weights
 from runtime.engines.local_options import ChatOptions
 from runtime.text import spoken
 
@@ -117,6 +117,7 @@ class LocalEngine(ABC):
             adapter=spec.adapter,
             template=template.hash,
             request=options.request(template.text),
+            weights=named_weights(spec),
         )
         self.notes = options.notes(template.text)
         proven: list[Capability] = ["frozen"] if spec.revision is not None and spec.adapter is None else []

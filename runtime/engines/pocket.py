@@ -6,9 +6,7 @@ turned once into a checkpoint in the user's cache, which then loads in a fractio
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from dataclasses import replace
 from functools import cache, partial
 from hashlib import sha256
@@ -21,6 +19,7 @@ from dsl.errors import EngineError
 from runtime.engines.base import EngineSpec
 from runtime.engines.checkpoint import require
 from runtime.engines.transformers import TransformersEngine
+from runtime.engines.weights import cache_folder
 
 POCKET_ID = "SmolLM2-135M-Instruct"
 
@@ -121,9 +120,4 @@ def _revision(weights: Path) -> str:
 
 def _place() -> Path:
     """Where the checkpoint belongs: one for each weights file and version of transformers."""
-    if sys.platform == "win32":
-        home = os.environ.get("LOCALAPPDATA")
-    else:
-        home = os.environ.get("XDG_CACHE_HOME")
-    root = Path(home) if home else Path.home() / ".cache"
-    return root / "synth" / f"pocket-{_revision(_weights())[:16]}-transformers-{version('transformers')}"
+    return cache_folder() / f"pocket-{_revision(_weights())[:16]}-transformers-{version('transformers')}"

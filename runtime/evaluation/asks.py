@@ -24,6 +24,10 @@ class Ask:
     given: Mapping[str, Any]
 
 
+def _tokens(steps: Sequence[StepPlan]) -> int:
+    return max((step.sampling.max_tokens or 0 for step in steps), default=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Exam:
     """Steps, and the rows that they are put about."""
@@ -38,8 +42,10 @@ class Exam:
         return cls(CohortPlan(name=name, quota=len(found), times=len(found), steps=tuple(steps)), found)
 
     def merged(self, other: Exam) -> Exam:
-        """This exam, about the rows of another of the same name as well."""
-        return Exam.of(self.name, self.cohort.steps, (*self.asks, *other.asks))
+        """This exam, about the rows of another of the same name as well; what may be said at most is
+        the more of the two."""
+        steps = max(self.cohort.steps, other.cohort.steps, key=_tokens)
+        return Exam.of(self.name, steps, (*self.asks, *other.asks))
 
     def first(self, limit: int | None) -> Exam:
         """The exam about so many rows at most: the same ones for every exam, and some more when the

@@ -46,11 +46,13 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
-    """All evaluations of a recipe.  `runs` are how the asking ended: none where nobody was asked."""
+    """All evaluations of a recipe.  `runs` are how the asking ended: none where nobody was asked.
+    `limits` are the tokens that students were given for an answer, where the recipe gives none."""
 
     evaluations: tuple[Evaluated, ...]
     runs: tuple[RunReport, ...] = ()
     warnings: tuple[str, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def held(self) -> bool:
@@ -106,7 +108,7 @@ def evaluate(
         # is free by now.
         asking.ask(measure.verdicts(asking.results) for measure in measures)
         evaluations = tuple(each.evaluated(asking.results) for each in underway)
-    return Report(evaluations, tuple(asking.runs), tuple(dict.fromkeys(warnings)))
+    return Report(evaluations, tuple(asking.runs), tuple(dict.fromkeys(warnings)), asking.limits)
 
 
 def _written_by(plan: Plan, settings: Settings, log: Log) -> WrittenBy:
@@ -173,6 +175,7 @@ class _Asking:
     warnings: list[str]
     runs: list[RunReport] = field(default_factory=list)
     results: Results = field(default_factory=lambda: Results({}))
+    limits: dict[str, int] = field(default_factory=dict)
 
     def ask(self, wanted: Iterable[Exam | None]) -> None:
         """Asks what is not in the log, and takes note of the answers.  Once a run was stopped,
@@ -184,6 +187,10 @@ class _Asking:
         ]
         if not exams or any(run.exit_status for run in self.runs):
             return
+        for step in (step for exam in exams for step in exam.cohort.steps if step.name == "answer"):
+            own, given = self.plan.model(str(step.model)).sampling.max_tokens, step.sampling.max_tokens
+            if own is None and given is not None:
+                self.limits[str(step.model)] = max(given, self.limits.get(str(step.model), 0))
         plan = _asking(self.plan, exams)
         models = Models(plan, self.settings, self.options.patience)
         _require_scorers(models, exams)

@@ -28,12 +28,13 @@ _RETRY = 2
 def answers(of: str, student: ModelPlan, items: Iterable[Item]) -> Exam:
     """A student answers in place of each row's last trained answer.  Every measure of these
     answers is taken of the same ones."""
+    items = tuple(items)
     step = StepPlan(
         name="answer",
         role="model",
         model=student.name,
         sees="row",
-        sampling=_steady(student),
+        sampling=_bounded(student, (item.given for item in items)),
         # An answer that finds no end is what is to be measured.
         on_length="keep",
     )
@@ -56,6 +57,7 @@ _GROUNDED = (
 
 def questions(student: ModelPlan, asked: Iterable[Question], path: str, source: str, top_k: int) -> Exam:
     """A student answers questions from passages that are looked up for each."""
+    asked = tuple(asked)
     looked_up: dict[str, Any] = {"source": source, "query": RefPlan(path=("question",)), "top_k": top_k}
     call = CallPlan(name="retrieve", arguments={**looked_up, "pick": "nearest", "or_none": True})
     evidence = StepPlan(name="evidence", call=call)
@@ -65,7 +67,7 @@ def questions(student: ModelPlan, asked: Iterable[Question], path: str, source: 
         role="model",
         model=student.name,
         prompt=(_GROUNDED, passages, "\n\nQuestion:\n", RefPlan(path=("question",))),
-        sampling=_steady(student),
+        sampling=_bounded(student, (each.answer for each in asked)),
         needs=("evidence",),
         on_length="keep",
     )
@@ -132,6 +134,25 @@ def _object(fields: dict[str, Any]) -> JsonOutput:
             "additionalProperties": False,
         }
     )
+
+
+# The least that a student is given for an answer, in tokens.
+_LEAST = 256
+
+
+def _bounded(student: ModelPlan, answers: Iterable[str]) -> Sampling:
+    """As `_steady`, with a limit on the tokens of an answer where the recipe gives none: a base model
+    goes on to the end of its context.
+
+    The longest answer of the rows decides, with a margin for tokenizers that cut it finer; the limit
+    is a power of two, so that it does not change with every row.
+    """
+    sampling = _steady(student)
+    if sampling.max_tokens is not None:
+        return sampling
+    longest = max((len(answer.encode("utf-8", "replace")) for answer in answers), default=0)
+    limit = max(_LEAST, 1 << (2 * longest // 3).bit_length())
+    return sampling.model_copy(update={"max_tokens": limit})
 
 
 def _steady(model: ModelPlan) -> Sampling:

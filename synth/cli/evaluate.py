@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 @allow_option
 @click.option(
     "--student",
+    "students",
+    multiple=True,
     metavar="BACKEND:ID[@REVISION]",
     help="Take the measures of this model's answers as well.",
 )
@@ -57,7 +59,7 @@ def command(
     pocket: bool,
     simulate: bool,
     allowed: tuple[Path, ...],
-    student: str | None,
+    students: tuple[str, ...],
     limit: int | None,
     max_cost: float | None,
     partial: bool,
@@ -73,6 +75,9 @@ def command(
     Exit status: 0 every bound holds, 1 faults, 3 a bound is missed, nothing could be measured or
     samples are missing, 5 trouble with the log, 130 interrupted.
     """
+    if len(students) > 1:
+        raise click.UsageError("--student is given twice, and one is asked at a time: run it once for each")
+    student = students[0] if students else None
     from dsl.errors import ConfigError
     from runtime.evaluation.evaluate import evaluate
     from runtime.run import RunOptions
@@ -135,6 +140,7 @@ def _as_json(report: Report) -> dict[str, Any]:
             }
             for run in report.runs
         ],
+        "limits": dict(report.limits),
         "warnings": list(report.warnings),
     }
 
@@ -176,6 +182,8 @@ def _print(report: Report) -> None:
                 click.echo(f"    {printable(row)}  {printable(reason)}")
         click.echo()
     asked = sum(step["issued"] for run in report.runs for step in run.counts["steps"])
+    for name, limit in report.limits.items():
+        click.echo(f"{name} was given {limit:,} tokens for an answer, from the longest one in the rows.")
     if report.runs:
         spent = sum(run.cost for run in report.runs)
         told = f", {money(spent)} spent" if spent else "" if asked else ": every answer is in the log"

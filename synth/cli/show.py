@@ -188,7 +188,8 @@ def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) ->
 def _who(payload: dict[str, Any]) -> str:
     identity = payload["identity"]
     revision = f"@{identity['revision']}" if identity.get("revision") else ""
-    return f"{identity['backend']}:{identity['id']}{revision} ({payload['engine']})"
+    weights = f"#{identity['weights'][:12]}" if identity.get("weights") else ""
+    return f"{identity['backend']}:{identity['id']}{revision}{weights} ({payload['engine']})"
 
 
 def _indented(text: str, prefix: str) -> str:

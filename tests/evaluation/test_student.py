@@ -7,7 +7,9 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -391,3 +393,34 @@ def test_perplexity_is_not_taken_of_a_hosted_student(tmp_path: Path, tiny_gemma:
         result = made.evaluate(*STUDENT, env=served(server))
     assert result.status == 0, result.err
     assert "perplexity" not in result.out
+
+
+def test_a_student_is_given_as_many_tokens_as_the_rows_may_need(tmp_path: Path) -> None:
+    """A base model goes on to the end of its context; the recipe's own limit goes before."""
+    made = project(tmp_path, DIRECT + evaluation("emoji(at_most = 0%)"))
+    made.tell({"direct": ["plain"] * 9 + ["long " * 1_000]})
+    with OpenAIServer() as server:
+        shown = made.evaluate(*STUDENT, env=served(server))
+        limits = {limit for each in server.received for limit in _limits(each.body)}
+    assert limits in ({256}, {4096})
+    (limit,) = limits
+    assert f"student was given {limit:,} tokens for an answer, from the longest one in the rows." in shown.out
+
+
+def _limits(body: Mapping[str, Any]) -> list[int]:
+    return [body[name] for name in ("max_tokens", "max_completion_tokens") if name in body]
+
+
+def test_an_answer_that_was_cut_is_measured_as_it_is(tmp_path: Path) -> None:
+    made = project(tmp_path, DIRECT + evaluation('refusals("no", at_most = 0%)'))
+    made.tell({"direct": ["plain"] * 10})
+    with OpenAIServer(answer=lambda asked: "no " * 9_000) as server:
+        found = made.measures(*STUDENT, env=served(server))
+    assert values(found, "refusals", "student")[0] == 100.0
+
+
+def test_two_students_are_asked_one_at_a_time(tmp_path: Path) -> None:
+    made = project(tmp_path, DIRECT + evaluation("emoji(at_most = 0%)"))
+    shown = made.evaluate(*STUDENT, "--student", "openai:other")
+    assert shown.status == 2
+    assert "--student is given twice, and one is asked at a time: run it once for each" in shown.err

@@ -88,4 +88,6 @@ async def in_time(work: asyncio.Future[Vectors], timeout: float, identity: Model
 
 def embedder_name(embedder: Embedder) -> str:
     """The name under which an embedder's vectors are kept."""
-    return str(embedder.identity) + (f"#{embedder.variant}" if embedder.variant else "")
+    weights = embedder.identity.weights
+    named = f"{embedder.identity}+{weights[:16]}" if weights else str(embedder.identity)
+    return named + (f"#{embedder.variant}" if embedder.variant else "")

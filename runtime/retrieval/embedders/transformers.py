@@ -14,7 +14,7 @@ from pydantic import PositiveInt
 
 from dsl.errors import EngineError
 from runtime.engines.base import EngineSpec, ModelIdentity
-from runtime.engines.checkpoint import cannot_load, load_tokenizer, require
+from runtime.engines.checkpoint import cannot_load, load_tokenizer, named_weights, require
 from runtime.engines.local import _LOADING as LOADING
 from runtime.engines.local import read_options
 from runtime.engines.local_options import LocalOptions
@@ -53,7 +53,9 @@ class TransformersEmbedder:
             raise EngineError(f"the {spec.backend} embedder loads no adapters: leave `adapter` out")
         self._spec = spec
         self._options = read_options(EncoderOptions, spec)
-        self.identity = ModelIdentity(backend=spec.backend, id=spec.id, revision=spec.revision)
+        self.identity = ModelIdentity(
+            backend=spec.backend, id=spec.id, revision=spec.revision, weights=named_weights(spec)
+        )
         self.variant = self._options.variant
         self.batch = self._options.batch_size or 32
         # One thread owns the model, so that calls from several tasks do not share it.

@@ -16,7 +16,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from dsl.errors import EngineError
 from runtime.engines import vllm as engines
 from runtime.engines.base import EngineSpec, ModelIdentity
-from runtime.engines.checkpoint import cannot_load, first_line, load_tokenizer, require
+from runtime.engines.checkpoint import cannot_load, first_line, load_tokenizer, named_weights, require
 from runtime.engines.local import _LOADING as LOADING
 from runtime.engines.local import read_options
 from runtime.engines.local_options import LocalOptions
@@ -52,7 +52,9 @@ class VllmEmbedder:
             raise EngineError("the vllm embedder loads no adapters: leave `adapter` out")
         self._spec = spec
         self._options = read_options(VllmEmbeddingOptions, spec)
-        self.identity = ModelIdentity(backend=spec.backend, id=spec.id, revision=spec.revision)
+        self.identity = ModelIdentity(
+            backend=spec.backend, id=spec.id, revision=spec.revision, weights=named_weights(spec)
+        )
         self.variant = self._options.variant
         self.batch = self._options.batch_size or 256
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedder")
