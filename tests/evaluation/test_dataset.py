@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import synth as api
 from tests.evaluation.helpers import COMMANDS, DIRECT, HEAD, evaluation, project, values
 from tests.store.logs import Story, all_slots, chat
-from tests.support import one_sentence
+from tests.support import one_sentence, synth
 
 OF_TEXT = evaluation(
     "emoji(at_most = 0%)",
@@ -224,3 +224,22 @@ def test_hostile_answers_break_nothing(tmp_path: Path, answer: str) -> None:
     assert "\u202e" not in result.out
     assert "MISSED" in result.out
     assert (tmp_path / "measures.json").read_text("utf-8").startswith("{")
+
+
+def test_composed_json_is_measured(tmp_path: Path) -> None:
+    composed = """
+schema command { action: text }
+conversation chats times 4 {
+  turn ask: user = "open {{ nth }}"
+  turn answer: model = "{\\"action\\": \\"open\\"}" { produces: json<command> }
+  train_on = [answer]
+}
+export train: messages from chats to "out/train"
+evaluation quality of train { json_errors(at_most = 0%) }
+"""
+    (tmp_path / "example.recipe").write_text(f"edition 1\nrecipe example {{ seed = 1 }}\n{composed}")
+    assert synth("run", "example.recipe", cwd=tmp_path).status == 0
+    shown = synth("evaluate", "example.recipe", "--json", cwd=tmp_path)
+    assert shown.status == 0, shown.err
+    (measured,) = shown.json()["evaluations"][0]["measures"]
+    assert (measured["value"], measured["judged"]) == (0.0, 4)
