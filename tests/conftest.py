@@ -11,6 +11,7 @@ pytest_plugins = ["tests.servers.fixtures", "tests.models.fixtures"]
 _IN_PROCESS = {"tiny_gemma", "tiny_spec", "vllm_engine", "pocket_home"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Groups for `--dist loadgroup`: the engines' tests are one, and begin first since they take
     longest; otherwise a module is."""
