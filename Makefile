@@ -18,7 +18,7 @@ demo: .venv/.ready
 
 # A worker for each processor, and the tests that load an engine all in one of them (tests/conftest.py).
 test: .venv/.ready
-	$(VENV)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	$(VENV)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder
 
 check: .venv/.ready
 	$(VENV)/ruff format --check .

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 pytest_plugins = ["tests.servers.fixtures", "tests.models.fixtures"]
 
+ROOT = Path(__file__).parent.parent
 # Fixtures that load a model into the test's process, once a session: all modules that ask for one of
 # them run in one worker.
-_IN_PROCESS = {"tiny_gemma", "tiny_spec", "vllm_engine", "pocket_home"}
+_IN_PROCESS = ("tiny_gemma", "tiny_spec", "vllm_engine", "pocket_home")
 
 
-@pytest.hookimpl(tryfirst=True)
+@cache
+def _loads_models(module: str) -> bool:
+    text = (ROOT / module).read_text("utf-8")
+    return any(fixture in text for fixture in _IN_PROCESS)
+
+
+def _module(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for `--dist loadgroup`: the engines' tests are one, and begin first since they take
-    longest; otherwise a module is."""
-    modules = {
-        item.nodeid.partition("::")[0]
-        for item in items
-        if _IN_PROCESS & set(getattr(item, "fixturenames", ()))
-    }
-    for item in items:
-        module = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("engines" if module in modules else module))
-    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in modules)
+    """What takes longest begins first."""
+    items.sort(key=lambda item: not _loads_models(_module(item.nodeid)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A worker takes a module at a time; those with models are as one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ModuleScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = _module(nodeid)
+            return "models" if _loads_models(module) else module
+
+    return ModuleScheduling(config, log)

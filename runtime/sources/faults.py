@@ -83,7 +83,9 @@ class Faults:
         if more := sum(kind.count for kind in kinds[_MOST_KINDS:]):
             parts.append(f"{more} more {'has' if more == 1 else 'have'} other faults")
         remedy = shown[0].fault.remedy
-        if remedy == MEND:
+        if skips and remedy == WITHOUT:
+            remedy = "no row is left, so write these as text or name another file"
+        elif remedy == MEND:
             remedy += " it" if sum(kind.count for kind in kinds) == 1 else " them"
             if not skips:
                 remedy += ", or say `bad_rows = skip`"
