@@ -35,9 +35,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """A worker takes a module at a time; those with models are as one."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class ModuleScheduling(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            module = _module(nodeid)
-            return "models" if _loads_models(module) else module
+    def scope(nodeid: str) -> str:
+        module = _module(nodeid)
+        return "models" if _loads_models(module) else module
 
-    return ModuleScheduling(config, log)
+    scheduling: Any = LoadScopeScheduling(config, log)
+    scheduling._split_scope = scope
+    return scheduling
