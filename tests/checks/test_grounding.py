@@ -204,12 +204,13 @@ conversation c times 4 {
   draw length from [2, 4]
   let evidence = retrieve(docs, query = "fees", top_k = 4, documents = kind.how_many)
   step talk: json<list<Message>(2..6)> by m {
-    prompt = "Talk about {{ evidence | plain }}."
+    prompt = "Talk about {{ evidence | plain }} in {{ length }} turns."
     check { CHECK }
     retry = 1
   }
   transcript = talk
 }
+export rows: messages from c to "out/rows"
 """
 
 
@@ -221,7 +222,7 @@ conversation c times 4 {
         "draws_on(evidence, documents = kind.how_many)",
         "asks_beyond(evidence, share = kind.share)",
         "supported_by(evidence, share = kind.share)",
-        "supported_by(evidence, share = kind.share, judge = m)",
+        "supported_by(evidence, judge = m)",
         "turns(length)",
         "turns(kind.how_many)",
         "turns(kind.uses)",
