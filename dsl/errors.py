@@ -122,12 +122,14 @@ class AccessDenied(CallFailed):
     """A service refused a call's key or its model, which may be this call's alone or everybody's.
 
     `verdict` is the sentence with which a run stops when it is everybody's; `final` says that it is.
+    `of_key` says that the key was not known (401), rather than not allowed this.
     """
 
-    def __init__(self, message: str, verdict: str, *, final: bool = False) -> None:
+    def __init__(self, message: str, verdict: str, *, final: bool = False, of_key: bool = False) -> None:
         super().__init__("denied", message, retryable=False)
         self.verdict = verdict
         self.final = final
+        self.of_key = of_key
 
 
 class QuotaShort(SynthError):

@@ -34,12 +34,14 @@ class Answer:
 class GaveUp(Exception):
     """A call that failed for good; the sample is abandoned for this reason.
 
-    `lasting` says that the call itself is at fault: another run would fare no better.
+    `lasting` says that the call itself is at fault: another run would fare no better.  `judged` says
+    that each of its tries was an answer, refused already.
     """
 
-    def __init__(self, reason: str, *, lasting: bool = True) -> None:
+    def __init__(self, reason: str, *, lasting: bool = True, judged: bool = False) -> None:
         super().__init__(reason)
         self.lasting = lasting
+        self.judged = judged
 
 
 class Missing(Exception):

@@ -309,6 +309,9 @@ def _outcome(
     if short:
         allowed = f"`losses = {progress.plan.losses:g}%` of the recipe block allows no more"
         return "short", f"{'; '.join(short)}; {allowed}: raise it, or try again with --retry-lost"
+    if options.max_cost is not None and stop.cost > options.max_cost:
+        # Only a service that counts beyond what it was asked for brings it so far.
+        return "out_of_budget", f"--max-cost {options.max_cost:g} is passed: {stop.cost:.4g} is spent"
     cut = options.limit is not None and any(
         progress.cohort(cohort).quota < cohort.quota for cohort in progress.plan.cohorts
     )

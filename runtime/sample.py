@@ -264,7 +264,8 @@ class _Run:
             self._breakers.passed(step)
             return found
         except GaveUp as error:
-            self._breakers.gave_up(step, str(error))
+            if not error.judged:
+                self._breakers.gave_up(step, str(error))
             raise self._abandon(step, str(error), error.lasting) from None
         except (Missing, Stopped):
             raise _Failed(None) from None
@@ -286,7 +287,8 @@ class _Run:
                 )
             )
         except GaveUp as error:
-            self._breakers.gave_up(step, str(error))
+            if not error.judged:
+                self._breakers.gave_up(step, str(error))
             raise self._abandon(step, str(error), error.lasting) from None
         except (Missing, Stopped):
             raise _Failed(None) from None

@@ -1,8 +1,8 @@
 """Thinking apart from what is said: in an answer's text, beside it, or among its parts.
 
-A text is split only where it begins with thinking: with an opening tag, or with what goes before a
-closing tag whose opening one the chat template had put into the prompt.  A tag that somebody quotes
-further down, in an answer about such tags, is part of what is said.
+A text is split where thinking begins it or begins a line or a sentence of it: with an opening tag, or
+with what goes before a closing tag whose opening one the chat template had put into the prompt.  A tag
+that is quoted or named in a sentence, in an answer about such tags, is part of what is said.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ _CLOSING = (
     r"|(?:<\|end\|>)?<\|start\|>assistant<\|channel\|>final<\|message\|>|<\|end\|>"
 )
 _OPEN = re.compile(_OPENING, re.IGNORECASE)
-_BEGINS = re.compile(rf"\s*(?:{_OPENING})", re.IGNORECASE)
+# White space, and what nobody sees: a byte order mark, characters without a width.
+_BLANK = r"[\s\ufeff\u200b-\u200f\u2060]*"
+_BEGINS = re.compile(rf"{_BLANK}(?:{_OPENING})", re.IGNORECASE)
 _ENDS = re.compile(rf"(?:{_OPENING})\s*\Z", re.IGNORECASE)
 _LONGEST_TAG = 100
 _CLOSE = re.compile(_CLOSING, re.IGNORECASE)
@@ -55,7 +57,7 @@ def split(text: str) -> tuple[str, str | None]:
     """
     rest, thoughts = text, list[str]()
     if ("<" in text or "[" in text or "◁" in text) and not _is_json(text):
-        while (found := _first(rest)) is not None:
+        while (found := _first(rest) or _within(rest)) is not None:
             thought, rest = found
             thoughts.append(thought.strip())
         if final := _FINAL.match(rest):
@@ -124,6 +126,25 @@ def _first(text: str) -> tuple[str, str] | None:
         return None
     before = text[: closing.start()]
     return None if _OPEN.search(before) else (before, text[closing.end() :])
+
+
+def _within(text: str) -> tuple[str, str] | None:
+    """The first thinking that begins a line or a sentence further down, and the text without it.
+    What never ends has to begin a line."""
+    for opening in _OPEN.finditer(text):
+        before = text[: opening.start()].rstrip(" \t")
+        begins_line = not before or before[-1] == "\n"
+        # After a colon, thinking is shown as an example.
+        last = before.rstrip()[-1:]
+        ends = last not in (":", ";") and (begins_line or last in _ENDS_SENTENCE)
+        if not ends or _is_quoted(text, opening) or _in_fence(text, 0, opening.start()):
+            continue
+        closing = _closing(text, opening.end())
+        if closing is not None:
+            return text[opening.end() : closing.start()], text[: opening.start()] + text[closing.end() :]
+        if begins_line:
+            return text[opening.end() :], text[: opening.start()]
+    return None
 
 
 def _closing(text: str, begin: int) -> re.Match[str] | None:

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 LONGEST_MESSAGE = 300
 _LONGEST_PAGE = 20_000
+# No answer needs more; what a service sends beyond that is not kept in memory.
+MOST_BYTES = 64 << 20
 # No call has more tokens; a larger count is none.
 MOST_TOKENS = 1 << 30
 OVERLOADED = (503, 529)
@@ -141,7 +144,36 @@ def session(
         timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(30.0, timeout)),
         proxy=None if proxy is None else proxy.with_user(None),
         proxy_auth=auth,
+        response_class=_bounded_response(),
     )
+
+
+@cache
+def _bounded_response() -> type[aiohttp.ClientResponse]:
+    """A response whose body is read up to MOST_BYTES, unpacked, and not beyond."""
+    import aiohttp
+
+    class BoundedResponse(aiohttp.ClientResponse):
+        async def read(self) -> bytes:
+            if self._body is None:
+                blocks, size = list[bytes](), 0
+                try:
+                    async for block in self.content.iter_any():
+                        size += len(block)
+                        if size > MOST_BYTES:
+                            raise aiohttp.ClientPayloadError from TooLarge()
+                        blocks.append(block)
+                except BaseException:
+                    self.close()
+                    raise
+                self._body = b"".join(blocks)
+            return await super().read()
+
+    return BoundedResponse
+
+
+class TooLarge(Exception):
+    """A response's body has more than MOST_BYTES."""
 
 
 def _proxy(url: str) -> URL | None:
@@ -195,7 +227,7 @@ def denied(status: int, message: str, model: str, remedy: str) -> CallFailed:
         verdict = f"the server knows no {model} (404: {message}): {remedy}"
     else:
         verdict = f"the server refused the key for {model} ({status}: {message}): {remedy}"
-    return AccessDenied(message, verdict)
+    return AccessDenied(message, verdict, of_key=status == 401)
 
 
 def failed_status(status: int, message: str, wait: float | None) -> CallFailed:
@@ -265,6 +297,9 @@ def disconnected(error: BaseException) -> CallFailed:
         root = root.__cause__
         silent = silent or isinstance(root, TimeoutError)
         unsent = unsent or isinstance(root, ClientConnectorError | ConnectionTimeoutError)
+    if isinstance(root, TooLarge):
+        message = f"the response has more than {MOST_BYTES >> 20} MiB"
+        return CallFailed("malformed", message, retryable=False, lost=True)
     if silent:
         return CallFailed("timeout", "no answer within the time allowed", retryable=True, lost=not unsent)
     return CallFailed(
@@ -343,6 +378,8 @@ def at(value: Any, *path: str | int) -> Any:
 def count(value: Any, *path: str | int) -> int:
     """A count of tokens at a path in parsed JSON; 0 where there is none, or none that can be."""
     found = at(value, *path)
+    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 20:
+        found = int(found)
     if isinstance(found, float) and found.is_integer():
         found = int(found)
     whole = isinstance(found, int) and not isinstance(found, bool)

@@ -29,7 +29,7 @@ MOST_JUDGED = 40
 _EXAMPLES = 2
 _LONGEST = 240
 # `empty 8 times in a row: the answer has no text`
-_KIND = re.compile(r"([a-z_]+)( \d+ times in a row)?: (.+)", re.DOTALL)
+_KIND = re.compile(r"([a-z_]+)(?: \d+ times in a row)?: (.+)", re.DOTALL)
 # What refuses an answer before any check of the recipe's own.
 _JSON = frozenset({"json_valid", "schema"})
 
@@ -84,7 +84,7 @@ class Stuck:
             return (
                 f"change what is sent: the options of `{self.model}` in synth.toml, the prompt or the model"
             )
-        if "complete" in kinds:
+        if "complete" in kinds and not kinds & _JSON:
             return (
                 f"give `{self.model}` a larger max_tokens, have the prompt ask for less, or keep text that "
                 "was cut with `on_length = keep`"
@@ -248,10 +248,7 @@ class Breakers:
     def gave_up(self, step: StepPlan, reason: str) -> None:
         """An attempt failed for good at the service, or found nothing."""
         named = _KIND.match(reason)
-        kind, times, said = named.groups() if named else ("failed", None, reason)
-        if times and kind in ("empty", "finish"):
-            # Each of its tries was an answer, and was counted.
-            return
+        kind, said = named.groups() if named else ("failed", reason)
         self.refused(step, kind, said)
 
     # What the run asks

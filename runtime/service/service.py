@@ -31,9 +31,10 @@ _STRIKES = {"timeout": 3}
 _SUSPEND_AFTER = 8
 _FIRST_PROBE_S = 0.5
 _LONGEST_PROBE_S = 10.0
-# Calls refused without an answer between them, after which the key or the model is at fault: of a
-# service that has answered, and of one that never has.
-_MOST_DENIED = 10
+# Calls refused without an answer between them, after which the key is at fault, or the model: of a
+# service that has answered, which may refuse many prompts in a row, and of one that never has.
+_MOST_KEYS_DENIED = 10
+_MOST_DENIED = 100
 _FIRST_DENIED = 3
 
 
@@ -159,8 +160,8 @@ class Service:
         if denial.final:
             return True
         if self.answers or answered_before():
-            return len(self._denied) >= _MOST_DENIED
-        return len(self._denied) >= _FIRST_DENIED or self.limiter.in_flight <= 1
+            return len(self._denied) >= (_MOST_KEYS_DENIED if denial.of_key else _MOST_DENIED)
+        return len(self._denied) >= _FIRST_DENIED
 
     def _go_down(self) -> None:
         if self._down_since is None:

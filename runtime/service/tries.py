@@ -24,7 +24,7 @@ from runtime.text import spoken
 from store.event import Kind
 from store.history import History
 
-# A call whose key or model was refused is tried once more, as long as others are answered.
+# A call whose key or model was refused is tried once more; then others show whose fault it is.
 _TRIES_DENIED = 2
 # Waits of who is answered, if with a rate limit, are those of so many tries at most: 4 seconds.
 _LIMITED_TRIES = 4
@@ -149,7 +149,7 @@ class Tries:
         """Seconds until a call is tried again.  Raises GaveUp, and EngineError."""
         service = model.service
         if isinstance(failure, AccessDenied):
-            if asked.denied >= _TRIES_DENIED and (service.answers or self._answered_before(model)):
+            if asked.denied >= _TRIES_DENIED:
                 raise GaveUp(f"{failure.kind}: {failure}", lasting=False)
             return backoff(asked.denied, None, self._random)
         if not failure.retryable:
@@ -187,7 +187,8 @@ class Tries:
             )
         # Who answers and says nothing would have nothing more to say.
         lasting = failure.kind == "empty"
-        raise GaveUp(f"{failure.kind} {asked.issued} times in a row: {failure}", lasting=lasting)
+        reason = f"{failure.kind} {asked.issued} times in a row: {failure}"
+        raise GaveUp(reason, lasting=lasting, judged=model.service.answers_uselessly(failure))
 
     def _end_patience(self, model: RunningModel, failure: CallFailed) -> None:
         died = EngineDied(

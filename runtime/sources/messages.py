@@ -129,7 +129,7 @@ def _message(item: Any, number: int, notes: Notes) -> Message | None:
 def said_and_thought(content: str, thought: str | None, notes: Notes) -> tuple[str, str | None]:
     """What a model says, and what it thought, where the text holds both."""
     said, inside = split(content)
-    if inside is None:
+    if said == content:
         return content, thought
     notes.extended = True
     return said, joined((thought or "", inside))

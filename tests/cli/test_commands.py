@@ -61,7 +61,7 @@ def test_compile_says_what_will_be_made(tmp_path: Path) -> None:
     result = synth("compile", PERSONA, *REVISION, "-o", "plan.json", cwd=tmp_path)
     assert "identity: 1,000 conversations" in result.out
     assert "draw temper: plain 500, warm 300, odd 200" in result.out
-    assert "4,000 calls to make." in result.out
+    assert "4,000 calls to make, about " in result.out
     from compiler.plan import Plan
 
     text = (tmp_path / "plan.json").read_text("utf-8")

@@ -55,7 +55,7 @@ def test_the_persona_plan_is_the_seeds_workflow() -> None:
         ("persona", "acknowledgment", "question"),
     ]
     acknowledgment, answer = cohort.step("acknowledgment"), cohort.step("answer")
-    assert (acknowledgment.sampling.max_tokens, answer.sampling.max_tokens) == (60, 300)
+    assert (acknowledgment.sampling.max_tokens, answer.sampling.max_tokens) == (60, 500)
     assert acknowledgment.sampling.temperature == answer.sampling.temperature == 0.7
     assert cohort.train_on == ("answer",)
     question = cohort.step("question").prompt

@@ -218,12 +218,8 @@ def test_a_prompt_that_is_refused_costs_itself(tmp_path: Path, status: int, mess
     for concurrency in (1, 8):
         folder = tmp_path / str(concurrency)
         folder.mkdir()
-        # The very first call is refused as well; where that might be the key's fault, others answer.
+        # The very first call is refused as well, which others show to be its own fault.
         with Behaving(lambda *_: None, answer=answer, latency_s=0.02) as server:
-            if (kind, concurrency) == ("denied", 1):
-                with pytest.raises(EngineError, match="refused the key"):
-                    run(folder, server, concurrency=1)
-                continue
             report = run(folder, server, concurrency=concurrency)
             assert report.outcome == "finished"
             assert report.counts["cohorts"]["talk"]["abandoned"] == 3
@@ -248,6 +244,36 @@ def test_a_key_that_is_revoked_ends_the_run_soon(tmp_path: Path) -> None:
     # What was not asked is not lost: the next run, with a key, has all.
     with Behaving(lambda *_: None) as server:
         assert run(tmp_path, server, count=300).counts["cohorts"]["talk"]["completed"] == 300
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_many_prompts_refused_in_a_row_cost_themselves(tmp_path: Path, status: int) -> None:
+    def answer(asked: Asked) -> str | Raw:
+        refused = re.search(r"number (1[5-9]|2\d)\.", asked.messages[-1][1])
+        return error(status, "Forbidden") if refused else f"All of {asked.key[:12]}."
+
+    with Behaving(lambda *_: None, answer=answer) as server:
+        report = run(tmp_path, server, count=40, concurrency=4)
+        assert report.outcome == "finished"
+        assert report.counts["cohorts"]["talk"]["abandoned"] == 15
+
+
+def test_a_key_that_was_never_right_ends_the_run_at_once(tmp_path: Path) -> None:
+    for concurrency in (1, 8):
+        with Behaving(lambda *_: error(401, "no such key")) as server:
+            with pytest.raises(EngineError, match="refused the key"):
+                run(tmp_path, server, count=100, concurrency=concurrency)
+            assert server.arrived <= 16
+
+
+def test_a_body_without_an_end_is_not_kept_in_memory(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("runtime.engines.hosted.MOST_BYTES", 1 << 20)
+    large = Raw({"choices": [], "padding": "x" * (2 << 20)})
+    with Behaving(lambda _, n: large if n == 3 else None) as server:
+        report = run(tmp_path, server)
+        assert report.outcome == "finished"
+        assert report.counts["cohorts"]["talk"]["abandoned"] == 1
+        assert failures(tmp_path) == {"malformed": 1}
 
 
 def test_a_refusal_in_a_second_run_costs_itself(tmp_path: Path) -> None:

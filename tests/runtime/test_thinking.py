@@ -38,6 +38,12 @@ from runtime.thinking import joined, parts_of, reasoning_of, split
         # Cut in the middle.
         ("<think>hm, let me", "", "hm, let me"),
         ("<think>", "", None),
+        # Where nobody sees what goes before it, or something is said first.
+        ("\ufeff<think>hm</think>Four.", "Four.", "hm"),
+        ("\u200b<think>hm</think>Four.", "Four.", "hm"),
+        ("Okay!\n<think>\nhm\n</think>\n\nFour.", "Okay!\n\n\nFour.", "hm"),
+        ("First. <think>hm</think> Four.", "First.  Four.", "hm"),
+        ("Four.\n<think>hm, let me", "Four.", "hm, let me"),
         # Thinking that speaks of its own tags.
         ("<think>Of `</think>` tags.</think>It ends it.", "It ends it.", "Of `</think>` tags."),
         ("<think>\nan <think>inner</think> one\n</think>\nFour.", "Four.", "an <think>inner\n\none"),
