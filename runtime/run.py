@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import platform
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.plan import Plan
 from compiler.runnable import require_runnable
+from dsl.errors import ConfigError
 from dsl.version import VERSION
 from runtime import loop
 from runtime.accept import prepare
@@ -65,6 +67,19 @@ class RunOptions:
     grace: float = GRACE_S
     # Folders outside the project that sources may be read from.
     allowed: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a bound that is none."""
+        for name, least in (("limit", 1), ("max_calls", 0), ("window", 1)):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < least):
+                raise ConfigError(f"`{name}` is a whole number from {least} on, and {value!r} is not")
+        for name in ("max_minutes", "max_cost", "patience", "grace"):
+            value = getattr(self, name)
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
+            ):
+                raise ConfigError(f"`{name}` is a number from 0 on, and {value!r} is not")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -309,9 +324,9 @@ def _outcome(
     if short:
         allowed = f"`losses = {progress.plan.losses:g}%` of the recipe block allows no more"
         return "short", f"{'; '.join(short)}; {allowed}: raise it, or try again with --retry-lost"
-    if options.max_cost is not None and stop.cost > options.max_cost:
+    if options.max_cost is not None and progress.cost > options.max_cost:
         # Only a service that counts beyond what it was asked for brings it so far.
-        return "out_of_budget", f"--max-cost {options.max_cost:g} is passed: {stop.cost:.4g} is spent"
+        return "out_of_budget", f"--max-cost {options.max_cost:g} is passed: {progress.cost:.4g} is spent"
     cut = options.limit is not None and any(
         progress.cohort(cohort).quota < cohort.quota for cohort in progress.plan.cohorts
     )

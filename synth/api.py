@@ -217,9 +217,12 @@ def _settings(
     student: Model | None = None,
 ) -> Settings:
     """Where the models run: as given, else as the `synth.toml` nearest to the recipe says."""
+    from compiler.plan import Plan
     from dsl.errors import ConfigError
     from runtime.config import STUDENT, load
 
+    if not isinstance(plan, Plan):
+        raise ConfigError(f"{plan!r} is no plan: `synth.compile` makes one of a recipe")
     placed = models or {}
     if not isinstance(placed, Mapping) or not all(isinstance(each, Model) for each in placed.values()):
         raise ConfigError(

@@ -132,7 +132,7 @@ def said_and_thought(content: str, thought: str | None, notes: Notes) -> tuple[s
     if said == content:
         return content, thought
     notes.extended = True
-    return said, joined((thought or "", inside))
+    return said, joined((thought or "", inside or ""))
 
 
 def _of_a_tool(where: str) -> Unusable:

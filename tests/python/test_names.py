@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,3 +69,27 @@ def test_what_a_recipe_hardly_means_is_a_warning(tmp_path: Path) -> None:
     recipe.write_text(QUICKSTART.read_text("utf-8") + 'model unused: model<chat> from openai("m")\n')
     with pytest.warns(synth.RecipeWarning, match=r"warning\[W701\]: `unused` is never used"):
         synth.compile(recipe)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"limit": 0}, "`limit` is a whole number from 1 on, and 0 is not"),
+        ({"limit": 2.5}, "`limit` is a whole number from 1 on, and 2.5 is not"),
+        ({"limit": "3"}, "and '3' is not"),
+        ({"max_cost": -1}, "`max_cost` is a number from 0 on, and -1 is not"),
+        ({"patience": "x"}, "`patience` is a number from 0 on"),
+        ({"max_minutes": float("nan")}, "`max_minutes` is a number from 0 on, and nan is not"),
+    ],
+)
+def test_a_bound_that_is_none_is_refused(options: dict[str, Any], said: str, tmp_path: Path) -> None:
+    plan = synth.compile(QUICKSTART)
+    with pytest.raises(synth.ConfigError, match=re.escape(said)):
+        synth.run(plan, log=tmp_path / "log.duckdb", backend="simulated", **options)
+    assert not (tmp_path / "log.duckdb").exists()
+
+
+def test_a_recipe_in_the_place_of_a_plan_is_told_what_makes_one(tmp_path: Path) -> None:
+    for command in (synth.run, synth.materialize, synth.replay):
+        with pytest.raises(synth.ConfigError, match="makes one of a recipe"):
+            command(str(QUICKSTART), log=tmp_path / "log.duckdb")  # type: ignore[arg-type]
