@@ -47,9 +47,9 @@ def test_an_unknown_unit() -> None:
     assert rendered(edited("persona.recipe", "split = 95%", "split = 95pct")) == shown(
         """
         error[E004]: `95pct` has an unknown unit
-          --> persona.recipe:91:11
+          --> persona.recipe:92:11
            |
-        91 |   split = 95pct
+        92 |   split = 95pct
            |           ^^^^^
            |
            = hint: shares are written `95%`

@@ -164,6 +164,11 @@ def test_reasoning_is_a_thought(row: dict[str, Any], tmp_path: Path) -> None:
     assert read_back(tmp_path, 'jsonl("chat.jsonl")') == [[asked, thought]]
 
 
+def test_thinking_that_holds_nothing_is_no_part_of_what_is_said(tmp_path: Path) -> None:
+    write_lines(tmp_path / "chat.jsonl", [answer("<think>\n\n</think>\n\n4.")])
+    assert read_back(tmp_path, 'jsonl("chat.jsonl")') == [turns("2+2?", "4.")]
+
+
 def test_thoughts_are_exported_as_the_export_says(tmp_path: Path) -> None:
     out = exported(
         tmp_path, [answer("4.", reasoning_content=THOUGHT), answer(f"<think>{THOUGHT}</think>\n\n4.")]
