@@ -177,11 +177,8 @@ class Breakers:
     # What a caller tells and asks
 
     async def ready(self, step: StepPlan) -> None:
-        """Returns when a try may be issued.  Raises Stopped once the step's breaker is open."""
-        breaker = self._by_step.get(id(step))
-        if breaker is None:
-            return
-        while breaker.doubtful:
+        """Returns when a try may be issued.  Raises Stopped once a breaker of its cohort is open."""
+        while (breaker := self._holding(step)) is not None:
             if breaker.open:
                 raise Stopped
             breaker.changed.clear()
@@ -189,9 +186,17 @@ class Breakers:
 
     def admit(self, step: StepPlan) -> None:
         """Raises Held or Stopped where a try may not be issued now."""
-        breaker = self._by_step.get(id(step))
-        if breaker is not None and breaker.doubtful:
+        breaker = self._holding(step)
+        if breaker is not None:
             raise Stopped if breaker.open else Held
+
+    def _holding(self, step: StepPlan) -> _Breaker | None:
+        """The doubtful breaker that holds a step's tries back: its own, or that of another step of its
+        cohort, whose samples come to nothing without it; but judges go on to speak of what is in doubt."""
+        if not self._doubtful or (own := self._by_step.get(id(step))) is None:
+            return None
+        some = self._doubtful.get(own.cohort, ())
+        return next((each for each in some if each.doubtful and _held_by(own, each)), None)
 
     def begin(self, step: StepPlan) -> None:
         """A try is issued; `end` follows."""
@@ -260,6 +265,10 @@ class Breakers:
     def stuck(self) -> tuple[Stuck, ...]:
         """The steps that nothing passed, once nothing is in flight."""
         return tuple(each.stuck() for some in self._doubtful.values() for each in some if each.open)
+
+
+def _held_by(own: _Breaker, other: _Breaker) -> bool:
+    return own is other or other.step not in own.lost_at
 
 
 def _shown(text: str) -> str:

@@ -172,6 +172,29 @@ def test_a_model_that_says_nothing_is_stopped_and_told_of(
     assert "`author` says nothing" in result.out
 
 
+@pytest.mark.parametrize("judged", [False, True])
+def test_what_comes_before_a_step_that_nothing_passes_is_not_asked_for_any_more(
+    tmp_path: Path, openai_server: OpenAIServer, judged: bool
+) -> None:
+    path = recipe(tmp_path, 2000, 'check { approved_by(author, "Is it so?") }' if judged else YES)
+    text = path.read_text("utf-8").replace(
+        'turn q: user = "Question {{ nth }}"',
+        "\n".join(f'step s{n}: text by author {{ prompt = "Think {{{{ nth }}}} {n}" }}' for n in range(4))
+        + '\n  turn q: user = "{{ s0 }} {{ s1 }} {{ s2 }} {{ s3 }}"',
+    )
+    path.write_text(text, "utf-8")
+    configure(tmp_path, id="any", concurrency=16)
+    asked = openai_server.answer = seldom(10**9)
+    if judged:
+        openai_server.answer = lambda call: (
+            json.dumps({"why": "No.", "holds": False}) if "Is it so?" in str(call.messages) else asked(call)
+        )
+    result = run(path, openai_server)
+    assert result.status == 3, result.err
+    # What is in flight at 40 is 16 calls; all that was open before has had its four steps at most.
+    assert openai_server.total <= 4 * (40 + 2 * 16) + 2 * (40 + 16), result.out
+
+
 @pytest.mark.parametrize(
     ("choice", "said", "remedy"),
     [
