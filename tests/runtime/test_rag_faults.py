@@ -80,18 +80,18 @@ def test_a_category_without_a_passage_leaves_the_quota_short_until_it_has_some(f
         assert short.status == 3
         report = short.json()
         assert report["cohorts"]["grounded"] == {
-            "quota": 48, "completed": 44, "found": 0, "abandoned": 52, "open": 0, "pending": 4,
+            "quota": 48, "completed": 44, "found": 0, "abandoned": 204, "open": 0, "pending": 4,
         }  # fmt: skip
         reason = "evidence: `docs` has nothing about `alamat, kantor, nomor telepon, jam layanan, pengaduan`"
         assert report["reason"].startswith("`grounded` gave up on category kontak, ")
         assert report["reason"].count(reason) == 3
-        assert report["reason"].endswith("; and on 1 other cell")
+        assert "; and on 1 other cell; `losses = 1000%`" in report["reason"]
         lost = query(
             folder / "synth.duckdb",
             "SELECT step, payload ->> 'reason', payload ->> '$.cell.category', count(*) FROM events "
             "WHERE kind = 'sample.abandoned' GROUP BY ALL",
         )
-        assert [(step, category, n) for step, _, category, n in lost] == [("evidence", "kontak", 52)]
+        assert [(step, category, n) for step, _, category, n in lost] == [("evidence", "kontak", 204)]
         assert lost[0][1] in reason.removeprefix("evidence: ") + " under that filter"
         kept = synth("materialize", "recipes/rag.recipe", *SMALL, cwd=folder)
         assert "`grounded` has 44 of 48 samples" in said(kept, 3)
