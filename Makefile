@@ -39,4 +39,4 @@ format: .venv/.ready
 	$(VENV)/ruff check --fix .
 
 clean:
-	rm -rf .venv build out *.duckdb *.duckdb.wal progress.json .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build out *.duckdb *.duckdb.wal progress.json *.progress.json .pytest_cache .mypy_cache .ruff_cache

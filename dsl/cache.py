@@ -15,6 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from dsl.leftovers import is_over
+
 _DIGEST_BYTES = sha256().digest_size
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -75,10 +77,11 @@ def load(kind: str, name: str) -> dict[str, Any] | None:
 def store(kind: str, name: str, plain: dict[str, Any]) -> None:
     """Keeps plain data (text, numbers, None, lists, tuples and dictionaries) for later runs."""
     payload = marshal.dumps(plain)
-    draft = f"{name}.{os.urandom(8).hex()}"
+    draft = f"{name}.{os.getpid()}.{os.urandom(8).hex()}"
     with _private_folder(kind) as folder:
         if folder is None:
             return
+        _sweep(folder)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         try:
             with open(os.open(draft, flags, 0o600, dir_fd=folder), "wb") as file:
@@ -87,3 +90,12 @@ def store(kind: str, name: str, plain: dict[str, Any]) -> None:
         except OSError:
             with suppress(OSError):
                 os.unlink(draft, dir_fd=folder)
+
+
+def _sweep(folder: int) -> None:
+    """Removes the drafts of processes that were killed."""
+    with suppress(OSError):
+        for left in os.listdir(folder):
+            _, _, number = left.rpartition(".")[0].rpartition(".")
+            if number.isdecimal() and int(number) != os.getpid() and is_over(int(number)):
+                os.unlink(left, dir_fd=folder)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.plan import CohortPlan, Plan, StepPlan
+from dsl.leftovers import draft
 from runtime.money.usage import Usage
 
 _SUMS = (
@@ -22,6 +23,8 @@ _SUMS = (
     *("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens"),
 )
 _MONEY = ("cost", "lost_cost")
+# The log's name where nobody gives it another.
+USUAL_LOG = "synth.duckdb"
 
 
 @dataclass(slots=True)
@@ -246,8 +249,9 @@ class Progress:
 
 
 def progress_path(log: Path) -> Path:
-    """`progress.json` beside the log."""
-    return log.with_name("progress.json")
+    """`progress.json` beside a log of the usual name; beside another one `NAME.progress.json`, so that
+    runs with logs of their own do not overwrite each other's."""
+    return log.with_name("progress.json" if log.name == USUAL_LOG else f"{log.name}.progress.json")
 
 
 def write_progress(path: Path, progress: Progress, *, next_seq: int, state: str) -> None:
@@ -266,7 +270,7 @@ def write_progress(path: Path, progress: Progress, *, next_seq: int, state: str)
         "waiting": progress.told,
         **progress.to_json(),
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = draft(path)
     try:
         temporary.write_text(json.dumps(body, indent=1) + "\n", "utf-8")
         os.replace(temporary, path)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.plan import Plan
 from compiler.runnable import require_runnable
 from dsl.errors import ConfigError
+from dsl.leftovers import sweep
 from dsl.version import VERSION
 from runtime import loop
 from runtime.accept import prepare
@@ -169,6 +170,7 @@ async def run_books(
     lineages = models.lineages(plan)
     breakers = Breakers((*plan.cohorts, *plan.pair_cohorts))
     path = progress_path(log.path)
+    sweep(path)
 
     def committed() -> None:
         write_progress(path, progress, next_seq=log.next_seq, state="running")

@@ -77,6 +77,25 @@ def first_fault(connection: duckdb.DuckDBPyConnection, *, deep: bool) -> tuple[i
     return None
 
 
+def altered(connection: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> list[int]:
+    """The batches of some events whose events do not have the hash that was taken of them."""
+    batches = connection.execute(
+        """SELECT b.batch_id, b.n, b.first_seq, b.prev_hash, b.hash FROM batches b
+           WHERE EXISTS (SELECT 1 FROM (SELECT unnest(?) AS seq) s
+                         WHERE s.seq >= b.first_seq AND s.seq < b.first_seq + b.n)
+           ORDER BY b.batch_id""",
+        [list(seqs)],
+    ).fetchall()
+    found = []
+    for batch, count, first, previous, expected in batches:
+        texts = connection.execute(
+            f"{_ROW_TEXTS} WHERE seq >= ? AND seq < ? ORDER BY seq", [first, first + count]
+        )
+        if _hash_texts(previous, texts.fetchall()) != expected:
+            found.append(int(batch))
+    return found
+
+
 def _hash_texts(previous: str, rows: list[tuple[bytes]]) -> str:
     # One text and one update a batch: two calls an event would take longer than the hash.
     return sha256(b"\n".join([previous.encode(), *[text for (text,) in rows]])).hexdigest()

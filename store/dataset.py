@@ -17,8 +17,9 @@ from dsl.version import VERSION
 from store.card import card
 from store.costs import costs
 from store.files import File, file_entry, opened, to_parquet
-from store.folder import MANIFEST, appearing
+from store.folder import appearing
 from store.log import Log
+from store.manifest import MANIFEST
 from store.mix import Mixed
 from store.pairs import Pairs
 from store.places import Samples

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from dsl.errors import ConfigError
-
-MANIFEST = "manifest.json"
+from dsl.leftovers import draft, sweep
+from store.manifest import MANIFEST, is_manifest, load
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-_HASH = re.compile("[0-9a-f]{64}")
 
 
 @contextmanager
@@ -32,7 +29,7 @@ def appearing(folder: Path, below: Path) -> Iterator[Path]:
     materialize` did not write is in the way, or where the folder cannot be written.
     """
     folder = _place(folder, below)
-    work = folder.with_name(f"{_prefix(folder)}{os.getpid()}")
+    work = draft(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
@@ -48,18 +45,6 @@ def appearing(folder: Path, below: Path) -> Iterator[Path]:
         raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def is_manifest(value: Any) -> bool:
-    """Whether JSON is the manifest of a dataset of ours, whatever its version."""
-    return (
-        isinstance(value, dict)
-        and all(isinstance(value.get(name), str) for name in ("recipe", "export", "plan_hash"))
-        and _HASH.fullmatch(value["plan_hash"]) is not None
-        and isinstance(value.get("log"), dict)
-        and isinstance(value.get("files"), dict)
-        and all(isinstance(entry, dict) and "sha256" in entry for entry in value["files"].values())
-    )
 
 
 def _place(folder: Path, below: Path) -> Path:
@@ -96,41 +81,24 @@ def _require_ours(folder: Path) -> None:
 
 def _manifest(folder: Path) -> Mapping[str, Any] | None:
     try:
-        found = json.loads((folder / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = load(folder)
+    except ConfigError:
         return None
     return found if is_manifest(found) else None
 
 
-def _prefix(folder: Path) -> str:
-    return f".{folder.name}.synth-"
+def _old(folder: Path) -> Path:
+    """Where a dataset is for a moment, on systems that cannot exchange two folders."""
+    return folder.with_name(f".{folder.name}.synth-old")
 
 
 def _sweep(folder: Path) -> None:
     """Clears what processes left that were killed while they wrote this dataset."""
-    prefix = _prefix(folder)
-    old = folder.with_name(f"{prefix}old")
+    old = _old(folder)
     if old.is_dir() and not folder.exists():
         old.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-    for left in folder.parent.glob(f"{_escaped(prefix)}*"):
-        number = left.name.removeprefix(prefix)
-        if number.isdecimal() and (int(number) == os.getpid() or not _lives(int(number))):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _escaped(text: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", text)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
+    sweep(folder)
 
 
 def _put(work: Path, folder: Path) -> None:
@@ -139,7 +107,7 @@ def _put(work: Path, folder: Path) -> None:
         work.rename(folder)
     elif not _exchanged(work, folder):
         # Two steps where the system has no exchange: a kill between them leaves the old one aside.
-        old = folder.with_name(f"{_prefix(folder)}old")
+        old = _old(folder)
         folder.rename(old)
         work.rename(folder)
         shutil.rmtree(old, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,38 +10,39 @@ from typing import Any
 import duckdb
 
 from compiler.plan import Plan
-from dsl.errors import ConfigError, Diverged
+from dsl.display import quoted
+from dsl.errors import ConfigError, Diverged, QuotaShort
+from dsl.leftovers import draft, sweep
 from dsl.version import VERSION
 from store.dataset import materialize
 from store.event import Kind
 from store.files import file_hash
-from store.folder import MANIFEST
 from store.log import Log
+from store.manifest import MANIFEST, fault_of, is_within, load
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a dataset.  Raises ConfigError when there is none to read."""
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{folder} holds no {MANIFEST}: name a folder that `synth materialize` wrote"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise ConfigError(f"{path} is no manifest of a dataset")
-    return manifest
+    """The manifest of a dataset.  Raises ConfigError when there is none, or none that can be used."""
+    manifest = load(folder)
+    if (fault := fault_of(manifest)) is not None:
+        raise ConfigError(f"{folder / MANIFEST} is no manifest of a dataset: {fault}")
+    return dict(manifest)
 
 
 def verify_files(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Raises Diverged for the first file that is not as the manifest says."""
+    """Raises Diverged for the first file that is not as the manifest says.  Nothing outside of the
+    folder is opened."""
     for name, entry in manifest["files"].items():
         path = folder / name
+        if not is_within(path, folder):
+            raise Diverged(f"{path} is a link that leads out of the folder: materialize the dataset again")
         if not path.is_file():
-            raise Diverged(f"{path} is missing")
-        if file_hash(path) != entry["sha256"]:
+            raise Diverged(f"{path} is missing" if not path.exists() else f"{path} is no file")
+        try:
+            found = file_hash(path)
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
+        if found != entry["sha256"]:
             raise Diverged(f"{path} was changed after it was written: its sha256 is not the manifest's")
 
 
@@ -54,6 +54,13 @@ def verify_against_log(folder: Path, manifest: Mapping[str, Any], log: Log, plan
     and DuckDB must give the same bytes.  Others must give the same rows and say the same of them:
     what else a version tells, on the card for example, is its own.  Raises Diverged.
     """
+    try:
+        _compare(folder, manifest, log, plan)
+    except RecursionError:
+        raise Diverged(f"{folder / MANIFEST} is nested too deeply to be what {log.path} gives") from None
+
+
+def _compare(folder: Path, manifest: Mapping[str, Any], log: Log, plan: Plan | None) -> None:
     versions = {"synth": VERSION, "duckdb": duckdb.__version__}
     same_versions = manifest.get("versions") == versions
     if plan is None:
@@ -65,16 +72,7 @@ def verify_against_log(folder: Path, manifest: Mapping[str, Any], log: Log, plan
         raise Diverged(
             f"{folder} was made from {position['events']} events, and {log.path} has {log.next_seq}"
         )
-    with tempfile.TemporaryDirectory(prefix="synth-verify-") as temporary:
-        again = materialize(
-            plan,
-            log,
-            Path(temporary),
-            as_of=position["events"] - 1,
-            partial=True,
-            only=manifest["export"],
-            written_by=position.get("chosen"),
-        )[0].manifest
+    again = _again(folder, manifest, log, plan)
     if again["log"] != position:
         raise Diverged(f"{log.path} is another log than the one {folder} was made from")
     held = _files if same_versions else _content
@@ -86,7 +84,34 @@ def verify_against_log(folder: Path, manifest: Mapping[str, Any], log: Log, plan
     agree, told = (_equal, {**manifest, **again}) if same_versions else (_told, manifest)
     for part in sorted(told.keys() - {"files", "versions", "plan_hash", "format"}):
         if not agree(manifest.get(part), again.get(part)):
-            raise Diverged(f"{folder / MANIFEST} was changed: its `{part}` is not what {log.path} gives")
+            raise Diverged(
+                f"{folder / MANIFEST} was changed: its {quoted(part)} is not what {log.path} gives"
+            )
+
+
+def _again(folder: Path, manifest: Mapping[str, Any], log: Log, plan: Plan) -> Mapping[str, Any]:
+    """The manifest of the dataset as the log gives it now."""
+    name, position = manifest["export"], manifest["log"]
+    if not any(export.name == name for export in plan.exports):
+        raise Diverged(f"{folder} is {quoted(name)}, and the plan it names has no such export")
+    place = Path(tempfile.gettempdir()) / "synth-verify"
+    sweep(place)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"{draft(place).name}-") as work:
+            (dataset,) = materialize(
+                plan,
+                log,
+                Path(work),
+                as_of=position["events"] - 1,
+                partial=True,
+                only=name,
+                written_by=position.get("chosen"),
+            )
+    except QuotaShort as short:
+        raise Diverged(f"{folder} cannot be made from {log.path}: {short}") from None
+    except OSError as error:
+        raise ConfigError(f"{place.parent} cannot be written: {error.strerror or error}") from None
+    return dataset.manifest
 
 
 def _files(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,4 +156,10 @@ def logged_plan(log: Log, plan_hash: str) -> Plan:
             f"{log.path} never ran the plan {plan_hash[:12]} that this dataset names: if its mix, `keep` or "
             "export was changed after the run, name the recipe with --recipe"
         )
-    return Plan.from_json(row[0])
+    try:
+        return Plan.from_json(row[0])
+    except ValueError:
+        raise Diverged(
+            f"{log.path} has the plan {plan_hash[:12]} in a form that this version of synth does not read: "
+            "use the version that made it, or name the recipe with --recipe"
+        ) from None

@@ -53,6 +53,7 @@ def command(
     """
     from compiler.graph import mermaid
     from dsl.errors import ConfigError
+    from dsl.leftovers import write_whole
     from runtime.preview import estimate, preview
     from store.log import Log
 
@@ -69,7 +70,7 @@ def command(
         costs = estimate(plan, settings, limit)
     if output is not None:
         try:
-            output.write_text(plan.to_json(), "utf-8", newline="\n")
+            write_whole(output, plan.to_json().encode())
         except OSError as error:
             raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
     if as_json:

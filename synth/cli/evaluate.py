@@ -79,6 +79,7 @@ def command(
         raise click.UsageError("--student is given twice, and one is asked at a time: run it once for each")
     student = students[0] if students else None
     from dsl.errors import ConfigError
+    from dsl.leftovers import write_whole
     from runtime.evaluation.evaluate import evaluate
     from runtime.run import RunOptions
     from synth.cli.progress import Display
@@ -104,7 +105,7 @@ def command(
     body = json.dumps({"recipe": plan.recipe, **_as_json(report)}, ensure_ascii=False, indent=1)
     if output is not None:
         try:
-            output.write_text(body + "\n", "utf-8", errors="backslashreplace", newline="\n")
+            write_whole(output, f"{body}\n".encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
     if as_json:

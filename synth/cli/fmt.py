@@ -85,28 +85,11 @@ def _formatted(source: Source, faults: Sequence[Diagnostic]) -> tuple[bytes | No
 def _replace(path: Path, content: bytes) -> None:
     """Gives a file other content, all of it or none, and leaves its mode.  Links are followed.
     Raises ConfigError."""
-    import os
-    import stat
-    import tempfile
-
     from dsl.errors import ConfigError
+    from dsl.leftovers import write_whole
 
-    target = path.resolve()
     try:
-        # A file that may not be written is not to be replaced either.
-        with target.open("r+b") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(descriptor)
-            os.chmod(draft, mode)
-            os.replace(draft, target)
-        except BaseException:
-            os.unlink(draft)
-            raise
+        write_whole(path, content)
     except OSError as fault:
         reason = fault.strerror or str(fault)
         raise ConfigError(f"{path} cannot be written ({reason}), and is as it was") from None

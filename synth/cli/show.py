@@ -20,20 +20,46 @@ def command(sample: str, log: Path, as_json: bool) -> None:
     Of a row from outside it tells the file and the line.  SAMPLE is a row's id, or the beginning
     of one.
     """
+    import duckdb
+
+    from dsl.errors import LogDamaged
     from store.log import Log
 
     with Log(log, deep=False) as opened:
-        events = list(_events(opened.cursor(), sample, log))
-        order = _steps(opened.cursor(), events)
-        versions = _versions(opened.cursor(), events)
+        found, damage = _read(opened.cursor(), sample, log)
+        try:
+            events = [{**event, "payload": json.loads(event["payload"])} for event in found]
+            _print(opened.cursor(), events, as_json)
+        except (LookupError, TypeError, ValueError, AttributeError, duckdb.Error) as error:
+            # What was written can be told; nothing is sure of what was not.
+            if damage is None:
+                raise
+            raise LogDamaged(f"{damage}, so that it cannot be told") from error
+    if damage is not None:
+        raise LogDamaged(f"{damage}: what is shown may not be what was written")
+
+
+def _print(cursor: Any, events: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(events, ensure_ascii=False, indent=1))
         return
     from synth.cli.output import printable
 
     source = events[0]["kind"] == "source.ingested"
-    for line in _origin(events, versions) if source else _story(events, order):
+    told = _origin(events, _versions(cursor, events)) if source else _story(events, _steps(cursor, events))
+    for line in told:
         click.echo(printable(line))
+
+
+def _read(cursor: Any, sample: str, log: Path) -> tuple[list[dict[str, Any]], str | None]:
+    """The events of a sample, and what is to be said of those that are not as they were written."""
+    from store.chain import altered
+
+    events = list(_events(cursor, sample, log))
+    if not (batches := altered(cursor, [event["seq"] for event in events])):
+        return events, None
+    several = f"batches {', '.join(map(str, batches))}" if len(batches) > 1 else f"batch {batches[0]}"
+    return events, f"{log}: {several} of this sample's events does not have the hash that was taken of it"
 
 
 def _events(cursor: Any, sample: str, log: Path) -> Iterator[dict[str, Any]]:
@@ -56,9 +82,7 @@ def _events(cursor: Any, sample: str, log: Path) -> Iterator[dict[str, Any]]:
         f"SELECT {', '.join(columns)} FROM events WHERE sample_id = ? ORDER BY seq", [ids[0][0]]
     )
     for row in rows.fetchall():
-        event = dict(zip(columns, row, strict=True))
-        event["payload"] = json.loads(event["payload"])
-        yield event
+        yield dict(zip(columns, row, strict=True))
 
 
 def _steps(cursor: Any, events: list[dict[str, Any]]) -> list[str]:

@@ -44,10 +44,14 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, secon
         synth sql "SELECT step, payload ->> 'check' AS \\"check\\", count(*) FROM events
         WHERE kind = 'step.rejected' GROUP BY ALL"
     """
+    from dsl.errors import LogDamaged
+    from store.chain import first_fault
     from store.log import Log
     from synth.cli.output import plural, table
 
     with Log(log, deep=False) as opened:
+        # Before the question, which locks what can be asked.
+        fault = first_fault(opened.cursor(), deep=True)
         header, found = _answer(opened.cursor(), query, rows + 1, seconds)
     more = len(found) > rows
     found = found[:rows]
@@ -65,6 +69,10 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, secon
         click.echo(table(header, found, left=len(header)))
     if more:
         click.echo(f"... more than {plural(rows, 'row')}; --rows shows more", err=True)
+    if fault is not None:
+        raise LogDamaged(
+            f"{log}: batch {fault[0]} does not hold: {fault[1]}: the answer may not be of what was written"
+        )
 
 
 def _answer(
