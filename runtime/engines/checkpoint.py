@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from dsl.errors import EngineError, ExtraMissing
 from runtime.engines.base import EngineSpec
 from runtime.engines.weights import require_checkpoint, weights_digest
@@ -78,7 +80,9 @@ def cannot_load(spec: EngineSpec, fault: BaseException) -> EngineError:
 
 def first_line(fault: BaseException) -> str:
     """The start of an exception's message, or its type's name when it has none."""
-    lines = str(fault).strip().splitlines()
+    # Its first line only counts what is wrong.
+    told = fault.errors()[0]["msg"] if isinstance(fault, ValidationError) else str(fault)
+    lines = told.strip().splitlines()
     return lines[0].strip().rstrip(".:") if lines else type(fault).__name__
 
 

@@ -100,6 +100,7 @@ def test_the_table_says_what_holds_and_what_does_not(tmp_path: Path) -> None:
         "  forbidden_words of dataset: for example",
         f"    {names[1]}  holds `no`",
         "",
+        "small was given 256 tokens for an answer, from the longest one in the rows.",
         "10 calls made.",
     ]
     assert again.out.splitlines()[-1] == "0 calls made: every answer is in the log."

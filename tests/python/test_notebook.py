@@ -15,7 +15,7 @@ CELLS = [
     "report = synth.run(plan, log='nb.duckdb', models=models)\n"
     "report",
     '(dataset,) = synth.materialize(plan, log="nb.duckdb")\ndataset',
-    "next(iter(dataset))['messages'][0]['role'], synth.replay(plan, log='nb.duckdb').same",
+    "next(iter(dataset))['prompt'][0]['role'], synth.replay(plan, log='nb.duckdb').same",
     'synth.compile("bad.recipe")',
     # A Ctrl-C, as the button of a notebook sends it to its kernel.
     "import os, signal, threading, time\n"
