@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,11 +14,15 @@ from typing import Any
 
 import duckdb
 
+from tests.fork_server import can_fork, forked
+
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "recipes"
 PERSONA = RECIPES / "persona.recipe"
 QUICKSTART = RECIPES / "quickstart.recipe"
 REVISION = ("--set", "base_revision=0000000")
+# A warning, and how far a run is: what stands beside a failure's sentence.
+_BESIDE = re.compile(r"warning: |\s*\d+s  ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,15 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def synth(
     *arguments: str | Path, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 300
 ) -> Result:
-    """Runs a command to its end."""
+    """Runs a command to its end, in a process of its own."""
+    around = environment(env)
+    if can_fork(around):
+        status, out, err = forked([*map(str, arguments)], cwd, around, timeout)
+        return Result(status, out.decode(), err.decode())
     done = subprocess.run(
         command(*arguments),
         cwd=cwd,
-        env=environment(env),
+        env=around,
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -72,7 +81,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 def one_sentence(result: Result, status: int) -> str:
     """The one line a failure prints, after checking that it is one, with this status."""
     assert result.status == status, result.err
-    lines = [line for line in result.err.splitlines() if not line.startswith("warning: ")]
+    lines = [line for line in result.err.splitlines() if not _BESIDE.match(line)]
     assert len(lines) == 1, result.err
     assert lines[0].startswith("synth: ")
     assert "Traceback" not in result.err
