@@ -2,7 +2,7 @@
 # make test    set all up, run the tests (real engines included)
 # make check   ruff and mypy
 # make bench   the benchmarks: figures, with machine and versions
-# make soak    200 runs through random schedules of faults
+# make soak    200 runs through random schedules of faults, 10,000 damaged recipes
 # make trainers   what axolotl and LLaMA-Factory train on in our rows, in environments of their own
 
 SHELL := bash
@@ -30,6 +30,7 @@ bench: .venv/.ready
 
 soak: .venv/.ready
 	$(VENV)/python -m bench soak
+	RANDOM_EDITS=10000 $(VENV)/python -m pytest tests/compiler/test_damage.py
 
 trainers: .venv/.ready
 	scripts/trainers
