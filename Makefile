@@ -40,4 +40,4 @@ format: .venv/.ready
 	$(VENV)/ruff check --fix .
 
 clean:
-	rm -rf .venv build out *.duckdb *.duckdb.wal progress.json *.progress.json .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build out *.duckdb *.duckdb.wal *.duckdb.witness progress.json *.progress.json .pytest_cache .mypy_cache .ruff_cache

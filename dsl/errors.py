@@ -16,6 +16,7 @@ SynthError                 exit status 1
 └── LogError               5
     ├── LogHeld                another process is writing
     ├── LogDamaged             seq, counts or the hash chain do not hold
+    ├── LogShort               events are missing that its witness saw
     └── LogFull                the disk refused a commit
 """
 
@@ -150,6 +151,10 @@ class LogHeld(LogError):
 
 class LogDamaged(LogError):
     """What the log holds is not what was written."""
+
+
+class LogShort(LogError):
+    """Events are missing that were durable; nothing is written until that is accepted."""
 
 
 class LogFull(LogError):

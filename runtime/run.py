@@ -8,7 +8,7 @@ import platform
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,8 @@ class RunOptions:
     retry_lost: bool = False
     patience: float | None = None
     grace: float = GRACE_S
+    # Whether a log that is short of events is gone on with.
+    accept_loss: bool = False
     # Folders outside the project that sources may be read from.
     allowed: tuple[Path, ...] = ()
 
@@ -137,7 +139,8 @@ def run(
     )
     if options.max_cost is not None:
         require_prices(models, indexes, options.max_cost)
-    with Log(log_path, writer=True) as log:
+    with Log(log_path, writer=True, accept_loss=options.accept_loss) as log:
+        models.warnings += log.notices
         return loop.run(run_books(plan, models, indexes, log, options, watch, open_books))
 
 
@@ -186,7 +189,10 @@ async def run_books(
             recorder = Recorder(log, run_id, after_commit=committed)
             try:
                 _register(plan, recorder, log)
-                recorder.emit(Kind.RUN_STARTED, _started(plan, lineages, options, models, sources, reports))
+                started = _started(plan, lineages, options, models, sources, reports)
+                if log.loss is not None:
+                    started["accepted_loss"] = asdict(log.loss)
+                recorder.emit(Kind.RUN_STARTED, started)
                 record(reports, recorder)
                 ingesting = asyncio.create_task(_ingest(sources, recorder, stop))
                 error, short = await _generate(

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import duckdb
+from store.connection import connect
 
 # So many lines at least are encoded, hashed and written in one go, while the next are made.
 _LINES = 4096
@@ -79,7 +79,7 @@ def to_parquet(file: File, columns: Mapping[str, str]) -> None:
     """
     target = file.path.with_suffix(".parquet")
     typed = ", ".join(f"'{name}': '{type_}'" for name, type_ in columns.items())
-    with duckdb.connect() as connection:
+    with connect() as connection:
         connection.execute("SET threads = 1")
         connection.execute(
             f"""COPY (SELECT * FROM read_json({quoted(file.path)}, format = 'newline_delimited',

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,45 +13,64 @@ import duckdb
 from compiler.plan import canonical_json
 from dsl.errors import LogDamaged, LogError, LogFull, LogHeld
 from store.chain import GENESIS, batch_hash, first_fault
+from store.connection import attach, attach_for_writing, has_tables, require_file
+from store.damage import damaged, is_damage, place, reason
 from store.event import SCHEMA_VERSION, Event
-
-# Small row groups keep the pause of a checkpoint short.  What is not checkpointed yet is held in
-# memory, byte for byte, and is replayed after a crash at some 100 MB/s.
-_ATTACH = "ATTACH '{path}' AS log ({options})"
-_SETTINGS = "SET checkpoint_threshold = '64MB'"
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS events (
-    seq BIGINT NOT NULL, batch_id BIGINT NOT NULL, event_id VARCHAR NOT NULL, run_id VARCHAR NOT NULL,
-    sample_id VARCHAR, step VARCHAR, attempt INTEGER, kind VARCHAR NOT NULL,
-    schema_version SMALLINT NOT NULL, ts_us BIGINT NOT NULL, model VARCHAR,
-    prompt_tokens INTEGER, completion_tokens INTEGER, latency_ms INTEGER,
-    payload JSON USING COMPRESSION zstd
-);
-CREATE TABLE IF NOT EXISTS batches (
-    batch_id BIGINT NOT NULL, n INTEGER NOT NULL, first_seq BIGINT NOT NULL,
-    prev_hash VARCHAR NOT NULL, hash VARCHAR NOT NULL
-);
-"""
+from store.found import Found, look, real
+from store.watched import Watched
+from store.witness import Loss, Position, position_of
 
 
 class Log:
     """An open log.  Opening checks numbering, counts and links; `deep` hashes every event again.
 
     Use it as a context manager.  `writer` logs are created when absent and held exclusively;
-    readers can share a file that no process writes.  Raises LogHeld, LogDamaged or LogError.
+    readers can share a file that no process writes.  What is found is compared with the log's
+    witness: a writer refuses a log that is short of events unless it is told to `accept_loss`.
+    `notices` are the sentences that whoever opened it should read; `loss` is what was accepted.
+
+    Raises LogHeld, LogDamaged, LogShort or LogError, and then nothing was written.
     """
 
-    def __init__(self, path: Path, *, writer: bool = False, deep: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, writer: bool = False, deep: bool = True, accept_loss: bool = False
+    ) -> None:
         self.path = path
-        self._writer = writer
-        self._connect()
+        self._file = real(path)
+        self._watched = Watched(path, self._file)
+        self._appender: Any = None
+        self.next_seq, self.next_batch, self.head, self._first = 0, 0, GENESIS, ""
+        found = look(path)
         try:
-            self._check(deep)
-            self.next_seq, self.next_batch, self.head = self._position()
+            if found is Found.DATABASE:
+                # Also by a writer: what is not ours, is damaged or is short of events is not touched.
+                self._connection = attach(path, self._file)
+                if not self._examine(deep):
+                    found = Found.UNBEGUN
+            elif found is Found.NOTHING:
+                require_file(path, self._file)
+            if found is Found.UNBEGUN:
+                self._watched.unbegun()
+            elif found is Found.NOTHING:
+                self._watched.gone()
+            if writer:
+                self._watched.require_all(accept_loss)
+                self._begin(found)
+            elif found is Found.DATABASE:
+                self._watched.tell_reader(self._connection, self._position)
+            else:
+                raise LogError(self._nothing(found))
         except BaseException:
             self.close()
             raise
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        return tuple(self._watched.notices)
+
+    @property
+    def loss(self) -> Loss | None:
+        return self._watched.loss
 
     def __enter__(self) -> Log:
         return self
@@ -61,6 +79,8 @@ class Log:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if error is not None and is_damage(error):
+            raise damaged(self.path, place(error)) from None
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the same database, for another thread or a long query."""
@@ -87,20 +107,20 @@ class Log:
             self._reopen()
             if self.head != digest:
                 raise LogFull(
-                    f"{self.path}: the log cannot be written ({_reason(error)}); "
+                    f"{self.path}: the log cannot be written ({reason(error)}); "
                     f"{self.next_seq} events are safe: make room and run again"
                 ) from None
-            return
-        self.next_seq += len(rows)
-        self.next_batch += 1
-        self.head = digest
+        else:
+            self.next_seq += len(rows)
+            self.next_batch += 1
+            self.head = digest
+            self._first = self._first or digest
+        self._watched.saw(events, self._position)
 
     def close(self) -> None:
         """Closes the file; a checkpoint that fails for want of room loses nothing."""
-        # An appender that is left over would keep the file open.
-        self._appender = None
-        with suppress(duckdb.Error):
-            self._connection.close()
+        self._disconnect()
+        self._watched.close()
 
     def _commit(self, rows: list[tuple[Any, ...]], digest: str) -> None:
         connection = self._connection
@@ -122,32 +142,71 @@ class Log:
             self._appender.clear()
             raise
 
-    def _connect(self) -> None:
-        self._connection = _connect(self.path, self._writer)
-        # Made once: making one for each batch takes a fifth of a small batch's time.
-        self._appender = self._connection.appender("events") if self._writer else None
+    @property
+    def _position(self) -> Position:
+        return Position(self.next_seq, self.next_batch, self.head, self._first)
 
-    def _reopen(self) -> None:
-        self.close()
-        self._connect()
-        self.next_seq, self.next_batch, self.head = self._position()
-
-    def _position(self) -> tuple[int, int, str]:
-        last = self._connection.execute(
-            "SELECT first_seq + n, batch_id + 1, hash FROM batches ORDER BY batch_id DESC LIMIT 1"
-        ).fetchone()
-        return (int(last[0]), int(last[1]), str(last[2])) if last else (0, 0, GENESIS)
-
-    def _check(self, deep: bool) -> None:
+    def _examine(self, deep: bool) -> bool:
+        """Looks at what is attached for reading; False where nothing is in it."""
         try:
+            if not has_tables(self._connection, self.path):
+                return False
             fault = first_fault(self._connection, deep=deep)
+            self._find_position()
         except duckdb.Error as error:
-            raise LogDamaged(f"{self.path}: the log cannot be read ({_reason(error)})") from None
+            raise damaged(self.path, place(error)) from None
         if fault is not None:
             raise LogDamaged(
-                f"{self.path}: batch {fault[0]} does not hold: {fault[1]}; "
-                "restore the file from a copy, since what follows cannot be trusted"
+                f"{self.path}: batch {fault[0]} does not hold: {fault[1]}; `synth doctor {self.path}` says "
+                "what of it can be had, and with --salvage NEW writes that to a new log"
             )
+        self._watched.compare(self._connection, self._position)
+        return True
+
+    def _nothing(self, found: Found) -> str:
+        if found is Found.UNBEGUN:
+            why = (
+                f": {self._watched.loss}"
+                if self._watched.loss
+                else ", as after a kill while it was being made"
+            )
+            return (
+                f"{self.path} is not a synth log yet: it holds nothing{why}; `synth run` begins it, and "
+                f"`synth doctor {self.path}` says more"
+            )
+        gone = " any more, says its witness" if self._watched.notices else ""
+        return f"there is no log at {self.path}{gone}: `synth run` makes one, `--log` names another"
+
+    def _begin(self, found: Found) -> None:
+        """Goes on from reading to writing."""
+        seen = self._position
+        self._disconnect()
+        self._connect(found)
+        self._find_position()
+        if self._position != seen:
+            raise LogHeld(f"{self.path} was written by another process meanwhile: run again")
+        self._watched.keep(self._connection, seen)
+
+    def _connect(self, found: Found = Found.DATABASE) -> None:
+        self._connection = attach_for_writing(self.path, self._file, found)
+        # Made once: making one for each batch takes a fifth of a small batch's time.
+        self._appender = self._connection.appender("events")
+
+    def _disconnect(self) -> None:
+        # An appender that is left over would keep the file open.
+        self._appender = None
+        with suppress(duckdb.Error, AttributeError):
+            self._connection.close()
+
+    def _reopen(self) -> None:
+        self._disconnect()
+        self._connect()
+        self._find_position()
+
+    def _find_position(self) -> None:
+        found = position_of(self._connection)
+        self.next_seq, self.next_batch = found.events, found.batches
+        self.head, self._first = found.head, found.log
 
 
 def _row(event: Event, batch: int) -> tuple[Any, ...]:
@@ -170,57 +229,3 @@ def _row(event: Event, batch: int) -> tuple[Any, ...]:
         latency,
         canonical_json(payload),
     )
-
-
-def _connect(path: Path, writer: bool) -> duckdb.DuckDBPyConnection:
-    if not writer and not path.exists():
-        raise LogError(f"there is no log at {path}: `synth run` makes one, `--log` names another")
-    if path.is_dir():
-        raise LogError(f"{path} is a folder; `--log` names a file")
-    options = "ROW_GROUP_SIZE 16384" if writer else "READ_ONLY"
-    connection = duckdb.connect()
-    try:
-        connection.execute(_SETTINGS)
-        connection.execute(_ATTACH.format(path=str(path).replace("'", "''"), options=options))
-        connection.execute("USE log")
-        if writer:
-            connection.execute(_TABLES)
-        else:
-            _require_tables(connection, path)
-    except duckdb.Error as error:
-        connection.close()
-        raise _explain(path, error) from None
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _require_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    names = {
-        row[0]
-        for row in connection.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE database_name = 'log'"
-        ).fetchall()
-    }
-    if not {"events", "batches"} <= names:
-        raise LogError(f"{path} is a DuckDB file, but not a synth log: it has no events")
-
-
-def _explain(path: Path, error: duckdb.Error) -> LogError:
-    text = str(error)
-    holder = re.search(r"PID (\d+)", text)
-    if "lock" in text and holder is not None:
-        return LogHeld(
-            f"{path} is being written by process {holder[1]}: wait until it ends, or stop it; "
-            "`synth status` shows how far it is"
-        )
-    if "not a valid DuckDB database" in text:
-        return LogError(f"{path} is not a DuckDB file: `--log` names another place for the log")
-    return LogError(f"{path}: the log cannot be opened ({_reason(error)})")
-
-
-def _reason(error: duckdb.Error) -> str:
-    """The first sentence of a DuckDB error, without its class and without advice."""
-    first = str(error).split("\n", 1)[0]
-    return first.split(": ", 1)[-1].rstrip(". ")

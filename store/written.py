@@ -10,11 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from compiler.plan import ExportPlan
 from dsl.errors import ConfigError
 from dsl.html import html_table
+from store.connection import connect
 from store.files import quoted
 from store.trainers import advice, missing_labels
 
@@ -80,7 +79,7 @@ class Dataset:
                 f"read_json([{files}], format = 'newline_delimited', columns = {{{typed}}}, "
                 "maximum_object_size = 1073741824)"
             )
-        with duckdb.connect() as connection:
+        with connect() as connection:
             return connection.sql(f"SELECT * FROM {read}").to_arrow_table()
 
     def to_pandas(self, split: str | None = None) -> Any:
@@ -121,7 +120,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         with path.open(encoding="utf-8", newline="\n") as lines:
             yield from map(json.loads, lines)
         return
-    with duckdb.connect() as connection:
+    with connect() as connection:
         connection.execute("SET threads = 1")
         found = connection.execute(f"SELECT * FROM read_parquet({quoted(path)})")
         names = [column[0] for column in found.description or ()]

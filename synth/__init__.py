@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from runtime.replay import Replayed
     from runtime.run import RunReport
     from store.written import Dataset
-    from synth.api import RecipeWarning, compile, evaluate, materialize, replay, run
+    from synth.api import LogWarning, RecipeWarning, compile, evaluate, materialize, replay, run
     from synth.models import Gemini, Model, OpenAI, Pocket, Simulated, Transformers, Vllm
 
     __version__: str
@@ -46,6 +46,7 @@ __all__ = [
     "EngineError",
     "Gemini",
     "LogError",
+    "LogWarning",
     "Model",
     "OpenAI",
     "Plan",
@@ -77,7 +78,9 @@ _PLACES = {
         ("ConfigError", "Diverged", "EngineError", "LogError", "QuotaShort", "RecipeError", "SynthError"),
         "dsl.errors",
     ),
-    **dict.fromkeys(("RecipeWarning", "compile", "evaluate", "materialize", "replay", "run"), "synth.api"),
+    **dict.fromkeys(
+        ("LogWarning", "RecipeWarning", "compile", "evaluate", "materialize", "replay", "run"), "synth.api"
+    ),
     **dict.fromkeys(
         ("Gemini", "Model", "OpenAI", "Pocket", "Simulated", "Transformers", "Vllm"), "synth.models"
     ),

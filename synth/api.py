@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from runtime.evaluation.evaluate import Report
     from runtime.replay import Replayed
     from runtime.run import RunReport
+    from store.log import Log
     from store.written import Dataset
 
 # Where every model runs that `models` does not place.
@@ -24,6 +26,10 @@ Backend = Literal["pocket", "simulated"]
 
 class RecipeWarning(UserWarning):
     """Something in a recipe that is allowed, and hardly meant."""
+
+
+class LogWarning(UserWarning):
+    """Something that is to be known of a log: it is short of events, or nobody can say whether it is."""
 
 
 def compile(recipe: str | Path, /, **params: Any) -> Plan:
@@ -59,6 +65,7 @@ def run(
     retry_lost: bool = False,
     patience: float | None = None,
     grace: float = 60.0,
+    accept_loss: bool = False,
     allowed: Sequence[str | Path] = (),
     progress: bool | None = None,
 ) -> RunReport:
@@ -71,7 +78,8 @@ def run(
     each conversation; `max_cost` is in the unit of the prices; `retry_lost` tries again what
     earlier runs lost for good.  `patience` is how long a service that does not answer is waited for
     (600 by default, or as its model's options say), `grace` how long calls in flight are awaited
-    once the run is to stop, both in seconds.  `allowed` are folders outside the project that sources
+    once the run is to stop, both in seconds.  `accept_loss` goes on with a log that is short of events
+    which its witness saw.  `allowed` are folders outside the project that sources
     may be read from.  `progress` is shown in a notebook and on a terminal, with True in any case and
     with False never.
 
@@ -91,6 +99,7 @@ def run(
         retry_lost=retry_lost,
         patience=patience,
         grace=grace,
+        accept_loss=accept_loss,
         allowed=tuple(map(Path, allowed)),
     )
     with watching(progress) as watch:
@@ -118,10 +127,9 @@ def materialize(
     way, LogError where the log cannot be read.
     """
     from store.dataset import materialize as write
-    from store.log import Log
 
     written_by = _settings(plan, models, _backend(backend)).written_by(plan.models)
-    with Log(Path(log)) as opened:
+    with _reading(log) as opened:
         return write(plan, opened, Path(out), as_of=as_of, partial=partial, written_by=written_by)
 
 
@@ -139,6 +147,7 @@ def evaluate(
     partial: bool = False,
     patience: float | None = None,
     grace: float = 60.0,
+    accept_loss: bool = False,
     allowed: Sequence[str | Path] = (),
     progress: bool | None = None,
 ) -> Report:
@@ -155,7 +164,12 @@ def evaluate(
 
     settings = _settings(plan, models, _backend(backend, simulate, pocket), student)
     options = RunOptions(
-        limit=limit, max_cost=max_cost, patience=patience, grace=grace, allowed=tuple(map(Path, allowed))
+        limit=limit,
+        max_cost=max_cost,
+        patience=patience,
+        grace=grace,
+        accept_loss=accept_loss,
+        allowed=tuple(map(Path, allowed)),
     )
     with watching(progress) as watch:
         report = take_measures(
@@ -184,11 +198,22 @@ def replay(
     Raises QuotaShort where the log has no run of a conversation.
     """
     from runtime.replay import replay as run_again
-    from store.log import Log
 
     written_by = _settings(plan, models, _backend(backend)).written_by(plan.models)
-    with Log(Path(log)) as opened:
+    with _reading(log) as opened:
         return run_again(plan, opened, written_by)
+
+
+@contextmanager
+def _reading(path: str | Path) -> Iterator[Log]:
+    """An open log; what is to be known of it is a warning."""
+    from store.log import Log
+
+    with Log(Path(path)) as log:
+        for notice in log.notices:
+            # Of the function's caller, past the context manager.
+            warnings.warn(notice, LogWarning, stacklevel=4)
+        yield log
 
 
 def _as_text(value: Any) -> str:

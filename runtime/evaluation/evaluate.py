@@ -97,7 +97,8 @@ def evaluate(
     if not log_path.exists() and any(each.of_rows for each in underway):
         # To read it says so in one sentence; to write would make an empty one.
         writer = False
-    with Log(log_path, writer=writer) as log:
+    with Log(log_path, writer=writer, accept_loss=options.accept_loss) as log:
+        warnings += log.notices
         written_by = _written_by(plan, settings, log)
         for each in underway:
             warnings += each.read(log, partial, written_by)

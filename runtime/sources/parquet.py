@@ -10,6 +10,7 @@ import duckdb
 from dsl.errors import ConfigError
 from runtime.sources.record import Record
 from runtime.sources.shapes import Form
+from store.connection import connect
 
 _ROWS_AT_ONCE = 256
 _READ = "SELECT {columns} FROM read_parquet(?, hive_partitioning = false)"
@@ -24,7 +25,7 @@ def read_parquet(path: Path, file: str, form: Form) -> Iterator[Record]:
     name = "".join(f"[{char}]" if char in "*?[" else char for char in str(path))
     number = 0
     try:
-        with duckdb.connect() as connection:
+        with connect() as connection:
             # In one thread rows come in the file's order without being kept back for it.
             connection.execute("SET threads = 1; SET enable_progress_bar = false")
             described = connection.execute(f"DESCRIBE {_READ.format(columns='*')}", [name]).fetchall()

@@ -14,6 +14,7 @@ from synth.cli.options import (
     recipe_argument,
     set_option,
 )
+from synth.cli.reading import reading
 
 if TYPE_CHECKING:
     from compiler.plan import CohortPlan, DrawPlan, Plan
@@ -55,7 +56,6 @@ def command(
     from dsl.errors import ConfigError
     from dsl.leftovers import write_whole
     from runtime.preview import estimate, preview
-    from store.log import Log
 
     # A plan that is kept or compared with a log must be the one that will run.
     plan = compile_recipe(recipe, overrides, lenient=log is None and output is None, files=True)
@@ -64,7 +64,7 @@ def command(
         return
     settings = load_settings(recipe, plan, models, pocket, simulate)
     if log is not None:
-        with Log(log) as opened:
+        with reading(log) as opened:
             costs = preview(plan, settings, opened, limit)
     else:
         costs = estimate(plan, settings, limit)

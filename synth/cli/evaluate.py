@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth.cli.options import (
+    accept_loss_option,
     allow_option,
     compile_recipe,
     json_option,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, min_open=True),
     help="Spend no more than this, in the unit of the prices.",
 )
+@accept_loss_option
 @click.option("--partial", is_flag=True, help="Take the samples that are there when some are missing.")
 @click.option(
     "-o",
@@ -62,6 +64,7 @@ def command(
     students: tuple[str, ...],
     limit: int | None,
     max_cost: float | None,
+    accept_loss: bool,
     partial: bool,
     output: Path | None,
     patience: float | None,
@@ -91,7 +94,14 @@ def command(
             "`evaluation quality of train { emoji(at_most = 0%) }`"
         )
     settings = load_settings(recipe, plan, models, pocket, simulate, student)
-    options = RunOptions(limit=limit, max_cost=max_cost, patience=patience, grace=grace, allowed=allowed)
+    options = RunOptions(
+        limit=limit,
+        max_cost=max_cost,
+        patience=patience,
+        grace=grace,
+        accept_loss=accept_loss,
+        allowed=allowed,
+    )
     with Display(quiet=as_json) as display:
         report = evaluate(
             plan,

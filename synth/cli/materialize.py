@@ -16,6 +16,7 @@ from synth.cli.options import (
     recipe_argument,
     set_option,
 )
+from synth.cli.reading import reading
 
 
 @click.command(short_help="Write the datasets of a recipe from the log.")
@@ -54,13 +55,12 @@ def command(
     Exit status: 0 written, 1 faults, 3 samples or rows are missing, 5 trouble with the log.
     """
     from store.dataset import materialize
-    from store.log import Log
     from synth.cli.origin import told_origin
     from synth.cli.output import plural
 
     plan = compile_recipe(recipe, overrides)
     written_by = load_settings(recipe, plan, models, pocket, simulate).written_by(plan.models)
-    with Log(log) as opened:
+    with reading(log) as opened:
         datasets = materialize(
             plan, opened, out, as_of=as_of, partial=partial, threads=threads, written_by=written_by
         )

@@ -32,6 +32,10 @@ log_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
+accept_loss_option = click.option(
+    "--accept-loss", is_flag=True, help="Go on with a log that is short of events which its witness saw."
+)
+
 allow_option = click.option(
     "--allow",
     "allowed",

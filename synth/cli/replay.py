@@ -14,6 +14,7 @@ from synth.cli.options import (
     recipe_argument,
     set_option,
 )
+from synth.cli.reading import reading
 
 
 @click.command(short_help="Run a recipe again with the log as the only engine, and compare.")
@@ -40,13 +41,12 @@ def command(
     """
     from dsl.errors import Diverged
     from runtime.replay import replay
-    from store.log import Log
     from synth.cli.origin import told_origin
     from synth.cli.output import plural
 
     plan = compile_recipe(recipe, overrides)
     written_by = load_settings(recipe, plan, models, pocket, simulate).written_by(plan.models)
-    with Log(log) as opened:
+    with reading(log) as opened:
         found = replay(plan, opened, written_by)
         origin = told_origin(plan, opened, written_by)
     if as_json:

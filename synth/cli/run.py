@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from synth.cli.options import (
+    accept_loss_option,
     allow_option,
     compile_recipe,
     json_option,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @model_options
 @allow_option
 @click.option("--limit", type=click.IntRange(1), help="Only this many samples of each conversation.")
+@accept_loss_option
 @click.option("--retry-lost", is_flag=True, help="Try again what earlier runs lost for good.")
 @click.option("--max-calls", type=click.IntRange(0), help="Stop after this many calls.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this long.")
@@ -45,6 +47,7 @@ def command(
     pocket: bool,
     simulate: bool,
     allowed: tuple[Path, ...],
+    accept_loss: bool,
     limit: int | None,
     retry_lost: bool,
     max_calls: int | None,
@@ -75,6 +78,7 @@ def command(
         retry_lost=retry_lost,
         patience=patience,
         grace=grace,
+        accept_loss=accept_loss,
         allowed=allowed,
     )
     with Display(quiet=as_json) as display:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from synth.cli.options import json_option, log_option
+from synth.cli.reading import reading
 
 
 @click.command(short_help="Tell one sample's whole story.")
@@ -23,9 +24,8 @@ def command(sample: str, log: Path, as_json: bool) -> None:
     import duckdb
 
     from dsl.errors import LogDamaged
-    from store.log import Log
 
-    with Log(log, deep=False) as opened:
+    with reading(log, deep=False) as opened:
         found, damage = _read(opened.cursor(), sample, log)
         try:
             events = [{**event, "payload": json.loads(event["payload"])} for event in found]
@@ -36,7 +36,9 @@ def command(sample: str, log: Path, as_json: bool) -> None:
                 raise
             raise LogDamaged(f"{damage}, so that it cannot be told") from error
     if damage is not None:
-        raise LogDamaged(f"{damage}: what is shown may not be what was written")
+        raise LogDamaged(
+            f"{damage}: what is shown may not be what was written, and `synth doctor {log}` says more"
+        )
 
 
 def _print(cursor: Any, events: list[dict[str, Any]], as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from synth.cli.options import json_option, log_option
+from synth.cli.reading import reading
 
 if TYPE_CHECKING:
     import duckdb
@@ -46,10 +47,9 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, secon
     """
     from dsl.errors import LogDamaged
     from store.chain import first_fault
-    from store.log import Log
     from synth.cli.output import plural, table
 
-    with Log(log, deep=False) as opened:
+    with reading(log, deep=False) as opened:
         # Before the question, which locks what can be asked.
         fault = first_fault(opened.cursor(), deep=True)
         header, found = _answer(opened.cursor(), query, rows + 1, seconds)
@@ -71,7 +71,8 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, secon
         click.echo(f"... more than {plural(rows, 'row')}; --rows shows more", err=True)
     if fault is not None:
         raise LogDamaged(
-            f"{log}: batch {fault[0]} does not hold: {fault[1]}: the answer may not be of what was written"
+            f"{log}: batch {fault[0]} does not hold: {fault[1]}: the answer may not be of what was written, "
+            f"and `synth doctor {log}` says more"
         )
 
 
@@ -82,6 +83,7 @@ def _answer(
     import duckdb
 
     from dsl.errors import ConfigError
+    from store.damage import is_damage
 
     limit = threading.Timer(seconds, cursor.interrupt)
     try:
@@ -100,6 +102,8 @@ def _answer(
     except duckdb.PermissionException:
         raise ConfigError("the query reads or writes something else than the log, which it may not") from None
     except duckdb.Error as error:
+        if is_damage(error):
+            raise
         raise ConfigError(f"the query failed: {str(error).splitlines()[0]}") from None
     finally:
         limit.cancel()

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from synth.cli.options import json_option, log_option
+from synth.cli.reading import reading
 
 
 @click.command(short_help="Show how far runs are.")
@@ -17,10 +18,9 @@ def command(log: Path, as_json: bool) -> None:
     """Show how far runs are: the one under way, and those that the log remembers."""
     from dsl.errors import LogHeld
     from runtime.progress import progress_path
-    from store.log import Log
 
     try:
-        with Log(log, deep=False) as opened:
+        with reading(log, deep=False) as opened:
             runs = _runs(opened)
             events = opened.next_seq
     except LogHeld:

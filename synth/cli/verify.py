@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from synth.cli.options import compile_recipe, set_option
+from synth.cli.reading import reading
 
 
 @click.command(short_help="Check a dataset against its manifest and the log.")
@@ -21,7 +22,6 @@ def command(folder: Path, log: Path | None, recipe: Path | None, overrides: tupl
 
     Exit status: 0 it holds, 4 it differs, 5 the log does not hold.
     """
-    from store.log import Log
     from store.verify import read_manifest, verify_against_log, verify_files
     from synth.cli.output import plural
 
@@ -30,7 +30,7 @@ def command(folder: Path, log: Path | None, recipe: Path | None, overrides: tupl
     verify_files(folder, manifest)
     against = ""
     if log is not None:
-        with Log(log) as opened:
+        with reading(log) as opened:
             verify_against_log(folder, manifest, opened, plan)
         against = f" and is what the first {manifest['log']['events']:,} events of {log} give"
     click.echo(f"{folder} holds {plural(len(manifest['files']), 'file')} as written{against}")

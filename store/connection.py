@@ -1,0 +1,126 @@
+"""The one door to DuckDB: nothing is ever downloaded, and no extension is loaded that is not built in."""
+
+from __future__ import annotations
+
+import fcntl
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+
+from dsl.errors import LogError
+from store.chain import COLUMNS
+from store.damage import damaged, explain
+from store.found import Found, wal_of
+
+_ALONE = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+}
+# Small row groups keep the pause of a checkpoint short.  What is not checkpointed yet is held in
+# memory, byte for byte, and is replayed after a crash at some 100 MB/s.
+_ATTACH = "ATTACH '{path}' AS log ({options})"
+_SETTINGS = "SET checkpoint_threshold = '64MB'"
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS events (
+    seq BIGINT NOT NULL, batch_id BIGINT NOT NULL, event_id VARCHAR NOT NULL, run_id VARCHAR NOT NULL,
+    sample_id VARCHAR, step VARCHAR, attempt INTEGER, kind VARCHAR NOT NULL,
+    schema_version SMALLINT NOT NULL, ts_us BIGINT NOT NULL, model VARCHAR,
+    prompt_tokens INTEGER, completion_tokens INTEGER, latency_ms INTEGER,
+    payload JSON USING COMPRESSION zstd
+);
+CREATE TABLE IF NOT EXISTS batches (
+    batch_id BIGINT NOT NULL, n INTEGER NOT NULL, first_seq BIGINT NOT NULL,
+    prev_hash VARCHAR NOT NULL, hash VARCHAR NOT NULL
+);
+"""
+_OURS = {"events": set(COLUMNS), "batches": {"batch_id", "n", "first_seq", "prev_hash", "hash"}}
+
+
+def connect() -> duckdb.DuckDBPyConnection:
+    """A connection to a database in memory, to which files can be attached."""
+    return duckdb.connect(config=dict(_ALONE))
+
+
+def attach(path: Path, file: Path) -> duckdb.DuckDBPyConnection:
+    """A connection that reads a log, as `log`; `path` is how messages name it.  Raises LogError."""
+    return _attached(path, file, "READ_ONLY")
+
+
+def attach_for_writing(path: Path, file: Path, found: Found) -> duckdb.DuckDBPyConnection:
+    """A connection that writes a log which may be read, or is made where there was none."""
+    if found is Found.UNBEGUN:
+        _clear(path, file)
+    connection = _attached(path, file, "ROW_GROUP_SIZE 16384")
+    try:
+        made = not has_tables(connection, path)
+        connection.execute(_TABLES)
+        if made:
+            # So that a file without its write-ahead log is known for a log from now on.
+            connection.execute("CHECKPOINT log")
+    except duckdb.Error as error:
+        connection.close()
+        raise explain(path, error) from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def has_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
+    """Whether what is attached is a log; False where it holds nothing at all, so that one may be begun.
+
+    Raises LogError for what holds something else.
+    """
+    found: dict[str, set[str]] = {}
+    rows = connection.execute(
+        """SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'log' AND NOT internal
+           UNION ALL
+           SELECT view_name, '' FROM duckdb_views() WHERE database_name = 'log' AND NOT internal"""
+    )
+    for table, column in rows.fetchall():
+        found.setdefault(table, set()).add(column)
+    if not found:
+        return False
+    if any(found.get(table) != columns for table, columns in _OURS.items()):
+        raise LogError(
+            f"{path} is a DuckDB file, but not a synth log: it has the tables of another application; "
+            "`--log` names another place for the log"
+        )
+    return True
+
+
+def _attached(path: Path, file: Path, options: str) -> duckdb.DuckDBPyConnection:
+    connection = connect()
+    try:
+        connection.execute(_SETTINGS)
+        connection.execute(_ATTACH.format(path=str(file).replace("'", "''"), options=options))
+        connection.execute("USE log")
+    except duckdb.Error as error:
+        connection.close()
+        raise explain(path, error) from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _clear(path: Path, file: Path) -> None:
+    """Removes what a killed process left of a file that it was making, unless one is making it now."""
+    try:
+        with file.open("r+b") as handle:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                file.unlink()
+    except BlockingIOError:
+        raise LogError(f"{path} is being made by another process: run again once that is done") from None
+    except OSError as error:
+        raise LogError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def require_file(path: Path, file: Path) -> None:
+    """Raises LogDamaged where a log's file is gone and its write-ahead log is not."""
+    if wal_of(file).exists():
+        raise damaged(path, f"the file is gone, and its write-ahead log {wal_of(file).name} is still there")

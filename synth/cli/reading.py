@@ -1,0 +1,25 @@
+"""A log that a command reads: what is to be known of it is said first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from store.log import Log
+
+
+@contextmanager
+def reading(path: Path, *, deep: bool = True) -> Iterator[Log]:
+    """An open log; its notices go to stderr."""
+    from store.log import Log
+    from synth.cli.output import printable
+
+    with Log(path, deep=deep) as log:
+        for notice in log.notices:
+            click.echo(f"warning: {printable(notice)}", err=True)
+        yield log
