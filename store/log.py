@@ -57,7 +57,7 @@ class Log:
                 self._watched.require_all(accept_loss)
                 self._begin(found)
             elif found is Found.DATABASE:
-                self._watched.tell_reader(self._connection, self._position)
+                self._watched.tell_reader(self._connection, self._position, deep=deep)
             else:
                 raise LogError(self._nothing(found))
         except BaseException:

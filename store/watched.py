@@ -82,13 +82,13 @@ class Watched:
             )
         self.notices.append(f"{self._path} goes on as it is: {self.loss}, and that is accepted")
 
-    def tell_reader(self, connection: duckdb.DuckDBPyConnection, position: Position) -> None:
-        """What a reader has to know; a log without a witness gets one where that can be."""
+    def tell_reader(self, connection: duckdb.DuckDBPyConnection, position: Position, *, deep: bool) -> None:
+        """What a reader has to know.  A log without a witness gets one once all of it was looked at."""
         if self.loss is not None:
             self.notices.append(
                 f"{self._path} is not what it was: {self.loss}; what it shows is without that"
             )
-        elif self._known is None and not self._unread and position.events:
+        elif deep and self._known is None and not self._unread and position.events:
             self._introduce(self._begin(connection, position))
             self.close()
 
