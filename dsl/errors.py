@@ -92,7 +92,8 @@ class CallFailed(SynthError):
     `retry_after` is in seconds.
     `prompt_tokens` and `completion_tokens` are what was paid for all the same; `cached_tokens` are
     among the first and `reasoning_tokens` among the second.  `lost` says that the service may have
-    done the work and charge for it, though nobody knows how much.
+    done the work and charge for it, though nobody knows how much; `unreached` that there is nobody
+    at the address: no such name, or no port that listens.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class CallFailed(SynthError):
         cached_tokens: int = 0,
         reasoning_tokens: int = 0,
         lost: bool = False,
+        unreached: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -117,6 +119,7 @@ class CallFailed(SynthError):
         self.cached_tokens = cached_tokens
         self.reasoning_tokens = reasoning_tokens
         self.lost = lost
+        self.unreached = unreached
 
 
 class AccessDenied(CallFailed):

@@ -91,6 +91,7 @@ class LiveCaller:
                 **said_besides(usage),
                 "served_by": completion.served_by,
                 **({} if thought is None else {"thought": thought}),
+                **({"odd": list(completion.odd)} if completion.odd else {}),
                 **_score(call, completion),
             },
             **columns,

@@ -12,8 +12,9 @@ Payloads, by kind:
                        renders), schema, sampling, seed, text (what is said), finish_reason,
                        cached_tokens, served_by; thought (the thinking that came with it),
                        reasoning_tokens and estimated (True: tokens were counted here) where there are
-                       any; where an answer was scored: scored (index of its first token),
-                       logprob (natural, the sum), scored_tokens
+                       any, odd (what was wrong with the rest of the response, in plain words); where
+                       an answer was scored: scored (index of its first token), logprob (natural, the
+                       sum), scored_tokens
     call.failed        call_key, identity, engine, failure, message, retryable, try; cached_tokens and
                        reasoning_tokens where there are any, lost_cost (money at most) of a lost answer
     step.accepted      call (seq of the answer), call_key

@@ -77,7 +77,8 @@ class Completion:
     issue to answer.  `cached_tokens` are among the prompt's, `reasoning_tokens` among the completion's.
 
     `thought` is thinking that came beside the text. The text may begin with thinking itself, and is
-    empty where an answer is nothing but that. `served_by` is the model name a server reported, when it
+    empty where an answer is nothing but that. `odd` says in plain words what was wrong with what came
+    beside the text. `served_by` is the model name a server reported, when it
     did. Of a scoring call `logprob` is the sum of the natural logarithms of `scored_tokens` tokens'
     probabilities, without sampling's temperature and cuts, and the text is empty.
     """
@@ -93,6 +94,7 @@ class Completion:
     logprob: float | None = None
     scored_tokens: int = 0
     thought: str | None = None
+    odd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -16,13 +14,17 @@ from compiler.plan import Capability
 from dsl.errors import AccessDenied, CallFailed, EngineError, ExtraMissing
 from runtime.engines import hosted
 from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, without_system
+from runtime.engines.wire.address import require_address
+from runtime.engines.wire.bodies import Arrived, Redirected, Reply, TooLarge, Unpackable
+from runtime.engines.wire.fields import Reading, at, duration, told, wait_of
+from runtime.engines.wire.secrets import Secrets
 from runtime.text import valid_text
 from runtime.thinking import parts_of
 
 if TYPE_CHECKING:
-    import aiohttp
     from google.genai import Client
-    from google.genai.errors import APIError
+
+    from runtime.engines.wire.session import Door
 
 # The client itself prefers the first where both are set.
 KEY_VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")
@@ -114,8 +116,14 @@ class GeminiEngine:
         self.concurrency = self.options.concurrency
         self._variables = (self.options.api_key_env,) if self.options.api_key_env else KEY_VARIABLES
         self._key = hosted.find_key("gemini", self._variables)
+        self._secrets = Secrets({self._key: "key"})
+        variable = os.environ.get("GOOGLE_GEMINI_BASE_URL", "").strip()
+        self._url = require_address(
+            self.options.base_url or variable or DEFAULT_URL,
+            "base_url" if self.options.base_url else "GOOGLE_GEMINI_BASE_URL",
+        )
         self._client: Client | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._door: Door | None = None
 
     def render(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
         return None
@@ -123,16 +131,19 @@ class GeminiEngine:
     async def start(self) -> None:
         from google.genai import Client, types
 
-        address = self.options.base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL") or DEFAULT_URL
-        self._session = hosted.session(address, self.concurrency, self.options.timeout)
+        from runtime.engines.wire.session import Door
+
+        # The client says what is asked; what comes back it does not get to see, since it reads
+        # whatever it is sent, at any size, and follows redirects with the key.
+        self._door = Door(self._url, self.concurrency, self.options.timeout, handed_over=True)
         self._client = Client(
             api_key=self._key,
             vertexai=False,
             http_options=types.HttpOptions(
-                base_url=self.options.base_url,
+                base_url=self._url,
                 api_version=self.options.api_version,
                 timeout=round(self.options.timeout * 1000),
-                aiohttp_client=self._session,
+                aiohttp_client=self._door.session,
                 # Without retry options the client tries once more by itself, seconds later.
                 retry_options=types.HttpRetryOptions(attempts=1),
             ),
@@ -140,16 +151,14 @@ class GeminiEngine:
 
     async def close(self) -> None:
         client, self._client = self._client, None
-        session, self._session = self._session, None
+        door, self._door = self._door, None
         if client is not None:
             await client.aio.aclose()
             client.close()
-        if session is not None:
-            await session.close()
+        if door is not None:
+            await door.close()
 
     async def generate(self, call: Call) -> Completion:
-        import aiohttp
-        from google.genai.errors import APIError
         from google.genai.types import (
             AutomaticFunctionCallingConfig,
             Content,
@@ -164,8 +173,8 @@ class GeminiEngine:
         if not request["contents"]:
             raise CallFailed("bad_request", "there is no message to answer", retryable=False)
         issued = time.perf_counter()
-        try:
-            response = await self._client.aio.models.generate_content(
+        data = await self.replied(
+            self._client.aio.models.generate_content(
                 model=self.identity.id,
                 # Typed contents cost 0.3 ms a message: the request goes in the service's own
                 # form, and its contents take the place of this one.
@@ -173,20 +182,31 @@ class GeminiEngine:
                 config=GenerateContentConfig(
                     http_options=HttpOptions(extra_body=request),
                     automatic_function_calling=AutomaticFunctionCallingConfig(disable=True),
-                    # The typed answer refuses what it does not know, such as a new finish reason.
-                    should_return_http_response=True,
                 ),
             )
-        except APIError as error:
-            failure: Exception = self._refusal(error)
-        except (aiohttp.ClientError, OSError) as error:
-            failure = hosted.disconnected(error)
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            failure = hosted.malformed("the response is not JSON")
+        )
+        latency_ms = round((time.perf_counter() - issued) * 1000)
+        return hosted.read(lambda: self._completion(data, call, latency_ms))
+
+    async def replied(self, asked: Awaitable[Any]) -> bytes:
+        """The body that answers a request of the client's.  Raises CallFailed or EngineError for any
+        other answer."""
+        import aiohttp
+
+        try:
+            await asked
+        except Arrived as arrived:
+            reply = arrived.reply
+            if reply.status == 200:
+                return reply.data
+            failure = hosted.read(lambda: self._refusal(reply))
+        except Redirected as error:
+            remedy = "set base_url (or GOOGLE_GEMINI_BASE_URL) to it"
+            failure = hosted.redirected(error, f"gemini model `{self.identity.id}`", remedy)
+        except (aiohttp.ClientError, OSError, TooLarge, Unpackable) as error:
+            failure = hosted.lost_on_the_way(error)
         else:
-            latency_ms = round((time.perf_counter() - issued) * 1000)
-            data = response.sdk_http_response.body if response.sdk_http_response else None
-            return _completion(data or "", call, latency_ms)
+            raise RuntimeError("the client answered by itself")
         raise failure
 
     def _request(self, call: Call) -> dict[str, Any]:
@@ -227,12 +247,23 @@ class GeminiEngine:
         }
         return _over(request, self.options.extra_body) if self.options.extra_body else request
 
-    def _refusal(self, error: APIError) -> CallFailed:
-        """What an error status means: for this call, or for every call of the run."""
-        model, status = self.identity.id, error.code
+    def _refusal(self, reply: Reply) -> CallFailed:
+        """What a status other than 200 means."""
+        if reply.status < 400:
+            return hosted.malformed(f"the service answers with status {reply.status}, which is no answer")
+        body = hosted.json_or_text(reply.data)
+        if isinstance(body, list) and len(body) == 1:
+            body = body[0]
+        error = at(body, "error") or body
+        found = error if isinstance(error, dict) else {"message": error}
+        return self._refused(reply.status, found, wait_of(reply.headers))
+
+    def _refused(self, status: int, error: Mapping[str, Any], wait: float | None) -> CallFailed:
+        """What an error means: for this call, or for every call of the run."""
+        model = self.identity.id
         # A wrong key is answered with 400, not with 401.
         key_invalid = _detail(error, ERROR_INFO, "reason") == "API_KEY_INVALID"
-        message = hosted.one_line(error.message or f"status {status}", self._key)
+        message = hosted.one_line(error.get("message") or f"status {status}", self._secrets)
         if status in (401, 403, 404) or key_invalid:
             remedy = (
                 "check the model's id and base_url"
@@ -240,17 +271,55 @@ class GeminiEngine:
                 else f"check {' or '.join(self._variables)} and what that key may use"
             )
             return hosted.denied(status, message, f"gemini model `{model}`", remedy)
-        if error.status == "FAILED_PRECONDITION":
+        if error.get("status") == "FAILED_PRECONDITION":
             verdict = (
                 f"the account or its region may not use gemini model `{model}` ({status}): "
                 "check billing and the service's list of regions"
             )
             return AccessDenied(message, verdict, final=True)
-        wait = _seconds(_detail(error, RETRY_INFO, "retryDelay"))
-        if wait is None:
-            headers: Mapping[str, str] = getattr(error.response, "headers", {})
-            wait = hosted.retry_after(headers)
-        return hosted.failed_status(status, message, wait)
+        asked = duration(_detail(error, RETRY_INFO, "retryDelay"))
+        return hosted.failed_status(status, message, wait if asked is None else asked)
+
+    def _completion(self, data: bytes, call: Call, latency_ms: int) -> Completion:
+        """The answer in a response's body, or `CallFailed` for what is not one."""
+        read, body = Reading(self._secrets), hosted.json_of(data, self._secrets)
+        if not isinstance(body, dict):
+            raise hosted.malformed("the response is not a JSON object")
+        if error := body.get("error"):
+            found = error if isinstance(error, dict) else {"message": error}
+            raise self._refused(hosted.status_in(found), found, None)
+        usage = _usage(read, body.get("usageMetadata"))
+        candidate = at(body, "candidates", 0)
+        most = call.sampling.max_tokens
+        unsaid = "MAX_TOKENS" if most is not None and usage.completion_tokens >= most else "STOP"
+        # The service leaves out what has its default value.
+        word = at(candidate, "finishReason") or unsaid
+        finish = word if isinstance(word, str) else told(word)
+        blocked = at(body, "promptFeedback", "blockReason")
+        if blocked or finish in REFUSED:
+            said = hosted.one_line(blocked or finish, self._secrets)
+            raise CallFailed(
+                "refused",
+                f"the prompt was blocked: {said}" if blocked else f"the answer was stopped: {said}",
+                retryable=False,
+                **usage.of_failure(),
+            )
+        cut = finish in CUT
+        if not cut and finish not in FINISHED:
+            stopped = hosted.one_line(finish, self._secrets)
+            raise hosted.malformed(f"the answer was stopped: {stopped}", usage)
+        text, thought = _text(at(candidate, "content", "parts"))
+        if not text.strip() and thought is None:
+            raise hosted.empty(call.sampling.max_tokens, cut, usage)
+        return Completion(
+            text=read.text(text),
+            finish_reason="length" if cut else "stop",
+            latency_ms=latency_ms,
+            served_by=read.name(body.get("modelVersion"), "modelVersion"),
+            thought=None if thought is None else read.text(thought, "the thinking"),
+            **usage._asdict(),
+            odd=tuple(read.odd),
+        )
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,52 +333,14 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _completion(data: str, call: Call, latency_ms: int) -> Completion:
-    """The answer in a response's body, or `CallFailed` for what is not one."""
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
-        raise hosted.malformed("the response is not JSON") from None
-    if not isinstance(body, dict):
-        raise hosted.malformed("the response is not a JSON object")
-    usage = _usage(body.get("usageMetadata"))
-    candidate = hosted.at(body, "candidates", 0)
-    most = call.sampling.max_tokens
-    unsaid = "MAX_TOKENS" if most is not None and usage.completion_tokens >= most else "STOP"
-    # The service leaves out what has its default value.
-    finish = str(hosted.at(candidate, "finishReason") or unsaid)
-    blocked = hosted.at(body, "promptFeedback", "blockReason")
-    if blocked or finish in REFUSED:
-        raise CallFailed(
-            "refused",
-            f"the prompt was blocked: {blocked}" if blocked else f"the answer was stopped: {finish}",
-            retryable=False,
-            **usage.of_failure(),
-        )
-    cut = finish in CUT
-    if not cut and finish not in FINISHED:
-        raise hosted.malformed(f"the answer was stopped: {finish}", usage)
-    text, thought = _text(hosted.at(candidate, "content", "parts"))
-    if not text.strip() and thought is None:
-        raise hosted.empty(call.sampling.max_tokens, cut, usage)
-    served = body.get("modelVersion")
-    return Completion(
-        text=valid_text(text),
-        finish_reason="length" if cut else "stop",
-        latency_ms=latency_ms,
-        served_by=served if isinstance(served, str) else None,
-        thought=None if thought is None else valid_text(thought),
-        **usage._asdict(),
-    )
-
-
-def _usage(body: Any) -> hosted.Usage:
+def _usage(read: Reading, found: Any) -> hosted.Usage:
     """What a call took.  Thinking is billed as output and counted apart from it."""
-    thoughts = hosted.count(body, "thoughtsTokenCount")
+    used = read.object(found, "usageMetadata")
+    thoughts = read.count(used, "thoughtsTokenCount")
     return hosted.Usage.of(
-        hosted.count(body, "promptTokenCount") + hosted.count(body, "toolUsePromptTokenCount"),
-        hosted.count(body, "candidatesTokenCount") + thoughts,
-        hosted.count(body, "cachedContentTokenCount"),
+        read.count(used, "promptTokenCount") + read.count(used, "toolUsePromptTokenCount"),
+        read.count(used, "candidatesTokenCount") + thoughts,
+        read.count(used, "cachedContentTokenCount"),
         thoughts,
     )
 
@@ -321,19 +352,8 @@ def _text(parts: Any) -> tuple[str, str | None]:
     return said, thought
 
 
-def _detail(error: APIError, kind: str, field: str) -> Any:
+def _detail(error: Mapping[str, Any], kind: str, field: str) -> Any:
     """A field of the first of an error's details that is of a kind."""
-    details = hosted.at(error.details, "error", "details")
-    found = (
-        part for part in (details if isinstance(details, list) else ()) if hosted.at(part, "@type") == kind
-    )
-    return hosted.at(next(found, None), field)
-
-
-def _seconds(duration: Any) -> float | None:
-    """Seconds in a protobuf duration such as `34.07s`."""
-    try:
-        seconds = float(duration.removesuffix("s"))
-    except (AttributeError, ValueError):
-        return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    details = error.get("details")
+    found = (part for part in (details if isinstance(details, list) else ()) if at(part, "@type") == kind)
+    return at(next(found, None), field)

@@ -1,37 +1,34 @@
-"""What engines behind a hosted service have in common: options, keys, waits, failures.
+"""What engines behind a hosted service have in common: options, keys, failures.
 
-What a service sends back is material from outside: its messages are cut to one line and
-never show the key, and a completion's text is made valid Unicode before it goes on.
+What a service sends back is material from outside: it enters through `wire`, and its messages are
+cut to one line and never show what was sent with a request.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import time
-import warnings
-from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
-from functools import cache
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
 
-from dsl.errors import AccessDenied, CallFailed, EngineError, KeyMissing
+from dsl.display import visible
+from dsl.errors import AccessDenied, CallFailed, EngineError, KeyMissing, SynthError
 from runtime.engines.base import EngineSpec, FinishReason, WaitOptions
+from runtime.engines.wire import bodies
+from runtime.engines.wire.address import require_address
+from runtime.engines.wire.bodies import Redirected, TooLarge, Unpackable
+from runtime.engines.wire.fields import Unreadable, parsed
+from runtime.engines.wire.secrets import Secrets
 from runtime.text import valid_text
 
 if TYPE_CHECKING:
-    import aiohttp
-    from yarl import URL
+    from aiohttp import ClientConnectorError
 
 LONGEST_MESSAGE = 300
-_LONGEST_PAGE = 20_000
-# No answer needs more; what a service sends beyond that is not kept in memory.
-MOST_BYTES = 64 << 20
-# No call has more tokens; a larger count is none.
-MOST_TOKENS = 1 << 30
+LONGEST_PAGE = 20_000
 OVERLOADED = (503, 529)
 
 _MARKUP = re.compile(r"\s*<(?:!doctype|html|head|body)\b", re.IGNORECASE)
@@ -48,6 +45,18 @@ CUT = frozenset({"length", "max_tokens", "max_output_tokens", "max_length", "mod
 # Trouble of the service's own, which may be over when the call is tried again.
 TROUBLE = frozenset({"error", "abort", "aborted", "cancelled", "timeout", "unknown", "other"})
 FILTERED = frozenset({"content_filter", "safety"})
+# What an error is called where an account has nothing left, and where a prompt is turned away.
+SPENT = frozenset({"insufficient_quota", "billing_not_active", "billing_hard_limit_reached"})
+REFUSED = frozenset({"content_filter", "content_policy_violation", "invalid_prompt"})
+# Words for a status, where an error comes without one.
+_STATUSES = {
+    401: frozenset({"invalid_api_key", "authentication_error", "unauthenticated", "unauthorized"}),
+    403: frozenset({"permission_denied", "permission_error", "forbidden"}),
+    404: frozenset({"model_not_found", "not_found_error", "not_found"}),
+    429: frozenset({"rate_limit_exceeded", "rate_limit_error", "resource_exhausted", "too_many_requests"}),
+    400: frozenset({"invalid_request_error", "invalid_argument", "context_length_exceeded"}) | REFUSED,
+    402: SPENT,
+}
 
 
 # One request is one whole answer to one prompt.
@@ -61,6 +70,13 @@ def _extra(body: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return body
 
 
+def _address(given: str) -> str:
+    try:
+        return require_address(given, "it")
+    except EngineError as error:
+        raise ValueError(str(error)) from None
+
+
 class HostedOptions(WaitOptions):
     """Options that every hosted backend knows.
 
@@ -69,7 +85,7 @@ class HostedOptions(WaitOptions):
     system prompt then opens the first message.  `reasoning` is how much the model is to think.
     """
 
-    base_url: Annotated[str, Field(pattern="^https?://")] | None = None
+    base_url: Annotated[str, AfterValidator(_address)] | None = None
     api_key_env: str | None = None
     concurrency: Annotated[int, Field(ge=1)] = 64
     requests_per_minute: Annotated[float, Field(gt=0)] | None = None
@@ -85,6 +101,7 @@ class HostedOptions(WaitOptions):
 
 
 Options = TypeVar("Options", bound=HostedOptions)
+Read = TypeVar("Read")
 
 
 def read_options(kind: type[Options], spec: EngineSpec) -> Options:
@@ -99,7 +116,9 @@ def read_options(kind: type[Options], spec: EngineSpec) -> Options:
         raise EngineError(
             f"model `{spec.name}`: the {spec.backend} backend has no option `{name}`; it has {known}"
         )
-    raise EngineError(f"model `{spec.name}`: option `{name}` is wrong: {fault['msg']}")
+    raise EngineError(
+        f"model `{spec.name}`: option `{name}` is wrong: {fault['msg'].removeprefix('Value error, ')}"
+    )
 
 
 def find_key(backend: str, variables: Sequence[str]) -> str:
@@ -119,101 +138,18 @@ def find_key(backend: str, variables: Sequence[str]) -> str:
     raise KeyMissing(backend, variables)
 
 
-def allow_large_bodies() -> None:
-    """Silences aiohttp's warning about bodies over 1 MiB: writing one takes the loop a millisecond."""
-    warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
-
-
-def session(
-    url: str, connections: int, timeout: float, headers: Mapping[str, str] | None = None
-) -> aiohttp.ClientSession:
-    """Connections to the service at a URL.  `timeout` is in seconds for a whole answer, from when it
-    is asked for; the proxy is the environment's."""
-    import aiohttp
-
-    allow_large_bodies()
-    # Left to itself a session asks the environment at every request, which costs as much as the
-    # request.
-    proxy = _proxy(url)
-    auth = aiohttp.BasicAuth(proxy.user, proxy.password or "") if proxy and proxy.user else None
-    return aiohttp.ClientSession(
-        headers=headers,
-        # What a service sets means nothing to the next call, and sending it back costs as much.
-        cookie_jar=aiohttp.DummyCookieJar(),
-        connector=aiohttp.TCPConnector(limit=connections),
-        timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(30.0, timeout)),
-        proxy=None if proxy is None else proxy.with_user(None),
-        proxy_auth=auth,
-        response_class=_bounded_response(),
-    )
-
-
-@cache
-def _bounded_response() -> type[aiohttp.ClientResponse]:
-    """A response whose body is read up to MOST_BYTES, unpacked, and not beyond."""
-    import aiohttp
-
-    class BoundedResponse(aiohttp.ClientResponse):
-        async def read(self) -> bytes:
-            if self._body is None:
-                blocks, size = list[bytes](), 0
-                try:
-                    async for block in self.content.iter_any():
-                        size += len(block)
-                        if size > MOST_BYTES:
-                            raise aiohttp.ClientPayloadError from TooLarge()
-                        blocks.append(block)
-                except BaseException:
-                    self.close()
-                    raise
-                self._body = b"".join(blocks)
-            return await super().read()
-
-    return BoundedResponse
-
-
-class TooLarge(Exception):
-    """A response's body has more than MOST_BYTES."""
-
-
-def _proxy(url: str) -> URL | None:
-    from urllib.request import getproxies, proxy_bypass
-
-    from yarl import URL
-
-    target = URL(url)
-    found = getproxies().get(target.scheme)
-    return None if found is None or proxy_bypass(target.host or "") else URL(found)
-
-
-def one_line(message: object, key: str) -> str:
-    """A service's message fit for a log: one line, not long, without the key."""
-    text = str(message)
+def one_line(message: object, secrets: Secrets) -> str:
+    """A service's message fit for a log: one line, not long, without what was sent to get it."""
+    text = message if isinstance(message, str) else str(message)
+    if len(text) > LONGEST_PAGE:
+        # What the cut goes through is not known as what it was part of.
+        text = secrets.hide(text[:LONGEST_PAGE])[: -secrets.longest or None]
+    text = secrets.hide(text)
     if _MARKUP.match(text):
         # What a page says without its marks: a proxy's, mostly.
-        text = _TAG.sub(" ", text[:_LONGEST_PAGE])
-    text = " ".join(valid_text(text).replace(key or "\0", "[key]").split())
+        text = secrets.hide(_TAG.sub(" ", text))
+    text = " ".join(valid_text(text).replace("\0", " ").split())
     return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..."
-
-
-def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Seconds to wait, from `retry-after-ms` or Retry-After (seconds or an HTTP date).
-
-    `headers` has lower-case names or does not care; `now` is seconds since the epoch.
-    None when nothing usable was sent.
-    """
-    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        try:
-            wait = float(headers[name]) * unit
-        except (KeyError, ValueError):
-            continue
-        if math.isfinite(wait):
-            return max(0.0, wait)
-    try:
-        moment = parsedate_to_datetime(headers["retry-after"]).timestamp()
-    except (KeyError, ValueError, OverflowError):
-        return None
-    return max(0.0, moment - (time.time() if now is None else now))
 
 
 def denied(status: int, message: str, model: str, remedy: str) -> CallFailed:
@@ -245,6 +181,35 @@ def failed_status(status: int, message: str, wait: float | None) -> CallFailed:
     if speaks_of_content(message):
         return CallFailed("refused", message, retryable=False)
     return CallFailed("bad_request", message, retryable=False)
+
+
+def json_of(data: bytes, secrets: Secrets) -> Any:
+    """The JSON in a body.  Raises Unreadable, which says how the body begins."""
+    try:
+        return parsed(data)
+    except Unreadable as error:
+        begins = data[:LONGEST_PAGE].decode("utf-8", "replace")
+        raise Unreadable(f"{error}: {one_line(begins, secrets)}") from None
+
+
+def json_or_text(data: bytes) -> Any:
+    """What an error's body says: its JSON, or as a message the text that it begins with."""
+    try:
+        return parsed(data)
+    except Unreadable:
+        return {"message": data[:LONGEST_PAGE].decode("utf-8", "replace")}
+
+
+def status_in(error: Mapping[str, Any]) -> int:
+    """The status that an error without one would have: by its code, or by a word for it."""
+    for name in ("code", "status", "status_code"):
+        code = error.get(name)
+        if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) == 3:
+            code = int(code)
+        if isinstance(code, int) and not isinstance(code, bool) and 400 <= code < 600:
+            return code
+    words = {str(error.get(name)).lower() for name in ("code", "type", "status")}
+    return next((status for status, known in _STATUSES.items() if words & known), 500)
 
 
 def speaks_of_content(message: str) -> bool:
@@ -282,29 +247,64 @@ def speaks_of_length(message: str) -> bool:
     )
 
 
-def disconnected(error: BaseException) -> CallFailed:
-    """A connection that failed, broke or stayed silent.
+def lost_on_the_way(error: BaseException) -> CallFailed:
+    """A response that did not come, or none that can be taken: a connection that failed, broke or
+    stayed silent, or a body beyond all bounds.
 
     Libraries wrap one another's errors and not always truly (a dropped connection may
     arrive as a timeout), so the innermost cause decides; its text is left out, for it may
     hold an address.  Where no connection was made, nothing was sent.
     """
-    from aiohttp import ClientConnectorError, ConnectionTimeoutError
+    from aiohttp import ClientConnectorError, ConnectionTimeoutError, InvalidURL
+    from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 
     root, silent = error, isinstance(error, TimeoutError)
+    unmade = error if isinstance(error, ClientConnectorError) else None
     unsent = isinstance(error, ClientConnectorError | ConnectionTimeoutError)
     while root.__cause__ is not None:
         root = root.__cause__
         silent = silent or isinstance(root, TimeoutError)
         unsent = unsent or isinstance(root, ClientConnectorError | ConnectionTimeoutError)
     if isinstance(root, TooLarge):
-        message = f"the response has more than {MOST_BYTES >> 20} MiB"
+        message = f"the response has more than {bodies.MOST_BYTES >> 20} MiB"
         return CallFailed("malformed", message, retryable=False, lost=True)
+    if isinstance(root, Unpackable):
+        return CallFailed("malformed", str(root), retryable=True, lost=True)
+    # A body that breaks off is a broken connection.
+    if isinstance(root, HttpProcessingError) and not isinstance(root, PayloadEncodingError):
+        what = f"the response is not HTTP as it should be ({type(root).__name__})"
+        return CallFailed("malformed", what, retryable=True, lost=True)
+    if isinstance(root, InvalidURL):
+        return CallFailed("bad_request", "the address cannot be used", retryable=False)
+    if unmade is not None and (why := _unreached(unmade, root)) is not None:
+        return CallFailed("connection", why, retryable=True, unreached=True)
     if silent:
         return CallFailed("timeout", "no answer within the time allowed", retryable=True, lost=not unsent)
     return CallFailed(
         "connection", f"the connection failed: {type(root).__name__}", retryable=True, lost=not unsent
     )
+
+
+def _unreached(error: ClientConnectorError, root: BaseException) -> str | None:
+    """Why nobody is there: a port on which nobody listens, a name that nobody has.  None where it may
+    be anything else."""
+    host = visible(str(error.host))[:100]
+    if isinstance(root, socket.gaierror):
+        return f"the name `{host}` cannot be resolved"
+    if isinstance(root, ConnectionRefusedError):
+        return f"nothing listens at {host}:{error.port}"
+    return None
+
+
+def redirected(error: Redirected, model: str, remedy: str) -> AccessDenied:
+    """A service that sends its callers elsewhere, where nobody follows."""
+    where = "another place on the same host" if error.place is None else f"`{visible(error.place)}`"
+    message = f"status {error.status} leads to {where}, and no redirect is followed"
+    verdict = (
+        f"the service behind {model} sends its callers to {where} ({error.status}), and nothing is sent "
+        f"there: if it is the right place, {remedy}"
+    )
+    return AccessDenied(message, verdict)
 
 
 class Usage(NamedTuple):
@@ -329,7 +329,7 @@ class Usage(NamedTuple):
 NOTHING = Usage()
 
 
-def finished(word: Any, usage: Usage) -> FinishReason:
+def finished(word: Any, usage: Usage, secrets: Secrets) -> FinishReason:
     """Why an answer ended, from the service's own word for it.
 
     Raises CallFailed for one that did not end as an answer does: retryable for trouble of the
@@ -342,7 +342,7 @@ def finished(word: Any, usage: Usage) -> FinishReason:
         return "length"
     raise CallFailed(
         "refused" if said in FILTERED else "finish",
-        f"the service ended the answer with `{one_line(word, '')}`",
+        f"the service ended the answer with `{one_line(word, secrets)}`",
         retryable=said in TROUBLE,
         **usage.of_failure(),
     )
@@ -365,22 +365,15 @@ def empty(limit: int | None, cut: bool, usage: Usage) -> CallFailed:
     return CallFailed("empty", message, retryable=not cut, **usage.of_failure())
 
 
-def at(value: Any, *path: str | int) -> Any:
-    """What lies at a path in parsed JSON; None where the path leaves it."""
-    for step in path:
-        if isinstance(step, int):
-            value = value[step] if isinstance(value, list) and len(value) > step else None
-        else:
-            value = value.get(step) if isinstance(value, dict) else None
-    return value
-
-
-def count(value: Any, *path: str | int) -> int:
-    """A count of tokens at a path in parsed JSON; 0 where there is none, or none that can be."""
-    found = at(value, *path)
-    if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 20:
-        found = int(found)
-    if isinstance(found, float) and found.is_integer():
-        found = int(found)
-    whole = isinstance(found, int) and not isinstance(found, bool)
-    return found if whole and 0 < found <= MOST_TOKENS else 0
+def read(what: Callable[[], Read]) -> Read:
+    """What is made of something that a service sent.  A shape that nobody thought of costs the call,
+    never the run: raises CallFailed."""
+    try:
+        return what()
+    except SynthError:
+        raise
+    except Unreadable as error:
+        failure = malformed(str(error))
+    except Exception as error:
+        failure = malformed(f"the response cannot be read ({type(error).__name__})")
+    raise failure

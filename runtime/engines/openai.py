@@ -30,20 +30,21 @@ from runtime.engines.base import (
     without_system,
 )
 from runtime.engines.openai_schema import rooted_in_object, strict, unrooted
+from runtime.engines.wire.bodies import Redirected, Reply, TooLarge, Unpackable
+from runtime.engines.wire.fields import Reading, at, wait_of
+from runtime.engines.wire.secrets import Secrets, of_headers
 from runtime.text import valid_text
 from runtime.thinking import joined, parts_of, reasoning_of, split
 from store.versions import package_version
 
 if TYPE_CHECKING:
-    import aiohttp
+    from runtime.engines.wire.session import Door
 
 ROLES = {"system": "system", "user": "user", "model": "assistant"}
 
 # Without a key a server at a given address is taken to need none; the client sends one anyway.
 NO_KEY = "unused"
 
-SPENT = frozenset({"insufficient_quota", "billing_not_active", "billing_hard_limit_reached"})
-REFUSED = frozenset({"content_filter", "content_policy_violation", "invalid_prompt"})
 
 # What a server can refuse of a request, as it names it, and the option that does without.
 _REMEDIES = (
@@ -99,8 +100,11 @@ class OpenAIEngine:
         self.version = f"openai {package_version('openai')}"
         self.concurrency = self.options.concurrency
         self._key = self._find_key()
-        self._session: aiohttp.ClientSession | None = None
-        self._url = ""
+        self._door: Door | None = None
+        self._url = openai_client.address(self.options.base_url)
+        self._headers = openai_client.headers(self._key)
+        sent = {} if self._key == NO_KEY else {self._key: "key"}
+        self._secrets = Secrets({**of_headers(openai_client.own(self._headers)), **sent})
         # By the identity of a schema, which stays the same object as long as its plan.
         self._formats: dict[int, tuple[Mapping[str, Any], dict[str, Any] | None]] = {}
 
@@ -115,36 +119,38 @@ class OpenAIEngine:
         return None
 
     async def start(self) -> None:
-        self._url = openai_client.address(self.options.base_url)
-        self._session = hosted.session(
-            self._url, self.concurrency, self.options.timeout, openai_client.headers(self._key)
-        )
+        from runtime.engines.wire.session import Door
+
+        self._door = Door(self._url, self.concurrency, self.options.timeout, self._headers)
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        door, self._door = self._door, None
+        if door is not None:
+            await door.close()
 
     async def generate(self, call: Call) -> Completion:
         issued = time.perf_counter()
         data = await self.post("/chat/completions", self._request(call))
-        return self._completion(data, call, round((time.perf_counter() - issued) * 1000))
+        latency_ms = round((time.perf_counter() - issued) * 1000)
+        return hosted.read(lambda: self._completion(data, call, latency_ms))
 
     async def post(self, path: str, request: Mapping[str, Any]) -> bytes:
         """The body that answers a request.  Raises CallFailed or EngineError for any other answer."""
         import aiohttp
 
-        if self._session is None:
+        if self._door is None:
             raise RuntimeError("the engine is not started")
         try:
-            async with self._session.post(self._url + path, data=json.dumps(request).encode()) as response:
-                data = await response.read()
-        except (aiohttp.ClientError, OSError) as error:
-            failure: Exception = hosted.disconnected(error)
+            reply = await self._door.post(self._url + path, json.dumps(request).encode())
+        except Redirected as error:
+            remedy = "set base_url (or OPENAI_BASE_URL) to it"
+            failure: CallFailed = hosted.redirected(error, f"openai model `{self.identity.id}`", remedy)
+        except (aiohttp.ClientError, OSError, TooLarge, Unpackable) as error:
+            failure = hosted.lost_on_the_way(error)
         else:
-            if response.status == 200:
-                return data
-            failure = self._refusal(response.status, response.headers, data)
+            if reply.status == 200:
+                return reply.data
+            failure = hosted.read(lambda: self._refusal(reply))
         raise failure
 
     def _request(self, call: Call) -> dict[str, Any]:
@@ -192,10 +198,16 @@ class OpenAIEngine:
             "json_schema": {"name": "answer", "schema": rooted, "strict": strict(rooted)},
         }
 
-    def _refusal(self, status: int, headers: Mapping[str, str], data: bytes) -> CallFailed:
-        """What an error status means: for this call, or for every call of the run."""
-        model, error = self.identity.id, _error(data)
-        message = hosted.one_line(_words(error) or f"status {status}", self._key)
+    def _refusal(self, reply: Reply) -> CallFailed:
+        """What a status other than 200 means."""
+        if reply.status < 400:
+            return hosted.malformed(f"the service answers with status {reply.status}, which is no answer")
+        return self._refused(reply.status, _error(reply.data), wait_of(reply.headers))
+
+    def _refused(self, status: int, error: Mapping[str, Any], wait: float | None) -> CallFailed:
+        """What an error means: for this call, or for every call of the run."""
+        model = self.identity.id
+        message = hosted.one_line(_words(error) or f"status {status}", self._secrets)
         if status in (401, 403, 404):
             variable = self.options.api_key_env or "OPENAI_API_KEY"
             remedy = (
@@ -205,18 +217,18 @@ class OpenAIEngine:
             )
             return hosted.denied(status, message, f"openai model `{model}`", remedy)
         code = str(error.get("code") or error.get("type"))
-        if status == 402 or code in SPENT:
+        if status == 402 or code in hosted.SPENT:
             verdict = (
                 f"the account behind openai model `{model}` has no credit left: add credit, then run again"
             )
             return AccessDenied(message, verdict, final=True)
         if status in (400, 422):
             message += self._remedy(message, error.get("param"))
-        if code in REFUSED:
+        if code in hosted.REFUSED:
             return CallFailed("refused", message, retryable=False)
         if code == "context_length_exceeded":
             return CallFailed("too_long", message, retryable=False)
-        return hosted.failed_status(status, message, hosted.retry_after(headers))
+        return hosted.failed_status(status, message, wait)
 
     def _remedy(self, message: str, param: Any) -> str:
         """What synth.toml can say so that a request is not refused for one of its parts."""
@@ -230,19 +242,15 @@ class OpenAIEngine:
 
     def _completion(self, data: bytes, call: Call, latency_ms: int) -> Completion:
         """The answer in a response's body, or `CallFailed` for what is not one."""
-        try:
-            body = json.loads(data)
-        except (ValueError, RecursionError):
-            raise hosted.malformed(
-                f"the response is not JSON: {hosted.one_line(data.decode('utf-8', 'replace'), self._key)}"
-            ) from None
-        choice = hosted.at(body, "choices", 0)
-        usage = _usage(hosted.at(body, "usage"))
-        error = hosted.at(choice, "error") or hosted.at(body, "error")
+        read = Reading(self._secrets)
+        body = hosted.json_of(data, self._secrets)
+        choice = at(body, "choices", 0)
+        usage = _usage(read, body)
+        error = at(choice, "error") or at(body, "error")
         if error:
             raise self._inner_error(error, usage)
         unusable = hosted.malformed("the response has no choice with a message of text", usage)
-        message = hosted.at(choice, "message")
+        message = at(choice, "message")
         if not isinstance(message, dict):
             raise unusable
         text, inner = message.get("content"), None
@@ -253,23 +261,23 @@ class OpenAIEngine:
         if not isinstance(text, str | None):
             raise unusable
         if refusal := message.get("refusal"):
-            said = hosted.one_line(refusal, self._key)
+            said = hosted.one_line(refusal, self._secrets)
             raise CallFailed("refused", said, retryable=False, **usage.of_failure())
-        finish = hosted.finished(self._ending(choice, call, usage), usage)
+        finish = hosted.finished(self._ending(choice, call, usage), usage, self._secrets)
         said, beside = split(text or "")
         thought = joined(reasoning_of(message), inner, beside)
         if not said.strip() and thought is None:
             raise hosted.empty(call.sampling.max_tokens, finish == "length", usage)
         if call.schema is not None and call.schema.get("type") != "object":
             said = unrooted(said)
-        served = hosted.at(body, "model")
         return Completion(
-            text=valid_text(said),
+            text=read.text(said),
             finish_reason=finish,
             latency_ms=latency_ms,
-            served_by=served if isinstance(served, str) else None,
-            thought=None if thought is None else valid_text(thought),
+            served_by=read.name(at(body, "model"), "model"),
+            thought=None if thought is None else read.text(thought, "the thinking"),
             **usage._asdict(),
+            odd=tuple(read.odd),
         )
 
     def _ending(self, choice: Mapping[str, Any], call: Call, usage: hosted.Usage) -> Any:
@@ -290,39 +298,42 @@ class OpenAIEngine:
         )
 
     def _inner_error(self, error: Any, usage: hosted.Usage) -> CallFailed:
-        """An error inside a body whose status says that all is well."""
+        """An error inside a body whose status says that all is well: judged by the code in it."""
         found = error if isinstance(error, dict) else {"message": error}
-        message = hosted.one_line(_words(found) or "an error without a message", self._key)
-        code = found.get("code")
-        status = code if isinstance(code, int) and 400 <= code < 600 else 500
-        failed = hosted.failed_status(status, message, None)
+        failed = self._refused(hosted.status_in(found), found, None)
+        if isinstance(failed, AccessDenied):
+            return failed
         lost = failed.lost and not usage.prompt_tokens
-        return CallFailed(failed.kind, message, retryable=failed.retryable, **usage._asdict(), lost=lost)
+        return CallFailed(failed.kind, str(failed), retryable=failed.retryable, **usage._asdict(), lost=lost)
 
 
 def _error(data: bytes) -> dict[str, Any]:
     """What an error's body says, in whichever of the shapes that servers give it."""
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
-        body = {"message": data.decode("utf-8", "replace")}
+    body = hosted.json_or_text(data)
     found = body.get("error", body) if isinstance(body, dict) else body
     return found if isinstance(found, dict) else {"message": str(found)}
 
 
-def _usage(body: Any) -> hosted.Usage:
+def _usage(read: Reading, body: Any) -> hosted.Usage:
     """What a call took, by the names that servers of this protocol give it."""
-    prompt, completion = hosted.count(body, "prompt_tokens"), hosted.count(body, "completion_tokens")
+    used = read.object(at(body, "usage"), "usage")
+    if not used:
+        return hosted.NOTHING
+    prompt = read.count(used, "prompt_tokens") or read.count(used, "input_tokens")
+    completion = read.count(used, "completion_tokens") or read.count(used, "output_tokens")
     cached = (
-        hosted.count(body, "prompt_tokens_details", "cached_tokens")
-        or hosted.count(body, "prompt_cache_hit_tokens")
-        or hosted.count(body, "cached_tokens")
+        read.count(used, "prompt_tokens_details", "cached_tokens")
+        or read.count(used, "input_tokens_details", "cached_tokens")
+        or read.count(used, "prompt_cache_hit_tokens")
+        or read.count(used, "cached_tokens")
     )
-    reasoning = hosted.count(body, "completion_tokens_details", "reasoning_tokens") or hosted.count(
-        body, "reasoning_tokens"
+    reasoning = (
+        read.count(used, "completion_tokens_details", "reasoning_tokens")
+        or read.count(used, "output_tokens_details", "reasoning_tokens")
+        or read.count(used, "reasoning_tokens")
     )
     # Some leave thinking out of the completion, and only their total has it.
-    apart = hosted.count(body, "total_tokens") - prompt - completion if prompt and completion else 0
+    apart = read.count(used, "total_tokens") - prompt - completion if prompt and completion else 0
     if apart > 0:
         completion, reasoning = completion + apart, max(reasoning, apart)
     return hosted.Usage.of(prompt, completion, cached, reasoning)

@@ -8,31 +8,33 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
+from collections.abc import Mapping
 
 from dsl.errors import EngineError
+from runtime.engines.wire.address import require_address
 from store.versions import package_version
 
 DEFAULT_URL = "https://api.openai.com/v1"
 
 _SYSTEMS = {"darwin": "MacOS", "freebsd": "FreeBSD", "linux": "Linux", "windows": "Windows"}
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MACHINES = {"aarch64": "arm64", "arm": "arm", "arm64": "arm64", "x86_64": "x64"}
 
 
 def address(given: str | None) -> str:
     """The URL that paths are put after: the one given, else the environment's, else OpenAI's own.
 
-    Raises EngineError when the environment's is no URL.
+    Raises EngineError when it is no address, or more than one.
     """
     found = given or os.environ.get("OPENAI_BASE_URL", "").strip() or DEFAULT_URL
-    if not found.lower().startswith(("http://", "https://")):
-        raise EngineError("OPENAI_BASE_URL is no address: it must begin with http:// or https://")
-    return found.rstrip("/")
+    return require_address(found, "base_url" if given else "OPENAI_BASE_URL")
 
 
 def headers(key: str) -> dict[str, str]:
     """What goes with every request.  What the environment has in OPENAI_CUSTOM_HEADERS, a header a
-    line, takes the place of anything else."""
+    line, takes the place of anything else.  Raises EngineError for what is no header."""
     version, custom = package_version("openai"), _custom()
     own = {
         "Authorization": f"Bearer {key}",
@@ -55,9 +57,18 @@ def headers(key: str) -> dict[str, str]:
     return dict({name.lower(): (name, value) for name, value in said.items()}.values())
 
 
+def own(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those of the headers that are somebody's own: the places in an account, and custom ones."""
+    known = {name.lower() for name in (*_custom(), "OpenAI-Organization", "OpenAI-Project")}
+    return {name: value for name, value in headers.items() if name.lower() in known}
+
+
 def _custom() -> dict[str, str]:
     lines = (line.partition(":") for line in os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n"))
-    return {name.strip(): value.strip() for name, colon, value in lines if colon and name.strip()}
+    found = {name.strip(): value.strip() for name, colon, value in lines if colon and name.strip()}
+    if not all(_TOKEN.fullmatch(name) and value.isprintable() for name, value in found.items()):
+        raise EngineError("OPENAI_CUSTOM_HEADERS holds what is no header: give `Name: value`, one on a line")
+    return found
 
 
 def _machine() -> str:

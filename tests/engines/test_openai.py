@@ -19,10 +19,10 @@ from compiler.plan import Sampling
 from dsl.errors import AccessDenied, EngineError, ExtraMissing, KeyMissing
 from runtime.engines import openai_client
 from runtime.engines.base import Call, Engine, Message
-from runtime.engines.hosted import retry_after
 from runtime.engines.openai import OpenAIEngine
 from runtime.engines.openai_client import address
 from runtime.engines.openai_schema import rooted_in_object, strict, unrooted
+from runtime.engines.wire.fields import wait_of
 from runtime.text import valid_text
 from tests.servers.asking import SECRET, ask, call, failure, shown, spec
 from tests.servers.faults import Fault, FaultPlan
@@ -502,12 +502,12 @@ def test_a_rate_limit_says_how_long(
 
 def test_a_date_to_wait_for_is_counted_from_now() -> None:
     header = {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}
-    assert retry_after(header, now=1_445_412_450.0) == 30.0
+    assert wait_of(header, now=1_445_412_450.0) == 30.0
 
 
 @given(st.text(), st.text(alphabet="0123456789.eE+-infaINFA "))
 def test_no_header_makes_an_endless_wait(after: str, milliseconds: str) -> None:
-    wait = retry_after({"retry-after": after, "retry-after-ms": milliseconds}, now=0.0)
+    wait = wait_of({"retry-after": after, "retry-after-ms": milliseconds}, now=0.0)
     assert wait is None or 0.0 <= wait < float("inf")
 
 

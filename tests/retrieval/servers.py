@@ -28,6 +28,11 @@ def in_thread(texts: list[str]) -> list[list[float]]:
     raise RuntimeError("the simulated embedder waited")
 
 
+def shortened(vector: list[float], size: int | None) -> list[float]:
+    """A vector of so many numbers, none of whose parts is lost."""
+    return vector if size is None else [sum(vector[place::size]) for place in range(size)]
+
+
 class OpenAIEmbeddings(OpenAIServer):
     """OpenAI's /embeddings."""
 
@@ -40,7 +45,7 @@ class OpenAIEmbeddings(OpenAIServer):
     def completion(self, asked: Asked, text: str, *, cut: bool) -> dict[str, Any]:
         size = asked.body.get("dimensions")
         rows = [
-            {"object": "embedding", "index": index, "embedding": vector[:size]}
+            {"object": "embedding", "index": index, "embedding": shortened(vector, size)}
             for index, vector in enumerate(in_thread([text for _, text in asked.messages]))
         ]
         # The protocol gives an index to each, and no order.
@@ -59,4 +64,5 @@ class GeminiEmbeddings(GeminiServer):
 
     def completion(self, asked: Asked, text: str, *, cut: bool) -> dict[str, Any]:
         found = in_thread([text for _, text in asked.messages])
-        return {"embeddings": [{"values": vector} for vector in found]}
+        size = asked.body["requests"][0].get("outputDimensionality")
+        return {"embeddings": [{"values": shortened(vector, size)} for vector in found]}

@@ -170,7 +170,7 @@ def test_an_address_where_nobody_listens_is_waited_for_and_told(tmp_path: Path) 
     assert time.monotonic() - begun > 4
     *lines, sentence = done.stderr.splitlines()
     assert re.search(r"`author` has not answered for \d+(\.\d)? s, waiting up to 4 s", "".join(lines))
-    assert "`author` (openai:large) has not answered for 4 s (last: the connection failed" in sentence
+    assert "`author` (openai:large) has not answered for 4 s (last: nothing listens at 127.0.0.1:" in sentence
     assert "--patience" in sentence
 
 
@@ -267,7 +267,7 @@ def test_a_key_that_was_never_right_ends_the_run_at_once(tmp_path: Path) -> None
 
 
 def test_a_body_without_an_end_is_not_kept_in_memory(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("runtime.engines.hosted.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("runtime.engines.wire.bodies.MOST_BYTES", 1 << 20)
     large = Raw({"choices": [], "padding": "x" * (2 << 20)})
     with Behaving(lambda _, n: large if n == 3 else None) as server:
         report = run(tmp_path, server)

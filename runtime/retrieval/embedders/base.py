@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import PositiveInt
 
 from compiler.plan import Frozen, digest
 from dsl.errors import EngineDied
 from runtime.engines.base import ModelIdentity
+from runtime.engines.hosted import malformed
+from runtime.engines.wire.fields import vectors
 from runtime.text import spoken
 
 # Some models embed what is looked for otherwise than what is found.
@@ -84,6 +86,16 @@ async def in_time(work: asyncio.Future[Vectors], timeout: float, identity: Model
             f"{identity} embedded nothing within {spoken(timeout)}: give it fewer texts at a time with "
             "`batch_size`, or more time with `timeout`"
         ) from None
+
+
+def vectors_of(rows: Sequence[Any], count: int, dimensions: int | None) -> Vectors:
+    """The vectors that a service gave for so many texts.  Raises CallFailed for what are none."""
+    found = vectors(rows, dimensions)
+    if isinstance(found, str):
+        raise malformed(found)
+    if len(found) != count:
+        raise malformed(f"the response has not a vector for each of {count} texts")
+    return found
 
 
 def embedder_name(embedder: Embedder) -> str:

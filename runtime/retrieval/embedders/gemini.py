@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from pydantic import PositiveInt
 
@@ -12,7 +12,8 @@ from runtime.engines import hosted
 from runtime.engines.base import EngineSpec
 from runtime.engines.gemini import GeminiEngine
 from runtime.engines.local import read_options
-from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors
+from runtime.engines.wire.fields import at
+from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors, vectors_of
 
 _TASKS = {"passage": "RETRIEVAL_DOCUMENT", "query": "RETRIEVAL_QUERY"}
 
@@ -40,15 +41,12 @@ class GeminiEmbedder(GeminiEngine):
         self.batch = min(self._own.batch_size or 64, 100)
 
     async def embed(self, texts: Sequence[str], purpose: Purpose) -> Vectors:
-        import aiohttp
-        from google.genai.errors import APIError
         from google.genai.types import Content, EmbedContentConfig, Part
-        from pydantic import ValidationError
 
         if self._client is None:
             raise RuntimeError("the embedder is not started")
-        try:
-            response = await self._client.aio.models.embed_content(
+        data = await self.replied(
+            self._client.aio.models.embed_content(
                 model=self.identity.id,
                 # Bare texts would be the parts of one content to some models, and give one vector.
                 contents=[
@@ -60,15 +58,13 @@ class GeminiEmbedder(GeminiEngine):
                     output_dimensionality=self._own.dimensions,
                 ),
             )
-        except APIError as error:
-            failure: Exception = self._refusal(error)
-        except (aiohttp.ClientError, OSError) as error:
-            failure = hosted.disconnected(error)
-        except (json.JSONDecodeError, UnicodeDecodeError, ValidationError):
-            failure = hosted.malformed("the response is not what the protocol says")
-        else:
-            vectors = [embedding.values or [] for embedding in response.embeddings or ()]
-            if len(vectors) == len(texts) and all(vectors):
-                return vectors
-            failure = hosted.malformed(f"the response has not a vector for each of {len(texts)} texts")
-        raise failure
+        )
+        return hosted.read(
+            lambda: vectors_of(_rows(hosted.json_of(data, self._secrets)), len(texts), self._own.dimensions)
+        )
+
+
+def _rows(body: Any) -> list[Any]:
+    """The vectors in a response's body, in the order of the texts."""
+    rows = at(body, "embeddings")
+    return [at(row, "values") for row in rows] if isinstance(rows, list) else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,8 @@ from runtime.engines import hosted
 from runtime.engines.base import EngineSpec
 from runtime.engines.local import read_options
 from runtime.engines.openai import OpenAIEngine
-from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors
+from runtime.engines.wire.fields import at
+from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors, vectors_of
 
 
 class OpenAIEmbeddingOptions(TextOptions):
@@ -43,21 +43,17 @@ class OpenAIEmbedder(OpenAIEngine):
         }
         if self._own.dimensions is not None:
             request["dimensions"] = self._own.dimensions
-        return _vectors(await self.post("/embeddings", request), len(texts))
+        data = await self.post("/embeddings", request)
+        return hosted.read(
+            lambda: vectors_of(_rows(hosted.json_of(data, self._secrets)), len(texts), self._own.dimensions)
+        )
 
 
-def _vectors(data: bytes, count: int) -> Vectors:
-    """The vectors of a response's body, in the order of the texts."""
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
-        raise hosted.malformed("the response is not JSON") from None
-    rows = hosted.at(body, "data")
-    vectors: dict[int, Any] = {}
+def _rows(body: Any) -> list[Any]:
+    """The vectors in a response's body, in the order of the texts."""
+    rows = at(body, "data")
+    found: dict[int, Any] = {}
     for place, row in enumerate(rows if isinstance(rows, list) else ()):
-        index = hosted.at(row, "index")
-        vectors[index if isinstance(index, int) else place] = hosted.at(row, "embedding")
-    found = [vectors.get(place) for place in range(count)]
-    if len(vectors) != count or not all(isinstance(vector, list) and vector for vector in found):
-        raise hosted.malformed(f"the response has not a vector for each of {count} texts")
-    return [list(vector) for vector in found if vector]
+        index = at(row, "index")
+        found[index if type(index) is int else place] = at(row, "embedding")
+    return [found.get(place) for place in range(len(found))]
