@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from dsl.diagnostic import Diagnostic
+from dsl.display import escaped_block
 
 
 class SynthError(Exception):
@@ -34,6 +35,10 @@ class SynthError(Exception):
 
     exit_status: ClassVar[int] = 1
     diagnostics: tuple[Diagnostic, ...] = ()
+
+    def __str__(self) -> str:
+        # Words of services, files and arguments are in it, whoever prints it.
+        return escaped_block(super().__str__())
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the sentence, which says what to do, and not where it was raised."""

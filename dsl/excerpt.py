@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from dsl.display import char_width, is_right_to_left, text_width, visible, visible_char
+from dsl.display import char_width, is_right_to_left, text_width, visible, visible_at
 from dsl.source import Source, Span
 
 _CODES = {"error": "1;31", "warning": "1;33", "frame": "34", "strong": "1", "secondary": "36"}
@@ -139,8 +139,9 @@ class Excerpt:
         high = min(end, min(last, first + 2 * self.room) + 2 * self.room)
         cells: list[str] = []
         columns = [0]
-        for char in text[low:high]:
-            cell = " " * (_TAB - columns[-1] % _TAB) if char == "\t" else visible_char(char)
+        for at in range(low, high):
+            char = text[at]
+            cell = " " * (_TAB - columns[-1] % _TAB) if char == "\t" else visible_at(text, at)
             cells.append(cell)
             columns.append(columns[-1] + (len(cell) if char == "\t" else text_width(cell)))
         left, right = 0, len(cells)

@@ -45,7 +45,7 @@ def interrupts(handle: Callable[[str], None]) -> Iterator[None]:
     """
     loop = asyncio.get_running_loop()
     main = threading.current_thread() is threading.main_thread()
-    handled = _SIGNALS if main else ()
+    handled = {number: signal.getsignal(number) for number in _SIGNALS} if main else {}
     for number in handled:
         loop.add_signal_handler(number, handle, number.name)
     _on_interrupt[loop] = handle
@@ -53,8 +53,9 @@ def interrupts(handle: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         del _on_interrupt[loop]
-        for number in handled:
+        for number, before in handled.items():
             loop.remove_signal_handler(number)
+            _restore(number, before)
 
 
 def _is_running() -> bool:
@@ -110,5 +111,9 @@ def _beside(main: Coroutine[Any, Any, T]) -> T:
         raise
     finally:
         for number, handler in before.items():
-            # None: one that was not set from Python, which cannot be set again from here.
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            _restore(number, handler)
+
+
+def _restore(number: signal.Signals, handler: Any) -> None:
+    # None: one that was not set from Python, which cannot be set again from here.
+    signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsl.display import escaped
 from dsl.html import html_table
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ def run_line(report: RunReport) -> str:
     cost = f", cost {report.cost:,.4f}" if report.cost else ""
     made = f"{', '.join(cohorts)}; {calls:,} calls in {report.seconds:,.1f} s{cost}"
     reason = "" if report.outcome == "finished" else f" ({report.reason})"
-    return f"{report.outcome}{reason}: {made}"
+    return escaped(f"{report.outcome}{reason}: {made}")
 
 
 def run_html(report: RunReport) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.plan import ExportPlan
+from dsl.display import escaped
 from dsl.errors import ConfigError
 from dsl.html import html_table
 from store.connection import connect
@@ -108,7 +109,7 @@ class Dataset:
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {rows:,}" for name, rows in self.rows.items())
         missing = f"; {self.missing:,} missing" if self.missing else ""
-        return f"<Dataset {self.export.name} in {self.folder}: {splits}{missing}>"
+        return escaped(f"<Dataset {self.export.name} in {self.folder}: {splits}{missing}>")
 
     def _repr_html_(self) -> str:
         rows = [[_shown(row.get(name)) for name in self.types] for row in islice(self, _ROWS)]

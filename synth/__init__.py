@@ -16,10 +16,11 @@ Everything is imported when it is used, so that the command line starts at once.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+# Not from `typing`, which takes a while: until the command line has begun, a Ctrl-C ends in a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from compiler.plan import Plan
     from dsl.errors import (
         ConfigError,
@@ -96,6 +97,8 @@ if not TYPE_CHECKING:
             return VERSION
         if name not in _PLACES:
             raise AttributeError(f"module 'synth' has no attribute '{name}'")
+        from importlib import import_module
+
         return getattr(import_module(_PLACES[name]), name)
 
 

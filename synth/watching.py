@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from runtime.run import Watch
+from synth.cli import terminal
 from synth.cli.progress import Display, line
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _REFRESH = 0.5
 def watching(progress: bool | None) -> Iterator[Watch]:
     """Shows progress in a notebook and on a terminal; with True in any case, with False never."""
     show = _cell_output()
-    if progress is False or (progress is None and show is None and not sys.stderr.isatty()):
+    if progress is False or (progress is None and show is None and not terminal.is_terminal(err=True)):
         yield Watch()
         return
     with Display() if show is None else CellDisplay(show) as display:

@@ -2,102 +2,45 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
-from importlib import import_module
-from typing import Any
+# Not from `typing`, which takes a while: until `main` has begun, a Ctrl-C ends in a traceback.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-import click
+    from synth.cli.group import COMMANDS, cli
 
-from dsl.version import VERSION
-
-# Name -> what it does, in the words of `synth --help`: known without importing the command.
-COMMANDS = {
-    "init": "Make a starter project.",
-    "check": "Say what is wrong with recipes.",
-    "explain": "Explain a diagnostic's code, or a part of the language.",
-    "fmt": "Write recipes in the one layout.",
-    "compile": "Turn a recipe into a plan and say what it will cost.",
-    "run": "Generate until every quota is met.",
-    "materialize": "Write the datasets of a recipe from the log.",
-    "evaluate": "Take a recipe's own measures of its datasets, and of a student.",
-    "replay": "Run a recipe again with the log as the only engine, and compare.",
-    "verify": "Check a dataset against its manifest and the log.",
-    "status": "Show how far runs are.",
-    "show": "Tell one sample's whole story.",
-    "sql": "Ask the log a question.",
-}
-
-
-class LazyGroup(click.Group):
-    """A group that imports a command when it runs, so that `--help` answers at once."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"synth.cli.{cmd_name}").command
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from dsl.suggest import suggest
-
-            guess = suggest(args[0], COMMANDS)
-            raise click.UsageError(
-                f"there is no command `{args[0]}`" + (f"; did you mean `{guess}`?" if guess else "")
-            )
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(VERSION, message="synth %(version)s")
-def cli() -> None:
-    """Synthetic training data from typed recipes.
-
-    A recipe is compiled to a plan; a run batches its calls onto models and logs every event;
-    datasets are materialized from the log, the same bytes every time.
-    """
+__all__ = ["COMMANDS", "cli", "main"]
 
 
 def main() -> None:
     """The entry point: every failure is one sentence and an honest exit status."""
-    # What is imported stays: the collector would look through all of it again and again.
-    gc.set_threshold(20_000, 20, 50)
-    from dsl.errors import RecipeError, SynthError
+    # What is there already, since a Ctrl-C while all else is imported is one as well.
+    import _signal  # type: ignore[import-not-found]
+    import os
+    import sys
 
-    # Text that models wrote can hold anything a terminal's encoding cannot say.
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure: Any = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
-    try:
-        cli(standalone_mode=True)
-    except RecipeError as error:
-        from synth.cli.output import print_diagnostics
+    def leave(number: int, _: object) -> None:
+        name = "Ctrl-C" if number == _signal.SIGINT else "SIGTERM"
+        try:
+            os.write(2, f"synth: interrupted by {name}; give the same command again\n".encode())
+        finally:
+            os._exit(130)
 
-        print_diagnostics(error.diagnostics)
-        sys.exit(error.exit_status)
-    except SynthError as error:
-        click.echo(f"synth: {error}", err=True)
-        sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if os.environ.get("SYNTH_DEBUG"):
-            raise
-        click.echo(
-            f"synth: internal error, {type(error).__name__}: {error}; "
-            "SYNTH_DEBUG=1 shows where, for a report",
-            err=True,
-        )
-        sys.exit(1)
+    for number in (_signal.SIGINT, _signal.SIGTERM):
+        # A caller that ignores one, as nohup does, goes on ignoring it.
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, leave)
+
+    from synth.cli.process import run
+
+    sys.exit(run(leave))
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name not in ("COMMANDS", "cli"):
+            raise AttributeError(f"module 'synth.cli' has no attribute '{name}'")
+        from synth.cli import group
+
+        return getattr(group, name)

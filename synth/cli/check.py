@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from synth.cli import terminal
 from synth.cli.options import parse_overrides, set_option
 
 
@@ -28,12 +28,12 @@ def command(recipes: tuple[Path, ...], overrides: tuple[str, ...], form: str) ->
         source, faults = read(recipe)
         found += diagnose(source, faults, parse_overrides(overrides), lenient=True).diagnostics.sorted()
     if form == "json":
-        click.echo(json.dumps(to_json(found), ensure_ascii=False, indent=1))
-    elif form == "github":
-        click.echo(to_github(found), nl=bool(found))
-    else:
+        terminal.as_json(to_json(found))
+    elif form == "github" and found:
+        terminal.block(to_github(found))
+    elif form == "text":
         print_diagnostics(found)
         if not found:
-            click.echo(f"{plural(len(recipes), 'recipe')} without a fault")
+            terminal.say(f"{plural(len(recipes), 'recipe')} without a fault")
     if any(item.severity is Severity.ERROR for item in found):
         raise SystemExit(1)

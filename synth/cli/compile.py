@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from synth.cli import terminal
 from synth.cli.options import (
     compile_recipe,
     json_option,
@@ -60,7 +60,7 @@ def command(
     # A plan that is kept or compared with a log must be the one that will run.
     plan = compile_recipe(recipe, overrides, lenient=log is None and output is None, files=True)
     if graph:
-        click.echo(mermaid(plan))
+        terminal.block(mermaid(plan))
         return
     settings = load_settings(recipe, plan, models, pocket, simulate)
     if log is not None:
@@ -74,7 +74,7 @@ def command(
         except OSError as error:
             raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
     if as_json:
-        click.echo(json.dumps(_as_json(plan, costs), ensure_ascii=False, indent=1))
+        terminal.as_json(_as_json(plan, costs))
     else:
         _print(plan, costs, log, settings, limit)
 
@@ -110,18 +110,18 @@ def _print(
     from compiler.strata import member_counts
     from synth.cli.output import money, plural, table
 
-    click.echo(f"{plan.recipe}, plan {plan.plan_hash[:12]}")
+    terminal.say(f"{plan.recipe}, plan {plan.plan_hash[:12]}")
     for cohort in plan.cohorts:
         grid = " x ".join([*(str(len(axis.members)) for axis in cohort.axes), f"{cohort.times:,}"])
         shape = f" ({grid})" if cohort.axes else ""
-        click.echo(f"\n{cohort.name}: {plural(cohort.quota, 'conversation')}{shape}")
+        terminal.say("", f"{cohort.name}: {plural(cohort.quota, 'conversation')}{shape}")
         for axis in cohort.axes:
-            click.echo(f"  over {axis.name}: {', '.join(member.label for member in axis.members)}")
+            terminal.say(f"  over {axis.name}: {', '.join(member.label for member in axis.members)}")
         for draw in cohort.draws:
             counts = member_counts(plan, cohort, draw)
             shown = [f"{m.label} {n:,}" for m, n in zip(draw.members, counts, strict=True)]
             more = f", and {len(shown) - 12} more" if len(shown) > 12 else ""
-            click.echo(f"  draw {draw.name}: {', '.join(shown[:12])}{more}{_in_rows(plan, cohort, draw)}")
+            terminal.say(f"  draw {draw.name}: {', '.join(shown[:12])}{more}{_in_rows(plan, cohort, draw)}")
     _print_rest(plan)
     priced = any(cost.cost is not None for cost in costs)
     header = ["step", "model", "calls", *(["in the log"] if log else []), "tokens in", "tokens out"]
@@ -137,16 +137,16 @@ def _print(
         ]
         for cost in costs
     ]
-    click.echo()
-    click.echo(table([*header, *(["cost"] if priced else [])], rows, left=2))
+    terminal.say()
+    terminal.block(table([*header, *(["cost"] if priced else [])], rows, left=2))
     total = sum(cost.new for cost in costs)
-    line = f"\n{plural(total, 'call')} to make" + (f" with --limit {limit}" if limit is not None else "")
+    line = f"{plural(total, 'call')} to make" + (f" with --limit {limit}" if limit is not None else "")
     if priced:
         line += f", about {money(sum(cost.cost or 0 for cost in costs))} before retries"
         most = sum(cost.cost * cost.most / cost.new for cost in costs if cost.cost)
         if round(most, 4) > round(sum(cost.cost or 0 for cost in costs), 4):
             line += f" and {money(most)} with every one of them"
-    click.echo(line + ("." if total or log is None else ": the log holds every answer."))
+    terminal.say("", line + ("." if total or log is None else ": the log holds every answer."))
     _print_prices(plan, costs, settings)
 
 
@@ -155,11 +155,11 @@ def _print_prices(plan: Plan, costs: list[StepCost], settings: Settings) -> None
     sources = {cost.model: cost.prices for cost in costs if cost.new}
     known = [f"`{model}` by {source}" for model, source in sources.items() if source is not None]
     if known:
-        click.echo(f"Prices: {', '.join(known)}.")
+        terminal.say(f"Prices: {', '.join(known)}.")
     for model in sources:
         spec = settings.spec(plan.model(model))
         if settings.unpriced(spec):
-            click.echo(
+            terminal.say(
                 f"No price of `{model}` ({spec.backend}:{spec.id}) is known: "
                 f'synth.toml can give it, [prices."{spec.id}"].'
             )
@@ -178,9 +178,9 @@ def _print_rest(plan: Plan) -> None:
     lines += [f"{source.name}: {source.type} from {source.reader.name}" for source in plan.sources]
     lines += [f"{export.name}: {export.type} of {export.source} to {export.to}" for export in plan.exports]
     if lines:
-        click.echo()
+        terminal.say()
     for line in lines:
-        click.echo(line)
+        terminal.say(line)
 
 
 def _in_rows(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> str:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from synth.cli import terminal
 from synth.cli.options import (
     accept_loss_option,
     allow_option,
@@ -112,14 +112,15 @@ def command(
             options=options,
             watch=display.watch,
         )
-    body = json.dumps({"recipe": plan.recipe, **_as_json(report)}, ensure_ascii=False, indent=1)
+    told = {"recipe": plan.recipe, **_as_json(report)}
     if output is not None:
         try:
-            write_whole(output, f"{body}\n".encode("utf-8", "backslashreplace"))
+            body = terminal.to_json(told, indent=1) + "\n"
+            write_whole(output, body.encode("utf-8", "backslashreplace"))
         except OSError as error:
             raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
     if as_json:
-        click.echo(body)
+        terminal.as_json(told)
     else:
         _print(report)
     raise SystemExit(report.exit_status)
@@ -174,34 +175,34 @@ def _measure_as_json(each: Measured) -> dict[str, Any]:
 
 
 def _print(report: Report) -> None:
-    from synth.cli.output import money, plural, print_stuck, printable, table
+    from synth.cli.output import money, plural, print_stuck, table
 
     for warning in report.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        terminal.tell(f"warning: {warning}")
     for evaluated in report.evaluations:
-        click.echo(f"{evaluated.plan.name} of {evaluated.plan.of}{_rows(evaluated)}\n")
+        terminal.say(f"{evaluated.plan.name} of {evaluated.plan.of}{_rows(evaluated)}", "")
         judged = any(each.by for each in evaluated.measured)
         header = ["measure", "of", *(["by"] if judged else []), "", "value", "bound", "judged"]
         rows = [_cells(each, judged) for each in evaluated.measured]
-        click.echo(table(header, rows, left=header.index("value")))
+        terminal.block(table(header, rows, left=header.index("value")))
         for each in evaluated.measured:
             examples = () if each.held else each.examples
             if each.note or examples:
                 by = f", by {each.by}" if each.by else ""
-                click.echo(f"\n  {each.plan.name} of {each.of}{by}: {each.note or 'for example'}")
+                terminal.say("", f"  {each.plan.name} of {each.of}{by}: {each.note or 'for example'}")
             for row, reason in examples:
-                click.echo(f"    {printable(row)}  {printable(reason)}")
-        click.echo()
+                terminal.say(f"    {row}  {reason}")
+        terminal.say()
     asked = sum(step["issued"] for run in report.runs for step in run.counts["steps"])
     for name, limit in report.limits.items():
-        click.echo(f"{name} was given {limit:,} tokens for an answer, from the longest one in the rows.")
+        terminal.say(f"{name} was given {limit:,} tokens for an answer, from the longest one in the rows.")
     if report.runs:
         spent = sum(run.cost for run in report.runs)
         told = f", {money(spent)} spent" if spent else "" if asked else ": every answer is in the log"
-        click.echo(f"{plural(asked, 'call')} made{told}.")
+        terminal.say(f"{plural(asked, 'call')} made{told}.")
     for run in report.runs:
         if run.exit_status:
-            click.echo(f"Stopped: {printable(run.reason)}; the same command goes on from here.")
+            terminal.say(f"Stopped: {run.reason}; the same command goes on from here.")
             print_stuck(run.stuck)
 
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import click
+
+from synth.cli import terminal
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -24,11 +25,10 @@ def command(topic: str | None) -> None:
     field, such as length.  Without any, all of them are listed.
     """
     from synth.cli import words
-    from synth.cli.output import printable
 
     chapters, codes = _pages()
     if topic is None:
-        click.echo(f"{_listed(chapters)}\n\n{_listed(codes)}\n\n{_words()}")
+        terminal.block(f"{_listed(chapters)}\n\n{_listed(codes)}\n\n{_words()}")
         return
     page = codes.get(topic.upper()) or chapters.get(topic.lower())
     word = "" if topic.upper() in codes else words.page(topic.lower())
@@ -38,14 +38,7 @@ def command(topic: str | None) -> None:
     text = "\n".join(filter(None, (page.read_text("utf-8") if page is not None else "", word)))
     # A link is a name that this command knows.
     text = _LINK.sub(r"\1", text)
-    if not sys.stdout.isatty():
-        click.echo(printable(text), nl=False)
-        return
-    from rich.console import Console
-    from rich.markdown import Markdown
-
-    console = Console()
-    console.print(Markdown(text, code_theme="ansi_dark"), width=min(console.width, _WIDEST))
+    terminal.markdown(text, _WIDEST)
 
 
 def _pages() -> tuple[dict[str, Traversable], dict[str, Traversable]]:
@@ -82,9 +75,8 @@ def _title(name: str, page: Traversable) -> str:
 def _unknown(topic: str, chapters: dict[str, Traversable], codes: dict[str, Traversable]) -> str:
     from dsl.suggest import suggest
     from synth.cli import words
-    from synth.cli.output import printable
 
     known = [*chapters, *(word for each in words.listed().values() for word in each)]
     guess = suggest(topic.upper(), codes) if topic[1:].isdigit() else suggest(topic.lower(), known)
     remedy = f"did you mean `{guess}`?" if guess else "`synth explain` lists what can be explained"
-    return f"there is no page about `{printable(topic)}`; {remedy}"
+    return f"there is no page about `{topic}`; {remedy}"

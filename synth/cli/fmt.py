@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from synth.cli import terminal
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -37,7 +39,7 @@ def command(recipes: tuple[Path, ...], check: bool, piped: bool) -> None:
         after, faults = _formatted(*_read_text(before))
         found += faults
         if after is not None and not check:
-            sys.stdout.buffer.write(after)
+            terminal.data_bytes(after)
         elif after is not None and after != before:
             changes += 1
             _print_diff(_STDIN, before, after)
@@ -51,10 +53,10 @@ def command(recipes: tuple[Path, ...], check: bool, piped: bool) -> None:
             _print_diff(str(path), before, after)
         else:
             _replace(path, after)
-            click.echo(f"formatted {path}")
+            terminal.say(f"formatted {path}")
     print_diagnostics(found)
     if recipes and not changes and not found:
-        click.echo(f"{plural(len(recipes), 'recipe')} formatted already")
+        terminal.say(f"{plural(len(recipes), 'recipe')} formatted already")
     if found or (check and changes):
         raise SystemExit(1)
 
@@ -103,13 +105,13 @@ def _print_diff(name: str, before: bytes, after: bytes) -> None:
 
     from dsl.display import visible
 
-    terminal = sys.stdout.isatty()
     old, new = (list(StringIO(content.decode(), newline="\n")) for content in (before, after))
     for number, line in enumerate(unified_diff(old, new, name, name)):
         text = line.removesuffix("\n")
-        if terminal:
+        if terminal.is_terminal():
             tone = _TONES.get(line[0]) if number > 1 else None
-            text = click.style(visible(text), fg=tone, bold=number < 2 or None)
-        click.echo(text)
+            terminal.styled(click.style(visible(text), fg=tone, bold=number < 2 or None))
+        else:
+            terminal.data(text + "\n")
         if not line.endswith("\n"):
-            click.echo("\\ No newline at end of file")
+            terminal.say("\\ No newline at end of file")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from synth.cli import terminal
+
 
 @click.command(short_help="Make a starter project.")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
@@ -27,8 +29,8 @@ def command(folder: Path) -> None:
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror}") from None
     for path in made:
-        click.echo(f"made {path}")
+        terminal.say(f"made {path}")
     if not made:
-        click.echo(f"{folder.resolve()} has all of it already")
+        terminal.say(f"{folder.resolve()} has all of it already")
     recipe = folder / "quickstart.recipe"
-    click.echo(f"\nNext: synth run {recipe} --simulate   (or --pocket, for a real small model)")
+    terminal.say("", f"Next: synth run {recipe} --simulate   (or --pocket, for a real small model)")

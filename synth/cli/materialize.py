@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from synth.cli import terminal
 from synth.cli.options import (
     compile_recipe,
     json_option,
@@ -77,25 +77,25 @@ def command(
             }
             for d in datasets
         ]
-        click.echo(json.dumps(shown, ensure_ascii=False, indent=1))
+        terminal.as_json(shown)
         return
     for dataset in datasets:
         for name, entry in dataset.manifest["files"].items():
             if "rows" in entry:
-                click.echo(
+                terminal.say(
                     f"{dataset.folder / name}: {plural(entry['rows'], 'row')}, sha256 {entry['sha256'][:16]}"
                 )
         if dataset.missing:
-            click.echo(f"  {plural(dataset.missing, dataset.unit)} missing", err=True)
+            terminal.tell(f"  {plural(dataset.missing, dataset.unit)} missing")
         for line in _shares(dataset.manifest["source"]):
-            click.echo(f"  {line}")
+            terminal.say(f"  {line}")
         if dataset.advice is not None:
-            click.echo(f"  {dataset.advice}")
+            terminal.say(f"  {dataset.advice}")
         for warning in dataset.warnings:
-            click.echo(f"  warning: {warning}", err=True)
+            terminal.tell(f"  warning: {warning}")
 
     if origin:
-        click.echo(origin)
+        terminal.say(origin)
 
 
 def _shares(source: Mapping[str, Any]) -> Iterator[str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from synth.cli import terminal
+
 if TYPE_CHECKING:
     from compiler.plan import Plan
     from runtime.config import Settings
@@ -125,7 +127,7 @@ def compile_recipe(
     compiled = compile_file(recipe, parse_overrides(overrides), lenient=lenient)
     print_diagnostics([each for each in compiled.warnings if files or each.code != MISSING_FILE])
     for note in compiled.notes:
-        click.echo(f"note: {note}", err=True)
+        terminal.tell(f"note: {note}")
     return compiled.plan
 
 

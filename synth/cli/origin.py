@@ -14,7 +14,7 @@ def told_origin(plan: Plan, log: Log, written_by: WrittenBy, as_of: int | None =
     """Who wrote the samples of a plan's conversations, and whether the log has others' as well; empty
     where no model is asked."""
     from store.select import lineage_of, other_lineages, told_models
-    from synth.cli.output import plural, printable
+    from synth.cli.output import plural
 
     cursor, events = log.cursor(), log.next_seq if as_of is None else as_of + 1
     found: dict[str, Any] = {}
@@ -25,7 +25,7 @@ def told_origin(plan: Plan, log: Log, written_by: WrittenBy, as_of: int | None =
         others = max(others, other_lineages(plan, cohort, cursor, events, lineage))
     if not found:
         return ""
-    line = f"Written by {printable(told_models(found))}"
+    line = f"Written by {told_models(found)}"
     if not others:
         return line
     which = "as asked for" if written_by else "the last run"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 from dsl.diagnostic import Diagnostic, Severity
+from dsl.display import escaped, text_width
+from synth.cli import terminal
 
 if TYPE_CHECKING:
     from runtime.service.breaker import Stuck
@@ -25,24 +24,25 @@ def print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:
     if not diagnostics:
         return
     width = shutil.get_terminal_size((100, 24)).columns
-    click.echo(to_text(diagnostics[:MOST_SHOWN], color=sys.stderr.isatty(), width=width), err=True)
+    shown = to_text(diagnostics[:MOST_SHOWN], color=terminal.colored(err=True), width=width)
+    terminal.styled(shown, err=True)
     if len(diagnostics) > MOST_SHOWN:
-        click.echo(f"... and {len(diagnostics) - MOST_SHOWN:,} more", err=True)
+        terminal.tell(f"... and {len(diagnostics) - MOST_SHOWN:,} more")
     errors = sum(1 for item in diagnostics if item.severity is Severity.ERROR)
     warnings = len(diagnostics) - errors
     parts = [plural(errors, "error")] if errors else []
     parts += [plural(warnings, "warning")] if warnings else []
     code = diagnostics[0].code
-    click.echo(f"{' and '.join(parts)}; `synth explain {code}` says more", err=True)
+    terminal.tell(f"{' and '.join(parts)}; `synth explain {code}` says more")
 
 
 def print_stuck(stuck: Sequence[Stuck]) -> None:
     """Steps that nothing passed: two of the answers that were refused, and what to change."""
     for each in stuck:
-        click.echo()
+        terminal.say()
         for text in each.examples:
-            click.echo(f"  {each.cohort}.{each.step} refused: {printable(text)}")
-        click.echo(f"  {each.remedy[0].upper()}{each.remedy[1:]}; then the same command tries again.")
+            terminal.say(f"  {each.cohort}.{each.step} refused: {text}")
+        terminal.say(f"  {each.remedy[0].upper()}{each.remedy[1:]}; then the same command tries again.")
 
 
 def plural(count: int, noun: str) -> str:
@@ -69,12 +69,13 @@ def money(amount: float | None) -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> str:
     """Columns lined up; the first `left` flush left, numbers flush right."""
     cells = [[_cell(value) for value in row] for row in [header, *rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    widths = [max(text_width(row[i]) for row in cells) for i in range(len(header))]
     lines = []
     for row in cells:
+        gaps = [" " * (width - text_width(cell)) for cell, width in zip(row, widths, strict=True)]
         parts = [
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell + gap if i < left else gap + cell
+            for i, (cell, gap) in enumerate(zip(row, gaps, strict=True))
         ]
         lines.append("  " + "  ".join(parts).rstrip())
     return "\n".join(lines)
@@ -87,15 +88,4 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}".rstrip("0").rstrip(".")
-    return printable(str(value))
-
-
-def printable(text: str) -> str:
-    """Text for a terminal: control characters shown as escapes, so that none takes effect."""
-    return "".join(
-        c if c in "\n\t" or (c.isprintable() and c not in _BIDI) else c.encode("unicode_escape").decode()
-        for c in text
-    )
-
-
-_BIDI = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
+    return escaped(str(value))

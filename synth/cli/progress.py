@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextvars
-import sys
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from dsl.display import escaped
 from runtime.run import Watch
+from synth.cli import terminal
 from synth.cli.output import duration, money
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Display:
         self._end()
         for warning in models.warnings:
             if warning not in self._said:
-                click.echo(f"warning: {warning}", err=True)
+                terminal.tell(f"warning: {warning}")
         self._said.update(models.warnings)
         # The context tells a notebook which cell an output belongs to.
         target, context = self.follow, contextvars.copy_context()
@@ -64,7 +63,7 @@ class Display:
 
     def follow(self, progress: Progress, models: Models) -> None:
         """Shows one run until it is done."""
-        if sys.stderr.isatty():
+        if terminal.is_terminal(err=True):
             self._bars(progress, models)
         else:
             self._lines(progress, models)
@@ -74,14 +73,13 @@ class Display:
         wait = 2.0
         while not self._done.wait(wait):
             wait = _LINE_EVERY
-            click.echo(line(progress, models), err=True)
+            terminal.tell(line(progress, models))
 
     def _bars(self, progress: Progress, models: Models) -> None:
-        from rich.console import Console
         from rich.live import Live
 
         with Live(
-            console=Console(stderr=True),
+            console=terminal.live_console(),
             get_renderable=lambda: _shown(progress, models),
             refresh_per_second=1 / _REFRESH,
             transient=True,
@@ -106,24 +104,27 @@ def line(progress: Progress, models: Models) -> str:
         parts.append(spending)
     parts = [progress.preparing] if progress.preparing else parts
     parts += progress.told
-    return f"{duration(progress.seconds):>7}  " + ", ".join(parts)
+    return escaped(f"{duration(progress.seconds):>7}  " + ", ".join(parts))
 
 
 def _shown(progress: Progress, models: Models) -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    return Group(_table(progress, models), *(Text(f" {said}", style="yellow") for said in progress.told))
+    return Group(
+        _table(progress, models), *(Text(f" {escaped(said)}", style="yellow") for said in progress.told)
+    )
 
 
 def _table(progress: Progress, models: Models) -> Any:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(
         box=None,
         padding=(0, 1),
-        title=f"{progress.plan.recipe}  {duration(progress.seconds)}  {progress.preparing}",
+        title=Text(escaped(f"{progress.plan.recipe}  {duration(progress.seconds)}  {progress.preparing}")),
         title_justify="left",
         caption=_spending(progress),
         caption_justify="left",

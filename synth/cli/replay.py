@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from synth.cli import terminal
 from synth.cli.options import (
     compile_recipe,
     json_option,
@@ -50,16 +50,14 @@ def command(
         found = replay(plan, opened, written_by)
         origin = told_origin(plan, opened, written_by)
     if as_json:
-        click.echo(
-            json.dumps(
-                {"same": found.same, "pending": found.pending, "diverged": found.diverged}, ensure_ascii=False
-            )
+        terminal.as_json(
+            {"same": found.same, "pending": found.pending, "diverged": found.diverged}, indent=None
         )
     else:
         pending = f", {plural(found.pending, 'sample')} pending in the log" if found.pending else ""
-        click.echo(f"{plural(found.same, 'sample')} came out as logged{pending}")
+        terminal.say(f"{plural(found.same, 'sample')} came out as logged{pending}")
         if origin:
-            click.echo(origin)
+            terminal.say(origin)
     if found.diverged:
         more = f", and {len(found.diverged) - 1} more" if len(found.diverged) > 1 else ""
         raise Diverged(f"{log} does not replay: {found.diverged[0]}{more}")

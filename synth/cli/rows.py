@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsl.display import char_width, text_width, visible
+from synth.cli import terminal
 
 if TYPE_CHECKING:
     from compiler.plan import Plan
@@ -52,12 +51,12 @@ def print_samples(plan: Plan, log: Path, run_id: str | None = None, *, lost: boo
             for gone, most in ((False, each), (True, _LOST if lost else 0)):
                 for sample in logged_samples(cohort, lineage, cursor, most=most, run_id=run_id, lost=gone):
                     trained |= any(message["weight"] for _, message in sample.turns)
-                    click.echo()
+                    terminal.say()
                     for line in sample_lines(sample, width):
-                        click.echo(line, color=_colored())
+                        terminal.styled(line)
 
     if trained:
-        click.echo("\n  * trained on; `synth show ID` tells a sample's whole story")
+        terminal.say("", "  * trained on; `synth show ID` tells a sample's whole story")
 
 
 def sample_lines(sample: LoggedSample, width: int) -> Iterator[str]:
@@ -140,7 +139,3 @@ def _filled(text: str, width: int) -> list[str]:
             start = end + 1 if end == space else end
             column = text_width(text[start : index + 1])
     return [*lines, text[start:]]
-
-
-def _colored() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from synth.cli import terminal
 from synth.cli.options import (
     accept_loss_option,
     allow_option,
@@ -84,7 +84,7 @@ def command(
     with Display(quiet=as_json) as display:
         report = run(plan, settings, log, options, display.watch)
     if as_json:
-        click.echo(json.dumps(_as_json(report), ensure_ascii=False, indent=1))
+        terminal.as_json(_as_json(report))
     else:
         _print(plan, recipe, log, report, samples=limit is not None)
     raise SystemExit(report.exit_status)
@@ -133,11 +133,11 @@ _WORDS = {
 def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: bool) -> None:
     from dsl.display import quoted
     from store.sources import left_out_in_words, unread_in_words
-    from synth.cli.output import duration, plural, print_stuck, printable, table
+    from synth.cli.output import duration, plural, print_stuck, table
 
     counts = report.counts
-    click.echo(f"{_WORDS[report.outcome]} in {duration(report.seconds)}: {printable(report.reason)}.\n")
-    click.echo(
+    terminal.say(f"{_WORDS[report.outcome]} in {duration(report.seconds)}: {report.reason}.", "")
+    terminal.block(
         table(
             ["conversation", "quota", "completed", "from the log", "abandoned", "pending"],
             [
@@ -148,23 +148,23 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: b
     )
     for source in report.sources:
         found = f"{source.new:,} new" if source.new else "all in the log before"
-        click.echo(f"  source {source.name}: {plural(source.rows, 'row')}, {found}")
+        terminal.say(f"  source {source.name}: {plural(source.rows, 'row')}, {found}")
         if source.left_out:
-            click.echo(f"    left out: {plural(source.left_out['rows'], 'row')}")
+            terminal.say(f"    left out: {plural(source.left_out['rows'], 'row')}")
             for row in left_out_in_words(source.left_out):
-                click.echo(f"      {printable(row)}")
+                terminal.say(f"      {row}")
         if source.unread:
-            click.echo(f"    not read: {unread_in_words(source.unread)}")
+            terminal.say(f"    not read: {unread_in_words(source.unread)}")
     for name, index in report.indexes.items():
         found = f"{index.new:,} documents new" if index.new else "nothing new"
         passages = plural(index.chunks, "passage")
-        click.echo(f"  source {name}: {plural(index.documents, 'document')}, {passages}, {found}")
+        terminal.say(f"  source {name}: {plural(index.documents, 'document')}, {passages}, {found}")
         for warning in index.warnings:
-            click.echo(f"warning: {warning}", err=True)
+            terminal.tell(f"warning: {warning}")
     steps = [s for s in counts["steps"] if s["issued"] or s["reused"]]
     if steps:
-        click.echo()
-        click.echo(
+        terminal.say()
+        terminal.block(
             table(
                 ["step", "model", "tries", "failed", "answers", "reused", "rejected", "accepted", "tokens"],
                 [
@@ -187,13 +187,13 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: b
     if counts["failures"]:
         said = counts["words"]
         told = [f"{name} {n:,} ({quoted(said[name], 80)})" for name, n in counts["failures"].items()]
-        click.echo("\n  failed tries: " + ", ".join(told))
+        terminal.say("", "  failed tries: " + ", ".join(told))
     for title, found in (
         ("rejected by", counts["rejections"]),
         ("abandoned for", counts["abandonments"]),
     ):
         if found:
-            click.echo(f"\n  {title}: " + ", ".join(f"{name} {n:,}" for name, n in found.items()))
+            terminal.say("", f"  {title}: " + ", ".join(f"{name} {n:,}" for name, n in found.items()))
     _print_money(report)
     if samples:
         from synth.cli.rows import print_samples
@@ -202,12 +202,12 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: b
         print_samples(plan, log, report.run_id, lost=not report.stuck)
     pending = sum(c["pending"] for c in counts["cohorts"].values())
     print_stuck(report.stuck)
-    click.echo()
+    terminal.say()
     if report.outcome in ("finished", "limited") and not pending:
         partial = " --partial" if report.outcome == "limited" else ""
-        click.echo(f"Next: synth materialize {recipe}{_log_option(log)}{partial}")
+        terminal.say(f"Next: synth materialize {recipe}{_log_option(log)}{partial}")
     elif report.outcome != "short":
-        click.echo(f"{plural(pending, 'sample')} pending; the same command goes on from here.")
+        terminal.say(f"{plural(pending, 'sample')} pending; the same command goes on from here.")
 
 
 def _print_money(report: RunReport) -> None:
@@ -218,8 +218,8 @@ def _print_money(report: RunReport) -> None:
     told = [m for m in models if m["prices"] or m["estimated"] or m["cached_tokens"] or m["reasoning_tokens"]]
     if not told:
         return
-    click.echo()
-    click.echo(
+    terminal.say()
+    terminal.block(
         table(
             ["model", "tokens in", "cached", "tokens out", "reasoning", "money"],
             [
@@ -235,19 +235,19 @@ def _print_money(report: RunReport) -> None:
     )
     for m in models:
         if m["prices"]:
-            click.echo(f"  `{m['model']}`: prices by {m['prices']}")
+            terminal.say(f"  `{m['model']}`: prices by {m['prices']}")
         if m["lost_cost"]:
-            click.echo(
+            terminal.say(
                 f"  `{m['model']}`: {money(m['lost_cost'])} of it is what {plural(m['lost'], 'lost answer')} "
                 "can have cost at most"
             )
         if m["estimated"]:
-            click.echo(
+            terminal.say(
                 f"  `{m['model']}`: the service did not count the tokens of "
                 f"{plural(m['estimated'], 'answer')}; they are estimated"
             )
     if report.cost:
-        click.echo(f"  money spent: {money(report.cost)}")
+        terminal.say(f"  money spent: {money(report.cost)}")
 
 
 def _log_option(log: Path) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from dsl.display import escaped
+from synth.cli import terminal
 from synth.cli.options import json_option, log_option
 from synth.cli.reading import reading
 
@@ -43,14 +45,13 @@ def command(sample: str, log: Path, as_json: bool) -> None:
 
 def _print(cursor: Any, events: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(events, ensure_ascii=False, indent=1))
+        terminal.as_json(events)
         return
-    from synth.cli.output import printable
 
     source = events[0]["kind"] == "source.ingested"
     told = _origin(events, _versions(cursor, events)) if source else _story(events, _steps(cursor, events))
     for line in told:
-        click.echo(printable(line))
+        terminal.block(line)
 
 
 def _read(cursor: Any, sample: str, log: Path) -> tuple[list[dict[str, Any]], str | None]:
@@ -68,7 +69,7 @@ def _events(cursor: Any, sample: str, log: Path) -> Iterator[dict[str, Any]]:
     from dsl.errors import LogError
 
     # A row's id may carry the number of a trained turn behind the sample's.
-    name = sample.split("-", 1)[0]
+    name = sample.split("-", 1)[0].encode("utf-8", "backslashreplace").decode()
     ids = cursor.execute(
         "SELECT DISTINCT sample_id FROM events WHERE starts_with(sample_id, ?) ORDER BY 1 LIMIT 6", [name]
     ).fetchall()
@@ -129,7 +130,7 @@ def _origin(events: list[dict[str, Any]], versions: dict[str, dict[str, Any]]) -
     for event in events:
         payload = event["payload"]
         version = versions.get(payload["version"])
-        yield f"\n[{event['seq']}] read from {payload['file']}, {_line(payload)}"
+        yield f"\n[{event['seq']}] read from {escaped(payload['file'])}, {_line(payload)}"
         if version is None:
             yield "  of a version that was not read to its end: its rows are not used"
             continue
@@ -159,7 +160,8 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                     f"  {event['prompt_tokens']} tokens in ({prompt}), "
                     f"{event['completion_tokens']} out{f' ({thought} reasoning)' if thought else ''}, "
                     + ("estimated, " if payload.get("estimated") else "")
-                    + f"{event['latency_ms']} ms, {payload['finish_reason']}, seed {payload['seed']}"
+                    + f"{event['latency_ms']} ms, {escaped(str(payload['finish_reason']))}, "
+                    + f"seed {payload['seed']}"
                     + "".join(f", {k} {v}" for k, v in payload["sampling"].items())
                 )
                 for message in payload["messages"]:
@@ -171,7 +173,7 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                 again = "tried again" if payload["retryable"] else "given up"
                 yield (
                     f"\n[{event['seq']}] {step}: {event['model']} = {_who(payload)} failed, try "
-                    f"{payload['try']}: {payload['failure']}: {payload['message']} ({again})"
+                    f"{payload['try']}: {payload['failure']}: {escaped(payload['message'])} ({again})"
                 )
             case "retrieval.done":
                 index = payload["index"]
@@ -180,21 +182,26 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                     f"version {index['version']} ({index['digest'][:12]})"
                 )
                 for chunk in payload["chunks"]:
-                    yield _indented(f"{chunk['id']} of {chunk['document']}, score {chunk['score']}", "  ")
+                    yield _indented(
+                        f"{chunk['id']} of {escaped(chunk['document'])}, score {chunk['score']}", "  "
+                    )
                     yield _indented(chunk["text"], "  > ")
             case "step.accepted":
                 yield f"[{event['seq']}] {step}: accepted (the answer of event {payload['call']})"
             case "step.rejected":
-                yield f"[{event['seq']}] {event['step']}: rejected by {payload['check']}: {payload['reason']}"
+                yield (
+                    f"[{event['seq']}] {event['step']}: rejected by {payload['check']}: "
+                    f"{escaped(payload['reason'])}"
+                )
             case "sample.completed" | "sample.abandoned":
                 yield from _ending(event, payload, order)
 
 
 def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) -> Iterator[str]:
-    cell = ", ".join(f"{name} {label}" for name, label in payload["cell"].items())
+    cell = escaped(", ".join(f"{name} {label}" for name, label in payload["cell"].items()))
     place = f"`{payload['cohort']}`" + (f" ({cell})" if cell else "") + f", number {payload['ordinal'] + 1}"
     if event["kind"] == "sample.abandoned":
-        yield f"\n[{event['seq']}] abandoned at {event['step']}: {payload['reason']}; it was {place}"
+        yield f"\n[{event['seq']}] abandoned at {event['step']}: {escaped(payload['reason'])}; it was {place}"
         return
     made_from = f", made from {payload['of']}" if "of" in payload else ""
     yield f"\n[{event['seq']}] completed, {place}{made_from}"
@@ -215,7 +222,7 @@ def _who(payload: dict[str, Any]) -> str:
     identity = payload["identity"]
     revision = f"@{identity['revision']}" if identity.get("revision") else ""
     weights = f"#{identity['weights'][:12]}" if identity.get("weights") else ""
-    return f"{identity['backend']}:{identity['id']}{revision}{weights} ({payload['engine']})"
+    return escaped(f"{identity['backend']}:{identity['id']}{revision}{weights} ({payload['engine']})")
 
 
 def _indented(text: str, prefix: str) -> str:

@@ -1,20 +1,21 @@
 from __future__ import annotations
 
-import csv
-import json
-import sys
+import re
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from synth.cli import terminal
 from synth.cli.options import json_option, log_option
 from synth.cli.reading import reading
 
 if TYPE_CHECKING:
     import duckdb
 
+_QUOTED = re.compile(r'[",\r\n]|^\s|\s$')
 # A question reads the log and nothing else: no file, no network, no extension, whatever it says.
 _SEALED = """
 SET autoinstall_known_extensions = false;
@@ -40,6 +41,9 @@ SET lock_configuration = true;
 def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, seconds: float) -> None:
     """Ask the log a question in SQL: one SELECT, which reads the log and nothing else.
 
+    JSON and CSV hold what the log holds: JSON with escapes for characters that would act on a
+    terminal, CSV as it is, save on a terminal, where such characters are shown as escapes.
+
     Its tables are `events` and `batches`.  For example, what was rejected and why:
 
         synth sql "SELECT step, payload ->> 'check' AS \\"check\\", count(*) FROM events
@@ -56,24 +60,28 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, secon
     more = len(found) > rows
     found = found[:rows]
     if as_json:
-        click.echo(
-            json.dumps(
-                [dict(zip(header, row, strict=True)) for row in found], ensure_ascii=False, default=str
-            )
-        )
+        terminal.as_json([dict(zip(header, row, strict=True)) for row in found], indent=None)
     elif as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(found)
+        terminal.data("".join(map(_csv_line, [header, *found])))
     elif header:
-        click.echo(table(header, found, left=len(header)))
+        terminal.block(table(header, found, left=len(header)))
     if more:
-        click.echo(f"... more than {plural(rows, 'row')}; --rows shows more", err=True)
+        terminal.tell(f"... more than {plural(rows, 'row')}; --rows shows more")
     if fault is not None:
         raise LogDamaged(
             f"{log}: batch {fault[0]} does not hold: {fault[1]}: the answer may not be of what was written, "
             f"and `synth doctor {log}` says more"
         )
+
+
+def _csv_line(row: Sequence[Any]) -> str:
+    """A record as RFC 4180 has it; nothing is NULL, and `""` an empty text."""
+    cells = ["" if value is None else str(value) for value in row]
+    quoted = [
+        '"' + cell.replace('"', '""') + '"' if value == "" or _QUOTED.search(cell) else cell
+        for value, cell in zip(row, cells, strict=True)
+    ]
+    return (",".join(quoted) or '""') + "\n"
 
 
 def _answer(
@@ -88,7 +96,7 @@ def _answer(
     limit = threading.Timer(seconds, cursor.interrupt)
     try:
         cursor.execute(_SEALED)
-        statements = cursor.extract_statements(query)
+        statements = cursor.extract_statements(query.encode("utf-8", "backslashreplace").decode())
         kinds = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
         if len(statements) != 1 or statements[0].type not in kinds:
             raise ConfigError("a question to the log is one SELECT statement")

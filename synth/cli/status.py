@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from synth.cli import terminal
 from synth.cli.options import json_option, log_option
 from synth.cli.reading import reading
 
@@ -27,13 +28,13 @@ def command(log: Path, as_json: bool) -> None:
         _print_live(progress_path(log), log, as_json)
         return
     if as_json:
-        click.echo(json.dumps({"events": events, "runs": runs}, ensure_ascii=False, indent=1))
+        terminal.as_json({"events": events, "runs": runs})
         return
     from synth.cli.output import plural, table
 
-    click.echo(f"{log}: {plural(events, 'event')}, {plural(len(runs), 'run')}")
+    terminal.say(f"{log}: {plural(events, 'event')}, {plural(len(runs), 'run')}")
     if runs:
-        click.echo()
+        terminal.say()
         rows = [
             [
                 *(run[name] for name in ("run_id", "recipe", "started", "outcome")),
@@ -42,7 +43,7 @@ def command(log: Path, as_json: bool) -> None:
             for run in runs
         ]
         header = ["run", "recipe", "started", "outcome", "reached", "calls", "new samples"]
-        click.echo(table(header, rows, left=5))
+        terminal.block(table(header, rows, left=5))
 
 
 def _reached(cohorts: dict[str, Any] | None) -> str:
@@ -104,12 +105,12 @@ def _print_live(path: Path, log: Path, as_json: bool) -> None:
     except (OSError, ValueError):
         raise LogError(f"{log} is being written, and there is no {path} yet that says how far") from None
     if as_json:
-        click.echo(json.dumps(live, ensure_ascii=False, indent=1))
+        terminal.as_json(live)
         return
-    click.echo(
-        f"{live['recipe']}: {live['state']} in process {live['pid']} for {duration(live['seconds'])}\n"
+    terminal.say(
+        f"{live['recipe']}: {live['state']} in process {live['pid']} for {duration(live['seconds'])}", ""
     )
     rows = [
         [name, c["completed"], c["quota"], c["abandoned"], c["open"]] for name, c in live["cohorts"].items()
     ]
-    click.echo(table(["conversation", "completed", "quota", "abandoned", "open"], rows))
+    terminal.block(table(["conversation", "completed", "quota", "abandoned", "open"], rows))

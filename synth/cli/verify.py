@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from synth.cli import terminal
 from synth.cli.options import compile_recipe, set_option
 from synth.cli.reading import reading
 
@@ -33,4 +34,4 @@ def command(folder: Path, log: Path | None, recipe: Path | None, overrides: tupl
         with reading(log) as opened:
             verify_against_log(folder, manifest, opened, plan)
         against = f" and is what the first {manifest['log']['events']:,} events of {log} give"
-    click.echo(f"{folder} holds {plural(len(manifest['files']), 'file')} as written{against}")
+    terminal.say(f"{folder} holds {plural(len(manifest['files']), 'file')} as written{against}")
