@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
+from synth.cli import terminal
 
 if TYPE_CHECKING:
     from store.log import Log
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 def reading(path: Path, *, deep: bool = True) -> Iterator[Log]:
     """An open log; its notices go to stderr."""
     from store.log import Log
-    from synth.cli.output import printable
 
     with Log(path, deep=deep) as log:
         for notice in log.notices:
-            click.echo(f"warning: {printable(notice)}", err=True)
+            terminal.tell(f"warning: {notice}")
         yield log
