@@ -20,10 +20,10 @@ CELLS = [
     # A Ctrl-C, as the button of a notebook sends it to its kernel.
     "import os, signal, threading, time\n"
     "def interrupt():\n"
-    "    while not os.path.exists('progress.json'):\n"
+    "    while not os.path.exists('nb.duckdb.progress.json'):\n"
     "        time.sleep(0.01)\n"
     "    os.kill(os.getpid(), signal.SIGINT)\n"
-    "os.unlink('progress.json')\n"
+    "os.unlink('nb.duckdb.progress.json')\n"
     "threading.Thread(target=interrupt).start()\n"
     "slow = {'base': synth.Simulated('slow', latency=0.05, concurrency=4)}\n"
     f"synth.run(synth.compile({str(QUICKSTART)!r}, conversations=400), log='nb.duckdb', models=slow)",
