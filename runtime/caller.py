@@ -23,6 +23,7 @@ from runtime.stop import Stop
 from runtime.thinking import joined, split
 from store.event import Kind
 from store.history import History, LoggedCall
+from store.served import is_another
 
 
 class LiveCaller:
@@ -100,6 +101,9 @@ class LiveCaller:
             latency_ms=completion.latency_ms,
         )
         self._progress.completed(step, usage, cost)
+        asked, served = model.engine.identity.id, completion.served_by
+        if served is not None and is_another(asked, served):
+            self._progress.served_by(step.model, asked, served)
         return Answer(
             text,
             completion.finish_reason,

@@ -85,6 +85,8 @@ class Progress:
     failures: Counter[str] = field(default_factory=Counter)
     # The last words of each kind of failure.
     words: dict[str, str] = field(default_factory=dict)
+    # Answers by another model than was asked for, by the recipe's name, the name asked for and theirs.
+    served: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     rejections: Counter[tuple[str, str]] = field(default_factory=Counter)
     abandonments: Counter[str] = field(default_factory=Counter)
     # What is done before the first call can be made; empty when nothing is.
@@ -124,6 +126,10 @@ class Progress:
         counters.completed += 1
         counters.estimated += usage.estimated
         counters.took(usage, cost)
+
+    def served_by(self, model: str | None, asked: str, served: str) -> None:
+        """Another model than the one that was asked for answered."""
+        self.served.setdefault(str(model), {}).setdefault(asked, Counter())[served] += 1
 
     def reused(self, step: StepPlan) -> None:
         self._by_step[id(step)].reused += 1
@@ -243,6 +249,7 @@ class Progress:
             "models": self.models(),
             "failures": dict(sorted(self.failures.items())),
             "words": dict(sorted(self.words.items())),
+            **({"served": self.served} if self.served else {}),
             "rejections": {f"{step}.{check}": n for (step, check), n in sorted(self.rejections.items())},
             "abandonments": dict(sorted(self.abandonments.items())),
         }

@@ -38,6 +38,7 @@ from runtime.stop import GRACE_S, Outcome, Stop, Stopped
 from store.event import Kind
 from store.history import History
 from store.log import Log
+from store.served import in_words
 from store.versions import package_version
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ async def run_books(
         seconds=progress.seconds,
         cost=progress.cost,
         counts=progress.to_json(),
-        warnings=tuple(models.warnings),
+        warnings=(*models.warnings, *in_words(progress.served)),
         short=short,
         stuck=stuck,
         sources=ingested,

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from compiler.plan import Plan, digest
+from dsl.display import escaped, escaped_json
+from store.markdown import inert, prose
 from store.rows import Layout
 from store.select import Models
 from store.sources import left_out_in_words, unread_in_words
@@ -15,6 +17,9 @@ from store.trainers import advice
 
 # The Hub's, up to its last: `1K<n<10K` is from a thousand rows to below ten thousand.
 _BOUNDS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
+
+# Characters of the row on a card, which are at most four bytes each.
+_LONGEST_ROW = 4000
 
 _TYPES = {"VARCHAR": "string", "TINYINT": "int8", "BOOLEAN": "bool"}
 _WEIGHT = " (messages with `weight` 1)"
@@ -41,7 +46,7 @@ def card(
         f"# {plan.recipe} / {export.name}",
         "",
         *([rehearsed, ""] if rehearsed is not None else []),
-        *([plan.docs, ""] if plan.docs else []),
+        *([prose(plan.docs), ""] if plan.docs else []),
         f"{total} rows of `{export.type}`, {_origin(source)}",
         "",
         *_table(
@@ -60,7 +65,7 @@ def card(
         lines += _varies({"": manifest})
     lines += _refused(manifest.get("refused", {}))
     if example is not None:
-        shown = json.dumps(example, ensure_ascii=False, indent=2)
+        shown = _row(example)
         fence = "`" * (1 + max([2, *(len(run) for run in re.findall(r"`+", shown))]))
         lines += ["## One row", "", f"{fence}json", shown, fence, ""]
     log = manifest["log"]
@@ -74,6 +79,14 @@ def card(
         *_costs(manifest.get("costs")),
     ]
     return "\n".join(lines)
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    """A row as JSON, of which a few thousand characters have to do."""
+    shown = escaped_json(json.dumps(row, ensure_ascii=False, indent=2))
+    if len(shown) <= _LONGEST_ROW:
+        return shown
+    return f"{shown[:_LONGEST_ROW]}\n... cut here: the row has {len(shown):,} characters"
 
 
 def _costs(costs: Mapping[str, Any] | None) -> Iterator[str]:
@@ -252,10 +265,16 @@ def _authors(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                     ran_as += f"@{identity['revision']}"
                 if identity.get("weights"):
                     ran_as += f"#{identity['weights'][:12]}"
+                if others := author.get("served_by"):
+                    ran_as += f"; answered by {_listed(others)}"
                 rows.append((shown, author["model"], ran_as, author["engine"], author["rows"]))
     if rows:
         yield from ("## Who wrote what", "")
         yield from _table(("step", "model", "ran as", "engine", "samples"), rows)
+
+
+def _listed(others: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({n})" for name, n in others.items())
 
 
 def _cut(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -298,4 +317,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[st
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return inert(" ".join(escaped(text).split()), cell=True)

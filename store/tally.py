@@ -12,6 +12,7 @@ import duckdb
 
 from compiler.plan import CohortPlan, Member
 from store.select import among, stream
+from store.served import others as served_by_others
 
 _CHUNK = 50_000
 
@@ -74,14 +75,20 @@ def _authors(cursor: duckdb.DuckDBPyConnection, seqs: array[int]) -> list[dict[s
     """Which model, identity and engine wrote how many of some calls' answers."""
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], int] = {}
+    others: dict[tuple[str, str], Counter[str]] = {}
     for start in range(0, len(seqs), _CHUNK):
         condition, parameters = among(seqs[start : start + _CHUNK])
         rows = cursor.execute(
             f"SELECT model, run_id, count(*), min(seq) FROM events WHERE {condition} GROUP BY ALL", parameters
         )
-        for model, run, count, seq in stream(rows):
+        here = list(stream(rows))
+        for model, run, count, seq in here:
             counts[model, run] += count
             examples.setdefault((model, run), seq)
+        for key, found in served_by_others(
+            cursor, condition, parameters, {run for _, run, _, _ in here}
+        ).items():
+            others.setdefault(key, Counter()).update(found)
     # A model has one engine and one identity for the length of a run, so one call tells for all.
     rows = cursor.execute(
         """SELECT seq, CAST(payload -> 'identity' AS VARCHAR), payload ->> 'engine'
@@ -90,9 +97,13 @@ def _authors(cursor: duckdb.DuckDBPyConnection, seqs: array[int]) -> list[dict[s
     )
     told = {seq: (identity, engine) for seq, identity, engine in stream(rows)}
     authors: Counter[tuple[str, str, str]] = Counter()
+    served: dict[tuple[str, str, str], Counter[str]] = {}
     for (model, run), count in counts.items():
-        authors[(model, *told[examples[model, run]])] += count
+        author = (model, *told[examples[model, run]])
+        authors[author] += count
+        served.setdefault(author, Counter()).update(others.get((model, run), {}))
     return [
         {"model": model, "identity": json.loads(identity), "engine": engine, "rows": n}
+        | ({"served_by": dict(sorted(found.items()))} if (found := served[model, identity, engine]) else {})
         for (model, identity, engine), n in sorted(authors.items())
     ]

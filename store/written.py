@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from dsl.errors import ConfigError
 from dsl.html import html_table
 from store.connection import connect
 from store.files import quoted
+from store.served import in_words
 from store.trainers import advice, missing_labels
 
 # Rows and characters of a text that a notebook shows.
@@ -54,7 +56,7 @@ class Dataset:
             return ["it has no row, and `load_dataset` refuses such a dataset"]
         small = "the dataset is small for its split"
         empty = [f"no row fell into {name}: {small}" for name, rows in self.rows.items() if not rows]
-        return [*empty, *missing_labels(self.manifest)]
+        return [*empty, *missing_labels(self.manifest), *_served_by_others(self.manifest)]
 
     def __len__(self) -> int:
         return sum(self.rows.values())
@@ -114,6 +116,18 @@ class Dataset:
     def _repr_html_(self) -> str:
         rows = [[_shown(row.get(name)) for name in self.types] for row in islice(self, _ROWS)]
         return html_table(repr(self)[1:-1], list(self.types), rows)
+
+
+def _served_by_others(manifest: Mapping[str, Any]) -> list[str]:
+    """Models that answered in the place of those asked for."""
+    places = [place for part in manifest["source"].get("parts", ()) for place in part["places"]]
+    found: dict[str, dict[str, Counter[str]]] = {}
+    for thing in (manifest, *places):
+        for author in (each for authors in thing.get("written_by", {}).values() for each in authors):
+            if others := author.get("served_by"):
+                asked = found.setdefault(author["model"], {})
+                asked.setdefault(author["identity"]["id"], Counter()).update(others)
+    return in_words(found)
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

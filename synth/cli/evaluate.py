@@ -175,6 +175,7 @@ def _measure_as_json(each: Measured) -> dict[str, Any]:
 
 
 def _print(report: Report) -> None:
+    from store.served import in_words
     from synth.cli.output import money, plural, print_stuck, table
 
     for warning in report.warnings:
@@ -201,6 +202,8 @@ def _print(report: Report) -> None:
         told = f", {money(spent)} spent" if spent else "" if asked else ": every answer is in the log"
         terminal.say(f"{plural(asked, 'call')} made{told}.")
     for run in report.runs:
+        for told in in_words(run.counts.get("served", {})):
+            terminal.tell(f"warning: {told}")
         if run.exit_status:
             terminal.say(f"Stopped: {run.reason}; the same command goes on from here.")
             print_stuck(run.stuck)

@@ -132,6 +132,7 @@ _WORDS = {
 
 def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: bool) -> None:
     from dsl.display import quoted
+    from store.served import in_words
     from store.sources import left_out_in_words, unread_in_words
     from synth.cli.output import duration, plural, print_stuck, table
 
@@ -194,6 +195,8 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: b
     ):
         if found:
             terminal.say("", f"  {title}: " + ", ".join(f"{name} {n:,}" for name, n in found.items()))
+    for warning in in_words(counts.get("served", {})):
+        terminal.tell(f"warning: {warning}")
     _print_money(report)
     if samples:
         from synth.cli.rows import print_samples

@@ -30,6 +30,7 @@ def command(log: Path, as_json: bool) -> None:
     if as_json:
         terminal.as_json({"events": events, "runs": runs})
         return
+    from store.served import in_words
     from synth.cli.output import plural, table
 
     terminal.say(f"{log}: {plural(events, 'event')}, {plural(len(runs), 'run')}")
@@ -44,6 +45,9 @@ def command(log: Path, as_json: bool) -> None:
         ]
         header = ["run", "recipe", "started", "outcome", "reached", "calls", "new samples"]
         terminal.block(table(header, rows, left=5))
+        for run in runs:
+            for told in in_words(run.get("served", {})):
+                terminal.say(f"  {run['run_id']}: {told}")
 
 
 def _reached(cohorts: dict[str, Any] | None) -> str:
@@ -73,7 +77,8 @@ def _runs(log: Any) -> list[dict[str, Any]]:
                        AS cohorts,
                    count(*) FILTER (kind = 'call.completed') AS calls,
                    count(*) FILTER (kind = 'sample.completed') AS samples,
-                   any_value(plans.recipe)
+                   any_value(plans.recipe),
+                   CAST(any_value(payload -> 'counts' -> 'served') FILTER (kind = 'run.stopped') AS VARCHAR)
             FROM events LEFT JOIN plans ON plans.plan_hash = events.payload ->> 'plan_hash'
                  AND events.kind = 'run.started'
             GROUP BY run_id ORDER BY min(seq)
@@ -91,8 +96,9 @@ def _runs(log: Any) -> list[dict[str, Any]]:
             "calls": calls,
             "samples": samples,
             "cohorts": None if cohorts is None else json.loads(cohorts),
+            **({} if served is None else {"served": json.loads(served)}),
         }
-        for run_id, started, plan_hash, outcome, cohorts, calls, samples, recipe in rows
+        for run_id, started, plan_hash, outcome, cohorts, calls, samples, recipe, served in rows
     ]
 
 

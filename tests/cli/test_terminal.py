@@ -84,6 +84,7 @@ def test_nothing_is_printed_but_through_the_door() -> None:
 # What is shown --------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(hostile)
 def test_no_character_acts(text: str) -> None:
     for shown in (visible(text), escaped(text)):
