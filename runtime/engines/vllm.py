@@ -41,7 +41,6 @@ _GONE_S = 10.0
 # What vLLM, torch and the processes they start read from the environment.
 _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "CRITICAL",
-    "VLLM_NO_USAGE_STATS": "1",
     # A fork would copy locks that other threads of this process hold.
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
     "TORCH_CPP_LOG_LEVEL": "ERROR",

@@ -36,7 +36,9 @@ def run(leave: Callable[[int, object], None]) -> int:
 
 def _run() -> int:
     from dsl.errors import RecipeError, SynthError
+    from dsl.telemetry import switch_off
 
+    switch_off()
     try:
         with cli.make_context("synth", sys.argv[1:]) as context:
             cli.invoke(context)
