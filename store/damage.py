@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 
 from dsl.errors import LogDamaged, LogError, LogHeld
+from store.wal import FRAME
 
 _CHECKSUM = re.compile(
     r"computed checksum (?P<computed>\d+) does not match stored checksum (?P<stored>\d+)"
@@ -93,12 +94,12 @@ def reason(error: BaseException) -> str:
 
 
 def repair_of(error: Exception) -> tuple[str, int, int] | None:
-    """Which file (`file` or `wal`) has a checksum that does not hold, at which byte, and the checksum of
-    what is there now."""
+    """Which file (`file` or `wal`) has a checksum that does not hold, at which byte (of a block, of an
+    entry), and the checksum of what is there now."""
     text = str(error)
     checksum, entry = _CHECKSUM.search(text), _WAL_ENTRY.search(text)
     if checksum is None:
         return None
     if entry is not None:
-        return "wal", int(entry["entry"]), int(checksum["computed"])
+        return "wal", int(entry["entry"]) - FRAME, int(checksum["computed"])
     return ("file", int(checksum["block"]), int(checksum["computed"])) if checksum["block"] else None

@@ -37,6 +37,7 @@ Payloads, by kind:
                        values (of the steps that were accepted), rejected, thoughts, cut, of
     run.stopped        outcome, reason, counts, stuck (steps that nothing passed: cohort, step, model,
                        judged, checks, failed, reason, examples, lost_at; absent where there are none)
+    event.lost         why; in a log that was salvaged, in the place of an event that did not hold
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Kind(StrEnum):
     SAMPLE_COMPLETED = "sample.completed"
     SAMPLE_ABANDONED = "sample.abandoned"
     RUN_STOPPED = "run.stopped"
+    EVENT_LOST = "event.lost"
 
 
 class Event(NamedTuple):

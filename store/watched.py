@@ -9,6 +9,7 @@ import duckdb
 
 from dsl.errors import LogShort
 from store.event import Event
+from store.gaps import lost_events
 from store.spent import Spent
 from store.witness import (
     Loss,
@@ -84,6 +85,8 @@ class Watched:
 
     def tell_reader(self, connection: duckdb.DuckDBPyConnection, position: Position, *, deep: bool) -> None:
         """What a reader has to know.  A log without a witness gets one once all of it was looked at."""
+        if deep and (lost := lost_events(connection)) > 0:
+            self.notices.append(f"{self._path} was salvaged, and {_plural(lost, 'event')} of it are lost")
         if self.loss is not None:
             self.notices.append(
                 f"{self._path} is not what it was: {self.loss}; what it shows is without that"

@@ -23,6 +23,7 @@ COMMANDS = {
     "status": "Show how far runs are.",
     "show": "Tell one sample's whole story.",
     "sql": "Ask the log a question.",
+    "doctor": "Say what state a log is in, and save what can be had of it.",
 }
 
 

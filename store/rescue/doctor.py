@@ -1,0 +1,228 @@
+"""What state a log is in, found without writing anything beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from dsl.errors import LogDamaged, LogError, LogHeld
+from store.chain import first_fault
+from store.connection import attached, has_tables
+from store.damage import explain, place
+from store.event import SCHEMA_VERSION, Kind
+from store.found import HEADER, Found, look, real, wal_of
+from store.gaps import lost_events
+from store.rescue.salvage import Salvaged, survey
+from store.spent import spent_from
+from store.wal import broken_at
+from store.witness import Loss, is_other, loss_of, position_of, read, witness_of
+
+
+class State(StrEnum):
+    """`healthy`; `short` of events that its witness saw; `other` than what its witness saw; `damaged`;
+    `unbegun`, since a kill came while it was being made; `absent`; `foreign`, and no log of ours."""
+
+    HEALTHY = "healthy"
+    SHORT = "short"
+    OTHER = "other"
+    DAMAGED = "damaged"
+    UNBEGUN = "unbegun"
+    ABSENT = "absent"
+    FOREIGN = "foreign"
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """`said` are sentences, the first of which is the state; `facts` are figures and versions by name.
+    `salvage` is what a salvage would come to, where something is damaged."""
+
+    state: State
+    said: list[str]
+    facts: dict[str, Any] = field(default_factory=dict)
+    salvage: Salvaged | None = None
+
+
+def diagnose(path: Path) -> Diagnosis:
+    """Raises LogHeld while a process writes the log."""
+    file = real(path)
+    try:
+        found = look(path)
+    except LogError as error:
+        return _of_no_database(path, file, error)
+    if found is Found.NOTHING:
+        if wal_of(file).exists():
+            return Diagnosis(
+                State.DAMAGED,
+                [
+                    f"the file {path} is gone, and its write-ahead log {wal_of(file)} is still there: "
+                    "bring it back"
+                ],
+            )
+        return _with_loss(Diagnosis(State.ABSENT, [f"there is no log at {path}"]), file)
+    with holding(path, file):
+        if found is Found.UNBEGUN:
+            return _unbegun(path, file)
+        try:
+            return _examine(path, file)
+        except duckdb.Error as error:
+            found_error = explain(path, error)
+            if not isinstance(found_error, LogDamaged):
+                raise found_error from None
+            return _damaged(path, file, place(error))
+
+
+@contextmanager
+def holding(path: Path, file: Path) -> Iterator[None]:
+    """Nobody writes the log meanwhile.  Raises LogHeld where somebody does."""
+    try:
+        with file.open("rb") as handle:
+            fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError:
+        raise LogHeld(
+            f"{path} is being written by another process: wait until it ends, or stop it; `synth status` "
+            "shows how far it is"
+        ) from None
+    except OSError as error:
+        raise LogError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _of_no_database(path: Path, file: Path, error: LogError) -> Diagnosis:
+    """It may have been a log whose first bytes were altered."""
+    if path.is_file() and path.stat().st_size > 3 * HEADER and "is not a DuckDB file" in str(error):
+        found = _damaged(path, file, "its beginning is not that of a database")
+        if found.salvage is not None:
+            return found
+        return Diagnosis(State.FOREIGN, [f"{path} is not a DuckDB file, and no log can be found in it"])
+    return Diagnosis(State.FOREIGN, [str(error)])
+
+
+def _unbegun(path: Path, file: Path) -> Diagnosis:
+    return _with_loss(
+        Diagnosis(
+            State.UNBEGUN,
+            [f"{path} holds nothing, as after a kill while it was being made: `synth run` begins it again"],
+        ),
+        file,
+    )
+
+
+def _with_loss(found: Diagnosis, file: Path) -> Diagnosis:
+    """What a witness saw of a log of which nothing is left."""
+    known = read(witness_of(file))
+    if known is not None and known.position.events:
+        found.said.append(f"{Loss(known.position.events, known.calls, known.cost)}: bring the file back")
+        found.state = State.SHORT if found.state is State.UNBEGUN else found.state
+    return found
+
+
+def _examine(path: Path, file: Path) -> Diagnosis:
+    connection = attached(file, "READ_ONLY")
+    try:
+        if (at := broken_at(wal_of(file))) is not None:
+            return _damaged(path, file, f"its write-ahead log is not as it was written at byte {at:,}")
+        try:
+            if not has_tables(connection, path):
+                return _unbegun(path, file)
+        except LogError as error:
+            return Diagnosis(State.FOREIGN, [str(error)])
+        fault = first_fault(connection, deep=True)
+        if fault is None:
+            return _whole(path, file, connection)
+    finally:
+        connection.close()
+    return _damaged(path, file, f"batch {fault[0]} does not hold: {fault[1]}")
+
+
+def _whole(path: Path, file: Path, connection: duckdb.DuckDBPyConnection) -> Diagnosis:
+    """Every batch holds: what is left to ask is whether there were more."""
+    position, known = position_of(connection), read(witness_of(file))
+    found = Diagnosis(State.HEALTHY, [], _facts(file, connection))
+    newer = connection.execute("SELECT max(schema_version) FROM events").fetchone()
+    if newer is not None and (newer[0] or 0) > SCHEMA_VERSION:
+        found.said.append("some of its events are of a later version of synth, which may know more of them")
+    if (lost := lost_events(connection)) > 0:
+        found.said.append(
+            f"it was salvaged: {lost:,} of its events were lost, and stand in it as `event.lost`"
+        )
+    if known is None:
+        there = "cannot be read" if witness_of(file).exists() else "is not there"
+        found.said.append(f"its witness {there}, so nobody can say whether events are missing at its end")
+    elif is_other(known, position):
+        found.state = State.OTHER
+        found.said.append(
+            f"its witness saw another log, of {known.position.events:,} events: this one was put in its place"
+        )
+    elif (loss := loss_of(known, connection, position)) is not None:
+        found.state = State.SHORT
+        found.said += [
+            str(loss),
+            "bring back the file and its write-ahead log, or go on without that by `synth run --accept-loss`",
+        ]
+    word = "is healthy" if found.state is State.HEALTHY else "holds, as far as it goes"
+    found.said.insert(0, f"{path} {word}: {position.events:,} events in {position.batches:,} batches")
+    return found
+
+
+def _damaged(path: Path, file: Path, where: str) -> Diagnosis:
+    found = Diagnosis(State.DAMAGED, [f"{path} is damaged: {where}"])
+    try:
+        kept = survey(path, file)
+    except LogDamaged as error:
+        found.said.append(str(error))
+        return found
+    found.salvage = kept
+    found.said.append(told(kept))
+    if (known := read(witness_of(file))) is not None:
+        missing = known.position.events - kept.first - kept.behind
+        if missing > 0:
+            found.said.append(
+                f"of the {known.position.events:,} events that its witness saw, {missing:,} cannot be had"
+            )
+    found.said.append(f"`synth doctor {path} --salvage NEW` writes what can be had to a new log")
+    return found
+
+
+def told(kept: Salvaged) -> str:
+    """What a salvage comes to, in a sentence."""
+    words = [f"{kept.first:,} events can be had from its beginning on"]
+    if kept.behind:
+        words.append(f"{kept.behind:,} more behind {kept.lost:,} that are lost")
+    if kept.sources:
+        names = ", ".join(f"`{name}`" for name in kept.sources)
+        words.append(f"rows of {names} are to be read again from their files")
+    return "; ".join(words) + "".join(f"; {repair}" for repair in kept.repairs)
+
+
+def _facts(file: Path, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    (events, runs, first, last) = connection.execute(
+        "SELECT count(*), count(DISTINCT run_id), min(ts_us), max(ts_us) FROM events"
+    ).fetchall()[0]
+    rows = connection.execute(
+        "SELECT CAST(payload -> 'versions' AS VARCHAR) FROM events WHERE kind = ? ORDER BY seq",
+        [Kind.RUN_STARTED.value],
+    ).fetchall()
+    versions = [json.loads(text) for (text,) in rows if text not in (None, "null")]
+    spent = spent_from(connection, 0)
+    return {
+        "events": events,
+        "runs": runs,
+        "answers": spent.calls,
+        **({"cost": round(spent.cost, 6)} if spent.cost else {}),
+        **({"from": _time(first), "to": _time(last)} if events else {}),
+        "bytes": file.stat().st_size,
+        **{name: sorted({each[name] for each in versions if name in each}) for name in ("synth", "duckdb")},
+    }
+
+
+def _time(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

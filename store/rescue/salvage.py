@@ -1,0 +1,161 @@
+"""Writes a new log of what holds in a damaged one, which is not touched.
+
+The batches before the first that does not hold are taken over as they are, hash for hash.  Those behind
+it hold by themselves, but do not follow any more: they are chained anew, and an `event.lost` stands in
+the place of each event that is missing before them, or that says nothing without those, so that all keep
+their numbers and events that refer to each other still do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler.plan import canonical_json
+from dsl.errors import ConfigError, LogDamaged
+from dsl.leftovers import draft, sweep
+from store.chain import COLUMNS, GENESIS, batch_hash
+from store.connection import attach_for_writing
+from store.event import SCHEMA_VERSION, Kind
+from store.found import Found, refuse_addresses, wal_of
+from store.log import Log
+from store.rescue.batches import Bad, Reading
+from store.rescue.needed import Needed
+
+_RUN = "salvage"
+_WHY = "it did not hold when the log was salvaged"
+_SEQ, _BATCH, _TS = map(COLUMNS.index, ("seq", "batch_id", "ts_us"))
+_BATCHES_A_COMMIT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What came of a log: `first` events in a row from its beginning, `behind` a fault that hold by
+    themselves, and `lost` ones before and between those.  `sources` are those of which rows were lost,
+    so that they are to be read again; `repairs` are clauses on what had to be done to read it."""
+
+    first: int = 0
+    behind: int = 0
+    lost: int = 0
+    sources: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
+
+
+def survey(path: Path, file: Path) -> Salvaged:
+    """What a salvage of a log would come to.  Raises LogDamaged where that is nothing."""
+    return _take_over(Reading(path, file), None)
+
+
+def salvage(path: Path, file: Path, target: Path) -> Salvaged:
+    """Writes `target`.  Raises ConfigError where it is there already, LogDamaged where nothing holds."""
+    refuse_addresses(target)
+    if target.exists() or target.is_symlink():
+        raise ConfigError(f"{target} is there already: --salvage writes a new file")
+    if wal_of(target).exists():
+        raise ConfigError(f"{wal_of(target)} is there already, and belongs to another file")
+    if not target.parent.is_dir():
+        raise ConfigError(f"there is no folder {target.parent} for {target.name}")
+    sweep(target)
+    written = draft(target)
+    try:
+        new = _New(target, written)
+        try:
+            found = _take_over(Reading(path, file), new)
+        finally:
+            new.close()
+        # A name that was taken meanwhile is not written over.
+        os.link(written, target)
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {error.strerror}") from None
+    finally:
+        for left in (written, wal_of(written)):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+    # It is checked like any other, and has a witness from now on.
+    Log(target, writer=True).close()
+    return found
+
+
+class _New:
+    """The new log while it is written."""
+
+    def __init__(self, path: Path, file: Path) -> None:
+        self._connection = attach_for_writing(path, file, Found.NOTHING)
+        self._appender: Any = self._connection.appender("events")
+        self._connection.execute("BEGIN")
+        self._uncommitted = 0
+        self.head = GENESIS
+
+    def add(self, number: int, rows: Sequence[tuple[Any, ...]]) -> None:
+        """One batch, chained to the one before."""
+        digest = batch_hash(self.head, rows)
+        self._appender.append_rows(list(rows))
+        self._appender.flush()
+        self._connection.execute(
+            "INSERT INTO batches VALUES (?, ?, ?, ?, ?)", [number, len(rows), rows[0][0], self.head, digest]
+        )
+        self.head = digest
+        self._uncommitted += 1
+        if self._uncommitted >= _BATCHES_A_COMMIT:
+            self._connection.execute("COMMIT")
+            self._connection.execute("BEGIN")
+            self._uncommitted = 0
+
+    def close(self) -> None:
+        self._connection.execute("COMMIT")
+        self._connection.execute("CHECKPOINT log")
+        self._appender = None
+        self._connection.close()
+
+
+def _take_over(reading: Reading, new: _New | None) -> Salvaged:
+    """Counts what holds, and writes it where there is something to write to."""
+    number = seq = first = behind = lost = ts = 0
+    head, needed = GENESIS, Needed()
+    for found in reading:
+        if isinstance(found, Bad):
+            continue
+        missed, gap = found.number - number, found.first_seq - seq
+        if (missed, gap) == (0, 0):
+            if not lost and found.previous != head:
+                continue
+        elif not 0 < missed <= gap:
+            # It cannot have been there as well as what is before it.
+            continue
+        needed.lose(range(seq, found.first_seq))
+        lost += gap
+        rows = []
+        for row in found.rows:
+            why = needed.missed(row)
+            rows.append(row if why is None else _lost(row[_SEQ], row[_BATCH], row[_TS], why))
+            lost += why is not None
+            behind += why is None and lost > 0
+            first += lost == 0
+        if new is not None:
+            for missing, some in _gap(number, found.number, seq, gap, ts):
+                new.add(missing, some)
+            new.add(found.number, rows)
+        head, ts = found.hash, rows[-1][_TS]
+        number, seq = found.number + 1, found.first_seq + len(rows)
+    if not first and not behind:
+        raise LogDamaged(f"nothing of {reading.path} can be had: none of its batches holds")
+    return Salvaged(first, behind, lost, tuple(sorted(needed.sources)), reading.repairs)
+
+
+def _gap(number: int, end: int, seq: int, count: int, ts: int) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
+    """Batches of lost events for the numbers from one to another: nobody knows how they were divided."""
+    for missing in range(number, end):
+        some = count if missing == end - 1 else 1
+        yield missing, [_lost(seq + index, missing, ts, _WHY) for index in range(some)]
+        seq, count = seq + some, count - some
+
+
+def _lost(seq: int, batch: int, ts: int, why: str) -> tuple[Any, ...]:
+    """What stands in the place of an event."""
+    kind = Kind.EVENT_LOST.value
+    start = (seq, batch, f"{_RUN}.{seq}", _RUN, None, None, None, kind, SCHEMA_VERSION, ts)
+    return (*start, None, None, None, None, canonical_json({"why": why}))

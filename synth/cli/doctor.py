@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from synth.cli.options import json_option
+
+if TYPE_CHECKING:
+    from store.rescue.doctor import Diagnosis
+
+
+@click.command(short_help="Say what state a log is in, and save what can be had of it.")
+@click.argument("log", type=click.Path(path_type=Path), default=Path("synth.duckdb"))
+@click.option(
+    "--salvage",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="NEW",
+    help="Write what holds of a damaged log to a new one.",
+)
+@json_option
+def command(log: Path, target: Path | None, as_json: bool) -> None:
+    """Say what state a log is in: healthy, short of events, damaged, not begun or not a log.
+
+    Every event is hashed again, and what its witness saw is compared.  Nothing is written, but with
+    --salvage NEW a new log: what holds from the beginning on, and behind a fault what holds by
+    itself, with an `event.lost` in the place of each event that is lost.  The old one is left as it is.
+
+    Exit status: 0 healthy, or salvaged; 5 anything else.
+    """
+    from store.rescue.doctor import State, diagnose
+
+    if target is not None:
+        _salvage(log, target, as_json)
+        return
+    found = diagnose(log)
+    if as_json:
+        click.echo(json.dumps(_as_json(found), ensure_ascii=False, indent=1))
+    else:
+        _print(found)
+    if found.state is not State.HEALTHY:
+        raise SystemExit(5)
+
+
+def _salvage(log: Path, target: Path, as_json: bool) -> None:
+    from dsl.errors import LogError
+    from store.found import real
+    from store.rescue.doctor import holding, told
+    from store.rescue.salvage import salvage
+    from synth.cli.output import printable
+
+    file = real(log)
+    if not file.is_file():
+        raise LogError(f"there is no file {log} that could be salvaged")
+    with holding(log, file):
+        kept = salvage(log, file, target)
+    if as_json:
+        click.echo(json.dumps({"log": str(target), **asdict(kept)}, ensure_ascii=False, indent=1))
+        return
+    click.echo(f"{printable(str(target))}: {printable(told(kept))}")
+    if kept.lost:
+        click.echo(
+            "the lost events stand in it as `event.lost`; `synth run --log "
+            f"{printable(str(target))}` makes anew what is missing"
+        )
+
+
+def _as_json(found: Diagnosis) -> dict[str, object]:
+    return {
+        "state": found.state.value,
+        "said": found.said,
+        **found.facts,
+        **({"salvage": asdict(found.salvage)} if found.salvage is not None else {}),
+    }
+
+
+def _print(found: Diagnosis) -> None:
+    from synth.cli.output import printable
+
+    for sentence in found.said:
+        click.echo(printable(sentence))
+    facts = {name: value for name, value in found.facts.items() if value not in (None, [])}
+    if facts:
+        click.echo()
+    for name, value in facts.items():
+        shown = (
+            ", ".join(value) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else value
+        )
+        click.echo(f"  {name}: {printable(str(shown))}")
