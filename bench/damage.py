@@ -54,11 +54,10 @@ def measure(options: Options) -> Report:
             Table("What must not be", ("", "count"), [(_FAULTS[n], len(each)) for n, each in faults.items()]),
         ],
         notes=[
-            "A log of a simulated run of the quickstart in batches of nine events, half of it in the write-ahead "
-            "log.  Damages are flipped bits, bytes, noise, zeros, lost pages, cut files, a missing write-ahead "
-            "log, older copies, altered headers and sizes, and repeated parts.",
-            "Nothing can be had where the file's own tables of contents are gone: every byte of them is in one "
-            "block, and they are not chained.",
+            "A log of a simulated run of the quickstart in batches of nine events, half of it in the "
+            "write-ahead log.  Damages are flipped bits, bytes, noise, zeros, lost pages, cut files, older "
+            "copies, a missing write-ahead log, altered headers and sizes, and repeated parts.",
+            "Nothing can be had where the file's own tables of contents are gone.",
             f"All of it took {time.monotonic() - began:.0f} s.",
         ],
         figures={

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from synth.cli import terminal
 from synth.cli.options import json_option
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def command(log: Path, target: Path | None, as_json: bool) -> None:
         return
     found = diagnose(log)
     if as_json:
-        click.echo(json.dumps(_as_json(found), ensure_ascii=False, indent=1))
+        terminal.as_json(_as_json(found))
     else:
         _print(found)
     if found.state is not State.HEALTHY:
@@ -51,21 +51,18 @@ def _salvage(log: Path, target: Path, as_json: bool) -> None:
     from store.found import real
     from store.rescue.doctor import holding, told
     from store.rescue.salvage import salvage
-    from synth.cli.output import printable
-
     file = real(log)
     if not file.is_file():
         raise LogError(f"there is no file {log} that could be salvaged")
     with holding(log, file):
         kept = salvage(log, file, target)
     if as_json:
-        click.echo(json.dumps({"log": str(target), **asdict(kept)}, ensure_ascii=False, indent=1))
+        terminal.as_json({"log": str(target), **asdict(kept)})
         return
-    click.echo(f"{printable(str(target))}: {printable(told(kept))}")
+    terminal.say(f"{target}: {told(kept)}")
     if kept.lost:
-        click.echo(
-            "the lost events stand in it as `event.lost`; `synth run --log "
-            f"{printable(str(target))}` makes anew what is missing"
+        terminal.say(
+            f"the lost events stand in it as `event.lost`; `synth run --log {target}` makes anew what is missing"
         )
 
 
@@ -79,15 +76,13 @@ def _as_json(found: Diagnosis) -> dict[str, object]:
 
 
 def _print(found: Diagnosis) -> None:
-    from synth.cli.output import printable
-
     for sentence in found.said:
-        click.echo(printable(sentence))
+        terminal.say(sentence)
     facts = {name: value for name, value in found.facts.items() if value not in (None, [])}
     if facts:
-        click.echo()
+        terminal.say()
     for name, value in facts.items():
         shown = (
             ", ".join(value) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else value
         )
-        click.echo(f"  {name}: {printable(str(shown))}")
+        terminal.say(f"  {name}: {shown}")
