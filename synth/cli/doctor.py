@@ -51,6 +51,7 @@ def _salvage(log: Path, target: Path, as_json: bool) -> None:
     from store.found import real
     from store.rescue.doctor import holding, told
     from store.rescue.salvage import salvage
+
     file = real(log)
     if not file.is_file():
         raise LogError(f"there is no file {log} that could be salvaged")
@@ -62,7 +63,8 @@ def _salvage(log: Path, target: Path, as_json: bool) -> None:
     terminal.say(f"{target}: {told(kept)}")
     if kept.lost:
         terminal.say(
-            f"the lost events stand in it as `event.lost`; `synth run --log {target}` makes anew what is missing"
+            f"the lost events stand in it as `event.lost`, and `synth run --log {target}` makes anew what "
+            "is missing"
         )
 
 
