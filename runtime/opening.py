@@ -36,7 +36,8 @@ def open_books(
         if preference.source not in bases:
             continue
         base = bases[preference.source]
-        pairs = Pairs(plan, preference, made, base.sizes, finished[made.name], ledger, progress, limit)
+        gone = finished[preference.source].forgotten
+        pairs = Pairs(plan, preference, made, base.sizes, finished[made.name], ledger, progress, limit, gone)
         base.followers.append(pairs)
         books.append(pairs)
     return books

@@ -22,7 +22,7 @@ from runtime.books import Ledger, Opening, most_losses
 from runtime.jury import Order
 from runtime.progress import Progress
 from runtime.sample import Abandoned, Done, Outcome, Sample
-from store.history import Finished
+from store.history import Finished, SampleIds
 
 
 @dataclass(slots=True)
@@ -55,7 +55,8 @@ class _Row:
 
 
 class Pairs:
-    """The pairs of one preference.  `sizes` are how many samples each row of the base has.
+    """The pairs of one preference.  `sizes` are how many samples each row of the base has, `gone` those
+    of them that the log has forgotten, of which no pair can be made any more.
 
     The base cohort tells it of every sample (`expected`, then `stood`, `lost` or `waits`).
     """
@@ -72,9 +73,11 @@ class Pairs:
         ledger: Ledger,
         progress: Progress,
         limit: int | None,
+        gone: SampleIds | None = None,
     ) -> None:
         self.plan = cohort
         self.base: str | None = preference.source
+        self._gone = gone or SampleIds()
         self._recipe = plan
         self._finished = finished
         self._ledger = ledger
@@ -204,6 +207,8 @@ class Pairs:
             # Others may have taken its place by now; it is tried again where they do not reach.
             candidate.again = True
             row.lost.append(candidate)
+            self._lose(row)
+        elif candidate.name in self._gone:
             self._lose(row)
         elif candidate.pending:
             asked = tuple(step.name for step in self.plan.steps)

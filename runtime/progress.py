@@ -67,13 +67,15 @@ class StepProgress:
 
 @dataclass(slots=True)
 class CohortProgress:
-    """Samples of one cohort.  `found` of the completed ones were in the log before the run."""
+    """Samples of one cohort.  `found` of the completed ones were in the log before the run, which has
+    nothing of `forgotten` ones."""
 
     quota: int
     completed: int = 0
     abandoned: int = 0
     open: int = 0
     found: int = 0
+    forgotten: int = 0
 
 
 @dataclass(slots=True)
@@ -222,6 +224,7 @@ class Progress:
                     "open": c.open,
                     "pending": c.quota - c.completed,
                     "found": c.found,
+                    **({"forgotten": c.forgotten} if c.forgotten else {}),
                 }
                 for name, c in self.cohorts.items()
             },

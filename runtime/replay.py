@@ -29,7 +29,7 @@ from runtime.rules import CURRENT, Rules, recorded
 from runtime.sample import Sample
 from runtime.scheduler import Scheduler
 from runtime.stop import Stop
-from store.history import Ending, Finished, History, LoggedCall, LoggedSample
+from store.history import Ending, History, LoggedCall, LoggedSample
 from store.log import Log
 from store.select import WrittenBy, logged_lineage
 
@@ -40,11 +40,12 @@ _WINDOW = 1024
 class Replayed:
     """`same` samples came out as logged; `diverged` says of each other one how it did not.
 
-    `pending` samples are unfinished in the log as well.
+    `pending` samples are unfinished in the log as well; of `forgotten` ones it has nothing to compare.
     """
 
     same: int = 0
     pending: int = 0
+    forgotten: int = 0
     diverged: list[str] = field(default_factory=list)
 
 
@@ -61,11 +62,13 @@ async def _replay(plan: Plan, log: Log, written_by: WrittenBy | None) -> Replaye
     past = _RememberingPast(history, lineages)
     ledger = _Comparison(past, replayed)
     caller = _LogCaller(plan, models, past, replayed)
-    nothing = dict.fromkeys(lineages, Finished())
+    # What is forgotten cannot be run again; all else is, as if the log had finished nothing.
+    gone = {name: history.forgotten(lineage) for name, lineage in lineages.items()}
+    replayed.forgotten = sum(len(each.completed) + len(each.abandoned) for each in gone.values())
     try:
         # One conversation after the other: each ran with models of its own.
         for each in plan.cohorts:
-            books = open_books(plan, nothing, ledger, Progress(plan, "replay"), cohorts=[each])
+            books = open_books(plan, gone, ledger, Progress(plan, "replay"), cohorts=[each])
             for cohort in books:
                 if isinstance(cohort, Cohort):
                     cohort.patient = True
@@ -101,6 +104,10 @@ class _RememberingPast(LoggedPast):
         """The rules that a sample's answers are judged by: those of the run that ended it."""
         ending = self.endings.get(sample_id)
         return CURRENT if ending is None else self._rules[ending.run_id]
+
+    def is_like_forgotten(self, reason: str) -> bool:
+        """Whether a sample was given up for its likeness to one that the log has forgotten."""
+        return any(reason.endswith(f" sample {name}") for name in self._history.forgotten_names)
 
     def given_up(self, sample_id: str) -> str | None:
         """The step at which the log gave a sample up."""
@@ -148,6 +155,10 @@ class _Comparison:
         logged = ending.values
         if logged == sample.values and ending.thoughts == sample.thoughts:
             self._replayed.same += 1
+            return
+        if ending is not None and logged is None and self._past.is_like_forgotten(ending.reason):
+            # It was refused for being like one that cannot be compared with any more.
+            self._replayed.forgotten += 1
             return
         what = "the log abandoned it" if logged is None else f"its `{_difference(logged, sample)}` differs"
         self._replayed.diverged.append(f"sample {sample.sample_id}: {what}")

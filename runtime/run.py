@@ -282,6 +282,8 @@ async def _generate(
     named = {name: str(entry["lineage"]) for name, entry in lineages.items()}
     finished = finished_samples(history, named, models.settings(plan), retry_lost=options.retry_lost)
     books = opener(plan, finished, ledger, progress, options.limit)
+    for each in books:
+        progress.cohort(each.plan).forgotten = len(finished[each.plan.name].forgotten)
     remember(books, history, named)
     if options.limit is not None:
         stop.limit = _most_calls(options.limit, books, progress)

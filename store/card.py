@@ -54,6 +54,8 @@ def card(
             ((f["split"], name, f["rows"], f"`{f['sha256']}`") for name, f in files.items()),
         ),
     ]
+    if forgotten := manifest.get("forgotten"):
+        lines += [f"Left out: {forgotten} that were forgotten, since their content had to be removed.", ""]
     if (told := advice(export, manifest)) is not None:
         lines += [f"{told[0].upper()}{told[1:]}.", ""]
     if "parts" in source:

@@ -43,6 +43,11 @@ class Rows(Protocol):
     @property
     def missing(self) -> int: ...
 
+    @property
+    def forgotten(self) -> int:
+        """How many samples, rows or pairs are left out since the log has forgotten them."""
+        ...
+
     def incomplete(self) -> list[str]:
         """Clauses on what a run has still to make."""
         ...
@@ -149,6 +154,10 @@ class _Whole:
     def missing(self) -> int:
         return self._samples.missing
 
+    @property
+    def forgotten(self) -> int:
+        return self._samples.forgotten
+
     def incomplete(self) -> list[str]:
         there, missing = self._samples.available, self.missing
         return [f"`{self._samples.name}` has {there} of {there + missing} samples"] if missing else []
@@ -171,8 +180,8 @@ class _Whole:
 
     def manifest(self) -> dict[str, Any]:
         whole = self._samples.manifest()
-        names = ("conversation", "lineage", "quota", "samples")
-        return {"source": {name: whole.pop(name) for name in names}, **whole}
+        names = ("conversation", "lineage", "quota", "samples", "forgotten")
+        return {"source": {name: whole.pop(name) for name in names if name in whole}, **whole}
 
 
 def _rows_of(view: View, export: ExportPlan) -> Rows:
@@ -264,6 +273,7 @@ def _manifest(
         "plan_hash": plan.plan_hash,
         "log": dict(position),
         **rows.manifest(),
+        **({"forgotten": rows.forgotten} if rows.forgotten else {}),
         **({} if spent is None else {"costs": dict(spent)}),
         "versions": {"synth": VERSION, "duckdb": duckdb.__version__},
         "files": {file.path.name: {"split": name, **file.entry()} for name, file in files.items()},

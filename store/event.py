@@ -35,9 +35,18 @@ Payloads, by kind:
                        it is made from)
     sample.abandoned   lineage, cohort, cell, ordinal, reason, lasting (False: a service failed),
                        values (of the steps that were accepted), rejected, thoughts, cut, of
+    sample.forgotten   lineages (lineage -> completed, abandoned or pending: how it had ended), events
+                       (seqs of its tombstones), kind (sample or row); its `sample_id` names it
+    log.rewritten      by `synth forget`: of (events and head of the log that it was written from),
+                       samples, rows and payloads that were forgotten, plans (hashes of those),
+                       redacted (payloads of which single texts are gone), heads (batch -> the hash
+                       that it had, of batches that have another one now)
     run.stopped        outcome, reason, counts, stuck (steps that nothing passed: cohort, step, model,
                        judged, checks, failed, reason, examples, lost_at; absent where there are none)
     event.lost         why; in a log that was salvaged, in the place of an event that did not hold
+
+A payload with `forgotten`, the sha256 of its canonical JSON as it was, is a tombstone: it has what
+`store/forget/tombstones.py` keeps of its kind.
 """
 
 from __future__ import annotations
@@ -62,6 +71,8 @@ class Kind(StrEnum):
     SAMPLE_ABANDONED = "sample.abandoned"
     RUN_STOPPED = "run.stopped"
     EVENT_LOST = "event.lost"
+    SAMPLE_FORGOTTEN = "sample.forgotten"
+    LOG_REWRITTEN = "log.rewritten"
 
 
 class Event(NamedTuple):

@@ -14,6 +14,7 @@ import duckdb
 
 from compiler.strata import Labels
 from store.event import Kind
+from store.forgotten import forgotten_of, is_tombstone
 from store.log import Log
 
 
@@ -33,6 +34,17 @@ class SampleIds:
 
     def __len__(self) -> int:
         return len(self._numbers)
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> SampleIds:
+        return cls(array("Q", sorted(int(name, 16) for name in names)))
+
+    def joined(self, other: SampleIds) -> SampleIds:
+        """These and others."""
+        return SampleIds(array("Q", sorted({*self._numbers, *other._numbers})))
+
+    def without(self, other: SampleIds) -> SampleIds:
+        return SampleIds(array("Q", (number for number in self._numbers if not other.has(number))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +99,19 @@ class LoggedSample:
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a sample ended, in the run `run_id`: with accepted `values` and `thoughts` by step, or
-    given up at a step, and then `values` is None."""
+    given up at a step for a `reason`, and then `values` is None."""
 
     run_id: str
     step: str | None
     values: dict[str, Any] | None
     thoughts: dict[str, str]
+    reason: str = ""
 
 
 @dataclass(slots=True)
 class Finished:
-    """The samples of one lineage that need nothing more.
+    """The samples of one lineage that need nothing more.  The `forgotten` ones are among them: the log
+    has nothing of them, and they are not made again.
 
     The loss of the `unbound` among the abandoned does not bind this run: a service failed, nothing
     passed in the run that lost them, or it ran with other settings.  `ordinals` has the last
@@ -106,6 +120,7 @@ class Finished:
 
     completed: SampleIds = field(default_factory=SampleIds)
     abandoned: SampleIds = field(default_factory=SampleIds)
+    forgotten: SampleIds = field(default_factory=SampleIds)
     unbound: SampleIds = field(default_factory=SampleIds)
     ordinals: Callable[[], Mapping[Labels, int]] = dict
 
@@ -129,6 +144,7 @@ class History:
         self._cursor = log.cursor()
         # For what is asked from the event loop while a thread asks about calls.
         self._beside = log.cursor()
+        self._forgotten = forgotten_of(self._cursor)
         self._called = self._ids("kind IN (?, ?)", [Kind.CALL_COMPLETED.value, Kind.RETRIEVAL_DONE.value])
 
     def finished(
@@ -148,7 +164,23 @@ class History:
         unbound = abandoned
         if abandoned and not retry_lost:
             unbound = self._unbound(lineage, cohort, settings)
-        return Finished(completed, abandoned, unbound, partial(self._ordinals, lineage))
+        forgotten = SampleIds.of(self._forgotten.of(lineage, "completed", "hidden", "pending"))
+        if gone := self._forgotten.of(lineage, "abandoned"):
+            unbound = unbound.without(SampleIds.of(gone))
+        if forgotten:
+            completed = completed.joined(forgotten)
+        return Finished(completed, abandoned, forgotten, unbound, partial(self._ordinals, lineage))
+
+    @property
+    def forgotten_names(self) -> set[str]:
+        """The samples that the log has forgotten, of all lineages."""
+        return {name for lineage in self._forgotten.lineages.values() for name in lineage}
+
+    def forgotten(self, lineage: str) -> Finished:
+        """The samples of a lineage that the log has forgotten, as they had ended."""
+        gone = SampleIds.of(self._forgotten.of(lineage, "completed", "hidden", "pending"))
+        lost = SampleIds.of(self._forgotten.of(lineage, "abandoned"))
+        return Finished(gone, lost, gone, ordinals=partial(self._ordinals, lineage))
 
     def _unbound(self, lineage: str, cohort: str, settings: str | None) -> SampleIds:
         """The samples whose last loss does not bind."""
@@ -211,6 +243,8 @@ class History:
         )
         for sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, text in _stream(rows):
             sample, payload = found.setdefault(sample_id, LoggedSample()), json.loads(text)
+            if is_tombstone(payload):
+                continue
             if kind == Kind.SAMPLE_ABANDONED.value:
                 refused = payload.get("rejected", {})
                 sample.lost.append({name: len(attempts) for name, attempts in refused.items()})
@@ -229,11 +263,13 @@ class History:
                 AND (payload ->> 'lineage') = ? ORDER BY seq""",
             [lineage],
         )
-        for sample_id, payload in _stream(rows):
-            yield sample_id, json.loads(payload)["values"]
+        for sample_id, text in _stream(rows):
+            payload = json.loads(text)
+            if not is_tombstone(payload):
+                yield sample_id, payload["values"]
 
     def endings(self, lineage: str, sample_ids: Iterable[str]) -> dict[str, Ending]:
-        """How samples ended under a lineage, each the last time."""
+        """How samples ended under a lineage, each the last time; nothing of those that are forgotten."""
         rows = self._cursor.execute(
             f"""SELECT sample_id, kind, run_id, step, payload FROM events
                 WHERE kind IN ('{Kind.SAMPLE_COMPLETED.value}', '{Kind.SAMPLE_ABANDONED.value}')
@@ -243,9 +279,15 @@ class History:
         found: dict[str, Ending] = {}
         for sample_id, kind, run_id, step, text in _stream(rows):
             payload = json.loads(text)
+            if is_tombstone(payload):
+                continue
             completed = kind == Kind.SAMPLE_COMPLETED.value
             found[sample_id] = Ending(
-                run_id, step, payload["values"] if completed else None, payload.get("thoughts", {})
+                run_id,
+                step,
+                payload["values"] if completed else None,
+                payload.get("thoughts", {}),
+                payload.get("reason", ""),
             )
         return found
 

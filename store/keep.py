@@ -13,6 +13,7 @@ import duckdb
 from compiler.checks import run_check
 from compiler.distinct import NearDuplicates
 from compiler.plan import CheckPlan, SourcePlan
+from store.forgotten import is_tombstone
 from store.sources import SourceVersion, source_rows
 
 
@@ -20,7 +21,8 @@ from store.sources import SourceVersion, source_rows
 class Kept:
     """The rows of a source that passed, by the seq of their events, in row order.
 
-    `fell` counts the others by the check that refused them first, in the order of the checks.
+    `fell` counts the others by the check that refused them first, in the order of the checks;
+    `forgotten` are those that the log has forgotten.
     """
 
     source: SourcePlan
@@ -28,13 +30,18 @@ class Kept:
     read: int
     seqs: array[int]
     fell: Mapping[str, int]
+    forgotten: int = 0
 
     def account(self) -> str:
         """What became of the rows that were read, as a clause; nothing where all were kept."""
         refused = [f"{check} {count}" for check, count in self.fell.items() if count]
-        if not refused:
-            return ""
-        return f"{self.read - len(self.seqs)} of {self.read} fell to its `keep`: {', '.join(refused)}"
+        told = []
+        if refused:
+            fallen = sum(self.fell.values())
+            told.append(f"{fallen} of {self.read} fell to its `keep`: {', '.join(refused)}")
+        if self.forgotten:
+            told.append(f"{self.forgotten} were forgotten")
+        return "; ".join(told)
 
 
 def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConnection) -> Kept:
@@ -45,15 +52,18 @@ def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConn
     fell = {_label(check): 0 for check in source.keep}
     gate = _Gate(source.keep)
     seqs = array("q")
-    read = 0
+    read = forgotten = 0
     for seq, row_id, payload in source_rows(cursor, version):
         read += 1
+        if is_tombstone(payload):
+            forgotten += 1
+            continue
         refused = gate.refuses(row_id, payload["messages"])
         if refused is None:
             seqs.append(seq)
         else:
             fell[_label(refused)] += 1
-    return Kept(source, version, read, seqs, fell)
+    return Kept(source, version, read, seqs, fell, forgotten)
 
 
 class _Gate:

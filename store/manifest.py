@@ -64,6 +64,8 @@ def _fault_of_position(log: Any) -> str | None:
     events = log.get("events")
     if type(events) is not int or events < 1:
         return "its `log.events` is no number from 1 on"
+    if type(log.get("batch")) is not int or not _is_hash(log.get("head")):
+        return "its `log` names no batch and its hash"
     chosen = log.get("chosen", {})
     if not isinstance(chosen, dict) or not all(
         isinstance(each, dict) and all(_is_text(value) for value in each.values()) for each in chosen.values()

@@ -35,6 +35,10 @@ class _Part:
         return sum(place.missing for place in self.places)
 
     @property
+    def forgotten(self) -> int:
+        return sum(place.forgotten for place in self.places)
+
+    @property
     def generated(self) -> bool:
         """Whether it is of conversations alone, so that how much there is was the recipe's choice."""
         return all(isinstance(place, Samples) for place in self.places)
@@ -66,6 +70,10 @@ class Mixed:
     def missing(self) -> int:
         return sum(part.missing for part in self._parts)
 
+    @property
+    def forgotten(self) -> int:
+        return sum(part.forgotten for part in self._parts)
+
     def incomplete(self) -> list[str]:
         return [
             f"`{place.name}` has {place.available} of {place.available + place.missing} samples"
@@ -77,7 +85,8 @@ class Mixed:
     def prepare(self, *, partial: bool) -> None:
         """Decides how many rows each part gives.  Raises QuotaShort where one has too few.
 
-        Where what is there is taken, a part that is not made to the end makes the mix smaller.
+        Where what is there is taken, a part that is not made to the end makes the mix smaller, and so
+        does one of which something was forgotten.
         """
         shares = [part.plan.share for part in self._parts]
         there = [part.available for part in self._parts]
@@ -86,7 +95,9 @@ class Mixed:
         counts = largest_remainder(shares, total)
         # What each part that makes the mix smaller, rather than fail, can give.
         bounds = [
-            part.available if rule == "shrink" or (rule == "fail" and partial and part.missing) else None
+            part.available
+            if rule == "shrink" or (rule == "fail" and ((partial and part.missing) or part.forgotten))
+            else None
             for part in self._parts
         ]
         if any(bound is not None and count > bound for count, bound in zip(counts, bounds, strict=True)):

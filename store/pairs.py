@@ -13,7 +13,8 @@ from itertools import repeat
 from typing import Any
 
 from compiler.pairs import allot
-from compiler.plan import CallPlan, PreferencePlan
+from compiler.plan import CallPlan, CohortPlan, PreferencePlan
+from compiler.strata import pair_id
 from dsl.errors import QuotaShort
 from store.event import Kind
 from store.messages import Message, answered, attempted, before, spoken, unanswered
@@ -112,7 +113,20 @@ class Pairs:
 
     @property
     def missing(self) -> int:
-        return self._open if self._plan.quota is None else self._plan.quota - len(self._pairs.base)
+        if self._plan.quota is None:
+            return self._open
+        return max(self._plan.quota - len(self._pairs.base) - self._forgotten_pairs, 0)
+
+    @property
+    def forgotten(self) -> int:
+        return self._forgotten_pairs if self._generates else self._selection.forgotten
+
+    @property
+    def _forgotten_pairs(self) -> int:
+        """Pairs of the preference's own that were made and are forgotten."""
+        if not self._generates:
+            return 0
+        return len(self._view.forgotten.of(self._lineage, "completed", "hidden"))
 
     def incomplete(self) -> list[str]:
         base, made = self._selection, len(self._pairs.base)
@@ -191,7 +205,10 @@ class Pairs:
     def _find(self) -> _Found:
         """Every pair that can be made from the samples selected, whatever its answers say."""
         found = _Found()
-        own = _Own(self._view, self._lineage) if self._generates else None
+        own = None
+        if self._generates:
+            made_as = next(each for each in self._view.plan.pair_cohorts if each.name == self._plan.name)
+            own = _Own(self._view, made_as, self._lineage)
         # A step's name is a word of letters, digits and underscores.
         refused = f"json_extract(payload, '$.rejected.{self._attempts}')" if self._attempts else "NULL"
         samples = columns(self._view.cursor(), self._selection.seqs, f"sample_id, CAST({refused} AS VARCHAR)")
@@ -253,7 +270,10 @@ class Pairs:
 class _Own:
     """The samples that a preference made itself, by the sample each is made from."""
 
-    def __init__(self, view: View, lineage: str | None) -> None:
+    def __init__(self, view: View, pairs: CohortPlan, lineage: str | None) -> None:
+        self._plan, self._pairs = view.plan, pairs
+        self._forgotten = view.forgotten.events
+        self._pending = set(view.forgotten.of(lineage, "pending", "hidden"))
         self._bases, self._seqs = self._ends(view, lineage, Kind.SAMPLE_COMPLETED, "true")
         self._lost, _ = self._ends(
             view, lineage, Kind.SAMPLE_ABANDONED, "(payload ->> 'lasting') IS DISTINCT FROM 'false'"
@@ -262,11 +282,13 @@ class _Own:
     def made(self, base: str) -> int:
         """The seq of the one made from a sample, or `_NONE`."""
         at = _place(self._bases, base)
-        return _NONE if at is None else self._seqs[at]
+        return _NONE if at is None or self._seqs[at] in self._forgotten else self._seqs[at]
 
     def lost(self, base: str) -> bool:
-        """Whether the one made from a sample was given up for reasons of its own."""
-        return _place(self._lost, base) is not None
+        """Whether the one made from a sample was given up for reasons of its own, or is forgotten."""
+        if _place(self._lost, base) is not None or _place(self._bases, base) is not None:
+            return True
+        return bool(self._pending) and pair_id(self._plan, self._pairs, base) in self._pending
 
     @staticmethod
     def _ends(view: View, lineage: str | None, kind: Kind, condition: str) -> tuple[array[int], array[int]]:

@@ -28,6 +28,11 @@ class Place(Protocol):
     @property
     def missing(self) -> int: ...
 
+    @property
+    def forgotten(self) -> int:
+        """How many more there were that the log has forgotten."""
+        ...
+
     def account(self) -> str:
         """Why there are no more, as a clause; nothing where that is not known."""
         ...
@@ -70,8 +75,12 @@ class Samples:
     def missing(self) -> int:
         return self._selection.missing
 
+    @property
+    def forgotten(self) -> int:
+        return self._selection.forgotten
+
     def account(self) -> str:
-        return ""
+        return f"{self.forgotten} of them were forgotten" if self.forgotten else ""
 
     def ids(self) -> Iterator[str]:
         return sample_ids(self._view.cursor(), self._selection.seqs)
@@ -130,6 +139,7 @@ class Samples:
             "lineage": self._selection.lineage,
             "quota": self._cohort.quota,
             "samples": self.available,
+            **({"forgotten": self.forgotten} if self.forgotten else {}),
             "trained_turns": trained,
             **({"untrained_turns": untrained} if untrained else {}),
             **self._tally.manifest(self._view.cursor()),
@@ -153,6 +163,10 @@ class SourceRows:
     @property
     def missing(self) -> int:
         return 0
+
+    @property
+    def forgotten(self) -> int:
+        return self._kept.forgotten
 
     def account(self) -> str:
         return self._kept.account()
@@ -181,6 +195,7 @@ class SourceRows:
             "read": self._kept.read,
             "kept": self.available,
             "fell": dict(self._kept.fell),
+            **({"forgotten": self.forgotten} if self.forgotten else {}),
             **({"partly_trained": self._partly} if self._partly else {}),
             # Said where there is something to say: manifests of older logs stay as they are.
             **({"left_out": version.left_out} if version.left_out else {}),

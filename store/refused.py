@@ -60,6 +60,12 @@ class Refused:
         self._tally = Tally(self._cohort, (step.name for step in self._cohort.steps))
         self._refused: dict[str, Counter[str]] = {}
         self._empty = 0
+        self._ends = ends(view, self._cohort, self._lineage)
+
+    @property
+    def forgotten(self) -> int:
+        gone = self._view.forgotten
+        return len(gone.of(self._lineage, "completed", "hidden", "abandoned"))
 
     def incomplete(self) -> list[str]:
         """Nothing is: what was refused is what there is."""
@@ -69,8 +75,7 @@ class Refused:
         """There is nothing to decide."""
 
     def rows(self, layout: Layout) -> Iterator[Row]:
-        seqs = ends(self._view, self._cohort, self._lineage)
-        for name, payload, found in with_attempts(self._view, self._cohort, seqs):
+        for name, payload, found in with_attempts(self._view, self._cohort, self._ends):
             yield from self._sample(layout, name, payload, found)
 
     def sides(self, split: str | None) -> Side:
@@ -187,6 +192,8 @@ def ends(view: View, cohort: CohortPlan, lineage: str, *, given_up: bool = False
     )
     found: dict[str, array[int]] = {}
     for cell, _, seq in stream(rows):
+        if seq in view.forgotten.events:
+            continue
         found.setdefault(cell, array("q")).append(seq)
     ordered = array("q")
     for cell in sorted(found, key=lambda cell: _place(cohort, cell)):

@@ -53,6 +53,7 @@ def logged_samples(
     found = cursor.execute(
         """SELECT sample_id, step, payload FROM events
            WHERE kind = ? AND (payload ->> 'lineage') = ? AND (payload ->> 'cohort') = ?
+           AND (payload ->> 'forgotten') IS NULL
            ORDER BY run_id IS DISTINCT FROM ?, seq LIMIT ?""",
         [kind.value, lineage, cohort.name, run_id, most],
     ).fetchall()

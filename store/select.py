@@ -13,9 +13,10 @@ from typing import Any
 import duckdb
 
 from compiler.plan import CohortPlan, Plan
-from compiler.strata import Labels, stretches
+from compiler.strata import Cell, CellNames, Labels, stretches
 from dsl.errors import QuotaShort
 from store.event import Kind
+from store.forgotten import NOTHING, Forgotten
 
 _CHUNK = 4096
 
@@ -30,7 +31,8 @@ class Selection:
     """The completed samples of one cohort, by the seq of their events, in slot order.
 
     `positions` are their places among the cohort's slots, `counts` how many there are of each cell;
-    `models` are the identities that the lineage names.
+    `models` are the identities that the lineage names; `forgotten` slots are those of samples that the
+    log has forgotten.
     """
 
     cohort: CohortPlan
@@ -39,10 +41,11 @@ class Selection:
     seqs: array[int]
     positions: array[int]
     counts: Mapping[Labels, int]
+    forgotten: int = 0
 
     @property
     def missing(self) -> int:
-        return self.cohort.quota - len(self.seqs)
+        return self.cohort.quota - len(self.seqs) - self.forgotten
 
 
 def select(
@@ -51,6 +54,7 @@ def select(
     cursor: duckdb.DuckDBPyConnection,
     events: int,
     written_by: WrittenBy | None = None,
+    forgotten: Forgotten = NOTHING,
 ) -> Selection:
     """Takes, for each cell, its first completed ordinals, as many as the cell has slots.
 
@@ -59,6 +63,7 @@ def select(
     """
     lineage, models = lineage_of(plan, cohort, cursor, events, written_by)
     there = _by_cell(cursor, events, lineage)
+    gone = _Gone(plan, cohort, forgotten, lineage)
     seqs, positions, counts = array("q"), array("q"), Counter[Labels]()
     start, row = 0, None
     for cells, dealt in stretches(plan, cohort):
@@ -66,12 +71,43 @@ def select(
             row, waiting = cells, list[Iterator[int]]()
         waiting += [iter(there.get(_name(cell.labels), ())) for cell in cells[len(waiting) :]]
         found = [next(waiting[index], None) for index in dealt]
+        if gone.any:
+            found = gone.without(cells, dealt, found)
         positions.extend(start + place for place, seq in enumerate(found) if seq is not None)
         seqs.extend(seq for seq in found if seq is not None)
         taken = Counter(index for index, seq in zip(dealt, found, strict=True) if seq is not None)
         counts.update({cells[index].labels: n for index, n in taken.items()})
         start += len(dealt)
-    return Selection(cohort, lineage, models, seqs, positions, counts)
+    return Selection(cohort, lineage, models, seqs, positions, counts, gone.slots)
+
+
+class _Gone:
+    """Counts the `slots` of a cohort whose samples the log has forgotten."""
+
+    def __init__(self, plan: Plan, cohort: CohortPlan, forgotten: Forgotten, lineage: str) -> None:
+        self.slots = 0
+        self._plan, self._cohort = plan, cohort
+        self._events = forgotten.events
+        # Nothing says which cells these are of, but their names do.
+        self._names = {int(name, 16) for name in forgotten.of(lineage, "pending", "hidden")}
+        self._row: Sequence[Cell] | None = None
+        self._dealt = Counter[int]()
+        self.any = bool(forgotten.of(lineage, "completed") or self._names)
+
+    def without(
+        self, cells: Sequence[Cell], dealt: Sequence[int], found: Sequence[int | None]
+    ) -> list[int | None]:
+        """The events of a stretch of slots, without those that are forgotten."""
+        if cells is not self._row:
+            self._row, self._dealt = cells, Counter()
+        for index in dealt:
+            if self._names:
+                name = CellNames(self._plan, self._cohort, cells[index].labels)[self._dealt[index]]
+                self.slots += name in self._names
+            self._dealt[index] += 1
+        kept = [None if seq in self._events else seq for seq in found]
+        self.slots += sum(seq is not None for seq in found) - sum(seq is not None for seq in kept)
+        return kept
 
 
 def _name(labels: Labels) -> Labels:

@@ -45,6 +45,10 @@ class Unpaired:
     def missing(self) -> int:
         return self._selection.missing
 
+    @property
+    def forgotten(self) -> int:
+        return self._selection.forgotten
+
     def incomplete(self) -> list[str]:
         there, missing = len(self._selection.seqs), self.missing
         return [f"`{self._cohort.name}` has {there} of {there + missing} samples"] if missing else []

@@ -17,6 +17,7 @@ from dsl.version import VERSION
 from store.dataset import materialize
 from store.event import Kind
 from store.files import file_hash
+from store.forgotten import earlier_heads
 from store.log import Log
 from store.manifest import MANIFEST, fault_of, is_within, load
 
@@ -73,9 +74,12 @@ def _compare(folder: Path, manifest: Mapping[str, Any], log: Log, plan: Plan | N
             f"{folder} was made from {position['events']} events, and {log.path} has {log.next_seq}"
         )
     again = _again(folder, manifest, log, plan)
+    rewritten = _as_it_was(again, position, log)
     if again["log"] != position:
         raise Diverged(f"{log.path} is another log than the one {folder} was made from")
-    held = _files if same_versions else _content
+    _require_all(folder, manifest, again, log)
+    # A card names the hash of the log as it was.
+    held = _files if same_versions and not rewritten else _content
     then, now = held(manifest), held(again)
     for name in now | then:
         if then.get(name) != now.get(name):
@@ -87,6 +91,26 @@ def _compare(folder: Path, manifest: Mapping[str, Any], log: Log, plan: Plan | N
             raise Diverged(
                 f"{folder / MANIFEST} was changed: its {quoted(part)} is not what {log.path} gives"
             )
+
+
+def _as_it_was(again: Mapping[str, Any], position: Mapping[str, Any], log: Log) -> bool:
+    """Gives a position of a log that has forgotten something since the hash that it had before; whether
+    it has."""
+    now = again["log"]
+    rewritten = position.get("head") in earlier_heads(log.cursor(), now["batch"])
+    if rewritten:
+        now["head"] = position["head"]
+    return rewritten
+
+
+def _require_all(folder: Path, manifest: Mapping[str, Any], again: Mapping[str, Any], log: Log) -> None:
+    """Raises Diverged where a dataset has what the log has forgotten since."""
+    since = again.get("forgotten", 0) - (manifest.get("forgotten") or 0)
+    if since > 0:
+        raise Diverged(
+            f"{folder} has rows of what {log.path} has forgotten since: materialize it again from "
+            "that log, and remove this one"
+        )
 
 
 def _again(folder: Path, manifest: Mapping[str, Any], log: Log, plan: Plan) -> Mapping[str, Any]:
@@ -160,6 +184,6 @@ def logged_plan(log: Log, plan_hash: str) -> Plan:
         return Plan.from_json(row[0])
     except ValueError:
         raise Diverged(
-            f"{log.path} has the plan {plan_hash[:12]} in a form that this version of synth does not read: "
-            "use the version that made it, or name the recipe with --recipe"
+            f"{log.path} has forgotten the plan {plan_hash[:12]}, or has it in a form that this version of "
+            "synth does not read: name the recipe with --recipe"
         ) from None

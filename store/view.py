@@ -5,6 +5,7 @@ from __future__ import annotations
 import duckdb
 
 from compiler.plan import Plan
+from store.forgotten import forgotten_of
 from store.keep import Kept, keep
 from store.log import Log
 from store.select import Selection, WrittenBy, select
@@ -30,6 +31,8 @@ class View:
         self._cursor = self.cursor()
         if threads is not None:
             self._cursor.execute(f"SET threads = {int(threads)}")
+        # Whatever the position: what is forgotten is gone at each.
+        self.forgotten = forgotten_of(self._cursor)
         self._selections: dict[str, Selection] = {}
         self._kept: dict[str, Kept] = {}
 
@@ -42,7 +45,7 @@ class View:
         if conversation not in self._selections:
             cohort = self.plan.cohort(conversation)
             self._selections[conversation] = select(
-                self.plan, cohort, self._cursor, self.events, self.written_by
+                self.plan, cohort, self._cursor, self.events, self.written_by, self.forgotten
             )
         return self._selections[conversation]
 

@@ -45,6 +45,11 @@ class Dataset:
     types: Mapping[str, str]
 
     @property
+    def forgotten(self) -> int:
+        """How many samples, pairs or rows of sources are left out, since the log has forgotten them."""
+        return int(self.manifest.get("forgotten", 0))
+
+    @property
     def advice(self) -> str | None:
         """A line on what trainers have to be told, where the rows do not say it to all of them."""
         return advice(self.export, self.manifest)

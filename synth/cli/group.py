@@ -22,6 +22,7 @@ COMMANDS = {
     "verify": "Check a dataset against its manifest and the log.",
     "status": "Show how far runs are.",
     "show": "Tell one sample's whole story.",
+    "forget": "Write a log anew without a sample, or without what holds a text.",
     "sql": "Ask the log a question.",
     "doctor": "Say what state a log is in, and save what can be had of it.",
 }

@@ -72,6 +72,7 @@ def command(
                 "folder": str(d.folder),
                 "rows": d.rows,
                 "missing": d.missing,
+                **({"forgotten": d.forgotten} if d.forgotten else {}),
                 "advice": d.advice,
                 "warnings": d.warnings,
             }
@@ -87,6 +88,8 @@ def command(
                 )
         if dataset.missing:
             terminal.tell(f"  {plural(dataset.missing, dataset.unit)} missing")
+        if dataset.forgotten:
+            terminal.say(f"  {dataset.forgotten:,} left out, since they are forgotten")
         for line in _shares(dataset.manifest["source"]):
             terminal.say(f"  {line}")
         if dataset.advice is not None:

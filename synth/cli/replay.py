@@ -51,11 +51,18 @@ def command(
         origin = told_origin(plan, opened, written_by)
     if as_json:
         terminal.as_json(
-            {"same": found.same, "pending": found.pending, "diverged": found.diverged}, indent=None
+            {
+                "same": found.same,
+                "pending": found.pending,
+                "forgotten": found.forgotten,
+                "diverged": found.diverged,
+            },
+            indent=None,
         )
     else:
         pending = f", {plural(found.pending, 'sample')} pending in the log" if found.pending else ""
-        terminal.say(f"{plural(found.same, 'sample')} came out as logged{pending}")
+        gone = f", {found.forgotten:,} forgotten" if found.forgotten else ""
+        terminal.say(f"{plural(found.same, 'sample')} came out as logged{pending}{gone}")
         if origin:
             terminal.say(origin)
     if found.diverged:

@@ -147,6 +147,12 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: b
             ],
         )
     )
+    for name, c in counts["cohorts"].items():
+        if gone := c.get("forgotten"):
+            terminal.say(
+                f"  {plural(gone, 'sample')} of `{name}` {'is' if gone == 1 else 'are'} forgotten and not "
+                "made again; a larger count makes others"
+            )
     for source in report.sources:
         found = f"{source.new:,} new" if source.new else "all in the log before"
         terminal.say(f"  source {source.name}: {plural(source.rows, 'row')}, {found}")

@@ -91,7 +91,7 @@ def _events(cursor: Any, sample: str, log: Path) -> Iterator[dict[str, Any]]:
 def _steps(cursor: Any, events: list[dict[str, Any]]) -> list[str]:
     """The steps of a completed sample in the order of its recipe, which its plan knows."""
     ending = events[-1]
-    if ending["kind"] != "sample.completed":
+    if ending["kind"] != "sample.completed" or "forgotten" in ending["payload"]:
         return []
     (plan,) = cursor.execute(
         """SELECT CAST(p.payload -> 'plan' AS VARCHAR) FROM events p JOIN events r
@@ -100,6 +100,9 @@ def _steps(cursor: Any, events: list[dict[str, Any]]) -> list[str]:
         [ending["run_id"]],
     ).fetchone()
     made = json.loads(plan)
+    if "cohorts" not in made:
+        # The plan is forgotten.
+        return list(ending["payload"]["values"])
     holders = {each["name"]: each for each in (*made["cohorts"], *made["preferences"])}
     return [step["name"] for step in holders[ending["payload"]["cohort"]]["steps"]]
 
@@ -121,6 +124,12 @@ def _versions(cursor: Any, events: list[dict[str, Any]]) -> dict[str, dict[str, 
 def _origin(events: list[dict[str, Any]], versions: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Where a row from outside was read, in each version of its source that has it."""
     first = events[0]["payload"]
+    if "forgotten" in first:
+        yield f"row {events[0]['sample_id']} of the source `{first['source']}`, forgotten"
+        for event in events:
+            if "forgotten" in event["payload"]:
+                yield f"[{event['seq']}] {_gone(event['payload'])}"
+        return
     yield f"row {events[0]['sample_id']} of the source `{first['source']}`, sha256 {first['hash']}"
     for message in first["messages"]:
         marks = [f"weight {message['weight']}"] if "weight" in message else []
@@ -149,6 +158,10 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
     for event in events:
         payload = event["payload"]
         step = f"{event['step']}, attempt {(event['attempt'] or 0) + 1}"
+        if "forgotten" in payload:
+            what = event["kind"] if event["step"] is None else f"{step}: {event['kind']}"
+            yield f"[{event['seq']}] {what}, {_gone(payload)}"
+            continue
         match event["kind"]:
             case "call.completed":
                 yield f"\n[{event['seq']}] {step}: {event['model']} = {_who(payload)} answered"
@@ -195,6 +208,15 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                 )
             case "sample.completed" | "sample.abandoned":
                 yield from _ending(event, payload, order)
+            case "sample.forgotten":
+                yield (
+                    f"\n[{event['seq']}] forgotten, with {len(payload['events'])} of the payloads above: no "
+                    "dataset has it, and no run makes it again"
+                )
+
+
+def _gone(payload: dict[str, Any]) -> str:
+    return f"forgotten: the payload had sha256 {payload['forgotten']}"
 
 
 def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) -> Iterator[str]:

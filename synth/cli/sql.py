@@ -51,11 +51,13 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, secon
     """
     from dsl.errors import LogDamaged
     from store.chain import first_fault
+    from store.forgotten import forgotten_of
     from synth.cli.output import plural, table
 
     with reading(log, deep=False) as opened:
         # Before the question, which locks what can be asked.
         fault = first_fault(opened.cursor(), deep=True)
+        gone = len(forgotten_of(opened.cursor()).events)
         header, found = _answer(opened.cursor(), query, rows + 1, seconds)
     more = len(found) > rows
     found = found[:rows]
@@ -67,6 +69,8 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, secon
         terminal.block(table(header, found, left=len(header)))
     if more:
         terminal.tell(f"... more than {plural(rows, 'row')}; --rows shows more")
+    if gone:
+        terminal.tell(f"{plural(gone, 'payload')} of the log were forgotten: no answer is of them")
     if fault is not None:
         raise LogDamaged(
             f"{log}: batch {fault[0]} does not hold: {fault[1]}: the answer may not be of what was written, "

@@ -22,18 +22,24 @@ def command(log: Path, as_json: bool) -> None:
 
     try:
         with reading(log, deep=False) as opened:
-            runs = _runs(opened)
+            runs, gone = _runs(opened), _forgotten(opened)
             events = opened.next_seq
     except LogHeld:
         _print_live(progress_path(log), log, as_json)
         return
     if as_json:
-        terminal.as_json({"events": events, "runs": runs})
+        terminal.as_json({"events": events, "runs": runs, **gone})
         return
     from store.served import in_words
     from synth.cli.output import plural, table
 
     terminal.say(f"{log}: {plural(events, 'event')}, {plural(len(runs), 'run')}")
+    if gone:
+        n = gone["forgotten"]
+        terminal.say(
+            f"  forgotten: {plural(n['samples'], 'sample')} and {plural(n['rows'], 'row')} of sources; "
+            f"{plural(n['payloads'], 'payload')} are tombstones"
+        )
     if runs:
         terminal.say()
         rows = [
@@ -48,6 +54,22 @@ def command(log: Path, as_json: bool) -> None:
         for run in runs:
             for told in in_words(run.get("served", {})):
                 terminal.say(f"  {run['run_id']}: {told}")
+
+
+def _forgotten(log: Any) -> dict[str, Any]:
+    """What was forgotten of a log, in all; nothing where it forgot nothing."""
+    found = (
+        log.cursor()
+        .execute(
+            """SELECT sum(CAST(payload ->> 'samples' AS BIGINT)), sum(CAST(payload ->> 'rows' AS BIGINT)),
+                      sum(CAST(payload ->> 'payloads' AS BIGINT))
+               FROM events WHERE kind = 'log.rewritten'"""
+        )
+        .fetchone()
+    )
+    if found is None or found[0] is None:
+        return {}
+    return {"forgotten": {"samples": int(found[0]), "rows": int(found[1]), "payloads": int(found[2])}}
 
 
 def _reached(cohorts: dict[str, Any] | None) -> str:
@@ -81,6 +103,7 @@ def _runs(log: Any) -> list[dict[str, Any]]:
                    CAST(any_value(payload -> 'counts' -> 'served') FILTER (kind = 'run.stopped') AS VARCHAR)
             FROM events LEFT JOIN plans ON plans.plan_hash = events.payload ->> 'plan_hash'
                  AND events.kind = 'run.started'
+            WHERE events.kind NOT IN ('sample.forgotten', 'log.rewritten')
             GROUP BY run_id ORDER BY min(seq)
             """
         )

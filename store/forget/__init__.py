@@ -1,0 +1,1 @@
+"""Forgetting: a log written anew without what somebody wants removed."""

@@ -1,0 +1,169 @@
+"""What is to be forgotten of a log: the samples and rows that hold it, all that was made from them, and
+where else it stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from dsl.errors import ConfigError
+from store.event import Kind
+from store.forget.search import Texts
+from store.forgotten import MARK, forgotten_of
+
+# A text of a named sample that is as long as this is looked for in what other samples were shown.
+QUOTED = 40
+_ROWS = 4096
+
+
+@dataclass(slots=True)
+class Target:
+    """`samples` and `rows` are forgotten whole; in the events `within` single texts are replaced.
+
+    `plans` are the hashes of plans that hold a text, `lines` where rows of sources were read.
+    """
+
+    texts: Texts
+    samples: set[str] = field(default_factory=set)
+    rows: set[str] = field(default_factory=set)
+    within: set[int] = field(default_factory=set)
+    plans: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    passages: set[str] = field(default_factory=set)
+
+    @property
+    def names(self) -> set[str]:
+        return self.samples | self.rows
+
+
+def find(cursor: duckdb.DuckDBPyConnection, named: Sequence[str], wanted: Sequence[str]) -> Target:
+    """Looks through a log for samples and rows by their ids, and for texts.
+
+    Raises ConfigError where there is nothing, or where it is everything.
+    """
+    ids = {each for name in named for each in [_named(cursor, name)]}
+    quotes = Texts(_written(cursor, ids))
+    target = Target(Texts([*wanted, *_told(cursor, quotes)]))
+    sources = _rows(cursor)
+    for name in ids:
+        (target.rows if name in sources else target.samples).add(name)
+    for seq, kind, of, text in _events(cursor):
+        held = bool(wanted) and target.texts.stand_in(text)
+        quoted = bool(ids) and kind == Kind.CALL_COMPLETED and quotes.stand_in(text)
+        ended = bool(ids) and kind == Kind.RUN_STOPPED
+        if held or quoted or ended:
+            _take(target, seq, kind, of, json.loads(text), quotes if quoted else None)
+    _follow(cursor, target)
+    _refuse(cursor, target, bool(ids))
+    for name in target.rows:
+        target.lines += sources[name]
+    return target
+
+
+def _take(
+    target: Target, seq: int, kind: str, name: str | None, payload: Mapping[str, Any], quotes: Texts | None
+) -> None:
+    """Takes an event for what it holds, if it does."""
+    held = target.texts.stand_in_payload(kind, payload)
+    if quotes is not None and not held:
+        held = quotes.stand_in_value([each.get("content") for each in payload["messages"]])
+    if not held or MARK in payload:
+        return
+    if kind == Kind.SOURCE_INGESTED and name is not None:
+        target.rows.add(name)
+    elif name is not None:
+        target.samples.add(name)
+        if kind == Kind.RETRIEVAL_DONE:
+            target.passages.add(str(payload.get("source")))
+    else:
+        target.within.add(seq)
+        if kind == Kind.PLAN_REGISTERED:
+            target.plans.append(str(payload["plan_hash"]))
+
+
+def _named(cursor: duckdb.DuckDBPyConnection, name: str) -> str:
+    """The id of a sample or row by a row's id, or the beginning of it."""
+    begin = name.split("-", 1)[0].encode("utf-8", "backslashreplace").decode()
+    found = cursor.execute(
+        "SELECT DISTINCT sample_id FROM events WHERE starts_with(sample_id, ?) ORDER BY 1 LIMIT 6", [begin]
+    ).fetchall()
+    if not found or not begin:
+        raise ConfigError(f"the log knows no sample `{name}`: rows carry theirs as `id`")
+    if len(found) > 1:
+        raise ConfigError(f"`{name}` begins several samples: {', '.join(row[0] for row in found[:5])}")
+    return str(found[0][0])
+
+
+def _written(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> Iterator[str]:
+    """The longer texts that models wrote in some samples, and those of rows of sources."""
+    rows = cursor.execute(
+        "SELECT kind, payload FROM events WHERE sample_id IN (SELECT unnest(?)) AND kind IN (?, ?)",
+        [list(ids), Kind.CALL_COMPLETED.value, Kind.SOURCE_INGESTED.value],
+    ).fetchall()
+    for kind, text in rows:
+        payload = json.loads(text)
+        said = [payload.get("text"), payload.get("thought")]
+        if kind == Kind.SOURCE_INGESTED:
+            # A system message is that of all rows.
+            said = [each["content"] for each in payload.get("messages", ()) if each["role"] != "system"]
+        yield from (each.strip() for each in said if each and len(each.strip()) >= QUOTED)
+
+
+def _told(cursor: duckdb.DuckDBPyConnection, quotes: Texts) -> Iterator[str]:
+    """What the ends of runs show of some texts, shortened."""
+    rows = cursor.execute("SELECT payload FROM events WHERE kind = ?", [Kind.RUN_STOPPED.value]).fetchall()
+    for (text,) in rows:
+        for stuck in json.loads(text).get("stuck", ()):
+            for example in stuck.get("examples", ()):
+                if quotes.begin_with(example.removesuffix("…").strip()):
+                    yield example
+
+
+def _rows(cursor: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """Where each row of a source was read, by its id."""
+    rows = cursor.execute(
+        """SELECT sample_id, list(DISTINCT (payload ->> 'file') || ':' || (payload ->> 'line'))
+           FROM events WHERE kind = ? GROUP BY sample_id""",
+        [Kind.SOURCE_INGESTED.value],
+    )
+    return {name: sorted(filter(None, places)) for name, places in rows.fetchall()}
+
+
+def _events(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, str, str | None, str]]:
+    rows = cursor.execute("SELECT seq, kind, sample_id, payload FROM events ORDER BY seq")
+    while some := rows.fetchmany(_ROWS):
+        yield from some
+
+
+def _follow(cursor: duckdb.DuckDBPyConnection, target: Target) -> None:
+    """Takes what was made from the samples that are taken: the pairs of a preference."""
+    made = cursor.execute(
+        """SELECT sample_id, payload ->> 'of' FROM events
+           WHERE kind IN (?, ?) AND (payload ->> 'of') IS NOT NULL""",
+        [Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value],
+    ).fetchall()
+    target.samples |= {name for name, of in made if of in target.samples}
+
+
+def _refuse(cursor: duckdb.DuckDBPyConnection, target: Target, named: bool) -> None:
+    """Raises ConfigError where nothing is to be forgotten, or nothing would be left."""
+    done = forgotten_of(cursor)
+    known = {name for lineage in done.lineages.values() for name in lineage}
+    if target.names and not target.names - known and not target.within and named:
+        raise ConfigError("the log has forgotten that already: nothing is written")
+    if not target.names and not target.within:
+        raise ConfigError(
+            "no payload of the log holds the text, in no form that JSON gives it: nothing is written; it is "
+            "looked for letter by letter, capitals and spaces included"
+        )
+    total = {row[0] for row in cursor.execute("SELECT DISTINCT sample_id FROM events").fetchall()} - {None}
+    if not named and target.names and total - known <= target.names:
+        raise ConfigError(
+            f"the text is in every one of the {len(total):,} samples and rows of the log, so nothing would "
+            "be left of it: delete the log with its `.wal` and `.witness`, take the text out of the recipe, "
+            "and run again"
+        )

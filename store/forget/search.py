@@ -1,0 +1,128 @@
+"""Where a text stands in payloads: as it is, and in each form that JSON in JSON gives it."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+# JSON within JSON within JSON: a model's answer that quotes an answer is the second.
+_LEVELS = 6
+_ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
+_PLAIN = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
+# By kind, what of a payload anybody could have written; the rest is the log's own structure.
+CONTENT: Mapping[str, Sequence[str]] = {
+    "plan.registered": ("plan",),
+    "run.started": ("lineages", "options", "warnings", "versions", "prices", "sources"),
+    "call.completed": (
+        "messages",
+        "text",
+        "thought",
+        "schema",
+        "sampling",
+        "identity",
+        "engine",
+        "served_by",
+    ),
+    "call.failed": ("message", "identity", "engine"),
+    "step.rejected": ("check", "reason", "text"),
+    "source.ingested": ("source", "file", "messages"),
+    "source.completed": ("source", "files", "left_out", "unread"),
+    "retrieval.done": ("source", "arguments", "chunks"),
+    "sample.completed": ("cell", "values", "thoughts", "rejected"),
+    "sample.abandoned": ("cell", "reason", "values", "thoughts", "rejected"),
+    "run.stopped": ("reason", "counts", "stuck"),
+}
+# Words of the log's own inside of that.
+_OWN = frozenset({"role", "call_key", "lineage", "fingerprint", "sha256", "finish_reason", "hash", "digest"})
+# Whose names are the log's own wherever they stand.
+_NAMES = frozenset(
+    {
+        *("role", "content", "weight", "thought", "messages", "text", "call", "attempt", "check", "reason"),
+        *("backend", "id", "revision", "adapter", "chat_template", "request", "document", "heading", "score"),
+        *("metadata", "path", "bytes", "sha256", "rows", "first", "file", "line", "kinds", "type"),
+    }
+)
+
+
+class Texts:
+    """Texts to look for.  A text is found as it is, in the other normal form of Unicode, and where it
+    is escaped as JSON does it, however often."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        wanted = [text for text in texts if text]
+        forms = (unicodedata.normalize(form, text) for text in wanted for form in ("NFC", "NFD"))
+        self._wanted = tuple(dict.fromkeys([*wanted, *forms, *map(unescaped, wanted)]))
+
+    def stand_in(self, text: str) -> bool:
+        """Whether any of them stands in a text."""
+        return any(wanted in form for form in decoded(text) for wanted in self._wanted)
+
+    def begin_with(self, text: str) -> bool:
+        """Whether a text, shortened to one line, is how any of them begins."""
+        return bool(text) and any(" ".join(wanted.split()).startswith(text) for wanted in self._wanted)
+
+    def stand_in_value(self, value: Any) -> bool:
+        """The same of what JSON holds."""
+        return any(self.stand_in(text) for text in _texts(value))
+
+    def stand_in_payload(self, kind: str, payload: Mapping[str, Any]) -> bool:
+        """The same of what an event of a kind holds that anybody could have written."""
+        return any(self.stand_in_value(payload.get(name)) for name in CONTENT.get(kind, ()))
+
+    def without(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """A payload in which every text that holds any of them is another one."""
+        content = CONTENT.get(kind, ())
+        return {name: self._without(value) if name in content else value for name, value in payload.items()}
+
+    def _without(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            kept = {}
+            for number, (name, each) in enumerate(value.items()):
+                shown = f"{GONE} {number}" if name not in _NAMES and self.stand_in(name) else name
+                kept[shown] = each if name in _OWN else self._without(each)
+            return kept
+        if isinstance(value, list):
+            return [self._without(each) for each in value]
+        return GONE if any(self.stand_in(text) for text in _texts(value)) else value
+
+
+GONE = "[forgotten]"
+
+
+def decoded(text: str) -> Iterator[str]:
+    """A text, and what it says when JSON's escapes in it are taken for what they stand for."""
+    yield text
+    for _ in range(_LEVELS):
+        if "\\" not in text or (plain := unescaped(text)) == text:
+            return
+        yield plain
+        text = plain
+
+
+def unescaped(text: str) -> str:
+    """A text in which JSON's escapes are what they stand for."""
+    plain = _ESCAPE.sub(
+        lambda found: chr(int(found[1], 16)) if found[1] else _PLAIN.get(found[2], found[2]), text
+    )
+    return _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), plain)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, its numbers and the names in it among them; the log's own words are not."""
+    pending = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, Mapping):
+            yield from (name for name in each if name not in _NAMES)
+            pending.extend(inner for name, inner in each.items() if name not in _OWN)
+        elif isinstance(each, list | tuple):
+            pending.extend(each)
+        elif isinstance(each, int | float) and not isinstance(each, bool):
+            yield json.dumps(each)
