@@ -14,7 +14,7 @@ from runtime.config import Settings
 from runtime.engines.base import EngineSpec
 from runtime.progress import Progress
 from runtime.recorder import Recorder
-from runtime.service.service import PATIENCE_S
+from runtime.service.patience import Patience
 from runtime.stop import Stop
 from store.event import Kind
 from store.history import LoggedLookup, LoggedSample
@@ -80,7 +80,7 @@ class Indexes:
                 if _hosted(plan, settings, source):
                     self.hosted.append(source.name)
                 index = open_index(source, plan.folder, allowed, embedder)
-                index.patience = _patience(plan, settings, source) if patience is None else patience
+                index.patience = Patience.of(patience, _patience(plan, settings, source))
                 self._indexes[source.name] = index
 
     def attend(self, stop: Stop) -> None:
@@ -209,11 +209,11 @@ def _embedder(plan: Plan, settings: Settings, source: SourcePlan) -> Embedder | 
     return None
 
 
-def _patience(plan: Plan, settings: Settings, source: SourcePlan) -> float:
-    """How long a source's embedder is waited for, in seconds."""
+def _patience(plan: Plan, settings: Settings, source: SourcePlan) -> float | None:
+    """How long a source's embedder is waited for, in seconds; None where nobody says."""
     name = source.index.arguments.get("embedder") if source.index is not None else None
     options = {} if name is None else settings.spec(plan.model(str(name))).options
-    return float(options.get("patience", PATIENCE_S))
+    return options.get("patience")
 
 
 def _hosted(plan: Plan, settings: Settings, source: SourcePlan) -> bool:

@@ -18,7 +18,8 @@ from runtime.money.prices import Priced
 from runtime.money.usage import Usage
 from runtime.rules import CURRENT
 from runtime.service.limiter import SLOW_START, Limiter
-from runtime.service.service import PATIENCE_S, WORTH_SAYING_S, Service
+from runtime.service.patience import Patience
+from runtime.service.service import WORTH_SAYING_S, Service
 from runtime.text import spoken
 
 # How long an engine may take to close, in seconds.
@@ -79,7 +80,7 @@ class Models:
             place = canonical_json([spec.backend, spec.id, spec.revision, spec.adapter, dict(spec.options)])
             if place not in shared:
                 engine = open_engine(spec)
-                wait = float(spec.options.get("patience", PATIENCE_S)) if patience is None else patience
+                wait = Patience.of(patience, spec.options.get("patience"))
                 shared[place] = engine, Service(_limiter(engine, spec.options), wait)
             engine, service = shared[place]
             self._running[model.name] = RunningModel(
@@ -170,7 +171,8 @@ class Models:
                 )
         return [
             f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} not answered for "
-            f"{spoken(silence)}, waiting up to {spoken(service.patience)}"
+            f"{spoken(silence)}{f' ({said})' if (said := service.absent) else ''}, waiting up to "
+            f"{spoken(service.waits)}"
             for names, service, silence in silent.values()
         ] + [
             f"`{name}` is writing {answers:,} answer{'s' * (answers != 1)}, {tokens:,} tokens so far"

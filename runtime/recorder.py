@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -48,8 +49,7 @@ class Recorder:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="synth-log")
         self._some = asyncio.Event()
         self._full = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._committed = asyncio.Event()
         self._closing = False
         self._task = asyncio.create_task(self._flush_forever(), name="synth-recorder")
@@ -62,15 +62,30 @@ class Recorder:
         self._some.set()
         if len(self._pending) >= BATCH_EVENTS:
             self._full.set()
-        if len(self._pending) + self._in_commit >= MOST_PENDING:
-            self._room.clear()
         return seq
 
     async def room(self) -> None:
         """Returns when the log keeps up.  Raises what stopped the log from being written."""
+        if self._waiting or self._crowded:
+            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(woken)
+            await woken
         if self.failure is not None:
             raise self.failure
-        await self._room.wait()
+
+    @property
+    def _crowded(self) -> bool:
+        return self.failure is None and len(self._pending) + self._in_commit >= MOST_PENDING
+
+    def _wake(self) -> None:
+        """Lets some of those go on who wait for room, and the next once it is known what those add."""
+        for _ in range(BATCH_EVENTS):
+            if not self._waiting or self._crowded:
+                return
+            woken = self._waiting.popleft()
+            if not woken.done():
+                woken.set_result(None)
+        asyncio.get_running_loop().call_soon(self._wake)
 
     async def settle(self) -> None:
         """Returns when every event so far is durable.  Raises what stopped the log from being
@@ -102,18 +117,15 @@ class Recorder:
                     self._full.clear()
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._full.wait(), patience)
-                batch, self._pending = self._pending, []
-                self._in_commit = len(batch)
-                seconds = await loop.run_in_executor(self._worker, self._commit, batch)
+                events, self._pending = self._pending, []
+                self._in_commit = len(events)
+                seconds = await loop.run_in_executor(self._worker, self._commit, events, loop)
                 patience = min(BATCH_SECONDS, seconds / SHARE_OF_TIME)
-                self._in_commit = 0
-                # What came meanwhile may fill it again: its own commit makes the room.
-                if len(self._pending) < MOST_PENDING:
-                    self._room.set()
                 self._committed.set()
         except Exception as error:
             self.failure = error
-            self._room.set()
+            self._in_commit = 0
+            self._wake()
             self._committed.set()
 
     async def _any(self) -> bool:
@@ -126,14 +138,21 @@ class Recorder:
                 await asyncio.get_running_loop().run_in_executor(self._worker, self._tell)
         return bool(self._pending)
 
-    def _commit(self, batch: list[Event]) -> float:
-        """Returns the processor time it took, in seconds: waiting for others costs them nothing."""
+    def _commit(self, events: list[Event], loop: asyncio.AbstractEventLoop) -> float:
+        """Commits events in batches, without waiting for the loop, which may be busy with thousands of
+        answers.  Returns the processor time it took for each, in seconds: waiting for others costs them
+        nothing."""
         began = time.thread_time()
-        self._log.append(batch)
+        starts = range(0, len(events), BATCH_EVENTS)
+        for start in starts:
+            batch = events[start : start + BATCH_EVENTS]
+            self._log.append(batch)
+            self._in_commit -= len(batch)
+            loop.call_soon_threadsafe(self._wake)
         self._untold = True
         if time.monotonic() - self._told >= TELL_SECONDS:
             self._tell()
-        return time.thread_time() - began
+        return (time.thread_time() - began) / len(starts)
 
     def _tell(self) -> None:
         self._told, self._untold = time.monotonic(), False

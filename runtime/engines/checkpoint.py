@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from pydantic import ValidationError
 
 from dsl.errors import EngineError, ExtraMissing
 from runtime.engines.base import EngineSpec
 from runtime.engines.weights import require_checkpoint, weights_digest
+
+# How long the model hub may take to be reached, in seconds.
+_REACHED_S = 5.0
 
 
 def require(backend: str, extra: str, *modules: str) -> None:
@@ -29,9 +36,37 @@ def load_tokenizer(spec: EngineSpec) -> Any:
     if spec.adapter is not None:
         require_checkpoint(spec.name, spec.adapter, adapter=True)
     try:
-        return AutoTokenizer.from_pretrained(spec.id, revision=spec.revision or "main")
+        with _offline_where_nobody_answers(spec.id):
+            return AutoTokenizer.from_pretrained(spec.id, revision=spec.revision or "main")
     except (OSError, ValueError, KeyError) as fault:
         raise cannot_load(spec, fault) from fault
+
+
+@contextmanager
+def _offline_where_nobody_answers(name: str) -> Iterator[None]:
+    """Looks only on this machine for a model whose hub cannot be reached: its client would ask again
+    for a minute, for each of a model's files, and tell the terminal of it in its own words."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or Path(name).is_dir() or getproxies() or _answers(constants.ENDPOINT):
+        yield
+        return
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = False
+
+
+def _answers(address: str) -> bool:
+    """Whether anybody listens at an address."""
+    try:
+        place = urlsplit(address)
+        port = place.port or (80 if place.scheme == "http" else 443)
+        socket.create_connection((place.hostname or "", port), _REACHED_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def named_weights(spec: EngineSpec) -> str | None:

@@ -25,7 +25,7 @@ from runtime.retrieval.shared import Shared
 from runtime.retrieval.state import FILE_NAME, Record, State
 from runtime.retrieval.vectors import OnProgress, Vectors
 from runtime.retrieval.where import to_sql
-from runtime.service.service import PATIENCE_S
+from runtime.service.patience import Patience
 from runtime.stop import Stop
 from runtime.text import valid_text
 
@@ -104,9 +104,9 @@ class Index:
         self._corpus = corpus
         self._place = place
         self._embedder = embedder
-        # What it waits for an embedder by: the run's bounds, and seconds of patience.
+        # What it waits for an embedder by: the run's bounds, and patience.
         self.stop: Stop | None = None
-        self.patience = PATIENCE_S
+        self.patience = Patience.of()
         self._connection: AsyncConnection | None = None
         self._state: State | None = None
         self._vectors: Vectors | None = None

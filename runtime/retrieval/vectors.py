@@ -14,7 +14,8 @@ from dsl.errors import AccessDenied, CallFailed, EngineDied, EngineError
 from runtime.retrieval.embedders.base import Embedder, Purpose, embedder_name
 from runtime.retrieval.state import State
 from runtime.service.limiter import backoff
-from runtime.service.service import MOST_STRIKES, PATIENCE_S, WORTH_SAYING_S
+from runtime.service.patience import Patience
+from runtime.service.service import MOST_STRIKES, WORTH_SAYING_S
 from runtime.stop import Stop, Stopped
 from runtime.text import spoken
 
@@ -31,12 +32,16 @@ class Vectors:
     """A text is embedded once for each purpose, whatever happens between: its vector is in the
     state before it is used.
 
-    An embedder that does not answer is waited for with `patience`, in seconds.  Raises EngineError
+    An embedder that does not answer is waited for with `patience`.  Raises EngineError
     where there can be no vector, and Stopped where the run is told to stop.
     """
 
     def __init__(
-        self, embedder: Embedder, state: State, stop: Stop | None = None, patience: float = PATIENCE_S
+        self,
+        embedder: Embedder,
+        state: State,
+        stop: Stop | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self.name = embedder_name(embedder)
         self._embedder = embedder
@@ -46,7 +51,8 @@ class Vectors:
         self._asking = asyncio.Lock()
         self._random = Random()
         self._stop = stop or Stop()
-        self._patience = patience
+        self._patience = patience or Patience.of()
+        self._absent: str | None = None
         self._answers = 0
         self._silent_since: float | None = None
 
@@ -143,7 +149,7 @@ class Vectors:
                     ) from None
             else:
                 self._answers += 1
-                self._silent_since = None
+                self._silent_since = self._absent = None
                 return found
             tries += 1
             strikes += seen != self._answers
@@ -156,11 +162,17 @@ class Vectors:
         now = time.monotonic()
         if self._silent_since is None:
             self._silent_since = now
-        left = self._silent_since + self._patience - now
-        if strikes >= MOST_STRIKES or left <= 0.0 or (failure.retry_after or 0.0) > self._patience:
+        self._patience.pause(failure)
+        self._absent = str(failure) if failure.unreached and not self._answers else None
+        left = self._silent_since + self._waits - now
+        if strikes >= MOST_STRIKES or left <= 0.0:
+            what = (
+                "check its address; a server that is still starting is waited for with --patience"
+                if self._absent
+                else "what is done is safe: run again when it is back, or wait longer with --patience"
+            )
             raise EngineDied(
-                f"the embedder {self.name} has not answered {tries} tries in a row (last: {failure}); what "
-                "is done is safe: run again when it is back, or wait longer with --patience"
+                f"the embedder {self.name} has not answered {tries} tries in a row (last: {failure}); {what}"
             )
         wait = backoff(tries, failure.retry_after, self._random)
         return min(wait, max(left, failure.retry_after or 0.0))
@@ -173,9 +185,13 @@ class Vectors:
         if silence < WORTH_SAYING_S:
             return []
         return [
-            f"the embedder {self.name} has not answered for {spoken(silence)}, waiting up to "
-            f"{spoken(self._patience)}"
+            f"the embedder {self.name} has not answered for {spoken(silence)}"
+            f"{f' ({self._absent})' if self._absent else ''}, waiting up to {spoken(self._waits)}"
         ]
+
+    @property
+    def _waits(self) -> float:
+        return self._patience.nobody if self._absent else self._patience.seconds
 
     async def _ready(self) -> None:
         """Starts the embedder when it is first needed."""

@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 
 from dsl.errors import AccessDenied, CallFailed
 from runtime.service.limiter import Limiter
+from runtime.service.patience import Patience
 
-# How long an outage is waited out, in seconds.
-PATIENCE_S = 600.0
 # Silences that are over by then are not told of.
 WORTH_SAYING_S = 1.0
 # Failures held against one call before it is given up: with half-second first waits and full
@@ -41,8 +40,9 @@ _FIRST_DENIED = 3
 @dataclass(slots=True, eq=False)
 class Asked:
     """One call while it is tried, `issued` so many times.  `strikes` are the failures held against it,
-    `tries` those that it waits after, each time longer.  `first` and `seen` are how many answers
-    others had when it was first issued and when it last failed."""
+    `tries` those that it waits after, each time longer; `sent_away` are those that asked for more time
+    than there is patience for.  `first` and `seen` are how many answers others had when it was first
+    issued and when it last failed."""
 
     issued: int = 0
     first: int | None = None
@@ -50,6 +50,7 @@ class Asked:
     tries: int = 0
     strikes: int = 0
     denied: int = 0
+    sent_away: int = 0
     failed_at: float = 0.0
 
 
@@ -59,7 +60,7 @@ class Service:
     called with the last failure when patience is over.  Times are in seconds."""
 
     limiter: Limiter
-    patience: float = PATIENCE_S
+    patience: Patience = field(default_factory=Patience.of)
     answers: int = 0
     on_end: Callable[[CallFailed], None] | None = None
     # Calls that want an answer now.
@@ -70,6 +71,8 @@ class Service:
     _innocent: set[Asked] = field(default_factory=set)
     _probes: int = 0
     _down_since: float | None = None
+    # Whether nobody was at the address in all that time, nor ever before.
+    _nobody: bool = False
     _last: CallFailed | None = None
     _timer: asyncio.TimerHandle | None = None
     _denied: set[Asked] = field(default_factory=set)
@@ -105,8 +108,19 @@ class Service:
         if self._failures:
             self.spoke()
 
-    def failed(self, asked: Asked, failure: CallFailed) -> None:
-        """A failure that may pass."""
+    @property
+    def waits(self) -> float:
+        """How long the service is waited for, as far as is known of it."""
+        return self.patience.nobody if self._nobody else self.patience.seconds
+
+    @property
+    def absent(self) -> str | None:
+        """Why nobody is at the address, where nobody ever was."""
+        return str(self._last) if self._nobody else None
+
+    def failed(self, asked: Asked, failure: CallFailed, answered_before: Callable[[], bool]) -> None:
+        """A failure that may pass.  `answered_before` says whether the service answered in an earlier
+        run."""
         asked.tries += 1
         if asked.tries == 1:
             asked.failed_at = time.monotonic()
@@ -123,13 +137,13 @@ class Service:
         limited = failure.kind == "rate_limit"
         if others:
             # A rate limit is nobody's fault, but to wait for it has an end as well.
-            if not limited or time.monotonic() - asked.failed_at > self.patience:
+            if not limited or time.monotonic() - asked.failed_at > self.patience.seconds:
                 asked.strikes += strikes
             return
         if not asked.strikes:
             self._innocent.add(asked)
         if limited or len(self._innocent) > 1 or not self.answers:
-            self._go_down()
+            self._go_down(failure.unreached and not self.answers and not answered_before())
         if self._down_since is None:
             asked.strikes += strikes
         elif self._failures >= _SUSPEND_AFTER:
@@ -149,6 +163,7 @@ class Service:
             self.limiter.resume()
         self._failures = self._probes = 0
         self._down_since = self._last = self._timer = None
+        self._nobody = False
         self._innocent.clear()
 
     def denied(self, asked: Asked, denial: AccessDenied, answered_before: Callable[[], bool]) -> bool:
@@ -163,14 +178,23 @@ class Service:
             return len(self._denied) >= (_MOST_KEYS_DENIED if denial.of_key else _MOST_DENIED)
         return len(self._denied) >= _FIRST_DENIED
 
-    def _go_down(self) -> None:
+    def _go_down(self, nobody: bool) -> None:
+        now = time.monotonic()
         if self._down_since is None:
-            self._down_since = time.monotonic()
-            self._timer = asyncio.get_running_loop().call_later(self.patience, self._end_patience)
+            self._down_since, self._nobody = now, nobody
+        elif self._nobody and not nobody:
+            # Somebody is there after all.
+            self._nobody = False
+        else:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        left = max(0.0, self._down_since + self.waits - now)
+        self._timer = asyncio.get_running_loop().call_later(left, self._end_patience)
 
     def _probe(self) -> None:
         """Has the next call go out alone, and later than the one before it."""
-        longest = min(_LONGEST_PROBE_S, self.patience / 8)
+        longest = min(_LONGEST_PROBE_S, self.waits / 8)
         self.limiter.suspend(min(longest, _FIRST_PROBE_S * 2.0 ** min(self._probes, 30)))
         self._probes += 1
 

@@ -26,6 +26,8 @@ from store.history import History
 
 # A call whose key or model was refused is tried once more; then others show whose fault it is.
 _TRIES_DENIED = 2
+# So often a call is sent away for longer than patience before that is believed.
+_TRIES_SENT_AWAY = 3
 # Waits of who is answered, if with a rate limit, are those of so many tries at most: 4 seconds.
 _LIMITED_TRIES = 4
 
@@ -105,8 +107,11 @@ class Tries:
             service.issued(asked)
             try:
                 completion = await model.engine.generate(call)
+                # Thousands can be answered at one time, faster than the log can be written.
+                await self._recorder.room()
             except CallFailed as failure:
                 slot.tokens = failure.prompt_tokens + failure.completion_tokens
+                asked.sent_away += service.patience.pause(failure)
                 if failure.kind == "rate_limit":
                     slot.rate_limited(failure.retry_after)
                 self._record_failure(model, step, call, failure, asked.issued, columns, reserved)
@@ -141,7 +146,7 @@ class Tries:
             if model.service.denied(asked, failure, partial(self._answered_before, model)):
                 raise EngineError(failure.verdict)
         elif failure.retryable:
-            model.service.failed(asked, failure)
+            model.service.failed(asked, failure, partial(self._answered_before, model))
         else:
             model.service.spoke()
 
@@ -154,11 +159,11 @@ class Tries:
             return backoff(asked.denied, None, self._random)
         if not failure.retryable:
             raise GaveUp(f"{failure.kind}: {failure}")
-        if (failure.retry_after or 0.0) > service.patience:
+        if asked.sent_away >= _TRIES_SENT_AWAY and service.answers == asked.first:
             raise EngineError(
-                f"`{model.name}` ({model.engine.identity}) asks to be left alone for "
-                f"{spoken(failure.retry_after or 0.0)} ({failure}), and patience is "
-                f"{spoken(service.patience)}; what is done is safe: run again then"
+                f"`{model.name}` ({model.engine.identity}) has sent its callers away {asked.sent_away} times "
+                f"in a row for longer than patience, which is {spoken(service.patience.seconds)} (last: "
+                f"{failure}); what is done is safe: run again then"
             )
         if asked.strikes >= MOST_STRIKES:
             self._give_up(model, asked, failure)
@@ -191,10 +196,14 @@ class Tries:
         raise GaveUp(reason, lasting=lasting, judged=model.service.answers_uselessly(failure))
 
     def _end_patience(self, model: RunningModel, failure: CallFailed) -> None:
+        what = (
+            "check its address; a server that is still starting is waited for with --patience"
+            if model.service.absent
+            else "what is done is safe: run again when it is back, or wait longer with --patience"
+        )
         died = EngineDied(
             f"`{model.name}` ({model.engine.identity}) has not answered for "
-            f"{spoken(model.service.patience)} (last: {failure}); what is done is safe: run again "
-            "when it is back, or wait longer with --patience"
+            f"{spoken(model.service.waits)} (last: {failure}); {what}"
         )
         self._stop.stop("failed", str(died), died)
 

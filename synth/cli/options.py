@@ -97,7 +97,8 @@ def wait_options(command: F) -> F:
             "--patience",
             type=Seconds(),
             metavar="SECONDS",
-            help="How long a service that does not answer is waited for.  [default: 600, or its model's]",
+            help="How long a service that does not answer is waited for.  [default: 600, or its model's; "
+            "60 where nobody ever was at its address]",
         ),
     ):
         command = option(command)

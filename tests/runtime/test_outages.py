@@ -169,7 +169,10 @@ def test_an_address_where_nobody_listens_is_waited_for_and_told(tmp_path: Path) 
     assert done.returncode == 1
     assert time.monotonic() - begun > 4
     *lines, sentence = done.stderr.splitlines()
-    assert re.search(r"`author` has not answered for \d+(\.\d)? s, waiting up to 4 s", "".join(lines))
+    assert re.search(
+        r"`author` has not answered for \d+(\.\d)? s \(nothing listens at .*\), waiting up to 4 s",
+        "".join(lines),
+    )
     assert "`author` (openai:large) has not answered for 4 s (last: nothing listens at 127.0.0.1:" in sentence
     assert "--patience" in sentence
 
@@ -192,11 +195,46 @@ def test_a_call_that_the_server_cannot_answer_costs_itself(tmp_path: Path, monke
         assert_adds_up(report, tmp_path, server)
 
 
-def test_a_wait_that_a_service_asks_for_is_compared_with_patience(tmp_path: Path) -> None:
+def test_a_wait_longer_than_patience_is_believed_when_it_is_asked_for_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.service.patience.LONGEST_PAUSE_S", 0.01)
     with Behaving(lambda *_: error(429, "out of quota", **{"Retry-After": "7200"})) as server:
-        with pytest.raises(EngineError, match=r"asks to be left alone for 120 min .*patience is 10 min"):
+        with pytest.raises(EngineError, match=r"sent .* away 3 times .*patience, which is 10 min .*120 min"):
             run(tmp_path, server)
-        assert server.arrived <= 4
+        assert server.arrived <= 64
+
+
+def test_one_long_wait_that_a_service_asks_for_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.service.patience.LONGEST_PAUSE_S", 0.01)
+
+    def deed(server: OpenAIServer, number: int) -> Raw | None:
+        return error(429, "later", **{"Retry-After": "86400"}) if number == 3 else None
+
+    with Behaving(deed) as server:
+        report = run(tmp_path, server)
+    assert report.outcome == "finished"
+    (message,) = query(
+        tmp_path / "log.duckdb", "SELECT payload ->> 'message' FROM events WHERE kind = 'call.failed'"
+    )[0]
+    assert "asks to be left alone for 24 h, and is asked again after 0.01 s" in message
+
+
+def test_a_name_that_nobody_has_is_not_waited_for_as_an_outage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.service.patience.NOBODY_S", 0.3)
+    with OpenAIServer() as server:
+        address = server.base_url
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    with pytest.raises(EngineDied, match=r"nothing listens at 127\.0\.0\.1:\d+\); check its address"):
+        synth.run(
+            compiled(tmp_path),
+            log=tmp_path / "synth.duckdb",
+            models={"author": synth.OpenAI("m", base_url=address)},
+        )
 
 
 # Refusals -----------------------------------------------------------------------------
@@ -292,7 +330,7 @@ def test_a_key_that_never_worked_stops_the_run_at_once(tmp_path: Path) -> None:
     with Behaving(lambda *_: error(401, "who are you?")) as server:
         with pytest.raises(EngineError, match="check OPENAI_API_KEY"):
             run(tmp_path, server, concurrency=8)
-        assert server.arrived <= 12
+        assert server.arrived <= 64
 
 
 # Ends ---------------------------------------------------------------------------------

@@ -30,18 +30,35 @@ def recorded(
     asyncio.run(run())
 
 
-def test_what_is_full_goes_out_whole_and_in_order(tmp_path: Path) -> None:
+def test_a_batch_has_so_many_events_and_no_more_however_many_come_together(tmp_path: Path) -> None:
     path = tmp_path / "log.duckdb"
 
     async def work(made: Recorder) -> None:
         await settled(made)
-        for number in range(2 * BATCH_EVENTS):
+        for number in range(10 * BATCH_EVENTS + 1):
             made.emit(Kind.CALL_COMPLETED, {"number": number})
 
     recorded(path, work, lambda: None)
-    assert [n for (n,) in query(path, "SELECT n FROM batches ORDER BY batch_id")] == [1, 2 * BATCH_EVENTS]
+    sizes = [n for (n,) in query(path, "SELECT n FROM batches ORDER BY batch_id")]
+    assert sizes == [1, *[BATCH_EVENTS] * 10, 1]
     numbers = query(path, "SELECT (payload ->> 'number')::BIGINT FROM events WHERE seq > 0 ORDER BY seq")
-    assert [number for (number,) in numbers] == list(range(2 * BATCH_EVENTS))
+    assert [number for (number,) in numbers] == list(range(10 * BATCH_EVENTS + 1))
+
+
+def test_who_waits_for_room_goes_on_a_few_at_a_time(tmp_path: Path) -> None:
+    most: list[int] = []
+
+    async def work(made: Recorder) -> None:
+        async def answered(number: int) -> None:
+            await made.room()
+            made.emit(Kind.CALL_COMPLETED, {"number": number})
+            most.append(len(made._pending) + made._in_commit)
+
+        await asyncio.gather(*(answered(number) for number in range(20 * BATCH_EVENTS)))
+
+    recorded(tmp_path / "log.duckdb", work, lambda: None)
+    assert len(most) == 20 * BATCH_EVENTS
+    assert max(most) <= recorder.MOST_PENDING
 
 
 def test_commits_are_told_of_now_and_then_and_the_first_at_once(
