@@ -40,9 +40,9 @@ _FIRST_DENIED = 3
 @dataclass(slots=True, eq=False)
 class Asked:
     """One call while it is tried, `issued` so many times.  `strikes` are the failures held against it,
-    `tries` those that it waits after, each time longer; `sent_away` are those that asked for more time
-    than there is patience for.  `first` and `seen` are how many answers others had when it was first
-    issued and when it last failed."""
+    `tries` those that it waits after, each time longer.  `first` and `seen` are how many answers others had
+    when it was first issued and when it last failed, `seen_away` how often the service had sent its
+    callers away when it was last issued."""
 
     issued: int = 0
     first: int | None = None
@@ -50,7 +50,7 @@ class Asked:
     tries: int = 0
     strikes: int = 0
     denied: int = 0
-    sent_away: int = 0
+    seen_away: int = 0
     failed_at: float = 0.0
 
 
@@ -63,6 +63,9 @@ class Service:
     patience: Patience = field(default_factory=Patience.of)
     answers: int = 0
     on_end: Callable[[CallFailed], None] | None = None
+    # How often in a row it sent its callers away for longer than there is patience for, where those
+    # that were out together count once.
+    away: int = 0
     # Calls that want an answer now.
     _asking: int = 0
     # Since the last answer: failures, the calls that met them with nothing held against them, the
@@ -87,6 +90,7 @@ class Service:
 
     def issued(self, asked: Asked) -> None:
         asked.issued += 1
+        asked.seen_away = self.away
         if asked.first is None:
             asked.first = asked.seen = self.answers
 
@@ -103,10 +107,16 @@ class Service:
 
     def answered(self) -> None:
         self.answers += 1
+        self.away = 0
         if self._denied:
             self._denied.clear()
         if self._failures:
             self.spoke()
+
+    def paused(self, asked: Asked, failure: CallFailed) -> None:
+        """A failure that may ask for some time."""
+        if self.patience.pause(failure) and asked.seen_away == self.away:
+            self.away += 1
 
     @property
     def waits(self) -> float:

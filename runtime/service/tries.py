@@ -26,8 +26,8 @@ from store.history import History
 
 # A call whose key or model was refused is tried once more; then others show whose fault it is.
 _TRIES_DENIED = 2
-# So often a call is sent away for longer than patience before that is believed.
-_TRIES_SENT_AWAY = 3
+# So often in a row callers are sent away for longer than patience before that is believed.
+_MOST_AWAY = 3
 # Waits of who is answered, if with a rate limit, are those of so many tries at most: 4 seconds.
 _LIMITED_TRIES = 4
 
@@ -111,7 +111,7 @@ class Tries:
                 await self._recorder.room()
             except CallFailed as failure:
                 slot.tokens = failure.prompt_tokens + failure.completion_tokens
-                asked.sent_away += service.patience.pause(failure)
+                service.paused(asked, failure)
                 if failure.kind == "rate_limit":
                     slot.rate_limited(failure.retry_after)
                 self._record_failure(model, step, call, failure, asked.issued, columns, reserved)
@@ -159,9 +159,9 @@ class Tries:
             return backoff(asked.denied, None, self._random)
         if not failure.retryable:
             raise GaveUp(f"{failure.kind}: {failure}")
-        if asked.sent_away >= _TRIES_SENT_AWAY and service.answers == asked.first:
+        if service.away >= _MOST_AWAY:
             raise EngineError(
-                f"`{model.name}` ({model.engine.identity}) has sent its callers away {asked.sent_away} times "
+                f"`{model.name}` ({model.engine.identity}) has sent its callers away {service.away} times "
                 f"in a row for longer than patience, which is {spoken(service.patience.seconds)} (last: "
                 f"{failure}); what is done is safe: run again then"
             )
