@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import duckdb
 from dsl.errors import LogError
 from store.chain import COLUMNS
 from store.damage import damaged, explain
-from store.found import Found, wal_of
+from store.found import Found, look, wal_of
 
 _ALONE = {
     "autoinstall_known_extensions": "false",
@@ -36,6 +37,7 @@ CREATE TABLE IF NOT EXISTS batches (
     prev_hash VARCHAR NOT NULL, hash VARCHAR NOT NULL
 );
 """
+_MOMENT_S = 0.05
 _OURS = {"events": set(COLUMNS), "batches": {"batch_id", "n", "first_seq", "prev_hash", "hash"}}
 
 
@@ -113,6 +115,10 @@ def attached(file: Path, options: str) -> duckdb.DuckDBPyConnection:
 
 def _clear(path: Path, file: Path) -> None:
     """Removes what a killed process left of a file that it was making, unless one is making it now."""
+    # Between making a file and locking it nobody can tell the two apart.
+    time.sleep(_MOMENT_S)
+    if look(path) is not Found.UNBEGUN:
+        raise LogError(f"{path} is being made by another process: run again once that is done")
     try:
         with file.open("r+b") as handle:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ from store.chain import GENESIS, batch_hash, first_fault
 from store.connection import attach, attach_for_writing, has_tables, require_file
 from store.damage import damaged, is_damage, place, reason
 from store.event import SCHEMA_VERSION, Event
-from store.found import Found, look, real, wal_of
+from store.found import Found, look, real
 from store.wal import broken_at
 from store.watched import Watched
 from store.witness import Loss, Position, position_of
@@ -46,7 +46,7 @@ class Log:
             if found is Found.DATABASE:
                 # Also by a writer: what is not ours, is damaged or is short of events is not touched.
                 self._connection = attach(path, self._file)
-                if (at := broken_at(wal_of(self._file))) is not None:
+                if (at := broken_at(self._file)) is not None:
                     raise damaged(path, f"its write-ahead log is not as it was written at byte {at:,}")
                 if not self._examine(deep):
                     found = Found.UNBEGUN

@@ -11,6 +11,8 @@ import duckdb
 
 from store.event import Event, Kind
 
+_COMPLETED, _FAILED, _STARTED = Kind.CALL_COMPLETED, Kind.CALL_FAILED, Kind.RUN_STARTED
+
 
 @dataclass(slots=True)
 class Spent:
@@ -23,16 +25,17 @@ class Spent:
 
     def add(self, events: Iterable[Event]) -> None:
         """Counts events that are durable."""
+        # A run counts thousands a second: names of the module are found sooner than those of a class.
         for event in events:
             kind = event.kind
-            if kind is Kind.CALL_COMPLETED:
+            if kind is _COMPLETED:
                 self.calls += 1
                 if self.rates:
                     self._pay(event.model, event.prompt_tokens, event.completion_tokens, event.payload)
-            elif kind is Kind.CALL_FAILED:
+            elif kind is _FAILED:
                 if self.rates:
                     self._pay(event.model, event.prompt_tokens, event.completion_tokens, event.payload)
-            elif kind is Kind.RUN_STARTED:
+            elif kind is _STARTED:
                 self.rates = event.payload.get("prices") or {}
 
     def _pay(

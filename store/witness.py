@@ -178,7 +178,7 @@ def _line(testimony: Testimony) -> bytes:
         "calls": testimony.calls,
         "cost": round(testimony.cost, 6),
     }
-    text = json.dumps(body | {"sum": _sum(body)}, separators=(",", ":"))
+    text = json.dumps({**body, "sum": _sum(body)})
     return text.encode().ljust(_LINE - 1) + b"\n"
 
 
@@ -194,7 +194,7 @@ def _parse(line: bytes) -> Testimony | None:
 
 
 def _sum(body: dict[str, object]) -> str:
-    return sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256(repr(sorted(body.items())).encode()).hexdigest()[:16]
 
 
 def _is_ours(head: bytes) -> bool:

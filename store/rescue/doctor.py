@@ -128,7 +128,7 @@ def _with_loss(found: Diagnosis, file: Path) -> Diagnosis:
 def _examine(path: Path, file: Path) -> Diagnosis:
     connection = attached(file, "READ_ONLY")
     try:
-        if (at := broken_at(wal_of(file))) is not None:
+        if (at := broken_at(file)) is not None:
             return _damaged(path, file, f"its write-ahead log is not as it was written at byte {at:,}")
         try:
             if not has_tables(connection, path):

@@ -20,7 +20,7 @@ from store.connection import attached
 from store.damage import place, repair_of
 from store.found import HEADER, wal_of
 from store.rescue.correct import corrections
-from store.wal import FLUSH, FRAME, entries, frame_of, header_end, header_for
+from store.wal import FLUSH, FRAME, ends_at, entries, frame_of, header_end, header_for
 
 _BLOCK = 262_144
 _HEADERS = (0, HEADER, 2 * HEADER)
@@ -172,7 +172,7 @@ class Mended:
                 break
             if wal.startswith(FLUSH, place_):
                 begin = place_ + len(FLUSH)
-        if _near(wal[at : at + len(FLUSH)], FLUSH):
+        if ends_at(wal, at):
             # Only its end was altered.
             self._wal.write_bytes(wal[:at] + FLUSH + wal[at + len(FLUSH) :])
             self.repairs.append(f"altered bytes of its write-ahead log at {at:,} were put right")
@@ -226,7 +226,3 @@ def _batches(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     """How many batches there are, and how many of them are not the same."""
     found = connection.execute("SELECT count(*), count(DISTINCT batch_id) FROM batches").fetchone()
     return (int(found[0]), int(found[1])) if found else (0, 0)
-
-
-def _near(found: bytes, wanted: bytes) -> bool:
-    return len(found) == len(wanted) and sum(a != b for a, b in zip(found, wanted, strict=True)) <= 2

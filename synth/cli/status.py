@@ -103,7 +103,7 @@ def _runs(log: Any) -> list[dict[str, Any]]:
                    CAST(any_value(payload -> 'counts' -> 'served') FILTER (kind = 'run.stopped') AS VARCHAR)
             FROM events LEFT JOIN plans ON plans.plan_hash = events.payload ->> 'plan_hash'
                  AND events.kind = 'run.started'
-            WHERE events.kind NOT IN ('sample.forgotten', 'log.rewritten')
+            WHERE events.kind NOT IN ('sample.forgotten', 'log.rewritten', 'event.lost')
             GROUP BY run_id ORDER BY min(seq)
             """
         )

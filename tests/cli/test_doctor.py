@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -16,9 +18,9 @@ from store.event import Event, Kind
 from store.log import Log
 from store.rescue.doctor import State, diagnose
 from store.rescue.salvage import salvage
-from tests.store.test_log import event, written
+from tests.store.test_log import written
 from tests.store.test_witness import killed_writer
-from tests.support import QUICKSTART, one_sentence, query, rows, synth
+from tests.support import QUICKSTART, environment, one_sentence, query, rows, synth
 
 
 def flipped(path: Path, text: bytes) -> None:
@@ -77,6 +79,7 @@ def test_a_damaged_log_is_salvaged_and_made_whole_by_the_next_run(tmp_path: Path
     after = synth("doctor", "new.duckdb", cwd=tmp_path)
     assert after.status == 0
     assert "it was salvaged" in after.out
+    assert "1 run\n" in synth("status", "--log", "new.duckdb", cwd=tmp_path).out
     was = dict(query(tmp_path / "old.duckdb", "SELECT seq, payload FROM events"))
     kept = query(tmp_path / "new.duckdb", "SELECT seq, payload FROM events WHERE kind <> 'event.lost'")
     assert len(kept) == diagnosis["salvage"]["first"] + diagnosis["salvage"]["behind"]
@@ -157,11 +160,6 @@ def test_what_is_no_log(tmp_path: Path) -> None:
 
 def test_a_log_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     path = written(tmp_path / "log.duckdb", [3])
-    import subprocess
-    import sys
-
-    from tests.support import environment
-
     script = (
         "import sys; from pathlib import Path; from store.log import Log;"
         "log = Log(Path(sys.argv[1]), writer=True); print('open', flush=True); sys.stdin.read()"
@@ -189,8 +187,6 @@ def test_rows_of_a_source_are_read_again_from_where_they_were_lost(tmp_path: Pat
     (tmp_path / "x.recipe").write_text(SOURCE)
     plan = product.compile(tmp_path / "x.recipe")
     log = tmp_path / "log.duckdb"
-    with Log(tmp_path / "log.duckdb", writer=True):
-        pass
     product.run(plan, log=tmp_path / "one.duckdb", simulate=True)
     (whole,) = product.materialize(plan, log=tmp_path / "one.duckdb", out=tmp_path)
     wanted = list(whole)
@@ -226,13 +222,10 @@ export train: messages from all to "out/t"
 """
 
 
-def test_an_event_alone_is_no_log(tmp_path: Path) -> None:
-    """Nothing of it can be had, and that is said."""
+def test_nothing_can_be_had_of_a_log_of_which_no_batch_holds(tmp_path: Path) -> None:
     path = written(tmp_path / "log.duckdb", [1])
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE events SET step = 'other'")
     found = diagnose(path)
     assert found.salvage is None
     assert "nothing of" in found.said[1]
-    with Log(tmp_path / "b.duckdb", writer=True) as log:
-        log.append([event(0)])
