@@ -26,7 +26,7 @@ _WHENS: dict[Op, tuple[When, ...]] = {
     "rename": ("before", "after"),
     "unlink": ("before", "after"),
 }
-_SCENES = ("run", "materialize", "materialize over older ones", "evaluate")
+_SCENES = ("run", "materialize", "materialize over older ones", "evaluate", "forget")
 _QUICK = 9
 
 
@@ -91,4 +91,6 @@ def _play(project: Project, scene: str, kill: Kill, found: Found, folder: Path) 
         return project.run([kill], found, folder)
     if scene == "evaluate":
         return project.evaluate([kill], found, folder)
+    if scene == "forget":
+        return project.forget([kill], found, folder)
     return project.materialize([kill], found, folder, over=scene != "materialize")

@@ -25,6 +25,14 @@ def datasets_beside(log: Path, done: Forgetting) -> list[Path]:
     return [folder for folder in _datasets(log.parent, done) if any(_rows(folder, names))]
 
 
+def holds(path: Path, done: Forgetting) -> bool:
+    """Whether a small file beside a log holds a text that was looked for."""
+    try:
+        return path.is_file() and done.target.texts.stand_in(path.read_text("utf-8", "replace"))
+    except OSError:
+        return False
+
+
 def _datasets(root: Path, done: Forgetting) -> Iterator[Path]:
     looked = 0
     for place, folders, files in os.walk(root):

@@ -65,12 +65,12 @@ def forget(log: Log, new: Path, *, samples: Sequence[str] = (), matching: Sequen
     where nothing is to be forgotten, where nothing would be left, and where `new` is in the way.
     """
     place = real(new)
+    sweep(place)
     if os.path.lexists(new) or os.path.lexists(witness_of(place)):
         raise ConfigError(f"{new} is there already: name a new log with --out")
     target = find(log.cursor(), samples, matching)
     work = draft(place)
     try:
-        sweep(place)
         work.mkdir()
         written = work / place.name
         with _Writer(log, written, target) as writer:

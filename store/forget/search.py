@@ -29,22 +29,46 @@ CONTENT: Mapping[str, Sequence[str]] = {
         "served_by",
     ),
     "call.failed": ("message", "identity", "engine"),
-    "step.rejected": ("check", "reason", "text"),
-    "source.ingested": ("source", "file", "messages"),
-    "source.completed": ("source", "files", "left_out", "unread"),
-    "retrieval.done": ("source", "arguments", "chunks"),
+    "step.rejected": ("reason", "text"),
+    "source.ingested": ("file", "messages"),
+    "source.completed": ("files", "left_out", "unread"),
+    "retrieval.done": ("arguments", "chunks"),
     "sample.completed": ("cell", "values", "thoughts", "rejected"),
     "sample.abandoned": ("cell", "reason", "values", "thoughts", "rejected"),
     "run.stopped": ("reason", "counts", "stuck"),
 }
+# Objects whose names are the recipe's: of steps, conversations, models and what varies.
+_BY_NAME = frozenset({"cell", "values", "thoughts", "rejected", "lineages", "prices", "sources", "counts"})
+# Of these single texts are replaced: the rest of the log is read by their names and numbers.
+_STRUCTURE = frozenset({"run.started", "run.stopped", "source.completed"})
 # Words of the log's own inside of that.
-_OWN = frozenset({"role", "call_key", "lineage", "fingerprint", "sha256", "finish_reason", "hash", "digest"})
+_OWN = frozenset(
+    {
+        *("role", "call_key", "lineage", "fingerprint", "sha256", "finish_reason", "hash", "digest"),
+        *("cohort", "step", "model", "lost_at", "of"),
+    }
+)
 # Whose names are the log's own wherever they stand.
 _NAMES = frozenset(
     {
         *("role", "content", "weight", "thought", "messages", "text", "call", "attempt", "check", "reason"),
         *("backend", "id", "revision", "adapter", "chat_template", "request", "document", "heading", "score"),
-        *("metadata", "path", "bytes", "sha256", "rows", "first", "file", "line", "kinds", "type"),
+        *(
+            "lineage",
+            "fingerprint",
+            "models",
+            "of",
+            "metadata",
+            "path",
+            "bytes",
+            "sha256",
+            "rows",
+            "first",
+            "file",
+            "line",
+            "kinds",
+            "type",
+        ),
     }
 )
 
@@ -66,18 +90,34 @@ class Texts:
         """Whether a text, shortened to one line, is how any of them begins."""
         return bool(text) and any(" ".join(wanted.split()).startswith(text) for wanted in self._wanted)
 
-    def stand_in_value(self, value: Any) -> bool:
+    def stand_in_value(self, value: Any, *, numbers: bool = True) -> bool:
         """The same of what JSON holds."""
-        return any(self.stand_in(text) for text in _texts(value))
+        return any(self.stand_in(text) for text in _texts(value, numbers))
 
     def stand_in_payload(self, kind: str, payload: Mapping[str, Any]) -> bool:
         """The same of what an event of a kind holds that anybody could have written."""
-        return any(self.stand_in_value(payload.get(name)) for name in CONTENT.get(kind, ()))
+        return any(
+            self.stand_in_value(value, numbers=kind not in _STRUCTURE)
+            for name in CONTENT.get(kind, ())
+            for value in _parts(name, payload.get(name))
+        )
 
     def without(self, kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
         """A payload in which every text that holds any of them is another one."""
         content = CONTENT.get(kind, ())
-        return {name: self._without(value) if name in content else value for name, value in payload.items()}
+        return {
+            name: value
+            if name not in content
+            else self._named(value)
+            if name in _BY_NAME
+            else self._without(value)
+            for name, value in payload.items()
+        }
+
+    def _named(self, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return self._without(value)
+        return {name: self._without(each) for name, each in value.items()}
 
     def _without(self, value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -88,7 +128,7 @@ class Texts:
             return kept
         if isinstance(value, list):
             return [self._without(each) for each in value]
-        return GONE if any(self.stand_in(text) for text in _texts(value)) else value
+        return GONE if isinstance(value, str) and self.stand_in(value) else value
 
 
 GONE = "[forgotten]"
@@ -112,8 +152,14 @@ def unescaped(text: str) -> str:
     return _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), plain)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value, its numbers and the names in it among them; the log's own words are not."""
+def _parts(name: str, value: Any) -> list[Any]:
+    """What is looked through of a part of a payload."""
+    return list(value.values()) if name in _BY_NAME and isinstance(value, Mapping) else [value]
+
+
+def _texts(value: Any, numbers: bool) -> Iterator[str]:
+    """Every text in a value, perhaps its `numbers`, and the names in it; the log's own words are not
+    among them."""
     pending = [value]
     while pending:
         each = pending.pop()
@@ -124,5 +170,5 @@ def _texts(value: Any) -> Iterator[str]:
             pending.extend(inner for name, inner in each.items() if name not in _OWN)
         elif isinstance(each, list | tuple):
             pending.extend(each)
-        elif isinstance(each, int | float) and not isinstance(each, bool):
+        elif numbers and isinstance(each, int | float) and not isinstance(each, bool):
             yield json.dumps(each)

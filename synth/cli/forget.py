@@ -44,7 +44,8 @@ def command(
 
     Exit status: 0 written, 1 nothing to forget, 2 usage, 5 trouble with the log.
     """
-    from store.forget.beside import datasets_beside
+    from runtime.progress import progress_path
+    from store.forget.beside import datasets_beside, holds
     from store.forget.rewrite import forget
 
     texts = [_read() if text == "-" else text for text in matching]
@@ -56,10 +57,13 @@ def command(
     with reading(log) as opened:
         done = forget(opened, new, samples=samples, matching=texts)
     holding = datasets_beside(log, done)
+    told = progress_path(log)
     if as_json:
         terminal.as_json(_as_json(done, holding))
         return
     _print(log, done, holding)
+    if holds(told, done):
+        terminal.say(f"  {told} still holds it, until a run writes it anew")
 
 
 def _read() -> str:

@@ -17,10 +17,11 @@ from typing import Any
 OPS = ("write", "fsync", "rename", "unlink")
 WHENS = ("before", "half", "after")
 
+_COMMANDS = Path(__file__).parents[2] / "synth" / "cli"
 _IMPORTED = (
-    *("aiohttp", "duckdb", "rich.console", "runtime.run", "runtime.engines.openai", "runtime.preview"),
-    *("runtime.evaluation.evaluate", "store.dataset", "store.verify", "compiler.compile", "genai_prices"),
-    *("synth.cli.run", "synth.cli.materialize", "synth.cli.evaluate", "synth.cli.progress"),
+    *(f"synth.cli.{each.stem}" for each in _COMMANDS.glob("*.py") if each.stem[0] != "_"),
+    *("aiohttp", "compiler.compile", "genai_prices", "rich.console", "runtime.engines.openai"),
+    *("runtime.evaluation.evaluate", "store.dataset", "store.forget.beside"),
 )
 
 

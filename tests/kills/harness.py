@@ -199,6 +199,13 @@ class Project:
         self._do(self.old, "materialize", *few)
         self.ran = Path(shutil.copytree(self.whole, folder / "ran"))
         self.counts["materialize"] = self._must("materialize", "kills.recipe").counts
+        (sample,) = _query(self.ran / "synth.duckdb", "SELECT min(sample_id) FROM events WHERE step = 'ask'")[
+            0
+        ]
+        self.forgetting = ("forget", "--sample", str(sample), "-o", "new.duckdb")
+        self.counts["forget"] = self._do(
+            Path(shutil.copytree(self.ran, folder / "forgot")), *self.forgetting
+        ).counts
         self.materialized = Path(shutil.copytree(self.whole, folder / "materialized"))
         self.counts["evaluate"] = self._must(*EVALUATE).counts
 
@@ -274,6 +281,27 @@ class Project:
         _look_for_leftovers(f"materialize {told(kills)}", folder, self.materialized, found)
         return killed
 
+    def forget(self, kills: Sequence[Kill], found: Found, folder: Path) -> int:
+        """The same of a log that is written anew: it is there whole or not at all, and the old one stays."""
+        shutil.copytree(self.ran, folder)
+        before, new, killed = (folder / "synth.duckdb").read_bytes(), folder / "new.duckdb", 0
+        for kill in kills:
+            killed += self.do(folder, *self.forgetting, kill=kill).killed
+            if new.exists():
+                self._ended(self.do(folder, "materialize", *NEW), f"forget {kill}", found)
+                new.unlink()
+                new.with_name("new.duckdb.witness").unlink(missing_ok=True)
+        self._ended(self.do(folder, *self.forgetting), f"forget {told(kills)}", found)
+        self._ended(self.do(folder, "materialize", *NEW), f"forget {told(kills)}", found)
+        if (folder / "synth.duckdb").read_bytes() != before:
+            found.lost.append(f"forget {told(kills)}: the old log is another one")
+        self._look(f"forget {told(kills)}", folder, {"new.duckdb", "new.duckdb.witness"}, found)
+        return killed
+
+    def _look(self, what: str, folder: Path, more: set[str], found: Found) -> None:
+        if left := _tree(folder) - _tree(self.materialized) - more:
+            found.leftovers.append(f"{what}: {sorted(left)}")
+
     def _killed_run(self, kills: Sequence[Kill], found: Found, folder: Path, command: tuple[str, ...]) -> int:
         log, progress = folder / "synth.duckdb", folder / "progress.json"
         known, killed = committed(log), 0
@@ -308,6 +336,7 @@ class Project:
             found.refused.append(f"again after {what}: {done.err.strip()}")
 
 
+NEW = ("kills.recipe", "--log", "new.duckdb")
 EVALUATE = ("evaluate", "kills.recipe", "--student", "openai:tuned", "-o", "report.json")
 
 

@@ -43,6 +43,10 @@ EVALUATE: list[tuple[Op, float, When]] = [
     ("rename", 1.0, "before"),
 ]
 
+FORGET: list[tuple[Op, float, When]] = [
+    *(("write", 0.6, "half"), ("fsync", 0.9, "before"), ("rename", 1.0, "before"), ("rename", 1.0, "after")),
+]
+
 
 def _kills(project: Project, command: str, at: Sequence[tuple[Op, float, When]]) -> list[Kill]:
     counts = project.counts[command]
@@ -65,6 +69,13 @@ def test_a_killed_run_goes_on(project: Project, tmp_path: Path) -> None:
 def test_a_killed_evaluation_goes_on(project: Project, tmp_path: Path) -> None:
     found = Found()
     assert project.evaluate(_kills(project, "evaluate", EVALUATE), found, tmp_path / "cut") >= 2
+    assert found.lines() == []
+
+
+def test_a_killed_forget_leaves_a_new_log_or_none(project: Project, tmp_path: Path) -> None:
+    found = Found()
+    kills = _kills(project, "forget", FORGET)
+    assert project.forget(kills, found, tmp_path / "cut") == len(kills)
     assert found.lines() == []
 
 
