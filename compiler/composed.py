@@ -67,7 +67,8 @@ def ingredients(cohort: CohortPlan, step: StepPlan, *, checks: bool = False) -> 
 
 def _check(step: Step, cohort: CohortPlan, plan: Plan, diagnostics: Diagnostics) -> None:
     lowered = _judged_now(cohort.step(step.name))
-    if not lowered.checks and not lowered.must_fail and not isinstance(lowered.output, JsonOutput):
+    judged = lowered.checks or lowered.must_fail or isinstance(lowered.output, JsonOutput)
+    if not judged and not _may_say_nothing(lowered):
         return
     names = ingredients(cohort, lowered, checks=True)
     if names is None:
@@ -98,6 +99,12 @@ def _check(step: Step, cohort: CohortPlan, plan: Plan, diagnostics: Diagnostics)
                 hint="quote what a model writes, or `{{ nth }}`; or drop `distinct`, or make fewer samples",
             )
         )
+
+
+def _may_say_nothing(step: StepPlan) -> bool:
+    """Whether a composed turn is nothing but what it quotes, and white space."""
+    texts = [part for part in step.value or () if isinstance(part, str)]
+    return step.role is not None and not "".join(texts).strip()
 
 
 def _judged_now(step: StepPlan) -> StepPlan:

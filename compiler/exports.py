@@ -33,6 +33,12 @@ FORMS: Mapping[str, tuple[str, ...]] = {
 PAIRS = ("preference", "sharegpt_preference")
 ATTEMPTS = ("unpaired", "rejected")
 
+# What trainers look for in any row: beside the columns of another form, one of them would win.
+_READ_BY_TRAINERS = frozenset(
+    "messages conversations prompt completion chosen rejected label tools images input_ids labels "
+    "attention_mask completion_mask chat_template_kwargs".split()
+)
+
 # The forms whose rows are whole conversations, or begin as they do.
 _FROM_THE_START = ("messages", "prompt_completion", "sharegpt", "unpaired")
 
@@ -262,6 +268,13 @@ def _columns(statement: Statement, form: str, conversation: Conversation, scope:
             scope.report(
                 "E104",
                 f"a row has a column `{column}` already",
+                column.span,
+                hint=f"give what `{conversation.name}` calls `{column}` another name",
+            )
+        elif column.text in _READ_BY_TRAINERS:
+            scope.report(
+                "E104",
+                f"trainers take a column `{column}` for what they train on",
                 column.span,
                 hint=f"give what `{conversation.name}` calls `{column}` another name",
             )

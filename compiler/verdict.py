@@ -58,6 +58,8 @@ def composed_value(step: StepPlan, text: str, values: Mapping[str, Any]) -> Any:
     value = value_of(step, text)
     if isinstance(value, Refusal):
         return value
+    if step.role is not None and not step.said(value).strip():
+        return Refusal("not_empty", "says nothing")
     return refusal(step, value.strip() if isinstance(value, str) else value, values) or value
 
 

@@ -154,7 +154,7 @@ class LogError(SynthError):
 
 
 class LogHeld(LogError):
-    """Another process has the log open for writing."""
+    """Another process, or another run of this one, has the log open for writing."""
 
 
 class LogDamaged(LogError):

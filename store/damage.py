@@ -77,6 +77,11 @@ def explain(path: Path, error: duckdb.Error) -> LogError:
             f"{path} is being written by process {holder[1]}: wait until it ends, or stop it; "
             "`synth status` shows how far it is"
         )
+    if "already attached" in text or "different configuration" in text:
+        return LogHeld(
+            f"{path} is open in this process already: wait until the run that writes it ends, or give this "
+            "one a log of its own"
+        )
     if "version number" in text:
         return LogError(
             f"{path} was written by another version of DuckDB than the one installed here ({reason(error)}): "

@@ -25,7 +25,7 @@ def parse_json(text: str) -> Any:
     if text.startswith("```"):
         raise ValueError("is fenced in ``` instead of being JSON alone")
     try:
-        return json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=_no_twice,
             parse_constant=_no_constant,
@@ -38,6 +38,18 @@ def parse_json(text: str) -> Any:
         raise ValueError(f"is not JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
         raise ValueError("is nested too deeply to be read") from None
+    if "\\u" in text and (half := _half_of_character(value)):
+        raise ValueError(f"holds U+{ord(half):04X}, which is half of a character")
+    return value
+
+
+def _half_of_character(value: Any) -> str | None:
+    """A surrogate of a value that has no partner: JSON can escape it, and no text can hold it."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return error.object[error.start]
+    return None
 
 
 def _no_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

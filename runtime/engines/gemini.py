@@ -38,6 +38,8 @@ ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 _OLDER = re.compile(r"gemini-(?:1|2)(?:\.|-|$)")
 
 FINISHED = {"STOP", "FINISH_REASON_UNSPECIFIED"}
+# What a part may have that is no text and no other answer either.
+_BESIDE_TEXT = {"thought", "thoughtSignature", "partMetadata"}
 CUT = {"MAX_TOKENS", "CONTINUATION"}
 REFUSED = {
     *("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "ESCALATION"),
@@ -308,7 +310,9 @@ class GeminiEngine:
         if not cut and finish not in FINISHED:
             stopped = hosted.one_line(finish, self._secrets)
             raise hosted.malformed(f"the answer was stopped: {stopped}", usage)
-        text, thought = _text(at(candidate, "content", "parts"))
+        text, thought, other = _text(at(candidate, "content", "parts"))
+        if other is not None:
+            raise hosted.goes_on(other, usage, self._secrets)
         if not text.strip() and thought is None:
             raise hosted.empty(call.sampling.max_tokens, cut, usage)
         return Completion(
@@ -345,11 +349,12 @@ def _usage(read: Reading, found: Any) -> hosted.Usage:
     )
 
 
-def _text(parts: Any) -> tuple[str, str | None]:
-    """The text of an answer's parts, and that of those that are thoughts."""
+def _text(parts: Any) -> tuple[str, str | None, str | None]:
+    """The text of an answer's parts, that of those that are thoughts, and the name of one that is neither."""
     given = [part for part in (parts if isinstance(parts, list) else ()) if isinstance(part, dict)]
     said, thought, _ = parts_of(given)
-    return said, thought
+    beside = (name for part in given if "text" not in part for name in part if name not in _BESIDE_TEXT)
+    return said, thought, next(beside, None)
 
 
 def _detail(error: Mapping[str, Any], kind: str, field: str) -> Any:

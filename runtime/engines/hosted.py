@@ -353,6 +353,14 @@ def malformed(what: str, usage: Usage = NOTHING) -> CallFailed:
     return CallFailed("malformed", what, retryable=True, **usage.of_failure())
 
 
+def goes_on(part: Any, usage: Usage, secrets: Secrets) -> CallFailed:
+    """An answer of which the text is only a part; the rest is nothing that was asked for."""
+    if part == "refusal":
+        return CallFailed("refused", "the answer ends in a refusal", retryable=False, **usage.of_failure())
+    message = f"the answer is not text alone: it has `{one_line(part, secrets)}`"
+    return CallFailed("finish", message, retryable=False, **usage.of_failure())
+
+
 def empty(limit: int | None, cut: bool, usage: Usage) -> CallFailed:
     """An answer without text, paid for all the same.
 

@@ -256,13 +256,16 @@ class OpenAIEngine:
         text, inner = message.get("content"), None
         if isinstance(text, list):
             text, inner, others = parts_of(text)
-            if others and not text:
-                raise unusable
+            if others:
+                raise hosted.goes_on(others[0], usage, self._secrets)
         if not isinstance(text, str | None):
             raise unusable
         if refusal := message.get("refusal"):
             said = hosted.one_line(refusal, self._secrets)
             raise CallFailed("refused", said, retryable=False, **usage.of_failure())
+        for other in ("tool_calls", "function_call"):
+            if message.get(other):
+                raise hosted.goes_on(other, usage, self._secrets)
         finish = hosted.finished(self._ending(choice, call, usage), usage, self._secrets)
         said, beside = split(text or "")
         thought = joined(reasoning_of(message), inner, beside)

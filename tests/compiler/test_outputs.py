@@ -176,7 +176,8 @@ export other: messages from taking to "out/other" { columns = [taking.id, taking
 export more: sharegpt from taking to "out/more" { columns = [taking.messages] }
 """
     assert said(text) == [
-        ("E104", f"a row has a column `{name}` already") for name in ("id", "messages", "tags")
+        *(("E104", f"a row has a column `{name}` already") for name in ("id", "messages", "tags")),
+        ("E104", "trainers take a column `messages` for what they train on"),
     ]
 
 

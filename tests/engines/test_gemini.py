@@ -509,3 +509,15 @@ def test_hostile_text_arrives_as_it_is(gemini_server: GeminiServer, prompt: str,
 def test_a_broken_character_in_an_answer_is_mended(gemini_server: GeminiServer) -> None:
     reply(gemini_server, r'{"candidates": [{"content": {"parts": [{"text": "a \ud800 b"}]}}]}')
     assert ask(Door(gemini_server), call()).text == "a \ufffd b"
+
+
+@pytest.mark.parametrize(
+    "part", [{"functionCall": {"name": "f", "args": {}}}, {"inlineData": {"data": "AA=="}}]
+)
+def test_a_text_that_is_only_part_of_an_answer_is_no_answer(
+    gemini_server: GeminiServer, part: dict[str, Any]
+) -> None:
+    reply(gemini_server, response({"text": "Let me look that up."}, part, {"thoughtSignature": "x"}))
+    failed = failure(Door(gemini_server), call())
+    assert (failed.kind, failed.retryable) == ("finish", False)
+    assert f"`{next(iter(part))}`" in str(failed)

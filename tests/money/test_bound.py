@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runtime.money.prices import Price
 from tests.servers.faults import FaultPlan
 from tests.servers.loopback import Asked, Raw
 from tests.servers.openai import OpenAIServer
@@ -69,6 +70,13 @@ def charged(server: OpenAIServer) -> list[float]:
 
     server.completion = completion  # type: ignore[method-assign]
     return bill
+
+
+@pytest.mark.parametrize("order", [(10, 50), (50, 10)])
+def test_the_highest_tier_that_a_prompt_reaches_counts(order: tuple[int, int]) -> None:
+    rates = {10: {"over": 10, "input": 2.0, "output": 3.0}, 50: {"over": 50, "input": 7.0, "output": 3.0}}
+    price = Price.model_validate({"input": 1.0, "output": 3.0, "tiers": [rates[over] for over in order]})
+    assert [price.cost(tokens, 0) * 1e6 for tokens in (10, 40, 100)] == [10, 80, 700]
 
 
 def test_cached_and_reasoning_tokens_have_their_prices(tmp_path: Path, openai_server: OpenAIServer) -> None:

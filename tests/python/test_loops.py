@@ -13,6 +13,7 @@ from typing import TypeVar
 import pytest
 
 import synth
+from store.log import Log
 from tests.evaluation.helpers import DIRECT, evaluation, project
 from tests.support import QUICKSTART, environment, query
 
@@ -48,6 +49,19 @@ def test_what_fails_within_a_loop_says_so_as_anywhere(tmp_path: Path) -> None:
         in_loop(lambda: synth.run(plan, log=tmp_path / "synth.duckdb", models=nowhere))
     with pytest.raises(synth.LogError, match="there is no log at"):
         in_loop(lambda: synth.replay(plan, log=tmp_path / "synth.duckdb"))
+
+
+def test_a_log_that_is_being_written_in_this_process_is_held_and_not_damaged(tmp_path: Path) -> None:
+    plan, log = synth.compile(QUICKSTART, conversations=8), tmp_path / "synth.duckdb"
+    doors: list[Callable[[], object]] = [
+        lambda: synth.run(plan, log=log, backend="simulated"),
+        lambda: synth.materialize(plan, log=log, out=tmp_path),
+        lambda: synth.replay(plan, log=log),
+    ]
+    with Log(log, writer=True):
+        for door in doors:
+            with pytest.raises(synth.LogError, match="is open in this process already"):
+                door()
 
 
 INTERRUPTED = """

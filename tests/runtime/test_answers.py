@@ -160,6 +160,29 @@ def test_an_answer_that_did_not_end_is_a_failure_with_the_services_word(
     assert f"`{word}`" in failed["message"] or (word is None and "null" in failed["message"])
 
 
+CALLED = [{"id": "1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}]
+SAID = {"type": "text", "text": "Let me look that up."}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "words"),
+    [
+        (body("Let me look that up.", tool_calls=CALLED), "finish", "`tool_calls`"),
+        (body("Let me look that up.", function_call=CALLED[0]["function"]), "finish", "`function_call`"),
+        (body([SAID, {"type": "refusal", "refusal": "No."}]), "refused", "refusal"),
+        (body([SAID, {"type": "image_url", "image_url": {"url": "x"}}]), "finish", "`image_url`"),
+    ],
+)
+def test_a_text_that_is_only_part_of_an_answer_is_no_answer(
+    bench: Bench, answer: dict[str, Any], kind: str, words: str
+) -> None:
+    assert bench.run(answer, max_calls=4).outcome != "finished"
+    assert not bench.events("call.completed")
+    failed = bench.events("call.failed")[0]
+    assert (failed["failure"], failed["retryable"]) == (kind, False)
+    assert words in failed["message"]
+
+
 def test_a_server_that_never_says_why_it_ended_can_be_used(bench: Bench) -> None:
     assert bench.run(body("Four.", None), finish_reason="optional").outcome == "finished"
     assert bench.events("call.completed")[0]["finish_reason"] == "stop"

@@ -14,6 +14,7 @@ from compiler.compile import compile_text
 from dsl.errors import RecipeError
 from runtime.config import Settings
 from runtime.preview import estimate
+from tests.servers.openai import OpenAIServer
 from tests.support import query, rows, synth
 
 DECLARED = {
@@ -159,3 +160,43 @@ def test_what_is_known_is_judged_when_compiled(turn: str, said: str) -> None:
         assert said in messages[0]
     else:
         assert not said
+
+
+def test_a_turn_that_says_nothing_is_told_when_it_can_be_known(tmp_path: Path) -> None:
+    result = synth("check", project(tmp_path, 'turn ask: user = "  "'), cwd=tmp_path)
+    assert result.status == 1
+    assert "`ask` fails `not_empty`" in result.out + result.err
+
+
+FOUND = """turn ask: user = "Go."
+step found: json<Where> by base { prompt = "Find one.", retry = 1 }
+turn tell: model = "{{ found.target }}"
+"""
+
+
+def told(tmp_path: Path, server: OpenAIServer, *first: str) -> str:
+    """What a run prints in which a model gives some answers first, and then good ones alone."""
+    recipe, answers = project(tmp_path, FOUND), iter(first)
+    server.answer = lambda asked: next(answers, '{"target": "the door"}')
+    env = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "k"}
+    ran = synth("run", recipe, "--model", "base=openai:m", cwd=tmp_path, env=env)
+    assert ran.status == 0, ran.err
+    assert synth("materialize", recipe, cwd=tmp_path).status == 0
+    assert {row["messages"][1]["content"] for row in rows(tmp_path / "out/train/train.jsonl")} == {"the door"}
+    assert synth("replay", recipe, cwd=tmp_path).status == 0
+    return ran.out
+
+
+def test_a_turn_that_says_nothing_costs_its_sample(tmp_path: Path, openai_server: OpenAIServer) -> None:
+    assert "tell.not_empty 2" in told(tmp_path, openai_server, '{"target": " "}', '{"target": ""}')
+
+
+def test_json_that_holds_half_a_character_costs_its_attempt(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    # The escape is sound JSON, and what it stands for can be written nowhere.
+    assert "found.json_valid 1" in told(tmp_path, openai_server, '{"target": "\\ud83d x"}')
+    reasons = query(
+        tmp_path / "synth.duckdb", "SELECT payload->>'reason' FROM events WHERE kind = 'step.rejected'"
+    )
+    assert reasons == [("holds U+D83D, which is half of a character",)]
