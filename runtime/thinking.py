@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 # What files and services call the thinking beside a message's content, the likeliest first.
@@ -33,6 +34,7 @@ _BLANK = r"[\s\ufeff\u200b-\u200f\u2060]*"
 _BEGINS = re.compile(rf"{_BLANK}(?:{_OPENING})", re.IGNORECASE)
 _ENDS = re.compile(rf"(?:{_OPENING})\s*\Z", re.IGNORECASE)
 _LONGEST_TAG = 100
+_MOST_BLOCKS = 200
 _CLOSE = re.compile(_CLOSING, re.IGNORECASE)
 # What stands before the answer itself where a service hands the channels of gpt-oss through.
 _FINAL = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>")
@@ -56,13 +58,20 @@ def split(text: str) -> tuple[str, str | None]:
     comes out is not split any further by splitting it again.
     """
     rest, thoughts = text, list[str]()
-    if ("<" in text or "[" in text or "◁" in text) and not _is_json(text):
+    if ("<" in text or "[" in text or "◁" in text) and not _is_endless(text) and not _is_json(text):
         while (found := _first(rest) or _within(rest)) is not None:
             thought, rest = found
             thoughts.append(thought.strip())
         if final := _FINAL.match(rest):
             return rest[final.end() :].strip(), _joined(thoughts)
     return (rest.strip(), _joined(thoughts)) if thoughts else (text, None)
+
+
+def _is_endless(text: str) -> bool:
+    """Whether a text has so many closing tags that splitting it, which looks at all that is left for each
+    of them, takes for ever: no model thinks so, and such a text is what is said."""
+    few = text.count("<") + text.count("[") + text.count("◁") <= _MOST_BLOCKS
+    return not few and sum(1 for _ in islice(_CLOSE.finditer(text), _MOST_BLOCKS + 1)) > _MOST_BLOCKS
 
 
 def opened(prompt: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue, ValidationError
+from pydantic_core import PydanticCustomError
 
 from dsl.display import visible
 from dsl.errors import AccessDenied, CallFailed, EngineError, KeyMissing, SynthError
@@ -74,7 +75,7 @@ def _address(given: str) -> str:
     try:
         return require_address(given, "it")
     except EngineError as error:
-        raise ValueError(str(error)) from None
+        raise PydanticCustomError("address", "{why}", {"why": str(error)}) from None
 
 
 class HostedOptions(WaitOptions):
@@ -116,9 +117,7 @@ def read_options(kind: type[Options], spec: EngineSpec) -> Options:
         raise EngineError(
             f"model `{spec.name}`: the {spec.backend} backend has no option `{name}`; it has {known}"
         )
-    raise EngineError(
-        f"model `{spec.name}`: option `{name}` is wrong: {fault['msg'].removeprefix('Value error, ')}"
-    )
+    raise EngineError(f"model `{spec.name}`: option `{name}` is wrong: {fault['msg']}")
 
 
 def find_key(backend: str, variables: Sequence[str]) -> str:
