@@ -15,7 +15,7 @@ from typing import Any
 from compiler.bound import Bound, Step
 from compiler.checks import CHECKS
 from compiler.distinct import NearDuplicates
-from compiler.plan import CohortPlan, JsonOutput, Member, Plan, RefPlan, StepPlan
+from compiler.plan import CohortPlan, JsonOutput, Member, Plan, RefPlan, StepPlan, Template
 from compiler.strata import stretches
 from compiler.template import references, render
 from compiler.verdict import Refusal, composed_value
@@ -28,6 +28,16 @@ _NUMBERS = 20
 # So many samples are counted one by one.
 _COUNTED = 50_000
 _SHOWN = 60
+
+
+def _remedy(template: Template | None) -> str:
+    for part in template or ():
+        if isinstance(part, RefPlan) and any(each.name == "json" for each in part.filters):
+            return (
+                "`| json` prints all of a member, its name and null for what it lacks: "
+                f"`{{{{ {'.'.join(part.path)} | fields }}}}` prints the fields that it has"
+            )
+    return "change the text or the check; a sample whose composed turn fails is lost"
 
 
 def check_composed(bound: Bound, plan: Plan, diagnostics: Diagnostics) -> None:
@@ -81,7 +91,7 @@ def _check(step: Step, cohort: CohortPlan, plan: Plan, diagnostics: Diagnostics)
                 "E506",
                 f"`{step.name}` fails `{refused.check}` {where}: it {refused.reason}",
                 step.span,
-                hint="change the text or the check; a sample whose composed turn fails is lost",
+                hint=_remedy(lowered.value),
             )
         )
         return

@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler.bound import Bound, Conversation, Preference
 from compiler.hub import language, licence, likely_language, likely_licence
+from compiler.meant import FORMS as OTHER_FORMS
 from compiler.plan import ExportPlan, MixPlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
@@ -50,7 +51,7 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
         return None
     form = plain_word(statement.type, "the form of rows", scope)
     if form not in FORMS:
-        guess = suggest(form, FORMS)
+        guess = OTHER_FORMS.get(form.lower()) or suggest(form, FORMS)
         scope.report(
             "E202",
             f"rows are exported as {', '.join(FORMS)}, not as `{form}`",

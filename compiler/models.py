@@ -8,6 +8,7 @@ from typing import Any
 from compiler.backends import BACKENDS
 from compiler.bound import Model
 from compiler.kinds import REASONING
+from compiler.meant import backend as known_elsewhere
 from compiler.plan import ModelPlan, Sampling
 from compiler.scope import Scope
 from compiler.shape import check_shape
@@ -16,7 +17,7 @@ from compiler.values import FAILED, constant, resolve_type
 from dsl.diagnostic import Label
 from dsl.source import Span
 from dsl.suggest import suggest
-from dsl.syntax import Call, Statement, TypeName
+from dsl.syntax import Call, Expression, Statement, Text, TypeName
 
 SAMPLING_FIELDS = tuple(Sampling.model_fields)
 
@@ -49,7 +50,8 @@ def bind_model(statement: Statement, scope: Scope, schemas: dict[str, Schema]) -
             "E203",
             f"`{written}` is no backend",
             clause.value.span,
-            hint=f"did you mean `{guess}`?" if guess else f"backends are {', '.join(BACKENDS)}",
+            hint=known_elsewhere(written, name, _id_of(clause.value))
+            or (f"did you mean `{guess}`?" if guess else f"backends are {', '.join(BACKENDS)}"),
         )
         scope.poisoned.add(name)
         return None
@@ -135,6 +137,12 @@ def _out_of_range(field: str, value: Any) -> str:
     if field in ("max_tokens", "top_k") and value < 1:
         return "at least 1"
     return ""
+
+
+def _id_of(place: Expression) -> str:
+    """The first argument of a call as it is written."""
+    first = place.arguments[0].value if isinstance(place, Call) and place.arguments else None
+    return first.span.text if isinstance(first, Text) else '"model-name"'
 
 
 def _arguments(call: Call, scope: Scope) -> dict[str, Any] | None:

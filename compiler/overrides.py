@@ -6,6 +6,7 @@ import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from compiler.meant import meant_by
 from compiler.scope import Scope
 from compiler.types import Type
 from compiler.values import FAILED, article, number, outside
@@ -43,7 +44,7 @@ def override(name: str, text: str, type_: Type, span: Span, scope: Scope) -> Any
             f"`{name}` is {article(type_)}; `{text}` is not",
             name,
             text,
-            f"for example `--set {name}={example}`",
+            f"for example `--set {name}={meant_by(text.strip(), type_) or example}`",
             (Label(span, f"declared in {span.source.name}"),),
         )
         return FAILED

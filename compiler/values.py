@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from compiler.meant import written_as
 from compiler.scope import Scope
 from compiler.types import (
     BOOLEAN,
@@ -218,7 +219,8 @@ def _referenced(expression: Reference, wanted: Type, scope: Scope, what: str) ->
 def _refuse(expression: Expression, wanted: Type, scope: Scope, what: str, found: str) -> Any:
     written = expression.span.text
     shown = written if len(written) <= 40 and "\n" not in written else written.split("\n")[0][:36] + "..."
-    scope.report("E202", f"{what} takes {article(wanted)}, and `{shown}` is {found}", expression.span)
+    message = f"{what} takes {article(wanted)}, and `{shown}` is {found}"
+    scope.report("E202", message, expression.span, hint=written_as(expression, wanted))
     return FAILED
 
 

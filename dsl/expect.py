@@ -156,7 +156,14 @@ def advice(token: Token, context: Context) -> str:
             return "names are written with the letters a to z, digits and `_`"
         if token[0] == ";" and context.one_line:
             return "a comma stands between two statements on one line"
+        if token[0] in "/.~" and any(item.type == "TO" for item in context.statement[-2:]):
+            return 'a path stands in quotes: `to "out/train"`'
         return _SIGNS.get(token[0], "")
+    first = str(context.statement[0]) if context.statement else ""
+    if first == "draw" and str(token) == "in":
+        return (
+            "what is drawn comes `from` a set: `draw name from names`; `over name in names` is a row for each"
+        )
     if context.at_start:
         if token.type in LITERALS or token.type == "LSQB":
             return "a value stands after `=`, as in `name = value`"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +88,7 @@ def command(
     if as_json:
         terminal.as_json(_as_json(report))
     else:
-        _print(plan, recipe, log, report, samples=limit is not None)
+        _print(plan, recipe, overrides, log, report, samples=limit is not None)
     raise SystemExit(report.exit_status)
 
 
@@ -130,7 +132,9 @@ _WORDS = {
 }
 
 
-def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: bool) -> None:
+def _print(
+    plan: Plan, recipe: Path, overrides: Sequence[str], log: Path, report: RunReport, *, samples: bool
+) -> None:
     from dsl.display import quoted
     from store.served import in_words
     from store.sources import left_out_in_words, unread_in_words
@@ -214,7 +218,9 @@ def _print(plan: Plan, recipe: Path, log: Path, report: RunReport, *, samples: b
     terminal.say()
     if report.outcome in ("finished", "limited") and not pending:
         partial = " --partial" if report.outcome == "limited" else ""
-        terminal.say(f"Next: synth materialize {recipe}{_log_option(log)}{partial}")
+        given = "".join(f" --set {shlex.quote(each)}" for each in overrides)
+        path = shlex.quote(str(recipe))
+        terminal.say(f"Next: synth materialize {path}{given}{_log_option(log)}{partial}")
     elif report.outcome != "short":
         terminal.say(f"{plural(pending, 'sample')} pending; the same command goes on from here.")
 
@@ -260,4 +266,4 @@ def _print_money(report: RunReport) -> None:
 
 
 def _log_option(log: Path) -> str:
-    return "" if log == Path("synth.duckdb") else f" --log {log}"
+    return "" if log == Path("synth.duckdb") else f" --log {shlex.quote(str(log))}"
