@@ -176,8 +176,13 @@ def _parse_place(name: str, place: str, option: str, before: str, file: File | N
     if BACKENDS[backend].needs_id and not rest:
         raise ConfigError(f"{option}: say which model: {before}{backend}:ID")
     id_, at, revision = rest.rpartition("@")
-    if not at:
+    if not at or Path(rest).is_dir():
         id_, revision = rest, ""
+    elif not BACKENDS[backend].hosted and Path(id_).is_dir():
+        raise ConfigError(
+            f"{option}: {id_} is a folder, which has no revisions and is known by what is in it: leave "
+            f"`@{revision}` out"
+        )
     entry = dict(file.models.get(name, {})) if file is not None else {}
     options = {k: v for k, v in entry.items() if k not in ("backend", "id", "revision", "adapter")}
     if entry.get("backend") != backend:

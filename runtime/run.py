@@ -33,7 +33,7 @@ from runtime.recorder import Recorder
 from runtime.rules import CURRENT
 from runtime.scheduler import Scheduler
 from runtime.service.breaker import Breakers, Stuck
-from runtime.shown import run_html, run_line
+from runtime.shown import met, run_html, run_line
 from runtime.stop import GRACE_S, Outcome, Stop, Stopped
 from store.event import Kind
 from store.history import History
@@ -341,7 +341,7 @@ def _outcome(
     cut = options.limit is not None and any(
         progress.cohort(cohort).quota < cohort.quota for cohort in progress.plan.cohorts
     )
-    return ("limited", f"--limit {options.limit}") if cut else ("finished", "every quota is met")
+    return ("limited", f"--limit {options.limit}") if cut else ("finished", met(progress))
 
 
 def _register(plan: Plan, recorder: Recorder, log: Log) -> None:

@@ -9,6 +9,7 @@ from dsl.html import html_table
 
 if TYPE_CHECKING:
     from runtime.evaluation.evaluate import Report
+    from runtime.progress import Progress
     from runtime.run import RunReport
 
 
@@ -36,6 +37,16 @@ def run_html(report: RunReport) -> str:
         ("conversation", "quota", "completed", "from the log", "abandoned", "pending"),
         cohorts,
     ) + html_table("", ("step", "model", "calls", "reused", "rejected", "accepted"), steps)
+
+
+def met(progress: Progress) -> str:
+    """That every quota is met, and how many pairs were lost where no number of them was asked for."""
+    lost = [
+        f"`{pair.name}` has {counters.completed:,} pairs, after losing {counters.abandoned:,}"
+        for pair in progress.plan.preferences
+        if pair.quota is None and (counters := progress.cohorts[pair.name]).abandoned
+    ]
+    return "; ".join(("every quota is met", *lost))
 
 
 def measures_line(report: Report) -> str:

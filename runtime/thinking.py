@@ -45,6 +45,7 @@ _ENDS_SENTENCE = ".!?…:;。！？؟)\"'”’*"
 
 # Parts of a content that is a list, by their type.
 _SAYING = frozenset({"text", "output_text", "input_text"})
+_SEALED = ("redacted_thinking",)
 _THINKING = frozenset({"thinking", "reasoning", "thought", "reasoning_content", "redacted_thinking"})
 _HOLDERS = ("text", "thinking", "reasoning", "summary", "content")
 _DEPTH = 4
@@ -110,6 +111,12 @@ def parts_of(content: list[Any]) -> tuple[str, str | None, list[str]]:
         else:
             others.append(str(kind))
     return "".join(said), _joined(thoughts), others
+
+
+def sealed_in(content: list[Any]) -> list[str]:
+    """The types of the parts of a content that are thinking which its service alone can read."""
+    parts = (part for part in content if isinstance(part, Mapping))
+    return [str(part["type"]) for part in parts if part.get("type") in _SEALED and not _text(part).strip()]
 
 
 def joined(*thoughts: str | None) -> str | None:

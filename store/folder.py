@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from dsl.errors import ConfigError
 from dsl.leftovers import draft, sweep
 from store.manifest import MANIFEST, is_manifest, load
 
+CARD = "README.md"
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -69,6 +71,12 @@ def _require_ours(folder: Path) -> None:
         raise ConfigError(
             f"{folder} is there and holds no dataset of ours: move it away, or choose another --out"
         )
+    edited = (manifest or {}).get("files", {}).get(CARD, {}).get("sha256")
+    if edited is not None and CARD in entries and edited != _sha256(folder / CARD):
+        raise ConfigError(
+            f"{folder / CARD} was changed since `synth materialize` wrote it: move it away to have a new "
+            "one, or choose another --out"
+        )
     foreign = [name for name in entries if name != MANIFEST and name not in (manifest or {}).get("files", {})]
     foreign += [name for name in entries if name not in foreign and not (folder / name).is_file()]
     if foreign:
@@ -77,6 +85,10 @@ def _require_ours(folder: Path) -> None:
             f"{folder} holds {foreign[0]!r}{more}, which `synth materialize` did not write: "
             "move it away, or choose another --out"
         )
+
+
+def _sha256(path: Path) -> str:
+    return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _manifest(folder: Path) -> Mapping[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from runtime.run import RunOptions, RunReport, Watch, require_prices, run_books
 from runtime.shown import measures_html, measures_line
 from store.history import Finished, History
 from store.log import Log
-from store.select import WrittenBy, lineage_of
+from store.select import WrittenBy, lineage_of, told_models
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def evaluate(
         writer = False
     with Log(log_path, writer=writer, accept_loss=options.accept_loss) as log:
         warnings += log.notices
-        written_by = _written_by(plan, settings, log)
+        written_by, told = _written_by(plan, settings, log)
+        warnings += told
         for each in underway:
             warnings += each.read(log, partial, written_by)
         asking = _Asking(plan, settings, log, options, watch, warnings)
@@ -112,18 +114,29 @@ def evaluate(
     return Report(evaluations, tuple(asking.runs), tuple(dict.fromkeys(warnings)), asking.limits)
 
 
-def _written_by(plan: Plan, settings: Settings, log: Log) -> WrittenBy:
-    """Which of the log's samples are measured.  A backend for all models is also where judges and
-    students run: where the log has no samples by it, those of the last run are meant."""
+def _written_by(plan: Plan, settings: Settings, log: Log) -> tuple[WrittenBy, list[str]]:
+    """Which of the log's samples are measured, and what is to be said of it.  A backend for all models
+    is also where judges and students run: where the log has no samples by it, those of the last run are
+    meant."""
     wanted = settings.written_by(plan.models)
     if settings.everywhere is None:
-        return wanted
+        return wanted, []
+    cursor, events = log.cursor(), log.next_seq
     try:
         for cohort in plan.cohorts:
-            lineage_of(plan, cohort, log.cursor(), log.next_seq, wanted)
+            lineage_of(plan, cohort, cursor, events, wanted)
     except QuotaShort:
-        return {name: wanted[name] for name in settings.given if name in wanted}
-    return wanted
+        given = {name: wanted[name] for name in settings.given if name in wanted}
+        found: dict[str, Any] = {}
+        for cohort in plan.cohorts:
+            with suppress(QuotaShort):
+                found.update(lineage_of(plan, cohort, cursor, events, given)[1])
+        said = (
+            f"the log has no samples by `{settings.everywhere}`, so the rows that are measured are those of "
+            f"the last run, written by {told_models(found)}"
+        )
+        return given, [said] if found else []
+    return wanted, []
 
 
 class _Underway:

@@ -12,7 +12,7 @@ from dsl.display import quoted
 from dsl.errors import ConfigError
 from runtime.sources.faults import SAVE_AS_UTF8, Fault
 from runtime.sources.lines import MAX_LINE, begins_with, not_utf8, read_blocks, read_lines
-from runtime.sources.marks import kind_of
+from runtime.sources.marks import MARKS, kind_of
 from runtime.sources.record import Record
 
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -53,13 +53,14 @@ def _on_lines(path: Path, file: str) -> Iterator[Record]:
 
 class _Parser:
     """What reads JSON.  A key that is there twice, with two values, is a fault of its row; NaN is
-    how tables write that there is no value."""
+    how tables write that there is no value, save in a mark, where it may be anything."""
 
     def __init__(self) -> None:
         self._twice = ""
+        self._nan = False
         self.decoder = json.JSONDecoder(
             object_pairs_hook=self._object,
-            parse_constant=lambda name: None if name == "NaN" else float(name.replace("Infinity", "inf")),
+            parse_constant=self._constant,
         )
 
     def __call__(self, line: bytes) -> dict[str, Any] | Fault:
@@ -79,7 +80,14 @@ class _Parser:
         twice, self._twice = self._twice, ""
         if not isinstance(value, dict):
             return Fault("is no object", f"it is {kind_of(value)}")
+        if self._nan:
+            self._nan = False
+            value = _without_nan(value)
         return Fault("has a key twice, with two values", quoted(twice)) if twice else value
+
+    def _constant(self, name: str) -> float:
+        self._nan = self._nan or name == "NaN"
+        return float(name.replace("Infinity", "inf"))
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
@@ -87,6 +95,14 @@ class _Parser:
             # What is there twice and the same does no harm.
             self._twice = next((name or "(empty)" for name, value in pairs if made[name] != value), "")
         return made
+
+
+def _without_nan(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if value != value and name not in MARKS else value
 
 
 def _listed(path: Path, file: str) -> Iterator[Record]:

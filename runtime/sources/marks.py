@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from dsl.display import quoted
@@ -50,8 +50,7 @@ def weight_of(item: Mapping[str, Any], where: str, notes: Notes) -> int | None:
     found: dict[str, int] = {}
     for name in (*_TRAINED, *_MASKED):
         value = item.get(name)
-        # A table's float column says with NaN that there is no value.
-        if value is None or value == "" or value != value:
+        if value is None or value == "":
             continue
         mark = _mark(value)
         if mark is None:
@@ -59,6 +58,30 @@ def weight_of(item: Mapping[str, Any], where: str, notes: Notes) -> int | None:
             raise Unusable(f"has a `{name}` other than 0 and 1", f"{where}: {shown}")
         found[name] = 1 - mark if name in _MASKED else mark
         notes.extended = notes.extended or name != "weight" or isinstance(value, str)
+    return _agreed(found, where)
+
+
+def row_weight(row: Mapping[str, Any], taken: Collection[str], notes: Notes) -> tuple[int | None, set[str]]:
+    """What a whole row says so, for those of its messages that do not say it themselves, and the
+    columns that do: a column of that name with another value is no mark but a figure of somebody's.
+
+    `taken` are columns that hold the row's texts.  Raises Unusable for marks that contradict each other,
+    and for those that are no number.
+    """
+    found: dict[str, int] = {}
+    for name in MARKS.intersection(row).difference(taken):
+        value = row[name]
+        if value != value:
+            raise Unusable(f"has a `{name}` other than 0 and 1", f"it is {value}")
+        mark = _mark(value)
+        if mark is not None:
+            found[name] = 1 - mark if name in _MASKED else mark
+    if found:
+        notes.extended = True
+    return _agreed(dict(sorted(found.items())), "on the row"), set(found)
+
+
+def _agreed(found: Mapping[str, int], where: str) -> int | None:
     if len(set(found.values())) > 1:
         told = ", ".join(f"`{name}`" for name in found)
         raise Unusable("has marks that contradict each other", f"{where}: {told}")

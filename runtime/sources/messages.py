@@ -25,7 +25,7 @@ from runtime.sources.marks import (
     weight_of,
 )
 from runtime.sources.notes import Notes
-from runtime.thinking import parts_of, split
+from runtime.thinking import parts_of, sealed_in, split
 
 Message = dict[str, Any]
 
@@ -176,5 +176,6 @@ def _content(value: Any, where: str, notes: Notes) -> tuple[str, str | None]:
         if others[0] in _CALLS:
             raise _of_a_tool(f"{where} has a part of type {quoted(others[0])}")
         raise Unusable("has content that is no text", f"{where} has a part of type {quoted(others[0])}")
+    notes.messages += sealed_in(value)
     notes.extended = notes.extended or thought is not None
     return said, thought

@@ -11,7 +11,7 @@ from compiler.plan import SourcePlan
 from dsl.errors import ConfigError
 from dsl.suggest import suggest
 from runtime.sources.faults import Unusable, names
-from runtime.sources.marks import NOTHING, THOUGHTS, joined, kind_of
+from runtime.sources.marks import MARKS, NOTHING, THOUGHTS, joined, kind_of, row_weight
 from runtime.sources.messages import Message, fit, message_list, said_and_thought
 from runtime.sources.notes import Notes
 
@@ -161,11 +161,11 @@ class Form:
                 if column not in header:
                     what, detail, remedy = _missing(column, header)
                     raise ConfigError(f"{file} {what} ({detail}): {remedy}")
-            return [name for name in header if name in self._wanted]
+            return [name for name in header if name in self._wanted or name in MARKS]
         if _recognised(header) is None:
             what, detail, remedy = _strange(header)
             raise ConfigError(f"{file} {what} ({detail}): {remedy}")
-        return [name for name in header if name in _KNOWN]
+        return [name for name in header if name in _KNOWN or name in MARKS]
 
     def fits(self, header: Iterable[str]) -> bool:
         """Whether a table with these columns holds conversations."""
@@ -178,14 +178,22 @@ class Form:
 def conversation(row: Row, shape: Shape, notes: Notes) -> list[Message]:
     """A row's messages in their normal form; `notes` is told what else there is.  Raises Unusable."""
     messages = shape.read(row, shape, notes)
-    if "system" in shape.optional and not any(message["role"] == "system" for message in messages):
+    if "system" in shape.optional:
         system = _text(row.get("system") or "", "system")
-        if system.strip():
+        said = [message["content"].strip() for message in messages if message["role"] == "system"]
+        if system.strip() and not said:
             messages.insert(0, {"role": "system", "content": system})
+        elif system.strip() and system.strip() not in said:
+            # The conversation has one of its own.
+            notes.rows.append("system")
     if not any(message["role"] == "model" for message in messages):
         raise Unusable("has no message of a model")
+    weight, marks = row_weight(row, shape.columns, notes)
+    for message in messages:
+        if weight is not None and message["role"] == "model":
+            message.setdefault("weight", weight)
     for name in row:
-        if name in shape.columns or name in shape.optional or row[name] in NOTHING:
+        if name in marks or name in shape.columns or name in shape.optional or row[name] in NOTHING:
             continue
         if name in shape.thoughts:
             _think(messages, row, name, notes)

@@ -84,8 +84,6 @@ def test_marks_come_out_as_weights(tmp_path: Path) -> None:
     for name in ("masked", "mask"):
         marks += [({name: value}, 0) for value in TRAINED] + [({name: value}, 1) for value in LEFT]
     marks += [({"train": None, "mask": ""}, 1), ({"train": False, "masked": True, "weight": 0}, 0)]
-    # How tables say that there is no value.
-    marks.append(({"weight": float("nan")}, 1))
     out = exported(tmp_path, [said(**mark) for mark, _ in marks])
     assert weights(out) == [[0, weight, 0, 1] for _, weight in marks]
     # One row of prompt and completion for each turn that is trained on.
@@ -108,6 +106,7 @@ def test_marks_in_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("marks", "expected"),
     [
+        ({"weight": float("nan")}, "has a `weight` other than 0 and 1, line 1 (message 2: `nan`)"),
         ({"loss": 2.31}, "has a `loss` other than 0 and 1, line 1 (message 2: `2.31`)"),
         ({"train": "maybe"}, "has a `train` other than 0 and 1, line 1 (message 2: `maybe`)"),
         ({"mask": [1]}, "has a `mask` other than 0 and 1, line 1 (message 2: a list)"),
@@ -341,3 +340,60 @@ def test_what_an_older_version_read(mark: dict[str, Any], new: int, tmp_path: Pa
     events = len(query(log, "SELECT seq FROM events"))
     assert ingest(plan, log)["natural"].new == 0
     assert len(query(log, "SELECT seq FROM events")) == events == 3 + new
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet", "named"])
+def test_marks_of_a_row_are_those_of_its_answer(form: str, tmp_path: Path) -> None:
+    marks: list[tuple[dict[str, Any], int]] = [
+        ({"train": False}, 0),
+        ({"train": True}, 1),
+        ({"train": None}, 1),
+    ]
+    lines = [{"prompt": f"a{n}", "response": f"b{n}", **mark} for n, (mark, _) in enumerate(marks)]
+    if form == "parquet":
+        write_parquet(tmp_path / "chat.parquet", lines, "prompt VARCHAR, response VARCHAR, train BOOLEAN")
+        out = exported(tmp_path, lines, 'parquet("chat.parquet")')
+    elif form == "named":
+        renamed = [{"q": row["prompt"], "a": row["response"], "train": row["train"]} for row in lines]
+        out = exported(tmp_path, renamed, 'jsonl("chat.jsonl", prompt = "q", response = "a")')
+    else:
+        out = exported(tmp_path, lines)
+    assert weights(out) == [[0, weight] for _, weight in marks]
+    assert [row["prompt"][0]["content"] for row in rows(out / "targets/train.jsonl")] == ["a1", "a2"]
+
+
+def notes(folder: Path) -> list[dict[str, Any]]:
+    found = query(folder / "synth.duckdb", "SELECT payload FROM events WHERE kind = 'source.completed'")
+    return [json.loads(payload) for (payload,) in found]
+
+
+def refused(folder: Path, row: dict[str, Any]) -> str:
+    write_lines(folder / "chat.jsonl", [row])
+    return refusal(folder, 'jsonl("chat.jsonl")')
+
+
+def test_a_row_of_messages_is_marked_where_its_messages_are_not(tmp_path: Path) -> None:
+    out = exported(
+        tmp_path, [{**said(weight=1), "weight": 0}, {**said(), "masked": True}, {**said(), "loss": 2.31}]
+    )
+    assert weights(out) == [[0, 1, 0, 0], [0, 0, 0, 0], [0, 1, 0, 1]]
+    (note,) = notes(tmp_path)
+    assert note["unread"] == {"rows": {"loss": 1}}, "a figure is no mark"
+
+
+def test_marks_of_a_row_that_contradict_each_other_are_a_fault(tmp_path: Path) -> None:
+    row = {"prompt": "a", "response": "b", "train": True, "mask": True}
+    assert "has marks that contradict each other, line 1 (on the row: `mask`, `train`)" in refused(
+        tmp_path, row
+    )
+    row = {"prompt": "a", "response": "b", "weight": float("nan")}
+    assert "has a `weight` other than 0 and 1, line 1 (it is nan)" in refused(tmp_path, row)
+
+
+def test_what_is_left_out_of_a_row_is_said(tmp_path: Path) -> None:
+    """A second system text, and thinking that only the service that thought it can read."""
+    row = said(content=[{"type": "redacted_thinking", "data": "Zm9v"}, {"type": "text", "text": "b"}])
+    row["messages"].insert(0, {"role": "system", "content": "Be terse."})
+    exported(tmp_path, [{**row, "system": "Be kind."}, {**row, "system": " Be terse. "}])
+    (note,) = notes(tmp_path)
+    assert note["unread"] == {"rows": {"system": 1}, "messages": {"redacted_thinking": 2}}
