@@ -3,7 +3,7 @@
 # make check   ruff and mypy
 # make bench   the benchmarks: figures, with machine and versions
 # make soak    200 runs through random schedules of faults, 10,000 damaged recipes
-# make kills   commands killed at every write, fsync, rename and unlink that they make
+# make kills   commands killed at writes, fsyncs, renames and unlinks
 # make damage  200 damaged logs: told of, refused, salvaged
 # make connections   whom runs on small models and vLLM connect to, as the system sees it (strace)
 # make licences   THIRD_PARTY.md: what we depend on, and under which licences

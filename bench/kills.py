@@ -1,4 +1,4 @@
-"""Commands killed at every write, fsync, rename and unlink that they make, and what is left of them.
+"""Commands killed at the writes, fsyncs, renames and unlinks that they make, and what is left of them.
 
 The scenes and what is asserted of them are the tests' (`tests/kills/harness.py`), which make a dozen of
 these kills.
@@ -27,7 +27,8 @@ _WHENS: dict[Op, tuple[When, ...]] = {
     "unlink": ("before", "after"),
 }
 _SCENES = ("run", "materialize", "materialize over older ones", "evaluate", "forget")
-_QUICK = 9
+# Of the calls that a command makes every so many-th is taken, and with --full each.
+_QUICK, _NORMAL = 12, 3
 
 
 def measure(options: Options) -> Report:
@@ -42,7 +43,7 @@ def measure(options: Options) -> Report:
                 project = Project(door, server, folder / "project")
                 for scene in _SCENES:
                     kills = list(_kills(project, scene.split()[0]))
-                    for kill in kills[::_QUICK] if options.quick else kills:
+                    for kill in kills[:: options.pick(_QUICK, _NORMAL, 1)]:
                         killed[scene] += _play(project, scene, kill, found, folder / "cut")
                         asked[scene, kill.op] += 1
                         shutil.rmtree(folder / "cut")
