@@ -28,7 +28,7 @@ _WHENS: dict[Op, tuple[When, ...]] = {
 }
 _SCENES = ("run", "materialize", "materialize over older ones", "evaluate", "forget")
 # Of the calls that a command makes every so many-th is taken, and with --full each.
-_QUICK, _NORMAL = 12, 3
+_QUICK, _NORMAL = 12, 4
 
 
 def measure(options: Options) -> Report:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -12,7 +11,7 @@ import duckdb
 from dsl.errors import LogError
 from store.chain import COLUMNS
 from store.damage import damaged, explain
-from store.found import Found, look, wal_of
+from store.found import Found, wal_of
 
 _ALONE = {
     "autoinstall_known_extensions": "false",
@@ -64,7 +63,8 @@ def attach_for_writing(path: Path, file: Path, found: Found) -> duckdb.DuckDBPyC
         raise explain(path, error) from None
     try:
         made = not has_tables(connection, path)
-        connection.execute(_TABLES)
+        # At once: a file with one of them is no log, nor one that can be begun.
+        connection.execute(f"BEGIN; {_TABLES} COMMIT")
         if made:
             # So that a file without its write-ahead log is known for a log from now on.
             connection.execute("CHECKPOINT log")
@@ -116,18 +116,26 @@ def attached(file: Path, options: str) -> duckdb.DuckDBPyConnection:
 def _clear(path: Path, file: Path) -> None:
     """Removes what a killed process left of a file that it was making, unless one is making it now."""
     # Between making a file and locking it nobody can tell the two apart.
+    before = _sizes(file)
     time.sleep(_MOMENT_S)
-    if look(path) is not Found.UNBEGUN:
+    if _sizes(file) != before:
         raise LogError(f"{path} is being made by another process: run again once that is done")
     try:
         with file.open("r+b") as handle:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with suppress(FileNotFoundError):
-                file.unlink()
+            # Nothing was committed to either.  The write-ahead log goes first: without its file it would
+            # be taken for what is left of a log.
+            for left in (wal_of(file), file):
+                left.unlink(missing_ok=True)
     except BlockingIOError:
         raise LogError(f"{path} is being made by another process: run again once that is done") from None
     except OSError as error:
         raise LogError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _sizes(file: Path) -> list[int]:
+    """How far a file and its write-ahead log have come."""
+    return [each.stat().st_size if each.exists() else -1 for each in (file, wal_of(file))]
 
 
 def require_file(path: Path, file: Path) -> None:

@@ -32,6 +32,8 @@ MATERIALIZE: list[tuple[Op, float, When]] = [
     *(("rename", 0.7, "after"), ("unlink", 1.0, "before")),
 ]
 RUN: list[tuple[Op, float, When]] = [
+    # While the log is made: its file is there, and of its tables nothing or half.
+    *(("write", 0.17, "before"), ("write", 0.22, "half")),
     ("write", 0.4, "half"),
     ("fsync", 0.6, "after"),
     ("rename", 0.5, "before"),
