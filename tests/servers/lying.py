@@ -269,9 +269,9 @@ def _with_status(status: int, body: bytes = b"", *headers: str) -> Lie:
     return tell
 
 
-for _status in (201, 204, 205, 206, 304, 418, 451, 500, 503, 599, 999):
+for _status in (204, 206, 304, 500, 999):
     LIES[f"status_{_status}"] = _with_status(_status)
-for _status in (301, 302, 303, 307, 308):
+for _status in (302, 307):
     LIES[f"leads_away_{_status}"] = _with_status(_status, b"", "Location: http://127.0.0.2:9/v1/x")
 LIES["leads_to_a_file"] = _with_status(302, b"", "Location: file:///etc/passwd")
 LIES["leads_nowhere"] = _with_status(302)
@@ -456,6 +456,7 @@ GEMINI |= {
     **{
         f"tokens_{name}": _of("usageMetadata", "promptTokenCount", value=odd)
         for name, odd in _ODD_COUNTS.items()
+        if name in ("beyond_31_bits", "not_a_number")
     },
     "usage_is_a_list": _of("usageMetadata", value=[1]),
     "model_is_half_a_character": _of("modelVersion", value="m\ud800"),
