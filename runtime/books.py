@@ -23,6 +23,12 @@ def most_losses(planned: int, percent: float) -> int:
     return ceil((planned + _ROOM) * percent / 100)
 
 
+def raise_losses(percent: float) -> str:
+    """What to do about a quota that is short for samples that were lost."""
+    allowed = f"`losses = {percent:g}%` of the recipe block allows no more"
+    return f"{allowed}: raise it, or try again with --retry-lost"
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """A sample to open, and its place in the jury's order.
@@ -69,6 +75,10 @@ class Books(Protocol):
         """What else can be opened by now."""
         ...
 
+    def is_wanted(self, opening: Opening) -> bool:
+        """Whether a sample is still to be opened, now that there is room for it."""
+        ...
+
     def opened(self) -> None: ...
 
     def passed_over(self, opening: Opening) -> None:
@@ -82,5 +92,5 @@ class Books(Protocol):
         ...
 
     def shortage(self) -> str | None:
-        """What can never be had of the quota, as a clause, or None."""
+        """What can never be had of the quota, and what to do, as a clause, or None."""
         ...

@@ -6,18 +6,19 @@ No awaiting here: the scheduler asks what to open and tells how it ended.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 from compiler.plan import CohortPlan, Plan
 from compiler.strata import Cell, CellNames, Labels, Slot, sample_id, stretches
-from runtime.books import Ledger, Opening, most_losses
+from runtime.books import Ledger, Opening, most_losses, raise_losses
 from runtime.jury import Jury, Order
 from runtime.pairs import Pairs
 from runtime.progress import Progress
 from runtime.sample import Abandoned, Done, Outcome, Sample
+from runtime.stuck_members import StuckMembers
 from store.history import Finished
 
 # Cells that a shortage is told of one by one.
@@ -37,6 +38,12 @@ class _Row:
     owed: list[Cell] = field(default_factory=list)
     open: int = 0
     through: bool = False
+
+
+def _some(cells: Sequence[str]) -> str:
+    more = len(cells) - _MOST_TOLD
+    others = f"; and on {more:,} other cell{'s' * (more > 1)}" if more > 0 else ""
+    return "; ".join(cells[:_MOST_TOLD]) + others
 
 
 class Cohort:
@@ -62,6 +69,7 @@ class Cohort:
         self.jury = Jury(cohort)
         self.followers: list[Pairs] = []
         self._given_up: list[tuple[Labels, int, int, str]] = []
+        self._stuck = StuckMembers()
         self._recipe = plan
         self._finished = finished
         self._ledger = ledger
@@ -93,17 +101,21 @@ class Cohort:
             self.jury.remember(name, found)
 
     def shortage(self) -> str | None:
-        """Which cells were given up, and what they lost."""
-        if not self._given_up:
-            return None
-        cells = "; ".join(
-            f"{', '.join(f'{name} {label}' for name, label in labels) or 'its samples'} after losing "
-            f"{lost:,} for {wanted:,} to have{f' ({why})' if why else ''}"
-            for labels, lost, wanted, why in self._given_up[:_MOST_TOLD]
-        )
-        more = len(self._given_up) - _MOST_TOLD
-        others = f"; and on {more:,} other cell{'s' * (more > 1)}" if more > 0 else ""
-        return f"`{self.plan.name}` gave up on {cells}{others}"
+        """Which cells were given up, what they lost, and what to do."""
+        stuck, unlucky = list[str](), list[str]()
+        for labels, lost, wanted, why in self._given_up:
+            cell = ", ".join(f"{name} {label}" for name, label in labels) or "its samples"
+            said = f"{cell} after losing {lost:,} for {wanted:,} to have{f' ({why})' if why else ''}"
+            (stuck if self._stuck.among(labels) else unlucky).append(said)
+        told = [
+            f"`{self.plan.name}` gave up on {_some(cells)}; {remedy}"
+            for cells, remedy in (
+                (stuck, "nothing passes there: change the check, or what is asked for"),
+                (unlucky, raise_losses(self._recipe.losses)),
+            )
+            if cells
+        ]
+        return "; ".join(told) or None
 
     def openings(self) -> Iterator[Opening]:
         """The slots that need a sample, in order; those the log has are counted on the way."""
@@ -127,6 +139,7 @@ class Cohort:
             for cell in cells[len(names) :]:
                 names.append(CellNames(self._recipe, self.plan, cell.labels))
                 counts.append(0)
+            told = set[int]()
             for index in dealt:
                 ordinal = counts[index]
                 counts[index] += 1
@@ -141,6 +154,9 @@ class Cohort:
                     # All that is told of it below comes to this: it is done, and nobody asks which.
                     counters.completed += 1
                     counters.found += 1
+                    if index not in told:
+                        told.add(index)
+                        self._stuck.completed(cells[index].labels)
                     continue
                 slot = Slot(position - 1, cells[index], ordinal)
                 opening = self._opening(slot, (0, slot.position, slot.cell.labels))
@@ -193,17 +209,22 @@ class Cohort:
         return None
 
     def _lost_too_much(self, row: _Row, labels: Labels) -> bool:
-        return not self.patient and row.lost[labels] > most_losses(row.wanted[labels], self._recipe.losses)
+        return not self.patient and (
+            row.lost[labels] > most_losses(row.wanted[labels], self._recipe.losses)
+            or self._stuck.among(labels)
+        )
 
     def _give_up(self, cell: Cell, row: _Row) -> None:
         """A sample that a cell lost is not replaced in this run."""
-        labels = cell.labels
-        if not self._closing and not any(labels == known for known, *_ in self._given_up):
-            self._given_up.append((labels, row.lost[labels], row.wanted[labels], row.why.get(labels, "")))
+        self._note_shortage(cell.labels, row)
         self._forget(cell.row)
         for follower in self.followers:
             follower.not_replaced(cell.row)
         self._tell_if_through()
+
+    def _note_shortage(self, labels: Labels, row: _Row) -> None:
+        if not self._closing and not any(labels == known for known, *_ in self._given_up):
+            self._given_up.append((labels, row.lost[labels], row.wanted[labels], row.why.get(labels, "")))
 
     def close(self) -> None:
         """Counts what the log has of the slots that were not come to, and of their replacements."""
@@ -213,6 +234,18 @@ class Cohort:
         self._closing = True
         for source in (self._slots, self.replacements()):
             deque(source, maxlen=0)
+
+    def is_wanted(self, opening: Opening) -> bool:
+        cell = opening.slot.cell
+        if self.patient or not self._stuck.among(cell.labels):
+            return True
+        self._note_shortage(cell.labels, self._rows[cell.row])
+        self.passed_over(opening)
+        self._leave(cell.row)
+        self.jury.lost(opening.order)
+        self._judge()
+        self._tell_if_through()
+        return False
 
     def opened(self) -> None:
         self._counters.open += 1
@@ -233,7 +266,7 @@ class Cohort:
                     self._complete(opening.order, sample)
             case Abandoned(step, reason, lasting):
                 self._ledger.abandoned(sample, step, reason, lasting)
-                self._lose(opening.order, opening.slot.cell, f"{step}: {reason}")
+                self._lose(opening.order, opening.slot.cell, f"{step}: {reason}", sample)
                 self.jury.lost(opening.order)
                 self._judge()
             case _:
@@ -261,7 +294,8 @@ class Cohort:
             counts = opening.name not in self._finished.unbound
             self._lose(opening.order, opening.slot.cell, counts=counts)
             return False
-        if self._closing:
+        if self._closing or (not self.patient and self._stuck.among(opening.slot.cell.labels)):
+            self._note_shortage(opening.slot.cell.labels, row)
             row.open -= 1
             self.passed_over(opening)
             return False
@@ -277,7 +311,7 @@ class Cohort:
                 self._ledger.refused(sample, step, why, sample.values[step])
                 reason = f"{why.check}: {why.reason}"
                 self._ledger.abandoned(sample, step, reason, True)
-                self._lose(order, sample.slot.cell, f"{step}: {reason}")
+                self._lose(order, sample.slot.cell, f"{step}: {reason}", sample)
 
     def _complete(self, order: Order, sample: Sample) -> None:
         self._counters.completed += 1
@@ -285,11 +319,17 @@ class Cohort:
         self._stood(sample.slot, order, sample.sample_id, sample.values)
 
     def _stood(self, slot: Slot, order: Order, name: str, values: Mapping[str, Any] | None) -> None:
+        self._stuck.completed(slot.cell.labels)
         for follower in self.followers:
             follower.stood(slot, order, name, values)
         self._leave(slot.cell.row)
 
-    def _lose(self, order: Order, cell: Cell, why: str = "", *, counts: bool = True) -> None:
+    def _lose(
+        self, order: Order, cell: Cell, why: str = "", sample: Sample | None = None, *, counts: bool = True
+    ) -> None:
+        if sample is not None:
+            refused = sum(map(len, sample.rejected.values()))
+            self._stuck.lost(cell.labels, max(refused, 1))
         for follower in self.followers:
             follower.lost(cell.row, order)
         self._counters.abandoned += 1

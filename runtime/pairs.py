@@ -18,7 +18,7 @@ from typing import Any
 from compiler.pairs import allot
 from compiler.plan import CohortPlan, Plan, PreferencePlan
 from compiler.strata import Slot, pair_id
-from runtime.books import Ledger, Opening, most_losses
+from runtime.books import Ledger, Opening, most_losses, raise_losses
 from runtime.jury import Order
 from runtime.progress import Progress
 from runtime.sample import Abandoned, Done, Outcome, Sample
@@ -103,6 +103,9 @@ class Pairs:
         while self._due:
             yield self._due.popleft()
 
+    def is_wanted(self, opening: Opening) -> bool:
+        return True
+
     def opened(self) -> None:
         self._counters.open += 1
 
@@ -137,7 +140,8 @@ class Pairs:
             return None
         return (
             f"`{self.plan.name}` has {self._quota - missing} of {self._quota} pairs, after losing "
-            f"{self._counters.abandoned} from other samples of `{self.base}`"
+            f"{self._counters.abandoned} from other samples of `{self.base}`; "
+            f"{raise_losses(self._recipe.losses)}"
         )
 
     # What the base cohort tells.

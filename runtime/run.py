@@ -333,8 +333,7 @@ def _outcome(
     if stuck:
         return "stuck", "; ".join((*(each.sentence for each in stuck), *short))
     if short:
-        allowed = f"`losses = {progress.plan.losses:g}%` of the recipe block allows no more"
-        return "short", f"{'; '.join(short)}; {allowed}: raise it, or try again with --retry-lost"
+        return "short", "; ".join(short)
     if options.max_cost is not None and progress.cost > options.max_cost:
         # Only a service that counts beyond what it was asked for brings it so far.
         return "out_of_budget", f"--max-cost {options.max_cost:g} is passed: {progress.cost:.4g} is spent"

@@ -137,6 +137,9 @@ class Scheduler:
             self._room.release()
             cohort.passed_over(opening)
             return
+        if not cohort.is_wanted(opening):
+            self._room.release()
+            return
         given = dict(opening.given)
         if opening.of is not None and cohort.base is not None:
             given[cohort.base] = opening.values or await self._past.values(cohort.base, opening.of)

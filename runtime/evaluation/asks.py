@@ -108,6 +108,9 @@ class Asks:
     def replacements(self) -> Iterator[Opening]:
         return iter(())
 
+    def is_wanted(self, opening: Opening) -> bool:
+        return True
+
     def opened(self) -> None:
         self._counters.open += 1
 

@@ -8,7 +8,7 @@ import pytest
 
 from compiler.plan import CohortPlan, Plan, StepPlan
 from compiler.strata import sample_id
-from runtime.books import Opening, most_losses
+from runtime.books import Opening, most_losses, raise_losses
 from runtime.cohort import Cohort
 from runtime.progress import Progress
 from runtime.sample import Abandoned, Done, Sample
@@ -63,7 +63,9 @@ def test_what_a_service_lost_does_not_use_up_a_cell_in_later_runs(lasting: bool)
     found = opened(books)
     if lasting:
         assert found == []
-        assert books.shortage() == f"`c` gave up on its samples after losing {len(lost)} for 1 to have"
+        assert books.shortage() == (
+            f"`c` gave up on its samples after losing {len(lost)} for 1 to have; {raise_losses(PLAN.losses)}"
+        )
     else:
         assert [each.slot.ordinal for each in found] == [len(lost)]
         assert books.shortage() is None

@@ -51,6 +51,23 @@ def run(path: Path, server: OpenAIServer, *extra: str, command: str = "run") -> 
     return Result(done.exit_code, done.stdout, done.stderr)
 
 
+MEMBERS = """edition 1
+recipe losses { seed = 1 }
+model author: model<chat> from openai("any") { max_tokens = 200 }
+schema kind { says: text }
+set kinds: kind {
+  yes { says = "Yes" }
+  no { says = "Unheard" }
+}
+conversation c HEAD {
+  draw word from ["a", "b"]
+  turn q: user = "{{ kind.says }} {{ word }} {{ nth }}"
+  turn a: model by author { prompt = "Answer {{ q }}", check { contains(kind.says) }, retry = 3 }
+}
+export t: messages from c to "out/t"
+"""
+
+
 def passes(asked: Asked, one_in: int) -> bool:
     return int(sha256(asked.key.encode()).hexdigest()[:8], 16) % one_in == 0
 
@@ -447,3 +464,24 @@ evaluation quality of t { rag_accuracy(student = author, judge = author, at_leas
         assert 40 <= judged <= 40 + 64
         assert "verdict" in result.out
         assert "refused: It is." in result.out
+
+
+@pytest.mark.parametrize("head", ["over kind in kinds times 300", "times 600"])
+def test_a_member_that_nothing_passes_is_given_up_and_the_others_go_on(
+    tmp_path: Path, openai_server: OpenAIServer, head: str
+) -> None:
+    path = tmp_path / "losses.recipe"
+    draw = "" if "over" in head else "  draw kind from kinds\n"
+    path.write_text(MEMBERS.replace("HEAD {\n", f"{head} {{\n{draw}"))
+    configure(tmp_path, id="any", concurrency=8)
+    openai_server.answer = lambda asked: f"Yes, {sentence(asked.key)}"
+    result = run(path, openai_server)
+    assert result.status == 3
+    assert query(
+        tmp_path / "synth.duckdb", "SELECT count(*) FROM events WHERE kind = 'sample.completed'"
+    ) == [(300,)]
+    # Besides a call for each of the others: a few dozen, and four for each sample that was open then.
+    assert 340 <= openai_server.total <= 340 + 4 * 32
+    assert "gave up on kind no" in result.out
+    assert "nothing passes there: change the check, or what is asked for" in " ".join(result.out.split())
+    assert "`losses" not in result.out

@@ -159,5 +159,6 @@ def test_a_pair_for_every_sample_cannot_be_had_when_some_are_lost_and_that_is_sa
     ledger, said = live(plan_of(10, 30), 0.3, 3)
     lost = 30 - len(ledger.pairs)
     assert said[1] == (
-        f"`corrections` has {30 - lost} of 30 pairs, after losing {lost} from other samples of `direct`"
+        f"`corrections` has {30 - lost} of 30 pairs, after losing {lost} from other samples of `direct`; "
+        "`losses = 1000%` of the recipe block allows no more: raise it, or try again with --retry-lost"
     )

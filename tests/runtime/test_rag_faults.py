@@ -79,19 +79,21 @@ def test_a_category_without_a_passage_leaves_the_quota_short_until_it_has_some(f
         short = run(folder, server, "--json")
         assert short.status == 3
         report = short.json()
-        assert report["cohorts"]["grounded"] == {
-            "quota": 48, "completed": 44, "found": 0, "abandoned": 204, "open": 0, "pending": 4,
-        }  # fmt: skip
+        counts = report["cohorts"]["grounded"]
+        lost_there = counts.pop("abandoned")
+        assert counts == {"quota": 48, "completed": 44, "found": 0, "open": 0, "pending": 4}
+        # With none of the category's samples completed, its cells are not tried to their last loss.
+        assert 40 <= lost_there < 100
         reason = "evidence: `docs` has nothing about `alamat, kantor, nomor telepon, jam layanan, pengaduan`"
         assert report["reason"].startswith("`grounded` gave up on category kontak, ")
         assert report["reason"].count(reason) == 3
-        assert "; and on 1 other cell; `losses = 1000%`" in report["reason"]
+        assert "; and on 1 other cell; nothing passes there" in report["reason"]
         lost = query(
             folder / "synth.duckdb",
             "SELECT step, payload ->> 'reason', payload ->> '$.cell.category', count(*) FROM events "
             "WHERE kind = 'sample.abandoned' GROUP BY ALL",
         )
-        assert [(step, category, n) for step, _, category, n in lost] == [("evidence", "kontak", 204)]
+        assert [(step, category, n) for step, _, category, n in lost] == [("evidence", "kontak", lost_there)]
         assert lost[0][1] in reason.removeprefix("evidence: ") + " under that filter"
         kept = synth("materialize", "recipes/rag.recipe", *SMALL, cwd=folder)
         assert "`grounded` has 44 of 48 samples" in said(kept, 3)

@@ -395,11 +395,11 @@ def test_rows_that_are_missing_from_the_log_are_missed(tmp_path: Path, log: Path
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("reader", "count"),
-    [('jsonl("chat.jsonl")', 100_000), ('csv("chat.csv")', 50_000), ('parquet("chat.parquet")', 50_000)],
+    [('jsonl("chat.jsonl")', 25_000), ('csv("chat.csv")', 20_000), ('parquet("chat.parquet")', 20_000)],
 )
 def test_memory_does_not_grow_with_the_rows(reader: str, count: int, tmp_path: Path, log: Path) -> None:
-    """Of the rows, whose texts take 2.5 KB each in memory, a few are held at a time."""
-    texts = ((f"سؤال {i} " * 60, f"answer {i} " * 60) for i in range(count))
+    """Of the rows, whose texts take 5 KB each in memory, a few are held at a time."""
+    texts = ((f"سؤال {i} " * 120, f"answer {i} " * 120) for i in range(count))
     if "csv" in reader:
         write_csv(tmp_path / "chat.csv", ["prompt", "response"], texts)
     else:
