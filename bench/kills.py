@@ -1,6 +1,6 @@
 """Commands killed at the writes, fsyncs, renames and unlinks that they make, and what is left of them.
 
-The scenes and what is asserted of them are the tests' (`tests/kills/harness.py`), which make a dozen of
+The scenes and what is asserted of them are the tests' (`tests/kills/harness.py`), which make sixty of
 these kills.
 """
 

@@ -87,6 +87,37 @@ def share(recipe: str, folder: str, samples: str, log: str) -> dict[str, Any]:
     return {"seconds": report.seconds, "used_s": used, "calls": calls, **spent}
 
 
+def wide(recipe: str, folder: str, samples: str, calls: str) -> dict[str, Any]:
+    """Runs a recipe with so many calls open at once, each of half a second, and looks at
+    how old each batch's first event is once it is durable."""
+    import synth
+    from store.log import Log
+
+    Path(folder).mkdir(exist_ok=True)
+    os.chdir(folder)
+    plan = synth.compile(recipe, conversations=samples)
+    ages, sizes = list[float](), list[int]()
+    plain = Log.append
+
+    def append(self: Log, events: Any) -> None:
+        plain(self, events)
+        ages.append(time.time() - events[0].ts_us / 1e6)
+        sizes.append(len(events))
+
+    Log.append = append  # type: ignore[method-assign]
+    models = {"base": synth.Simulated(latency=0.5, concurrency=int(calls))}
+    report = synth.run(plan, log=f"{samples}-{calls}.duckdb", models=models)
+    return {
+        "calls": int(calls),
+        "samples": int(samples),
+        "events": sum(sizes),
+        "largest": max(sizes),
+        "median_s": statistics.median(ages),
+        "oldest_s": max(ages),
+        "seconds": report.seconds,
+    }
+
+
 def opening(path: str) -> dict[str, Any]:
     """Opens a log as a run does, and without hashing every event again."""
     from store.log import Log
@@ -171,7 +202,7 @@ def _peak_mib() -> float:
 
 
 PROBES: dict[str, Callable[..., dict[str, Any]]] = {
-    each.__name__: each for each in (append, share, opening, materialize, bare, disk)
+    each.__name__: each for each in (append, share, wide, opening, materialize, bare, disk)
 }
 
 

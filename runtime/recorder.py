@@ -1,7 +1,8 @@
 """Events on their way into the log: numbered at once, committed in batches by one thread.
 
-Everything here but `_commit` runs on the event loop; the log itself is touched by one worker
-thread at a time.  An event counts once its commit returned.
+The thread takes what is there by itself, since the event loop may be busy for seconds with
+thousands of answers.  It alone touches the log, and everything else here runs on the loop.  An event
+counts once its commit returned.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Event as Flag
+from threading import Thread
 from typing import Any
 
 from store.event import Event, Kind
@@ -44,30 +46,37 @@ class Recorder:
         self._told = -TELL_SECONDS
         self._untold = False
         self._next = log.next_seq
-        self._pending: list[Event] = []
-        self._in_commit = 0
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="synth-log")
-        self._some = asyncio.Event()
-        self._full = asyncio.Event()
+        # The loop appends and the thread takes from the left: both are one step of the interpreter.
+        self._pending: deque[Event] = deque()
+        self._due = Flag()
+        self._at_once = False
+        self._closing = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._committed = asyncio.Event()
-        self._closing = False
-        self._task = asyncio.create_task(self._flush_forever(), name="synth-recorder")
+        self._ended = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._thread = Thread(target=self._write, name="synth-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def not_durable(self) -> int:
+        """How many events are not committed yet."""
+        return self._next - self._log.next_seq
 
     def emit(self, kind: Kind, payload: dict[str, Any], **columns: Any) -> int:
         """Adds an event; returns its seq.  It is durable within BATCH_SECONDS or so."""
         seq = self._next
         self._next += 1
         self._pending.append(Event(seq, kind, self.run_id, time.time_ns() // 1000, payload, **columns))
-        self._some.set()
-        if len(self._pending) >= BATCH_EVENTS:
-            self._full.set()
+        count = len(self._pending)
+        if count == 1 or count >= BATCH_EVENTS:
+            self._due.set()
         return seq
 
     async def room(self) -> None:
         """Returns when the log keeps up.  Raises what stopped the log from being written."""
         if self._waiting or self._crowded:
-            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            woken: asyncio.Future[None] = self._loop.create_future()
             self._waiting.append(woken)
             await woken
         if self.failure is not None:
@@ -75,17 +84,18 @@ class Recorder:
 
     @property
     def _crowded(self) -> bool:
-        return self.failure is None and len(self._pending) + self._in_commit >= MOST_PENDING
+        return self.failure is None and self.not_durable >= MOST_PENDING
 
     def _wake(self) -> None:
         """Lets some of those go on who wait for room, and the next once it is known what those add."""
+        self._committed.set()
         for _ in range(BATCH_EVENTS):
             if not self._waiting or self._crowded:
                 return
             woken = self._waiting.popleft()
             if not woken.done():
                 woken.set_result(None)
-        asyncio.get_running_loop().call_soon(self._wake)
+        self._loop.call_soon(self._wake)
 
     async def settle(self) -> None:
         """Returns when every event so far is durable.  Raises what stopped the log from being
@@ -95,66 +105,70 @@ class Recorder:
             if self.failure is not None:
                 raise self.failure
             self._committed.clear()
-            self._full.set()
+            self._at_once = True
+            self._due.set()
             await self._committed.wait()
 
     async def close(self) -> None:
         """Commits what is left.  Raises what stopped the log from being written."""
         self._closing = True
-        self._some.set()
-        self._full.set()
-        await self._task
-        self._worker.shutdown()
+        self._due.set()
+        await self._ended.wait()
+        self._thread.join()
         if self.failure is not None:
             raise self.failure
 
-    async def _flush_forever(self) -> None:
-        loop = asyncio.get_running_loop()
+    # On the log's thread
+
+    def _write(self) -> None:
         patience = 0.0
         try:
-            while await self._any():
-                if not self._closing and len(self._pending) < BATCH_EVENTS:
-                    self._full.clear()
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._full.wait(), patience)
-                events, self._pending = self._pending, []
-                self._in_commit = len(events)
-                seconds = await loop.run_in_executor(self._worker, self._commit, events, loop)
-                patience = min(BATCH_SECONDS, seconds / SHARE_OF_TIME)
-                self._committed.set()
+            while self._any():
+                if self._may_grow:
+                    self._due.clear()
+                    # It may have become due just before that.
+                    if self._may_grow:
+                        self._due.wait(patience)
+                patience = min(BATCH_SECONDS, self._commit() / SHARE_OF_TIME)
+                self._tell_loop(self._wake)
         except Exception as error:
             self.failure = error
-            self._in_commit = 0
-            self._wake()
-            self._committed.set()
+            self._tell_loop(self._wake)
+        finally:
+            self._tell_loop(self._ended.set)
 
-    async def _any(self) -> bool:
+    @property
+    def _may_grow(self) -> bool:
+        """Whether a batch is to wait for more events."""
+        return not self._closing and not self._at_once and len(self._pending) < BATCH_EVENTS
+
+    def _any(self) -> bool:
         """Waits for events; False when there will be none."""
         while not self._pending and not self._closing:
-            self._some.clear()
-            try:
-                await asyncio.wait_for(self._some.wait(), TELL_SECONDS if self._untold else None)
-            except TimeoutError:
-                await asyncio.get_running_loop().run_in_executor(self._worker, self._tell)
+            self._at_once = False
+            self._due.clear()
+            if self._pending or self._closing:
+                break
+            if not self._due.wait(TELL_SECONDS if self._untold else None):
+                self._tell()
         return bool(self._pending)
 
-    def _commit(self, events: list[Event], loop: asyncio.AbstractEventLoop) -> float:
-        """Commits events in batches, without waiting for the loop, which may be busy with thousands of
-        answers.  Returns the processor time it took for each, in seconds: waiting for others costs them
-        nothing."""
+    def _commit(self) -> float:
+        """Commits one batch.  Returns the processor time that it took, in seconds: waiting for others
+        costs them nothing."""
         began = time.thread_time()
-        starts = range(0, len(events), BATCH_EVENTS)
-        for start in starts:
-            batch = events[start : start + BATCH_EVENTS]
-            self._log.append(batch)
-            self._in_commit -= len(batch)
-            loop.call_soon_threadsafe(self._wake)
+        self._log.append([self._pending.popleft() for _ in range(min(len(self._pending), BATCH_EVENTS))])
         self._untold = True
         if time.monotonic() - self._told >= TELL_SECONDS:
             self._tell()
-        return (time.thread_time() - began) / len(starts)
+        return time.thread_time() - began
 
     def _tell(self) -> None:
         self._told, self._untold = time.monotonic(), False
         if self._after_commit is not None:
             self._after_commit()
+
+    def _tell_loop(self, what: Callable[[], None]) -> None:
+        # The loop is closed where a run went down without closing this.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(what)

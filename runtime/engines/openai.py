@@ -256,6 +256,8 @@ class OpenAIEngine:
         text, inner = message.get("content"), None
         if isinstance(text, list):
             text, inner, others = parts_of(text)
+            if others and not text:
+                raise unusable
             if others:
                 raise hosted.goes_on(others[0], usage, self._secrets)
         if not isinstance(text, str | None):

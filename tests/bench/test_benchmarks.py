@@ -179,7 +179,7 @@ def test_no_word_of_the_recipe_is_unknown() -> None:
     assert unknown not in tokenizer(words).backend_tokenizer.encode(prompt, add_special_tokens=False).ids
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_bound_makes_the_calls_of_the_run(tmp_path: Path) -> None:
     needs("vllm", "transformers")
     build(TINY, tmp_path / "model")
@@ -229,7 +229,7 @@ def test_without_a_gpu_its_sizes_are_not_measured(tmp_path: Path, monkeypatch: p
         _models(Options(tmp_path, gpu=True))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_gpu_benchmark_runs_from_end_to_end(
     gpu: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

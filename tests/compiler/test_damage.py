@@ -51,7 +51,7 @@ INSERTED = st.sampled_from(
 
 
 # `make soak` makes ten thousand.
-EDITS = int(os.environ.get("RANDOM_EDITS", "2500"))
+EDITS = int(os.environ.get("RANDOM_EDITS", "1200"))
 
 
 @pytest.mark.slow

@@ -409,6 +409,7 @@ threads = 1
     assert report["cohorts"]["talk"]["completed"] == 4
 
 
+@pytest.mark.soak
 def test_a_killed_core_costs_a_run_one_restart(tiny_gemma: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.models.killed_run", str(tiny_gemma)],

@@ -1,6 +1,6 @@
 """Commands that are killed at a write, an fsync, a rename or an unlink, and what is left of them.
 
-`tests/kills` makes a dozen such kills and `make kills` many: both go by the scenes below.
+`tests/kills` makes some sixty such kills and `make kills` more: both go by the scenes below.
 """
 
 from __future__ import annotations
