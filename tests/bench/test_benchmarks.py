@@ -89,6 +89,7 @@ def test_results_are_written_for_each_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_log_and_memory_share_their_runs(tmp_path: Path) -> None:
     found = bench("log", "memory", "--quick", out=tmp_path)
     sizes = found["log"]["figures"]["sizes"]

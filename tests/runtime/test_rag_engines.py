@@ -48,6 +48,7 @@ def valid(plan: Plan, folder: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_structured_outputs_of_vllm_leave_no_json_error(tmp_path: Path, tiny_gemma: Path) -> None:
     """The text is noise, so no check of what it says could hold."""
     needs("vllm")
@@ -97,6 +98,7 @@ def test_structured_outputs_of_vllm_leave_no_json_error(tmp_path: Path, tiny_gem
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_the_pocket_model_writes_messages_in_the_form_asked_for(tmp_path: Path, pocket_home: Path) -> None:
     """A handful; what it says, who says it and in which language are beyond it."""
     recipe = edited(
