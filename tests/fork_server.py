@@ -35,15 +35,20 @@ _AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC", "HF_", "TZ", "OMP_", "VLL
 _WARM = (
     *(f"synth.cli.{each.stem}" for each in (ROOT / "synth" / "cli").glob("*.py") if each.stem[0] != "_"),
     "asyncio",
+    "genai_prices",
     "google.genai",
     "openai",
     "runtime.engines.gemini",
     "runtime.engines.openai",
     "runtime.engines.simulated",
+    "runtime.evaluation.evaluate",
     "runtime.run",
+    "store.dataset",
+    "store.forget.beside",
     "synth.api",
 )
 _MOST_BYTES = 1 << 20
+BEFORE = "FORK_SERVER_BEFORE"
 
 
 def can_fork(environment: Mapping[str, str]) -> bool:
@@ -56,54 +61,65 @@ def can_fork(environment: Mapping[str, str]) -> bool:
     return hasattr(os, "fork") and changed <= {"PYTHONPATH"} and environment.get("PYTHONPATH") == str(ROOT)
 
 
-def forked(
-    arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float
-) -> tuple[int, bytes, bytes]:
-    """Exit status (negative for a signal, as of `subprocess`), stdout and stderr of `synth ARGUMENTS`.
+class ForkServer:
+    """A server of its own, for commands that `environment` is to hold for from the start."""
 
-    Raises `subprocess.TimeoutExpired`.
-    """
-    request = json.dumps([list(arguments), str(cwd), dict(environment)]).encode()
-    told, tell = os.pipe()
-    with (
-        open(os.devnull, "rb") as nothing,
-        tempfile.TemporaryFile() as out,
-        tempfile.TemporaryFile() as err,
-        open(told, "rb", buffering=0) as status,
-    ):
-        streams = [nothing.fileno(), out.fileno(), err.fileno(), tell]
-        socket.send_fds(_server()[0], [request], streams)
-        os.close(tell)
-        pid = int(status.readline())
-        ended = _line_within(status.fileno(), timeout)
-        if ended is None:
-            os.kill(pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(["synth", *arguments], timeout)
-        out.seek(0)
-        err.seek(0)
-        return int(ended), out.read(), err.read()
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self._requests, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST_BYTES)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={**environment, "PYTHONPATH": str(ROOT)},
+            )
+
+    def run(
+        self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float
+    ) -> tuple[int, bytes, bytes]:
+        """Exit status (negative for a signal, as of `subprocess`), stdout and stderr of `synth ARGUMENTS`.
+
+        The module that FORK_SERVER_BEFORE names in the environment is imported in the process first.
+        Raises `subprocess.TimeoutExpired`.
+        """
+        request = json.dumps([list(arguments), str(cwd), dict(environment)]).encode()
+        told, tell = os.pipe()
+        with (
+            open(os.devnull, "rb") as nothing,
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+            open(told, "rb", buffering=0) as status,
+        ):
+            streams = [nothing.fileno(), out.fileno(), err.fileno(), tell]
+            socket.send_fds(self._requests, [request], streams)
+            os.close(tell)
+            pid = int(status.readline())
+            ended = _line_within(status.fileno(), timeout)
+            if ended is None:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(["synth", *arguments], timeout)
+            out.seek(0)
+            err.seek(0)
+            return int(ended), out.read(), err.read()
+
+    def close(self) -> None:
+        self._requests.close()
+        self._process.wait()
+
+
+@cache
+def fork_server() -> ForkServer:
+    """The one that a process of tests shares."""
+    return ForkServer(os.environ)
 
 
 def _line_within(descriptor: int, timeout: float) -> bytes | None:
     ready, _, _ = select.select([descriptor], [], [], timeout)
     return os.read(descriptor, 64) if ready else None
-
-
-@cache
-def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in (ours, theirs):
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST_BYTES)
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-    return ours, process
 
 
 def _serve(requests: socket.socket) -> None:
@@ -172,4 +188,6 @@ def _exit(status: int) -> NoReturn:
 
 if __name__ == "__main__":
     _serve(socket.socket(fileno=int(sys.argv[1])))
+    if BEFORE in os.environ:
+        import_module(os.environ[BEFORE])
     _exit(_run())

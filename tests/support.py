@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from tests.fork_server import can_fork, forked
+from tests.fork_server import can_fork, fork_server
 
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "recipes"
@@ -53,7 +53,7 @@ def synth(
     """Runs a command to its end, in a process of its own."""
     around = environment(env)
     if can_fork(around):
-        status, out, err = forked([*map(str, arguments)], cwd, around, timeout)
+        status, out, err = fork_server().run([*map(str, arguments)], cwd, around, timeout)
         return Result(status, out.decode(), err.decode())
     done = subprocess.run(
         command(*arguments),

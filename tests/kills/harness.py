@@ -19,8 +19,9 @@ from typing import Any, Literal
 
 import duckdb
 
+from tests.fork_server import BEFORE, ForkServer
 from tests.servers.openai import OpenAIServer
-from tests.support import ROOT, environment
+from tests.support import environment
 
 SHIM = Path(__file__).with_name("shim.c")
 
@@ -124,46 +125,28 @@ class Door:
         subprocess.run(
             [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", shim, SHIM, "-ldl"], check=True
         )
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.kills.driver", shim],
-            cwd=ROOT,
-            env=environment({"LD_PRELOAD": str(shim)}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n"
+        self._shim = shim
+        self._server = ForkServer(environment({"LD_PRELOAD": str(shim)}))
 
     def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
+        self._server.close()
 
     def __call__(
         self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, kill: Kill | None = None
     ) -> Done:
-        out, err, counts = (self._folder / name for name in ("out", "err", "counts"))
+        counts = self._folder / "counts"
         counts.unlink(missing_ok=True)
         asked = {
-            "arguments": arguments,
-            "cwd": str(cwd),
+            "shim": str(self._shim),
             "below": str(cwd.resolve()),
-            "env": dict(env or {}),
             "kill": None if kill is None else (kill.op, kill.number, kill.when),
-            "out": str(out),
-            "err": str(err),
             "counts": str(counts),
         }
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-        status = json.loads(self._process.stdout.readline())["status"]
+        armed = {BEFORE: "tests.kills.arm", "KILLS": json.dumps(asked)}
+        around = environment({**(env or {}), **armed})
+        status, out, err = self._server.run(arguments, cwd, around, timeout=300)
         found = json.loads(counts.read_text()) if counts.exists() else {}
-        return Done(status, out.read_text("utf-8"), err.read_text("utf-8"), found)
+        return Done(status, out.decode(), err.decode(), found)
 
 
 @contextmanager
