@@ -294,8 +294,7 @@ class Cohort:
             counts = opening.name not in self._finished.unbound
             self._lose(opening.order, opening.slot.cell, counts=counts)
             return False
-        if self._closing or (not self.patient and self._stuck.among(opening.slot.cell.labels)):
-            self._note_shortage(opening.slot.cell.labels, row)
+        if self._closing:
             row.open -= 1
             self.passed_over(opening)
             return False
