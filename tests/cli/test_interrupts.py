@@ -56,26 +56,28 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def begun(folder: Path, process: subprocess.Popen[str]) -> None:
+def interrupted(folder: Path, script: str, *arguments: str) -> subprocess.Popen[str]:
+    """A script that was sent Ctrl-C once it had made the file `begun`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while not (folder / "begun").exists():
         time.sleep(0.01)
         assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGINT)
+    return process
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_signal_ends_every_command_in_one_sentence(project: Path, name: str) -> None:
     arguments, module, slow = COMMANDS[name]
     script = SLOW.format(module=module, name=slow)
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        cwd=project,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    begun(project, process)
-    process.send_signal(signal.SIGINT)
+    process = interrupted(project, script, *arguments)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     said = [line for line in err.splitlines(keepends=True) if not line.startswith("warning: ")]
@@ -118,11 +120,7 @@ def test_a_signal_during_imports_is_a_sentence_as_well(project: Path) -> None:
         "from synth.cli import main\n"
         "main()\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=project, env=environment(), stderr=subprocess.PIPE, text=True
-    )
-    begun(project, process)
-    process.send_signal(signal.SIGINT)
+    process = interrupted(project, script)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, INTERRUPTED)
 
@@ -144,11 +142,7 @@ def test_a_second_signal_ends_what_does_not_heed_the_first(project: Path) -> Non
         "from synth.cli import main\n"
         "main()\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=project, env=environment(), stderr=subprocess.PIPE, text=True
-    )
-    begun(project, process)
-    process.send_signal(signal.SIGINT)
+    process = interrupted(project, script)
     while not (project / "first").exists():
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
