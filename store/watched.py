@@ -44,17 +44,21 @@ class Watched:
 
     def gone(self) -> None:
         """There is no file."""
-        if self._known is not None and self._known.position.events:
-            seen = _plural(self._known.position.events, "event")
+        if (seen := self._seen()) is not None:
             self.notices.append(
-                f"the log that was at {self._path} is gone, and {seen} with it, says its witness: a new one "
-                "is begun"
+                f"the log that was at {self._path} is gone, and {seen.what} with it, says its witness: a new "
+                "one is begun"
             )
 
     def unbegun(self) -> None:
         """There is a file with nothing in it."""
-        if self._known is not None and self._known.position.events:
-            self.loss = Loss(self._known.position.events, self._known.calls, self._known.cost)
+        self.loss = self._seen()
+
+    def _seen(self) -> Loss | None:
+        """All that the witness saw, where it saw anything."""
+        if self._known is None or not self._known.position.events:
+            return None
+        return Loss(self._known.position.events, self._known.calls, self._known.cost)
 
     def compare(self, connection: duckdb.DuckDBPyConnection, position: Position) -> None:
         """There is a log."""

@@ -60,10 +60,15 @@ class Loss:
     def __str__(self) -> str:
         if self.events is None:
             return "it went on otherwise than its witness saw, from an older copy of it"
+        return f"it is short of {self.what} that its witness saw"
+
+    @property
+    def what(self) -> str:
+        """`12 events (5 answers among them, which cost about 0.2)`."""
         money = f", which cost about {self.cost:.4g}" if self.cost else ""
         calls = f" ({self.calls:,} {'answer' if self.calls == 1 else 'answers'} among them{money})"
         events = f"{self.events:,} {'event' if self.events == 1 else 'events'}"
-        return f"it is short of {events}{calls if self.calls else ''} that its witness saw"
+        return f"{events}{calls if self.calls else ''}"
 
 
 def witness_of(path: Path) -> Path:
