@@ -168,7 +168,7 @@ def test_a_log_that_was_removed_is_begun_with_a_word(tmp_path: Path) -> None:
     with pytest.raises(LogError, match=r"there is no log at .* any more, says its witness"):
         Log(path)
     with Log(path, writer=True) as log:
-        assert "is gone, and 3 events with it" in log.notices[0]
+        assert "is gone, and 3 events (3 answers among them) with it, says its witness" in log.notices[0]
         assert log.next_seq == 0
     with Log(path, writer=True) as log:
         assert log.notices == ()
