@@ -52,6 +52,8 @@ class Recorder:
         self._at_once = False
         self._closing = False
         self._waiting: deque[asyncio.Future[None]] = deque()
+        # Some were let go on, and what they add is not known yet.
+        self._waking = False
         self._committed = asyncio.Event()
         self._ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -75,7 +77,7 @@ class Recorder:
 
     async def room(self) -> None:
         """Returns when the log keeps up.  Raises what stopped the log from being written."""
-        if self._waiting or self._crowded:
+        if self._waiting or self._waking or self._crowded:
             woken: asyncio.Future[None] = self._loop.create_future()
             self._waiting.append(woken)
             await woken
@@ -87,15 +89,20 @@ class Recorder:
         return self.failure is None and self.not_durable >= MOST_PENDING
 
     def _wake(self) -> None:
-        """Lets some of those go on who wait for room, and the next once it is known what those add."""
         self._committed.set()
-        for _ in range(BATCH_EVENTS):
-            if not self._waiting or self._crowded:
-                return
+        if not self._waking:
+            self._let_go_on()
+
+    def _let_go_on(self) -> None:
+        """Lets some of those go on who wait for room, and the next once it is known what those add."""
+        free = BATCH_EVENTS if self.failure is not None else MOST_PENDING - self.not_durable
+        self._waking = bool(self._waiting) and free > 0
+        for _ in range(min(free, BATCH_EVENTS, len(self._waiting))):
             woken = self._waiting.popleft()
             if not woken.done():
                 woken.set_result(None)
-        self._loop.call_soon(self._wake)
+        if self._waking:
+            self._loop.call_soon(self._let_go_on)
 
     async def settle(self) -> None:
         """Returns when every event so far is durable.  Raises what stopped the log from being

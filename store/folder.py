@@ -8,12 +8,12 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from dsl.errors import ConfigError
 from dsl.leftovers import draft, sweep
+from store.files import file_hash
 from store.manifest import MANIFEST, is_manifest, load
 
 CARD = "README.md"
@@ -34,8 +34,9 @@ def appearing(folder: Path, below: Path) -> Iterator[Path]:
     work = draft(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
+        _put_back(folder)
         _require_ours(folder)
+        sweep(folder)
         work.mkdir()
         yield work
         for path in work.iterdir():
@@ -72,7 +73,12 @@ def _require_ours(folder: Path) -> None:
             f"{folder} is there and holds no dataset of ours: move it away, or choose another --out"
         )
     edited = (manifest or {}).get("files", {}).get(CARD, {}).get("sha256")
-    if edited is not None and CARD in entries and edited != _sha256(folder / CARD):
+    if (
+        edited is not None
+        and CARD in entries
+        and (folder / CARD).is_file()
+        and edited != file_hash(folder / CARD)
+    ):
         raise ConfigError(
             f"{folder / CARD} was changed since `synth materialize` wrote it: move it away to have a new "
             "one, or choose another --out"
@@ -85,10 +91,6 @@ def _require_ours(folder: Path) -> None:
             f"{folder} holds {foreign[0]!r}{more}, which `synth materialize` did not write: "
             "move it away, or choose another --out"
         )
-
-
-def _sha256(path: Path) -> str:
-    return sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _manifest(folder: Path) -> Mapping[str, Any] | None:
@@ -104,13 +106,17 @@ def _old(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.synth-old")
 
 
-def _sweep(folder: Path) -> None:
-    """Clears what processes left that were killed while they wrote this dataset."""
+def _put_back(folder: Path) -> None:
+    """Undoes half an exchange of a process that was killed; what else has that name is not ours."""
     old = _old(folder)
-    if old.is_dir() and not folder.exists():
+    if _manifest(old) is None:
+        return
+    if not folder.exists():
         old.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-    sweep(folder)
+        return
+    with suppress(ConfigError):
+        _require_ours(old)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _put(work: Path, folder: Path) -> None:

@@ -204,7 +204,7 @@ class GeminiEngine:
             failure = hosted.read(lambda: self._refusal(reply))
         except Redirected as error:
             remedy = "set base_url (or GOOGLE_GEMINI_BASE_URL) to it"
-            failure = hosted.redirected(error, f"gemini model `{self.identity.id}`", remedy)
+            failure = hosted.redirected(error, f"gemini model `{self.identity.id}`", remedy, self._secrets)
         except (aiohttp.ClientError, OSError, TooLarge, Unpackable) as error:
             failure = hosted.lost_on_the_way(error)
         else:

@@ -295,9 +295,13 @@ def _unreached(error: ClientConnectorError, root: BaseException) -> str | None:
     return None
 
 
-def redirected(error: Redirected, model: str, remedy: str) -> AccessDenied:
+def redirected(error: Redirected, model: str, remedy: str, secrets: Secrets) -> AccessDenied:
     """A service that sends its callers elsewhere, where nobody follows."""
-    where = "another place on the same host" if error.place is None else f"`{visible(error.place)}`"
+    if error.place is None:
+        where = "another place on the same host"
+    else:
+        # The service can have made the name of what it was sent.
+        where = "another host" if secrets.is_in(error.place) else f"`{visible(error.place)}`"
     message = f"status {error.status} leads to {where}, and no redirect is followed"
     verdict = (
         f"the service behind {model} sends its callers to {where} ({error.status}), and nothing is sent "

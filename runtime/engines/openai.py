@@ -144,7 +144,9 @@ class OpenAIEngine:
             reply = await self._door.post(self._url + path, json.dumps(request).encode())
         except Redirected as error:
             remedy = "set base_url (or OPENAI_BASE_URL) to it"
-            failure: CallFailed = hosted.redirected(error, f"openai model `{self.identity.id}`", remedy)
+            failure: CallFailed = hosted.redirected(
+                error, f"openai model `{self.identity.id}`", remedy, self._secrets
+            )
         except (aiohttp.ClientError, OSError, TooLarge, Unpackable) as error:
             failure = hosted.lost_on_the_way(error)
         else:

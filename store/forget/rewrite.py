@@ -25,7 +25,7 @@ from store.forget.runs import Runs
 from store.forget.search import GONE
 from store.forget.tombstones import canonical, tombstone
 from store.forgotten import is_tombstone
-from store.found import Found, real
+from store.found import Found, real, wal_of
 from store.log import Log
 from store.witness import witness_of
 
@@ -68,6 +68,8 @@ def forget(log: Log, new: Path, *, samples: Sequence[str] = (), matching: Sequen
     sweep(place)
     if os.path.lexists(new) or os.path.lexists(witness_of(place)):
         raise ConfigError(f"{new} is there already: name a new log with --out")
+    if os.path.lexists(wal_of(place)):
+        raise ConfigError(f"{wal_of(place)} is there already, and belongs to another file")
     target = find(log.cursor(), samples, matching)
     work = draft(place)
     try:

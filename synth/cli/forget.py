@@ -58,11 +58,12 @@ def command(
         done = forget(opened, new, samples=samples, matching=texts)
     holding = datasets_beside(log, done)
     told = progress_path(log)
+    held = holds(told, done)
     if as_json:
-        terminal.as_json(_as_json(done, holding))
+        terminal.as_json({**_as_json(done, holding), "progress": str(told) if held else None})
         return
     _print(log, done, holding)
-    if holds(told, done):
+    if held:
         terminal.say(f"  {told} still holds it, until a run writes it anew")
 
 

@@ -288,6 +288,9 @@ def test_what_cannot_be_forgotten_is_a_sentence(folder: Path) -> None:
     (folder / "new.duckdb").write_text("mine")
     assert "is there already" in one_sentence(_forget(folder, "--matching", KEY), 1)
     assert (folder / "new.duckdb").read_text() == "mine"
+    (folder / "new.duckdb").rename(folder / "new.duckdb.wal")
+    assert "new.duckdb.wal is there already" in one_sentence(_forget(folder, "--matching", KEY), 1)
+    assert (folder / "new.duckdb.wal").read_text() == "mine"
     missing = synth("forget", "--matching", KEY, "--log", "none.duckdb", cwd=folder)
     assert "no log" in one_sentence(missing, 5)
 

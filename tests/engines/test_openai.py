@@ -583,6 +583,22 @@ def test_a_server_that_echoes_the_key_does_not_get_it_logged(openai_server: Open
     assert SECRET not in shown(failed)
 
 
+def test_a_key_that_an_answer_escapes_as_json_is_hidden(openai_server: OpenAIServer) -> None:
+    escaped = "".join(f"\\u{ord(each):04X}" for each in SECRET)
+    openai_server.answer = lambda asked: f'{{"said": "{escaped[:6]}{SECRET[1:]} and {escaped}"}}'
+    assert ask(Door(openai_server), call()).text == '{"said": "[key] and [key]"}'
+
+
+@pytest.mark.parametrize("place", [f"http://{SECRET.upper()}.example/x", f"{SECRET}:x"])
+def test_a_key_in_the_place_that_a_redirect_names_is_not_told(
+    openai_server: OpenAIServer, place: str
+) -> None:
+    reply(openai_server, b"", 307, Location=place)
+    with pytest.raises(AccessDenied, match="another host") as caught:
+        ask(Door(openai_server), call())
+    assert SECRET.casefold() not in (caught.value.verdict + shown(caught.value)).casefold()
+
+
 @pytest.mark.parametrize("body", ["<html>bad gateway</html>", "[1]", '"no"', '{"error": 3}', b"\xff\xfe"])
 def test_an_error_in_any_shape_is_a_failed_call(openai_server: OpenAIServer, body: Any) -> None:
     reply(openai_server, body, 502)

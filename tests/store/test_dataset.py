@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from hashlib import sha256
@@ -294,6 +295,23 @@ def test_a_dataset_set_aside_by_a_killed_process_is_put_back(project: Path, tmp_
         product.materialize(plan, log=log, out=tmp_path)
     assert (folder / "notes.md").read_text() == "kept"
     (folder / "notes.md").unlink()
+    product.materialize(plan, log=log, out=tmp_path)
+    assert os.listdir(tmp_path / "out") == ["persona"]
+
+
+def test_what_only_has_the_name_of_a_dataset_set_aside_stays(project: Path, tmp_path: Path) -> None:
+    plan, log = product.compile(PERSONA, **PARAMS), project / "synth.duckdb"
+    other = tmp_path / "out/.persona.synth-old"
+    for _ in range(2):
+        other.mkdir(parents=True, exist_ok=True)
+        (other / "notes.md").write_text("kept")
+        product.materialize(plan, log=log, out=tmp_path)
+        assert (other / "notes.md").read_text() == "kept"
+    # Nor is one of ours that somebody has put something into.
+    shutil.copytree(tmp_path / "out/persona", other, dirs_exist_ok=True)
+    product.materialize(plan, log=log, out=tmp_path)
+    assert (other / "notes.md").read_text() == "kept"
+    (other / "notes.md").unlink()
     product.materialize(plan, log=log, out=tmp_path)
     assert os.listdir(tmp_path / "out") == ["persona"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, quote_plus
 
@@ -35,19 +36,35 @@ class Secrets:
     def __init__(self, values: Mapping[str, str]) -> None:
         self._all: dict[str, str] = {}
         self._certain: dict[str, str] = {}
+        # By what any of its characters may be escaped as in JSON, whose text is read after this.
+        self._escaped: list[tuple[re.Pattern[str], str, bool]] = []
         for value, mark in sorted(values.items(), key=lambda item: -len(item[0])):
             for form in _forms(value):
                 self._all.setdefault(form, f"[{mark}]")
                 if _is_certain(value):
                     self._certain.setdefault(form, f"[{mark}]")
+            if len(value) >= _LEAST_BYTES:
+                self._escaped.append((_escaped(value), f"[{mark}]", _is_certain(value)))
         self.longest = max(map(len, self._all), default=0)
 
     def hide(self, text: str) -> str:
-        return _without(text, self._all)
+        return self._unescaped(_without(text, self._all), certain=False)
 
     def hide_in_data(self, text: str) -> str:
         """The same object where there is nothing to hide."""
-        return _without(text, self._certain)
+        return self._unescaped(_without(text, self._certain), certain=True)
+
+    def is_in(self, text: str) -> bool:
+        """Whether a text has any of it, in letters of whatever case."""
+        folded = text.casefold()
+        return any(form.casefold() in folded for form in self._all)
+
+    def _unescaped(self, text: str, *, certain: bool) -> str:
+        if "\\u" in text:
+            for pattern, mark, sure in self._escaped:
+                if (sure or not certain) and pattern.search(text):
+                    text = pattern.sub(mark, text)
+        return text
 
 
 NONE = Secrets({})
@@ -69,6 +86,16 @@ def _without(text: str, forms: Mapping[str, str]) -> str:
         if form in text:
             text = text.replace(form, mark)
     return text
+
+
+def _escaped(value: str) -> re.Pattern[str]:
+    """A value of which any character may be `\\uXXXX`."""
+    return re.compile("".join(f"(?:{re.escape(each)}|(?i:{_units(each)}))" for each in value))
+
+
+def _units(character: str) -> str:
+    raw = character.encode("utf-16-be", "surrogatepass")
+    return "".join(rf"\\u{raw[at : at + 2].hex()}" for at in range(0, len(raw), 2))
 
 
 def _is_certain(value: str) -> bool:
