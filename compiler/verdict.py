@@ -38,6 +38,8 @@ def value_of(step: StepPlan, text: str) -> Any:
 def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | None:
     """The first check that a value of a step fails.  `values` are what the sample has so far, for
     checks whose arguments are each sample's own."""
+    if not step.checks and not step.must_fail:
+        return None
     # Of a turn that thinks, what is checked is what it says.
     said = step.said(value) if step.thinks else value
     for check in step.checks:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from random import Random
 from typing import Any
@@ -57,8 +57,10 @@ class Wishes:
     fields: Mapping[str, frozenset[str]]
 
 
-def wishes(checks: Sequence[CheckPlan], must_fail: Sequence[CheckPlan] = ()) -> Wishes:
-    """Reads what answers have to be like out of checks."""
+def wishes(
+    checks: Sequence[CheckPlan], must_fail: Sequence[CheckPlan] = (), room: int | None = None
+) -> Wishes:
+    """Reads what answers have to be like out of checks.  A text has about `room` characters at most."""
     known = tuple(filter(_is_known, checks))
     given = {check.name: check.arguments for check in known}
     prefix, suffix = str(given.get("starts_with", {}).get("prefix", "")), "."
@@ -84,7 +86,7 @@ def wishes(checks: Sequence[CheckPlan], must_fail: Sequence[CheckPlan] = ()) -> 
         phrase=str(given.get("contains", {}).get("phrase", "")),
         prefixes=tuple(prefixes),
         suffix=suffix,
-        length=_bounds(given.get("length", {}).get("characters"), 40, 160),
+        length=_within(_bounds(given.get("length", {}).get("characters"), 40, 160), room),
         sentences=_bounds(given.get("sentences", {}).get("count"), 1, 3),
         turns=_bounds(given["turns"]["count"], 2, 6) if "turns" in given else None,
         roles=(str(roles["first"]), str(roles["second"])) if roles is not None else None,
@@ -93,14 +95,13 @@ def wishes(checks: Sequence[CheckPlan], must_fail: Sequence[CheckPlan] = ()) -> 
     )
 
 
-def answer(wanted: Wishes, schema: Schema | None, random: Random, room: int | None = None) -> str:
-    """A text, or JSON that fits a schema of the kind `compiler.types.json_schema` makes.
+def _within(length: Bounds, room: int | None) -> Bounds:
+    low, high = length
+    return length if room is None or room >= high else (min(low, room), max(1, room))
 
-    A text has about `room` characters at most.
-    """
-    if room is not None and room < wanted.length[1]:
-        low = wanted.length[0]
-        wanted = replace(wanted, length=(min(low, room), max(1, room)))
+
+def answer(wanted: Wishes, schema: Schema | None, random: Random) -> str:
+    """A text, or JSON that fits a schema of the kind `compiler.types.json_schema` makes."""
     value: Any = None
     thinks = schema is not None and JsonOutput(schema_=dict(schema)).thinks
     tries = _TRIES_TO_FAIL if wanted.spoils else _TRIES

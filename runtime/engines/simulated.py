@@ -49,7 +49,7 @@ class SimulatedEngine:
         self.adaptive = False
         self._tries: dict[str, int] = {}
         # With what they were read from, so that no other object gets its place in memory.
-        self._wishes: dict[tuple[int, int], tuple[Asked, Wishes]] = {}
+        self._wishes: dict[tuple[int, int, int | None], tuple[Asked, Wishes]] = {}
 
     def render(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
         return None
@@ -72,7 +72,7 @@ class SimulatedEngine:
         random = Random(number)
         most = call.sampling.max_tokens
         room = None if most is None or call.schema is not None else 4 * most + 3
-        text = answer(self._wanted(call), call.schema, random, room)
+        text = answer(self._wanted(call, room), call.schema, random)
         cut = room is not None and len(text) > room
         text = text[:room]
         tokens = max(1, len(text) // 4)
@@ -84,15 +84,16 @@ class SimulatedEngine:
             latency_ms=round(delay * 1000),
         )
 
-    def _wanted(self, call: Call) -> Wishes:
+    def _wanted(self, call: Call, room: int | None) -> Wishes:
         """What a step's checks ask for.  They are the same objects in each of its calls."""
         asked = call.checks, call.must_fail
-        known = self._wishes.get((id(asked[0]), id(asked[1])))
+        step = id(asked[0]), id(asked[1]), room
+        known = self._wishes.get(step)
         if known is None:
             if len(self._wishes) >= _STEPS:
                 self._wishes.clear()
-            known = asked, wishes(*asked)
-            self._wishes[id(asked[0]), id(asked[1])] = known
+            known = asked, wishes(*asked, room)
+            self._wishes[step] = known
         return known[1]
 
     def _fail(self, key: str, number: int) -> None:
