@@ -152,13 +152,14 @@ class Vectors:
                 self._silent_since = self._absent = None
                 return found
             tries += 1
-            strikes += seen != self._answers
+            # Who answers with what is no answer, and never otherwise, is not waited for either.
+            strikes += seen != self._answers or (failure.kind == "malformed" and not self._answers)
             seen = self._answers
             await self._stop.pause(self._wait(tries, strikes, failure))
 
     def _wait(self, tries: int, strikes: int, failure: CallFailed) -> float:
         """Seconds until a call is tried again.  Raises EngineDied when patience is over, or when this
-        call fails again and again while others are answered."""
+        call fails again and again while others are answered, or with an answer that is none."""
         now = time.monotonic()
         if self._silent_since is None:
             self._silent_since = now

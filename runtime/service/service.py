@@ -30,6 +30,9 @@ _STRIKES = {"timeout": 3}
 _SUSPEND_AFTER = 8
 _FIRST_PROBE_S = 0.5
 _LONGEST_PROBE_S = 10.0
+# Answers that are none, after a first one, of a service that has given no other: then it is taken for
+# another service than the one that was meant.
+_MOST_GARBLED = 60
 # Calls refused without an answer between them, after which the key is at fault, or the model: of a
 # service that has answered, which may refuse many prompts in a row, and of one that never has.
 _MOST_KEYS_DENIED = 10
@@ -52,6 +55,8 @@ class Asked:
     denied: int = 0
     seen_away: int = 0
     failed_at: float = 0.0
+    uselessly: bool = False
+    warned: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +71,9 @@ class Service:
     # How often in a row it sent its callers away for longer than there is patience for, where those
     # that were out together count once.
     away: int = 0
+    # Whether it has answered with what is no answer, and how often since, of calls issued after that.
+    _garbles: bool = False
+    _garbled: int = 0
     # Calls that want an answer now.
     _asking: int = 0
     # Since the last answer: failures, the calls that met them with nothing held against them, the
@@ -91,6 +99,7 @@ class Service:
     def issued(self, asked: Asked) -> None:
         asked.issued += 1
         asked.seen_away = self.away
+        asked.warned = self._garbles
         if asked.first is None:
             asked.first = asked.seen = self.answers
 
@@ -135,13 +144,17 @@ class Service:
         if asked.tries == 1:
             asked.failed_at = time.monotonic()
         strikes = _STRIKES.get(failure.kind, 1)
-        if failure.kind == "engine" or self.answers_uselessly(failure):
+        others = asked.seen != self.answers
+        asked.seen = self.answers
+        asked.uselessly = self._is_useless(failure, others and asked.strikes > 0)
+        if failure.kind == "malformed":
+            self._garbles = True
+            self._garbled += asked.warned
+        if failure.kind == "engine" or asked.uselessly:
             # It says itself that it is being restarted, or it has answered, if with nothing of use.
             asked.strikes += strikes
             self.spoke()
             return
-        others = asked.seen != self.answers
-        asked.seen = self.answers
         self._failures += 1
         self._last = failure
         limited = failure.kind == "rate_limit"
@@ -160,10 +173,18 @@ class Service:
             asked.tries = 0
             self._probe()
 
-    def answers_uselessly(self, failure: CallFailed) -> bool:
+    def _is_useless(self, failure: CallFailed, again: bool) -> bool:
         """Whether a failure is an answer that nobody can use.  What is not of the protocol at all is
-        that of a service that never spoke it; of any other it is an outage, with a page of a proxy's."""
-        return failure.kind in ("empty", "finish") or (failure.kind == "malformed" and not self.answers)
+        that of a service that never spoke it, or one call's own where it comes `again` while others
+        are answered; otherwise it is an outage, with a page of a proxy's."""
+        if failure.kind == "malformed":
+            return again or not self.answers
+        return failure.kind in ("empty", "finish")
+
+    @property
+    def garbled(self) -> int | None:
+        """How many answers were none, once it is plain that it gives no other."""
+        return self._garbled if self._garbled >= _MOST_GARBLED and not self.answers else None
 
     def spoke(self) -> None:
         """The service looked at a call, whatever it said."""

@@ -115,10 +115,7 @@ class Tries:
                 if failure.kind == "rate_limit":
                     slot.rate_limited(failure.retry_after)
                 self._record_failure(model, step, call, failure, asked.issued, columns, reserved)
-                if failure.retryable and service.answers_uselessly(failure):
-                    # It was answered, and an answer without a text is refused like any other.
-                    self._breakers.refused(step, failure.kind, str(failure))
-                self._tell(model, asked, failure)
+                self._tell(model, step, asked, failure)
                 return failure
             except asyncio.CancelledError:
                 self._stop.given_up += 1
@@ -140,13 +137,22 @@ class Tries:
                 self._breakers.end(step)
                 self._progress.returned(step)
 
-    def _tell(self, model: RunningModel, asked: Asked, failure: CallFailed) -> None:
-        """Raises EngineError for a refusal that is everybody's."""
+    def _tell(self, model: RunningModel, step: StepPlan, asked: Asked, failure: CallFailed) -> None:
+        """Raises EngineError for a failure that is everybody's."""
         if isinstance(failure, AccessDenied):
             if model.service.denied(asked, failure, partial(self._answered_before, model)):
                 raise EngineError(failure.verdict)
         elif failure.retryable:
             model.service.failed(asked, failure, partial(self._answered_before, model))
+            if asked.uselessly:
+                # It was answered, and an answer without a text is refused like any other.
+                self._breakers.refused(step, failure.kind, str(failure))
+            if model.service.garbled:
+                raise EngineError(
+                    f"`{model.name}` ({model.engine.identity}) has answered nothing that can be read "
+                    f"{model.service.garbled} times in a row (last: {failure}); check its address, and "
+                    "whether what listens there speaks this protocol"
+                )
         else:
             model.service.spoke()
 
@@ -171,7 +177,7 @@ class Tries:
             # Whose turn it is, and when, the limiter says; and who answered with nothing needs no rest.
             return 0.0
         # The limiter slows everybody down, so that one call need not wait for long.
-        answered = failure.kind == "rate_limit" or service.answers_uselessly(failure)
+        answered = failure.kind == "rate_limit" or asked.uselessly
         most = _LIMITED_TRIES if answered else asked.tries
         return backoff(max(1, min(asked.tries, most)), failure.retry_after, self._random)
 
@@ -193,7 +199,7 @@ class Tries:
         # Who answers and says nothing would have nothing more to say.
         lasting = failure.kind == "empty"
         reason = f"{failure.kind} {asked.issued} times in a row: {failure}"
-        raise GaveUp(reason, lasting=lasting, judged=model.service.answers_uselessly(failure))
+        raise GaveUp(reason, lasting=lasting, judged=asked.uselessly)
 
     def _end_patience(self, model: RunningModel, failure: CallFailed) -> None:
         what = (

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import synth
 from synth.cli import cli
 from tests.servers.answers import sentence
 from tests.servers.loopback import Asked, Raw
@@ -244,6 +245,44 @@ def test_a_service_that_answers_uselessly_is_not_waited_for_as_if_it_were_down(
     assert openai_server.total <= 40 + 64
     assert said in result.out
     assert remedy.casefold() in result.out.casefold()
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["of all", "of one step"])
+def test_a_service_whose_answers_are_none_is_left_alone_soon(
+    tmp_path: Path, openai_server: OpenAIServer, half: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of twelve conversations, and of a step while another's answers are sound."""
+    monkeypatch.setattr("runtime.service.tries.backoff", lambda *_: 0.01)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    spoiled: list[str] = []
+
+    def answer(asked: Asked) -> str | Raw:
+        prompt = asked.messages[-1][1]
+        if half and not prompt.startswith("Answer"):
+            return sentence(asked.key)
+        spoiled.append(prompt)
+        return Raw("<html>please log in</html>")
+
+    openai_server.answer = answer
+    path = recipe(tmp_path, 100, "")
+    text = path.read_text()
+    block = "conversation c" + text.partition("conversation c")[2].partition("export")[0]
+    question = 'turn q: user by author { prompt = "Ask {{ nth }}" }'
+    path.write_text(
+        text.replace('turn q: user = "Question {{ nth }}"', question)
+        if half
+        else text + "".join(block.replace(" c ", f" c{n} ") for n in range(11))
+    )
+    with pytest.warns(synth.RecipeWarning):
+        plan = synth.compile(path)
+    place = synth.OpenAI("any", base_url=openai_server.base_url)
+    try:
+        said = synth.run(plan, log=tmp_path / "log.duckdb", models={"author": place}, patience=600).reason
+    except synth.EngineError as error:
+        said = str(error)
+    assert len(spoiled) <= 60 + 2 * 64
+    told = "`a` of `c` never passed" if half else "has answered nothing that can be read 60 times in a row"
+    assert told in said
 
 
 def test_the_tolerance_is_the_recipes_and_the_message_names_it(

@@ -22,6 +22,7 @@ import synth
 from dsl.errors import EngineDied, EngineError
 from tests.runtime.test_run import assert_counts_add_up
 from tests.servers.loopback import Asked, Raw
+from tests.servers.lying import LIES, LyingServer
 from tests.servers.openai import OpenAIServer
 from tests.support import command, environment, query
 
@@ -420,9 +421,9 @@ export train: messages from talk to "out/talk"
 """
 
 
-@pytest.mark.parametrize("bound", ["patience", "time"])
+@pytest.mark.parametrize("bound", ["patience", "time", "tries"])
 def test_an_embedder_that_does_not_answer_is_waited_for_no_longer_than_asked(
-    tmp_path: Path, bound: str
+    tmp_path: Path, bound: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "one.md").write_text("A lantern keeps copper warm.\n", "utf-8")
@@ -441,6 +442,15 @@ def test_an_embedder_that_does_not_answer_is_waited_for_no_longer_than_asked(
         if bound == "patience":
             with pytest.raises(EngineDied, match=r"embedder openai:small has not answered .* --patience"):
                 synth.run(plan, log=log, models=places, patience=0.3)
+        elif bound == "tries":
+            # Somebody is there, and says nothing that can be read.
+            monkeypatch.setattr("runtime.retrieval.vectors.backoff", lambda *_: 0.01)
+            with LyingServer(LIES["page"], times=1000) as lying:
+                places["vectors"] = synth.OpenAI("small", base_url=f"{lying.address}/v1")
+                with pytest.raises(
+                    EngineDied, match=r"not answered 8 tries in a row .*not JSON: please log in"
+                ):
+                    synth.run(plan, log=log, models=places)
         else:
             report = synth.run(plan, log=log, models=places, max_minutes=0.01)
             assert report.reason == "--max-minutes 0.01 reached"
