@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.support import SOAK
+
 pytest_plugins = ["tests.servers.fixtures", "tests.models.fixtures"]
 
-# How long an example takes says what else the machine does.
-settings.register_profile("tests", deadline=None)
+# How long an example takes says what else the machine does.  `make soak` looks at more of them.
+settings.register_profile("tests", deadline=None, max_examples=1000 if SOAK else 50)
 settings.load_profile("tests")
 
 ROOT = Path(__file__).parent.parent

@@ -16,6 +16,9 @@ import duckdb
 
 from tests.fork_server import can_fork, fork_server
 
+# Set by `make soak`: more of what takes long.
+SOAK = "SOAK" in os.environ
+
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "recipes"
 PERSONA = RECIPES / "persona.recipe"

@@ -30,11 +30,12 @@ def require(backend: str, extra: str, *modules: str) -> None:
 
 def load_tokenizer(spec: EngineSpec) -> Any:
     """The fast tokenizer of `spec.id` at `spec.revision`.  Raises `EngineError`."""
-    from transformers import AutoTokenizer
-
     require_checkpoint(spec.name, spec.id)
     if spec.adapter is not None:
         require_checkpoint(spec.name, spec.adapter, adapter=True)
+    # Takes seconds, so not before it is known what for.
+    from transformers import AutoTokenizer
+
     try:
         with _offline_where_nobody_answers(spec.id):
             return AutoTokenizer.from_pretrained(spec.id, revision=spec.revision or "main")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from compiler.compile import diagnose
 from dsl.read import read_text
 from dsl.source import Source
-from tests.support import ROOT
+from tests.support import ROOT, SOAK
 
 PATHS = {
     "persona": ROOT / "recipes/persona.recipe",
@@ -49,9 +48,7 @@ INSERTED = st.sampled_from(
     [*"{}()[]<>\"'=:,.|#%?!-\n\t \\", '"""', "{{", "}}", "//", "\u202e", "ß", "1_0", "..", "turn "]
 )
 
-
-# `make soak` makes ten thousand.
-EDITS = int(os.environ.get("RANDOM_EDITS", "1200"))
+EDITS = 10_000 if SOAK else 400
 
 
 @pytest.mark.slow

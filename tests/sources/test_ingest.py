@@ -395,7 +395,11 @@ def test_rows_that_are_missing_from_the_log_are_missed(tmp_path: Path, log: Path
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("reader", "count"),
-    [('jsonl("chat.jsonl")', 14_000), ('csv("chat.csv")', 14_000), ('parquet("chat.parquet")', 14_000)],
+    [
+        ('jsonl("chat.jsonl")', 14_000),
+        pytest.param('csv("chat.csv")', 14_000, marks=pytest.mark.soak),
+        pytest.param('parquet("chat.parquet")', 14_000, marks=pytest.mark.soak),
+    ],
 )
 def test_memory_does_not_grow_with_the_rows(reader: str, count: int, tmp_path: Path, log: Path) -> None:
     """Of the rows, whose texts take 10 KB each in memory, a few are held at a time."""

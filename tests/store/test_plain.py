@@ -50,7 +50,7 @@ TEXTS = st.text(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("export", EXPORTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_rows_are_the_same_whoever_makes_them(export: str, data: st.DataObject) -> None:
     form, settled = export.partition(",")[0], EXPORTS[export]
