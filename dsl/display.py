@@ -109,6 +109,11 @@ def is_right_to_left(text: str) -> bool:
     return not text.isascii() and any(bidirectional(char) in _RIGHT_TO_LEFT for char in text)
 
 
+def plural(count: int, noun: str) -> str:
+    """`1 sample`, `2,000 samples`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def quoted(text: str, limit: int = 40) -> str:
     """The text between backticks, made visible and cut to `limit` characters."""
     shown = text if len(text) <= limit else text[: limit - 1] + "…"

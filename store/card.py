@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from compiler.plan import Plan, digest
-from dsl.display import escaped, escaped_json
+from dsl.display import escaped, escaped_json, plural
 from store.markdown import inert, prose
 from store.rows import Layout
 from store.select import Models
@@ -55,7 +55,8 @@ def card(
         ),
     ]
     if forgotten := manifest.get("forgotten"):
-        lines += [f"Left out: {forgotten} that were forgotten, since their content had to be removed.", ""]
+        why = "was forgotten, since its" if forgotten == 1 else "were forgotten, since their"
+        lines += [f"Left out: {forgotten} that {why} content had to be removed.", ""]
     if (told := advice(export, manifest)) is not None:
         lines += [f"{told[0].upper()}{told[1:]}.", ""]
     if "parts" in source:
@@ -216,7 +217,8 @@ def _mix(source: Mapping[str, Any]) -> Iterator[str]:
         if "source" in place:
             yield f"- `{place['source']}`: {place['read']} rows" + (f", {fell}" if fell else "")
             if left_out := place.get("left_out"):
-                yield f"  - left out, since they are no conversations: {left_out['rows']} rows"
+                none = "it is no conversation" if left_out["rows"] == 1 else "they are no conversations"
+                yield f"  - left out, since {none}: {plural(left_out['rows'], 'row')}"
                 yield from (f"    - {_cell(told)}" for told in left_out_in_words(left_out))
             if unread := place.get("unread"):
                 yield f"  - not read: {_cell(unread_in_words(unread))}"

@@ -75,6 +75,10 @@ class Kind(StrEnum):
     LOG_REWRITTEN = "log.rewritten"
 
 
+# What `synth forget` and `synth doctor` write, which are no runs.
+OF_NO_RUN = [Kind.SAMPLE_FORGOTTEN.value, Kind.LOG_REWRITTEN.value, Kind.EVENT_LOST.value]
+
+
 class Event(NamedTuple):
     """One thing that happened.  `seq` is its place in the log, from 0 and without gaps;
     `ts_us` is microseconds since 1970, UTC; `model` is the model's name in the recipe.

@@ -40,7 +40,7 @@ class Kept:
             fallen = sum(self.fell.values())
             told.append(f"{fallen} of {self.read} fell to its `keep`: {', '.join(refused)}")
         if self.forgotten:
-            told.append(f"{self.forgotten} were forgotten")
+            told.append(f"{self.forgotten} {'was' if self.forgotten == 1 else 'were'} forgotten")
         return "; ".join(told)
 
 

@@ -80,7 +80,8 @@ class Samples:
         return self._selection.forgotten
 
     def account(self) -> str:
-        return f"{self.forgotten} of them were forgotten" if self.forgotten else ""
+        were = "was" if self.forgotten == 1 else "were"
+        return f"{self.forgotten} of them {were} forgotten" if self.forgotten else ""
 
     def ids(self) -> Iterator[str]:
         return sample_ids(self._view.cursor(), self._selection.seqs)

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from compiler.plan import Plan
-from dsl.display import quoted
+from dsl.display import plural, quoted
 from dsl.errors import ConfigError, Diverged, QuotaShort
 from dsl.leftovers import draft, sweep
 from dsl.version import VERSION
@@ -71,7 +71,8 @@ def _compare(folder: Path, manifest: Mapping[str, Any], log: Log, plan: Plan | N
     position = manifest["log"]
     if position["events"] > log.next_seq:
         raise Diverged(
-            f"{folder} was made from {position['events']} events, and {log.path} has {log.next_seq}"
+            f"{folder} was made from {plural(position['events'], 'event')}, and {log.path} has "
+            f"{log.next_seq:,}"
         )
     again = _again(folder, manifest, log, plan)
     rewritten = _as_it_was(again, position, log)

@@ -83,12 +83,24 @@ def broken_at(file: Path) -> int | None:
         wal = file.with_name(f"{file.name}.wal").read_bytes()
     except FileNotFoundError:
         return None
-    with file.open("rb") as opened:
-        head = opened.read(_ITERATIONS[-1] + 8)
-    if FLUSH in wal and not wal.startswith(_name_of(head)):
+    if FLUSH in wal and not wal.startswith(_name_of(_head_of(file))):
         return 0
     frame = frame_of(wal)
     return None if frame is None else frame.broken
+
+
+def is_of_another(file: Path) -> bool:
+    """Whether the write-ahead log beside a database file begins as that of another one, or as none."""
+    try:
+        with file.with_name(f"{file.name}.wal").open("rb") as wal:
+            return not wal.read(256).startswith(_name_of(_head_of(file)))
+    except OSError:
+        return True
+
+
+def _head_of(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(_ITERATIONS[-1] + 8)
 
 
 def _name_of(file: bytes) -> bytes:

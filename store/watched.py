@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 
+from dsl.display import plural
 from dsl.errors import LogShort
 from store.event import Event
 from store.gaps import lost_events
@@ -69,7 +70,7 @@ class Watched:
         elif self._known is None:
             return
         elif is_other(self._known, position):
-            seen = _plural(self._known.position.events, "event")
+            seen = plural(self._known.position.events, "event")
             self.notices.append(f"{self._path} is another log than the one of {seen} that its witness saw")
         elif (loss := loss_of(self._known, connection, position)) is not None:
             self.loss = loss
@@ -90,7 +91,10 @@ class Watched:
     def tell_reader(self, connection: duckdb.DuckDBPyConnection, position: Position, *, deep: bool) -> None:
         """What a reader has to know.  A log without a witness gets one once all of it was looked at."""
         if deep and (lost := lost_events(connection)) > 0:
-            self.notices.append(f"{self._path} was salvaged, and {_plural(lost, 'event')} of it are lost")
+            self.notices.append(
+                f"{self._path} was salvaged, and {plural(lost, 'event')} of it "
+                f"{'is' if lost == 1 else 'are'} lost"
+            )
         if self.loss is not None:
             self.notices.append(
                 f"{self._path} is not what it was: {self.loss}; what it shows is without that"
@@ -133,7 +137,3 @@ class Watched:
         self.notices.append(
             f"{self._path} has no witness beside it, so nobody can say whether events are missing; {fate}"
         )
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")

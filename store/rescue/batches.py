@@ -29,7 +29,7 @@ _PROCESS = """
 import sys
 from pathlib import Path
 from store.rescue.batches import tell
-tell(Path(sys.argv[1]), int(sys.argv[2]), sys.stdout.buffer)
+tell(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True", sys.stdout.buffer)
 """
 # Of a process that says nothing for so long, nothing more is expected.
 _SILENCE_S = 120.0
@@ -63,19 +63,21 @@ class _Told:
 
 
 class Reading:
-    """Iterates over the batches of a log, in order.  `repairs` are clauses on what had to be done, known
-    after the first; iterating raises LogDamaged where nothing can be read."""
+    """Iterates over the batches of a log, in order, with those of its write-ahead log (`wal`) or without.
+    `repairs` are clauses on what had to be done, known after the first; iterating raises LogDamaged
+    where nothing can be read."""
 
-    def __init__(self, path: Path, file: Path) -> None:
+    def __init__(self, path: Path, file: Path, *, wal: bool = True) -> None:
         self.repairs: tuple[str, ...] = ()
         self.path = path
         self._file = file
+        self._wal = wal
 
     def __iter__(self) -> Iterator[Batch | Bad]:
         begin, total = 0, None
         while total is None or begin < total:
             came = False
-            for found in _told(self._file, begin):
+            for found in _told(self._file, begin, self._wal):
                 if isinstance(found, str):
                     raise LogDamaged(f"nothing of {self.path} can be had: {found}")
                 if isinstance(found, _Told):
@@ -91,10 +93,10 @@ class Reading:
                 begin += 1
 
 
-def _told(file: Path, begin: int) -> Iterator[Any]:
+def _told(file: Path, begin: int, wal: bool) -> Iterator[Any]:
     """What a process says that reads from one batch on, until it ends."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROCESS, str(file), str(begin)],
+        [sys.executable, "-c", _PROCESS, str(file), str(begin), str(wal)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
@@ -117,11 +119,11 @@ def _told(file: Path, begin: int) -> Iterator[Any]:
         process.stdout.close()
 
 
-def tell(file: Path, begin: int, out: BinaryIO) -> None:
+def tell(file: Path, begin: int, wal: bool, out: BinaryIO) -> None:
     """What the reading process does."""
     with TemporaryDirectory(prefix="synth-doctor-") as folder:
         try:
-            mended = Mended(file, Path(folder))
+            mended = Mended(file, Path(folder), wal=wal)
             mended.require_open()
             table = mended.read(_table)
         except (Beyond, duckdb.Error, OSError) as error:

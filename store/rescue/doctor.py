@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import re
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 
+from dsl.display import plural
 from dsl.errors import LogDamaged, LogError, LogHeld
 from store.chain import first_fault
 from store.connection import attached, has_tables
 from store.damage import explain, place
-from store.event import SCHEMA_VERSION, Kind
+from store.event import OF_NO_RUN, SCHEMA_VERSION, Kind
 from store.found import HEADER, Found, look, real, wal_of
 from store.gaps import lost_events
 from store.rescue.salvage import Salvaged, survey
 from store.spent import spent_from
-from store.wal import broken_at
-from store.witness import Loss, is_other, loss_of, position_of, read, witness_of
+from store.wal import broken_at, is_of_another
+from store.witness import Loss, Position, Testimony, is_other, loss_of, position_of, read, witness_of
+
+# What else to give the command, and the advice to those who meant to write a log.
+_NAME_IT = "name the file that `synth run` wrote, which is `synth.duckdb` where it was given no --log"
+_ADVICE = re.compile("[:;] `--log` names .*")
 
 
 class State(StrEnum):
@@ -67,7 +76,7 @@ def diagnose(path: Path) -> Diagnosis:
                     "bring it back"
                 ],
             )
-        return _with_loss(Diagnosis(State.ABSENT, [f"there is no log at {path}"]), file)
+        return _with_loss(Diagnosis(State.ABSENT, [f"there is no log at {path}: {_NAME_IT}"]), file)
     with holding(path, file):
         if found is Found.UNBEGUN:
             return _unbegun(path, file)
@@ -98,12 +107,18 @@ def holding(path: Path, file: Path) -> Iterator[None]:
 
 def _of_no_database(path: Path, file: Path, error: LogError) -> Diagnosis:
     """It may have been a log whose first bytes were altered."""
-    if path.is_file() and path.stat().st_size > 3 * HEADER and "is not a DuckDB file" in str(error):
-        found = _damaged(path, file, "its beginning is not that of a database")
-        if found.salvage is not None:
-            return found
-        return Diagnosis(State.FOREIGN, [f"{path} is not a DuckDB file, and no log can be found in it"])
-    return Diagnosis(State.FOREIGN, [str(error)])
+    if "is not a DuckDB file" in str(error):
+        if path.stat().st_size > 3 * HEADER:
+            found = _damaged(path, file, "its beginning is not that of a database")
+            if found.salvage is not None:
+                return found
+        return _foreign(f"{path} is not a DuckDB file, and no log can be found in it")
+    return _foreign(str(error))
+
+
+def _foreign(said: str) -> Diagnosis:
+    """Of what is no log at all; where a run is to write its own is no advice here."""
+    return Diagnosis(State.FOREIGN, [f"{_ADVICE.sub('', said)}: {_NAME_IT}"])
 
 
 def _unbegun(path: Path, file: Path) -> Diagnosis:
@@ -134,7 +149,7 @@ def _examine(path: Path, file: Path) -> Diagnosis:
             if not has_tables(connection, path):
                 return _unbegun(path, file)
         except LogError as error:
-            return Diagnosis(State.FOREIGN, [str(error)])
+            return _foreign(str(error))
         fault = first_fault(connection, deep=True)
         if fault is None:
             return _whole(path, file, connection)
@@ -152,7 +167,8 @@ def _whole(path: Path, file: Path, connection: duckdb.DuckDBPyConnection) -> Dia
         found.said.append("some of its events are of a later version of synth, which may know more of them")
     if (lost := lost_events(connection)) > 0:
         found.said.append(
-            f"it was salvaged: {lost:,} of its events were lost, and stand in it as `event.lost`"
+            f"it was salvaged: {lost:,} of its events {'was' if lost == 1 else 'were'} lost, and "
+            "`event.lost` stands in the place of each"
         )
     if known is None:
         there = "cannot be read" if witness_of(file).exists() else "is not there"
@@ -160,7 +176,8 @@ def _whole(path: Path, file: Path, connection: duckdb.DuckDBPyConnection) -> Dia
     elif is_other(known, position):
         found.state = State.OTHER
         found.said.append(
-            f"its witness saw another log, of {known.position.events:,} events: this one was put in its place"
+            f"its witness saw another log, of {plural(known.position.events, 'event')}: this one was put in "
+            "its place"
         )
     elif (loss := loss_of(known, connection, position)) is not None:
         found.state = State.SHORT
@@ -169,34 +186,82 @@ def _whole(path: Path, file: Path, connection: duckdb.DuckDBPyConnection) -> Dia
             "bring back the file and its write-ahead log, or go on without that by `synth run --accept-loss`",
         ]
     word = "is healthy" if found.state is State.HEALTHY else "holds, as far as it goes"
-    found.said.insert(0, f"{path} {word}: {position.events:,} events in {position.batches:,} batches")
+    found.said.insert(0, f"{path} {word}: {_size(position)}")
+    wal = wal_of(file)
+    if wal.is_file() and wal.stat().st_size and is_of_another(file):
+        found.said.append(f"{wal.name} beside it is no write-ahead log of it, and nothing of that is read")
     return found
 
 
 def _damaged(path: Path, file: Path, where: str) -> Diagnosis:
     found = Diagnosis(State.DAMAGED, [f"{path} is damaged: {where}"])
+    alone = _alone(path, file)
     try:
         kept = survey(path, file)
     except LogDamaged as error:
         found.said.append(str(error))
         return found
     found.salvage = kept
+    if alone is not None and alone.facts["events"] == kept.first and not kept.behind:
+        found.facts = alone.facts
+        found.said += _without_wal(wal_of(file), alone, read(witness_of(file)))
+        return found
     found.said.append(told(kept))
     if (known := read(witness_of(file))) is not None:
         missing = known.position.events - kept.first - kept.behind
         if missing > 0:
             found.said.append(
-                f"of the {known.position.events:,} events that its witness saw, {missing:,} cannot be had"
+                f"of the {plural(known.position.events, 'event')} that its witness saw, {missing:,} cannot "
+                "be had"
             )
     found.said.append(f"`synth doctor {path} --salvage NEW` writes what can be had to a new log")
     return found
 
 
+def _alone(path: Path, file: Path) -> Diagnosis | None:
+    """What a file is without the write-ahead log beside it, where that is what keeps it from being read."""
+    if not os.path.lexists(wal_of(file)):
+        return None
+    with TemporaryDirectory(prefix="synth-doctor-") as folder:
+        copy = Path(folder) / "log.duckdb"
+        shutil.copyfile(file, copy)
+        with suppress(OSError):
+            shutil.copyfile(witness_of(file), witness_of(copy), follow_symlinks=False)
+        with suppress(duckdb.Error, LogError):
+            found = _examine(path, copy)
+            return found if found.state in (State.HEALTHY, State.SHORT, State.OTHER) else None
+    return None
+
+
+def _without_wal(wal: Path, alone: Diagnosis, known: Testimony | None) -> list[str]:
+    """What there is to say of a log that is whole without the write-ahead log beside it."""
+    whole = f"without {wal.name} the file is whole, with {plural(alone.facts['events'], 'event')}"
+    there = f"nothing can be had of {wal}"
+    if alone.state is State.HEALTHY and known is not None:
+        return [f"{whole}, and its witness saw no more", f"{there}: move it away, and go on with the log"]
+    if alone.state is State.HEALTHY:
+        return [
+            f"{whole}; it has no witness, so nobody can say whether it had more",
+            f"{there}: bring back the one that belongs to the file, or move this one away and go on",
+        ]
+    return [
+        f"{whole}; {alone.said[1]}",
+        f"{there}: bring back the one that belongs to the file, or move this one away and go on by "
+        "`synth run --accept-loss`",
+    ]
+
+
+def _size(position: Position) -> str:
+    batches = f"{position.batches:,} {'batch' if position.batches == 1 else 'batches'}"
+    return f"{plural(position.events, 'event')} in {batches}"
+
+
 def told(kept: Salvaged) -> str:
     """What a salvage comes to, in a sentence."""
-    words = [f"{kept.first:,} events can be had from its beginning on"]
+    words = [f"{plural(kept.first, 'event')} can be had from its beginning on"]
     if kept.behind:
-        words.append(f"{kept.behind:,} more behind {kept.lost:,} that are lost")
+        are = "is" if kept.lost == 1 else "are"
+        words.append(f"{kept.behind:,} more behind {kept.lost:,} that {are} lost")
     if kept.sources:
         names = ", ".join(f"`{name}`" for name in kept.sources)
         words.append(f"rows of {names} are to be read again from their files")
@@ -205,7 +270,9 @@ def told(kept: Salvaged) -> str:
 
 def _facts(file: Path, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     (events, runs, first, last) = connection.execute(
-        "SELECT count(*), count(DISTINCT run_id), min(ts_us), max(ts_us) FROM events"
+        """SELECT count(*), count(DISTINCT run_id) FILTER (kind NOT IN (SELECT unnest(?))),
+                  min(ts_us), max(ts_us) FROM events""",
+        [OF_NO_RUN],
     ).fetchall()[0]
     rows = connection.execute(
         "SELECT CAST(payload -> 'versions' AS VARCHAR) FROM events WHERE kind = ? ORDER BY seq",

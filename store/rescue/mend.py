@@ -39,13 +39,13 @@ class Beyond(Exception):
 class Mended:
     """A copy of a log in a folder.  `repairs` are clauses on what had to be done to read it."""
 
-    def __init__(self, source: Path, folder: Path) -> None:
+    def __init__(self, source: Path, folder: Path, *, wal: bool) -> None:
         self.repairs: list[str] = []
         self._source = source
         self._file = folder / "log.duckdb"
         self._wal = wal_of(self._file)
         shutil.copyfile(source, self._file)
-        if wal_of(source).exists():
+        if wal and wal_of(source).exists():
             shutil.copyfile(wal_of(source), self._wal)
         self._touched: set[tuple[str, int]] = set()
         self._connection: duckdb.DuckDBPyConnection | None = None

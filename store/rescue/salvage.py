@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from store.found import Found, refuse_addresses, wal_of
 from store.log import Log
 from store.rescue.batches import Bad, Reading
 from store.rescue.needed import Needed
+from store.wal import is_of_another
 
 _RUN = "salvage"
 _WHY = "it did not hold when the log was salvaged"
@@ -47,7 +48,37 @@ class Salvaged:
 
 def survey(path: Path, file: Path) -> Salvaged:
     """What a salvage of a log would come to.  Raises LogDamaged where that is nothing."""
-    return _take_over(Reading(path, file), None)
+    return _best(path, file)[0]
+
+
+def _best(path: Path, file: Path) -> tuple[Salvaged, bool]:
+    """What is had of a log with its write-ahead log or without it, where that is more, and which it is."""
+    beside = wal_of(file)
+    if not os.path.lexists(beside):
+        return _take_over(Reading(path, file), None), True
+    found, why = list[tuple[Salvaged, bool]](), None
+    for wal in (True, False):
+        try:
+            found.append((_take_over(Reading(path, file, wal=wal), None), wal))
+        except LogDamaged as error:
+            why = why or error
+        if wal and found and not found[0][0].lost and not found[0][0].repairs:
+            # It belongs to the file, and nothing is wrong with either.
+            return found[0]
+    if not found:
+        raise why or LogDamaged(f"nothing of {path} can be had")
+    another = is_of_another(file)
+    kept, wal = max(found, key=lambda each: _worth(*each, of_another=another))
+    if not wal:
+        left_out = f"{beside.name} was left out, since the file holds as much or more without it"
+        kept = replace(kept, repairs=(left_out, *kept.repairs))
+    return kept, wal
+
+
+def _worth(kept: Salvaged, wal: bool, *, of_another: bool) -> tuple[bool, int, bool]:
+    """A file that is whole without a write-ahead log of another one has nothing to gain from it."""
+    whole = of_another and not wal and not kept.lost and not kept.repairs
+    return whole, kept.first + kept.behind, not wal
 
 
 def salvage(path: Path, file: Path, target: Path) -> Salvaged:
@@ -62,9 +93,10 @@ def salvage(path: Path, file: Path, target: Path) -> Salvaged:
     sweep(target)
     written = draft(target)
     try:
+        found, wal = _best(path, file)
         new = _New(target, written)
         try:
-            found = _take_over(Reading(path, file), new)
+            _take_over(Reading(path, file, wal=wal), new)
         finally:
             new.close()
         # A name that was taken meanwhile is not written over.

@@ -30,7 +30,7 @@ def command(log: Path, target: Path | None, as_json: bool) -> None:
     --salvage NEW a new log: what holds from the beginning on, and behind a fault what holds by
     itself, with an `event.lost` in the place of each event that is lost.  The old one is left as it is.
 
-    Exit status: 0 healthy, or salvaged; 5 anything else.
+    Exit status: 0 healthy, or salvaged; 1 NEW cannot be written, or not of a healthy log; 5 anything else.
     """
     from store.rescue.doctor import State, diagnose
 
@@ -47,14 +47,16 @@ def command(log: Path, target: Path | None, as_json: bool) -> None:
 
 
 def _salvage(log: Path, target: Path, as_json: bool) -> None:
-    from dsl.errors import LogError
+    from dsl.errors import ConfigError, LogError
     from store.found import real
-    from store.rescue.doctor import holding, told
+    from store.rescue.doctor import State, diagnose, holding, told
     from store.rescue.salvage import salvage
 
-    file = real(log)
-    if not file.is_file():
-        raise LogError(f"there is no file {log} that could be salvaged")
+    file, found = real(log), diagnose(log)
+    if found.state is State.HEALTHY:
+        raise ConfigError(f"{log} is healthy, so there is nothing to salvage: {target} is not written")
+    if found.state is not State.DAMAGED or not file.is_file():
+        raise LogError(f"{'; '.join(found.said)}; nothing is written")
     with holding(log, file):
         kept = salvage(log, file, target)
     if as_json:

@@ -94,8 +94,9 @@ def _print(log: Path, done: Forgetting, holding: list[Path]) -> None:
     parts += [f"{plural(len(done.rows), 'row')} of sources"] if done.rows else []
     gone = " and ".join(parts) or "no sample"
     terminal.say(
-        f"{done.new}: {gone} forgotten, {plural(done.payloads, 'payload')} of {done.events:,} events are "
-        "tombstones" + (f", texts in {done.redacted:,} more are replaced" if done.redacted else "")
+        f"{done.new}: {gone} forgotten, {plural(done.payloads, 'payload')} of {done.events:,} events "
+        + ("is a tombstone" if done.payloads == 1 else "are tombstones")
+        + (f", texts in {done.redacted:,} more are replaced" if done.redacted else "")
     )
     for plan in done.plans:
         terminal.say(
@@ -105,7 +106,7 @@ def _print(log: Path, done: Forgetting, holding: list[Path]) -> None:
     for line in done.lines[:10]:
         terminal.say(f"  it was read from {line}: take it out there, or it is read again")
     if len(done.lines) > 10:
-        terminal.say(f"  and from {len(done.lines) - 10:,} more lines")
+        terminal.say(f"  and from {plural(len(done.lines) - 10, 'more line')}")
     for source in done.passages:
         terminal.say(
             f"  it was in passages of `{source}`: take it out of the documents and remove the "

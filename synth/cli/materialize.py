@@ -89,7 +89,8 @@ def command(
         if dataset.missing:
             terminal.tell(f"  {plural(dataset.missing, dataset.unit)} missing")
         if dataset.forgotten:
-            terminal.say(f"  {dataset.forgotten:,} left out, since they are forgotten")
+            why = "since it is forgotten" if dataset.forgotten == 1 else "since they are forgotten"
+            terminal.say(f"  {dataset.forgotten:,} left out, {why}")
         for line in _shares(dataset.manifest["source"]):
             terminal.say(f"  {line}")
         if dataset.advice is not None:

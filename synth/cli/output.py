@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dsl.diagnostic import Diagnostic, Severity
 from dsl.display import escaped, text_width
+from dsl.display import plural as plural
 from synth.cli import terminal
 
 if TYPE_CHECKING:
@@ -43,10 +44,6 @@ def print_stuck(stuck: Sequence[Stuck]) -> None:
         for text in each.examples:
             terminal.say(f"  {each.cohort}.{each.step} refused: {text}")
         terminal.say(f"  {each.remedy[0].upper()}{each.remedy[1:]}; then the same command tries again.")
-
-
-def plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def duration(seconds: float) -> str:

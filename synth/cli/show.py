@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dsl.display import escaped
+from dsl.display import escaped, plural
 from synth.cli import terminal
 from synth.cli.options import json_option, log_option
 from synth.cli.reading import reading
@@ -210,8 +210,8 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                 yield from _ending(event, payload, order)
             case "sample.forgotten":
                 yield (
-                    f"\n[{event['seq']}] forgotten, with {len(payload['events'])} of the payloads above: no "
-                    "dataset has it, and no run makes it again"
+                    f"\n[{event['seq']}] forgotten, with {plural(len(payload['events']), 'payload')} above: "
+                    "no dataset has it, and no run makes it again"
                 )
 
 

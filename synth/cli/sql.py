@@ -70,7 +70,8 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, secon
     if more:
         terminal.tell(f"... more than {plural(rows, 'row')}; --rows shows more")
     if gone:
-        terminal.tell(f"{plural(gone, 'payload')} of the log were forgotten: no answer is of them")
+        were, them = ("was", "it") if gone == 1 else ("were", "them")
+        terminal.tell(f"{plural(gone, 'payload')} of the log {were} forgotten: no answer is of {them}")
     if fault is not None:
         raise LogDamaged(
             f"{log}: batch {fault[0]} does not hold: {fault[1]}: the answer may not be of what was written, "

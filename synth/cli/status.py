@@ -38,7 +38,8 @@ def command(log: Path, as_json: bool) -> None:
         n = gone["forgotten"]
         terminal.say(
             f"  forgotten: {plural(n['samples'], 'sample')} and {plural(n['rows'], 'row')} of sources; "
-            f"{plural(n['payloads'], 'payload')} are tombstones"
+            f"{plural(n['payloads'], 'payload')} "
+            f"{'is a tombstone' if n['payloads'] == 1 else 'are tombstones'}"
         )
     if runs:
         terminal.say()
@@ -83,6 +84,8 @@ def _reached(cohorts: dict[str, Any] | None) -> str:
 
 
 def _runs(log: Any) -> list[dict[str, Any]]:
+    from store.event import OF_NO_RUN
+
     rows = (
         log.cursor()
         .execute(
@@ -103,9 +106,10 @@ def _runs(log: Any) -> list[dict[str, Any]]:
                    CAST(any_value(payload -> 'counts' -> 'served') FILTER (kind = 'run.stopped') AS VARCHAR)
             FROM events LEFT JOIN plans ON plans.plan_hash = events.payload ->> 'plan_hash'
                  AND events.kind = 'run.started'
-            WHERE events.kind NOT IN ('sample.forgotten', 'log.rewritten', 'event.lost')
+            WHERE events.kind NOT IN (SELECT unnest(?))
             GROUP BY run_id ORDER BY min(seq)
-            """
+            """,
+            [OF_NO_RUN],
         )
         .fetchall()
     )

@@ -39,6 +39,9 @@ def test_a_damaged_log_is_salvaged_and_made_whole_by_the_next_run(tmp_path: Path
     whole = synth("doctor", "old.duckdb", cwd=tmp_path)
     assert whole.status == 0
     assert whole.out.startswith("old.duckdb is healthy: ")
+    needless = synth("doctor", "old.duckdb", "--salvage", "new.duckdb", cwd=tmp_path)
+    assert "healthy, so there is nothing to salvage" in one_sentence(needless, 1)
+    assert not (tmp_path / "new.duckdb").exists()
     assert synth(*write, "old.duckdb", cwd=tmp_path).status == 0
     wanted = (tmp_path / "out/quickstart/train.jsonl").read_bytes()
     ((events,),) = query(tmp_path / "old.duckdb", "SELECT count(*) FROM events")
@@ -131,6 +134,37 @@ def test_what_is_missing_is_told_with_what_it_was(tmp_path: Path) -> None:
     assert synth("doctor", path, cwd=tmp_path).status == 5
 
 
+@pytest.mark.parametrize("kind", ["of another log", "of another database", "a folder"])
+def test_a_whole_log_beside_a_write_ahead_log_that_is_not_its_own(tmp_path: Path, kind: str) -> None:
+    path, wal = written(tmp_path / "log.duckdb", [4] * 5), tmp_path / "log.duckdb.wal"
+    if kind == "of another log":
+        killed_writer(tmp_path / "other.duckdb", 3)
+        shutil.copy(tmp_path / "other.duckdb.wal", wal)
+    elif kind == "of another database":
+        with duckdb.connect(str(tmp_path / "other.duckdb")) as connection:
+            connection.execute("PRAGMA disable_checkpoint_on_shutdown")
+            for query_ in ("CREATE TABLE batches (i INT)", "CHECKPOINT", "DROP TABLE batches"):
+                connection.execute(query_)
+            shutil.copy(tmp_path / "other.duckdb.wal", wal)
+    else:
+        wal.mkdir()
+    before = path.read_bytes(), wal.is_dir() or wal.read_bytes()
+    if kind == "a folder":
+        (tmp_path / "log.duckdb.witness").unlink()
+        told = "; it has no witness, so nobody can say whether it had more"
+    else:
+        told = ", and its witness saw no more"
+    if kind == "of another log":
+        assert salvage(path, path, tmp_path / "new.duckdb").first == 20
+    else:
+        found = diagnose(path)
+        assert found.state is State.DAMAGED
+        assert found.said[1] == f"without log.duckdb.wal the file is whole, with 20 events{told}"
+        assert f"nothing can be had of {wal}: " in found.said[2]
+        assert "move" in found.said[2]
+    assert (path.read_bytes(), wal.is_dir() or wal.read_bytes()) == before
+
+
 @pytest.mark.parametrize("size", [0, 5000])
 def test_a_log_that_was_not_begun(size: int, tmp_path: Path) -> None:
     path = tmp_path / "log.duckdb"
@@ -142,11 +176,19 @@ def test_a_log_that_was_not_begun(size: int, tmp_path: Path) -> None:
 
 
 def test_what_is_no_log(tmp_path: Path) -> None:
-    assert diagnose(tmp_path / "absent").state is State.ABSENT
+    absent = diagnose(tmp_path / "absent")
+    assert absent.state is State.ABSENT
+    assert "which is `synth.duckdb`" in absent.said[0]
     assert diagnose(tmp_path).state is State.FOREIGN
     text = tmp_path / "text"
-    text.write_text("words\n" * 10_000)
-    assert diagnose(text).state is State.FOREIGN
+    for size in (1, 10_000):
+        text.write_text("words\n" * size)
+        said = diagnose(text)
+        assert said.state is State.FOREIGN
+        assert said.said[0].startswith(f"{text} is not a DuckDB file, and no log can be found in it: name ")
+    refused = one_sentence(synth("doctor", "text", "--salvage", "new.duckdb", cwd=tmp_path), 5)
+    assert "text is not a DuckDB file, and no log can be found in it" in refused
+    assert not (tmp_path / "new.duckdb").exists()
     other = tmp_path / "other.duckdb"
     with duckdb.connect(str(other)) as connection:
         connection.execute("CREATE TABLE accounts (id INTEGER)")

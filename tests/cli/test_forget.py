@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from store.rescue.doctor import diagnose
 from tests.servers.loopback import Asked
 from tests.servers.openai import OpenAIServer
 from tests.support import Result, one_sentence, query, rows, synth
@@ -232,7 +233,9 @@ def test_a_persons_name_is_found_in_each_form(folder: Path) -> None:
     # The thought, the nested JSON, the padded answer and the row of the source.
     assert len(gone) == 3 + 1 + 1
     assert _offline(folder, "materialize", "leaks.recipe", "--out", "after").status == 0
-    assert "1 left out" in _offline(folder, "materialize", "leaks.recipe", "--out", "again").out
+    again = _offline(folder, "materialize", "leaks.recipe", "--out", "again").out
+    assert "1 left out, since it is forgotten" in again
+    assert diagnose(folder / "new.duckdb").facts["runs"] == 1
 
 
 def test_a_text_in_the_plan_is_said_with_what_to_do(folder: Path) -> None:

@@ -235,8 +235,10 @@ def test_a_folder_that_is_not_ours_is_left_alone(project: Path, tmp_path: Path) 
         ("manifest.json", "not JSON"),
         (".git/HEAD", "ref: refs/heads/main"),
         ("notes.md", "what I found in these rows"),
+        ("train.jsonl", "a row of my own"),
+        ("train.jsonl", "a letter of my own"),
     ],
-    ids=["another manifest", "no manifest", "a repository", "notes"],
+    ids=["another manifest", "no manifest", "a repository", "notes", "rows", "a row"],
 )
 def test_what_synth_did_not_write_is_never_replaced(
     name: str, content: str, project: Path, tmp_path: Path
@@ -248,9 +250,15 @@ def test_what_synth_did_not_write_is_never_replaced(
     else:
         product.materialize(plan, log=log, out=tmp_path)
     (folder / name).parent.mkdir(exist_ok=True)
-    (folder / name).write_text(content)
+    if content.startswith("a letter"):
+        # Of the same size, and not newer than its manifest.
+        path, when = folder / name, os.stat(folder / "manifest.json").st_mtime_ns
+        path.write_bytes(path.read_bytes().replace(b"e", b"E", 1))
+        os.utime(path, ns=(when, when))
+    else:
+        (folder / name).write_text(content)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(ConfigError, match="move it away, or choose another --out"):
+    with pytest.raises(ConfigError, match=r"move it away.*, or choose another --out"):
         product.materialize(plan, log=log, out=tmp_path)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     assert os.listdir(tmp_path / "out") == ["persona"]
