@@ -30,7 +30,7 @@ from compiler.types import COUNT, RATIO, TEXT, record
 from compiler.values import FAILED, constant, infer, resolve_type
 from dsl.diagnostic import Diagnostics
 from dsl.source import Span
-from dsl.suggest import suggest
+from dsl.suggest import some_of, suggest
 from dsl.syntax import Integer, Statement, Syntax
 
 # A library's own names come first: the rest of the file can use them.
@@ -289,7 +289,7 @@ def _check_overrides(bound: Bound, overrides: Mapping[str, str], scope: Scope) -
     for name, text in overrides.items():
         if name not in bound.params and not scope.is_poisoned(name) and scope.find(name) is None:
             guess = suggest(name, bound.params)
-            known = ", ".join(f"`{param}`" for param in list(bound.params)[:5])
+            known = some_of(bound.params)
             scope.report_override(
                 f"this recipe has no parameter `{name}`",
                 name,

@@ -15,7 +15,7 @@ from compiler.types import MODEL, ROLE, Type, is_transcript
 from compiler.values import article
 from dsl.diagnostic import Fix
 from dsl.source import Span
-from dsl.suggest import suggest
+from dsl.suggest import some_of, suggest
 from dsl.syntax import Expression, List, Reference, Rule, Statement, Text
 
 
@@ -99,12 +99,13 @@ def words_of(plan: CheckPlan) -> list[str]:
 
 def _report_unknown(rule: Rule, scope: Scope) -> None:
     guess = suggest(rule.name.text, CHECKS)
-    known = ", ".join(list(CHECKS)[:5])
     scope.report(
         "E203",
         f"there is no check `{rule.name}`",
         rule.name.span,
-        hint=f"did you mean `{guess}`?" if guess else f"checks are {known} and others",
+        hint=f"did you mean `{guess}`?"
+        if guess
+        else f"checks are {some_of(CHECKS)}; `synth explain` lists all",
         fix=Fix(rule.name.span, guess) if guess else None,
     )
 

@@ -16,7 +16,7 @@ from compiler.types import CHUNKS, TEXT
 from compiler.values import FAILED, constant, plain_word
 from dsl.display import quoted
 from dsl.source import Span
-from dsl.suggest import suggest
+from dsl.suggest import some_of, suggest
 from dsl.syntax import Expression, List, Reference, Statement
 
 # The forms of rows, and the columns of each beside `id`.
@@ -263,7 +263,7 @@ def _columns(statement: Statement, form: str, conversation: Conversation, scope:
                     "E102",
                     f"`{conversation.name}` has no `{column}`",
                     column.span,
-                    hint=f"did you mean `{guess}`?" if guess else f"it has {', '.join(known[:5])}",
+                    hint=f"did you mean `{guess}`?" if guess else f"it has {some_of(known)}",
                 )
         elif column.text in taken:
             scope.report(

@@ -11,7 +11,7 @@ from dsl.errors import ConfigError
 from dsl.parse import parse
 from dsl.read import read
 from dsl.source import Source, Span
-from dsl.suggest import suggest
+from dsl.suggest import some_of, suggest
 from dsl.syntax import Syntax
 
 PROJECT_FILE = "synth.toml"
@@ -74,7 +74,7 @@ class Importer:
                 "E106",
                 f"there is no file `{written}`",
                 place,
-                hint=f"there is {', '.join(f'`{name}`' for name in ([guess] if guess else nearby[:5]))}"
+                hint=f"there is {some_of([guess] if guess else nearby)}"
                 if nearby
                 else f"paths are relative to `{place.source.name}`",
             )

@@ -8,7 +8,7 @@ from compiler.kinds import HOLDERS, Kind, Need
 from compiler.remedies import elsewhere
 from dsl.diagnostic import Diagnostic, Diagnostics, Fix
 from dsl.source import Span
-from dsl.suggest import suggest
+from dsl.suggest import some_of, suggest
 from dsl.syntax import Rule, Statement
 
 _PARTS = {
@@ -134,8 +134,8 @@ def _report_unknown(
     if guess is not None:
         hint, fix = f"did you mean `{guess}`?", Fix(name.span, guess)
     else:
-        known = [f"`{word}`" for word in list(holder.kinds)[:5]]
-        hint = elsewhere(holder_name, name.text) or (f"it holds {', '.join(known)}" if known else "")
+        known = some_of(holder.kinds)
+        hint = elsewhere(holder_name, name.text) or (f"it holds {known}" if known else "")
         fix = None
     diagnostics.add(Diagnostic(code, message, name.span, hint=hint, fix=fix))
     return guess

@@ -17,7 +17,7 @@ from compiler.scope import Declared, Scope
 from compiler.types import COUNT, NUMBER, TEXT, Type, json_schema, prints, unproducible
 from compiler.values import FAILED, article, field_type, number
 from dsl.diagnostic import Label
-from dsl.suggest import suggest
+from dsl.suggest import some_of, suggest
 from dsl.syntax import Damaged, Expression, Filter, Integer, Interpolation, Number, Reference, Text
 
 
@@ -179,7 +179,7 @@ def _report_field(
         f"`{'.'.join(path)}` has no `{name}`",
         expression.span,
         secondary=(Label(declared.span, f"this {declared.what}"),),
-        hint=f"did you mean `{guess}`?" if guess else (f"it has {', '.join(fields[:5])}" if fields else ""),
+        hint=f"did you mean `{guess}`?" if guess else (f"it has {some_of(fields)}" if fields else ""),
     )
 
 

@@ -30,7 +30,7 @@ from compiler.types import (
     record,
 )
 from dsl.diagnostic import Label
-from dsl.suggest import suggest
+from dsl.suggest import some_of, suggest
 from dsl.syntax import (
     Boolean,
     Call,
@@ -186,7 +186,7 @@ def _referenced(expression: Reference, wanted: Type, scope: Scope, what: str) ->
         return first.text
     if wanted.name == "enum" and scope.find(first.text) is None and not scope.is_poisoned(first.text):
         guess = suggest(first.text, wanted.words)
-        words = " or ".join(f"`{word}`" for word in wanted.words[:5])
+        words = some_of(wanted.words, "or")
         scope.report(
             "E202",
             f"{what} is {words}, not `{expression}`",

@@ -1,8 +1,9 @@
 """The exceptions that reach a user.  Each is one sentence that says what to do.
 
 SynthError                 exit status 1
-├── RecipeError            1   the recipe has diagnostics
+├── RecipeError            1   the recipe has diagnostics; 2 where all are of `--set`
 ├── ConfigError            1   synth.toml, --model, --set, a path, a source
+│   ├── OptionError        2   an option of the command line, or an argument in its place
 │   └── BadFilter              a `where` that cannot be read (runtime.retrieval)
 ├── EngineError            1   an engine cannot serve this run at all
 │   ├── ExtraMissing           its packages are not installed
@@ -23,9 +24,8 @@ SynthError                 exit status 1
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
-from dsl.diagnostic import Diagnostic
+from dsl.diagnostic import Diagnostic, Severity
 from dsl.display import escaped_block
 
 
@@ -33,7 +33,7 @@ class SynthError(Exception):
     """Base of everything this project raises on purpose.  `diagnostics` are the recipe's faults,
     where those are what is wrong."""
 
-    exit_status: ClassVar[int] = 1
+    exit_status: int = 1
     diagnostics: tuple[Diagnostic, ...] = ()
 
     def __str__(self) -> str:
@@ -52,6 +52,7 @@ class RecipeError(SynthError):
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         super().__init__(diagnostics)
         self.diagnostics = tuple(diagnostics)
+        self.exit_status = exit_status_of(self.diagnostics)
 
     def __str__(self) -> str:
         from dsl.render import to_text
@@ -61,8 +62,20 @@ class RecipeError(SynthError):
         return f"{faults} in the recipe\n\n{to_text(self.diagnostics, color=False, width=100)}"
 
 
+def exit_status_of(diagnostics: Sequence[Diagnostic]) -> int:
+    """That of a command which found these: 2 where all errors are the command line's, 0 without any."""
+    errors = [each for each in diagnostics if each.severity is Severity.ERROR]
+    return 0 if not errors else 2 if all(each.command for each in errors) else 1
+
+
 class ConfigError(SynthError):
     """A setting, override or path cannot be used."""
+
+
+class OptionError(ConfigError):
+    """An option says what cannot be, whatever the files hold."""
+
+    exit_status = 2
 
 
 class EngineError(SynthError):

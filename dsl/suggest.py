@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 LONGEST_WORD = 80
+_MOST_LISTED = 8
 
 
 def suggest(word: str, legal: Iterable[str]) -> str | None:
@@ -29,6 +30,16 @@ def suggest(word: str, legal: Iterable[str]) -> str | None:
         if best is None or rank < best:
             best = rank
     return best[2] if best else None
+
+
+def some_of(names: Iterable[str], last: str = "and") -> str:
+    """Names between backticks, all of them or the first ones with how many more there are; `last`
+    stands before the last where all are there."""
+    found = [f"`{name}`" for name in names]
+    # To say that there is one more takes as much room as to name it.
+    if len(found) > _MOST_LISTED + 1:
+        return f"{', '.join(found[:_MOST_LISTED])} and {len(found) - _MOST_LISTED} more"
+    return f"{', '.join(found[:-1])} {last} {found[-1]}" if len(found) > 1 else "".join(found)
 
 
 def distance(a: str, b: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compiler.backends import BACKENDS
@@ -64,19 +64,23 @@ class RunningModel:
 class Models:
     """The models a plan uses, in its order.  Opening them loads tokenizers, not weights.
 
-    `patience`, in seconds, goes before each model's own.
+    `patience`, in seconds, goes before each model's own.  With `asked` False they are only looked at,
+    for which no key is needed.
     """
 
-    def __init__(self, plan: Plan, settings: Settings, patience: float | None = None) -> None:
+    def __init__(
+        self, plan: Plan, settings: Settings, patience: float | None = None, *, asked: bool = True
+    ) -> None:
+        said = settings.check(plan)
         self._running: dict[str, RunningModel] = {}
         self._starting: dict[int, asyncio.Future[None]] = {}
         self._set_up: dict[str, list[Any]] = {}
         shared: dict[str, tuple[Engine, Service]] = {}
-        asked = {step.model for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.asking}
+        needed = {step.model for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.asking}
         for model in plan.models:
-            if model.name not in asked:
+            if model.name not in needed:
                 continue
-            spec = settings.spec(model)
+            spec = replace(settings.spec(model), asked=asked)
             place = canonical_json([spec.backend, spec.id, spec.revision, spec.adapter, dict(spec.options)])
             if place not in shared:
                 engine = open_engine(spec)
@@ -88,7 +92,7 @@ class Models:
             )
             self._set_up[model.name] = _set_up(spec, engine)
         _require_sayable(plan, self._running)
-        self.warnings = _warnings(plan.models, self._running)
+        self.warnings = said + _warnings(plan.models, self._running)
 
     def require_prices(self, max_cost: float) -> None:
         """Raises ConfigError for a model that somebody may charge for when nobody knows how much:

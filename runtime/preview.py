@@ -74,7 +74,7 @@ def preview(plan: Plan, settings: Settings, log: Log, limit: int | None = None) 
 
 
 async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) -> list[StepCost]:
-    models, history = Models(plan, settings), History(log)
+    models, history = Models(plan, settings, asked=False), History(log)
     progress, counts = Progress(plan, "preview"), _Counting()
     lineages = {name: str(entry["lineage"]) for name, entry in models.lineages(plan).items()}
     books = open_books(
@@ -92,7 +92,7 @@ async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) 
 
     @cache
     def mean(step: str, model: str | None) -> tuple[float, float] | None:
-        return history.mean_tokens(step, model)
+        return None if model is None else history.mean_tokens(step, model, models[model].identity)
 
     def measured(step: StepPlan) -> tuple[float, float] | None:
         return mean(step.name, step.model)

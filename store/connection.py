@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS batches (
 );
 """
 _MOMENT_S = 0.05
-_OURS = {"events": set(COLUMNS), "batches": {"batch_id", "n", "first_seq", "prev_hash", "hash"}}
+# The tables of a log, with their columns.
+TABLES = {"events": COLUMNS, "batches": ("batch_id", "n", "first_seq", "prev_hash", "hash")}
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -92,7 +93,7 @@ def has_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
         found.setdefault(table, set()).add(column)
     if not found:
         return False
-    if any(found.get(table) != columns for table, columns in _OURS.items()):
+    if any(found.get(table) != set(columns) for table, columns in TABLES.items()):
         raise LogError(
             f"{path} is a DuckDB file, but not a synth log: it has the tables of another application; "
             "`--log` names another place for the log"

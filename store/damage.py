@@ -87,6 +87,10 @@ def explain(path: Path, error: duckdb.Error) -> LogError:
             f"{path} was written by another version of DuckDB than the one installed here ({reason(error)}): "
             "upgrade the package `duckdb`"
         )
+    if "Cannot open file" in text and not path.parent.exists():
+        return LogError(
+            f"there is no folder {path.parent} for the log {path.name}: make it, or give --log another"
+        )
     if "Cannot open file" in text or "Could not set lock" in text:
         return LogError(f"{path}: the log cannot be opened ({reason(error)})")
     return damaged(path, place(error))

@@ -308,14 +308,17 @@ class History:
         )
         return found.fetchone() is not None
 
-    def mean_tokens(self, step: str, model: str | None) -> tuple[float, float] | None:
-        """Mean prompt and completion tokens of a step's calls, or None where there are none."""
-        row = self._cursor.execute(
-            """SELECT avg(prompt_tokens), avg(completion_tokens) FROM events
-               WHERE kind = ? AND step = ? AND model = ?""",
+    def mean_tokens(self, step: str, model: str, identity: Mapping[str, Any]) -> tuple[float, float] | None:
+        """Mean prompt and completion tokens of a step's calls that a model answered where it runs now,
+        or None where there are none: those of a rehearsal say nothing of it."""
+        rows = self._cursor.execute(
+            """SELECT CAST(payload -> 'identity' AS VARCHAR), count(*), sum(prompt_tokens),
+               sum(completion_tokens) FROM events WHERE kind = ? AND step = ? AND model = ? GROUP BY 1""",
             [Kind.CALL_COMPLETED.value, step, model],
-        ).fetchone()
-        return None if row is None or row[0] is None else (float(row[0]), float(row[1]))
+        ).fetchall()
+        same = [row for row in rows if row[0] is not None and json.loads(row[0]) == identity]
+        calls = sum(row[1] for row in same)
+        return (sum(row[2] for row in same) / calls, sum(row[3] for row in same) / calls) if calls else None
 
     def _ids(self, condition: str, parameters: list[str]) -> SampleIds:
         return self._numbers(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from compiler.backends import BACKENDS
 from compiler.plan import Frozen
-from dsl.errors import EngineError
 from runtime.engines.base import Engine, EngineSpec
+from runtime.engines.options import BadOption, read_options, unknown
 
 _ENGINES = {
     "vllm": ("runtime.engines.vllm", "VllmEngine"),
@@ -35,18 +36,27 @@ def options_of(backend: str) -> type[Frozen]:
     return kind
 
 
-def check_options(spec: EngineSpec) -> None:
-    """Raises EngineError for an option that a backend does not know or cannot use; neither the
-    backend's packages nor its key need be there."""
-    from runtime.engines.local import read_options
+def check_place(spec: EngineSpec) -> None:
+    """Raises BadOption for a backend that there is not, and for one that is not told which model."""
+    known = BACKENDS.get(spec.backend)
+    if known is None:
+        raise BadOption(
+            f"model `{spec.name}`: there is no backend `{spec.backend}`; {unknown(spec.backend, BACKENDS)}",
+            "backend",
+        )
+    if known.needs_id and not spec.id:
+        raise BadOption(f"model `{spec.name}`: say which model {spec.backend} is to run, as its `id`", "id")
 
+
+def check_options(spec: EngineSpec) -> None:
+    """Raises BadOption for an option that a backend does not know or cannot use; neither the
+    backend's packages nor its key need be there."""
     read_options(options_of(spec.backend), spec)
 
 
 def open_engine(spec: EngineSpec) -> Engine:
     """The engine for a spec.  Raises EngineError (ExtraMissing, KeyMissing) in one sentence."""
-    if spec.backend not in _ENGINES:
-        raise EngineError(f"model `{spec.name}`: there is no backend `{spec.backend}`")
+    check_place(spec)
     module, name = _ENGINES[spec.backend]
     engine: Engine = getattr(import_module(module), name)(spec)
     return engine

@@ -99,7 +99,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """Where one model of a recipe runs: backend, id and the backend's own options."""
+    """Where one model of a recipe runs: backend, id and the backend's own options.
+
+    With `asked` False it is only looked at who would answer, for which no key is needed.
+    """
 
     name: str
     backend: str
@@ -107,6 +110,7 @@ class EngineSpec:
     revision: str | None = None
     adapter: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    asked: bool = True
 
 
 class WaitOptions(Frozen):

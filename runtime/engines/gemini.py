@@ -14,6 +14,7 @@ from compiler.plan import Capability
 from dsl.errors import AccessDenied, CallFailed, EngineError, ExtraMissing
 from runtime.engines import hosted
 from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, without_system
+from runtime.engines.options import read_options
 from runtime.engines.wire.address import require_address
 from runtime.engines.wire.bodies import Arrived, Redirected, Reply, TooLarge, Unpackable
 from runtime.engines.wire.fields import Reading, at, duration, told, wait_of
@@ -107,7 +108,7 @@ class GeminiEngine:
             import aiohttp  # noqa: F401 - the client's transport
         except ImportError:
             raise ExtraMissing("gemini", "gemini", "aiohttp") from None
-        self.options = hosted.read_options(GeminiOptions, spec)
+        self.options = read_options(GeminiOptions, spec)
         self._thinking = self.options.thinking(spec.id)
         self.identity = ModelIdentity(
             backend="gemini",
@@ -117,7 +118,7 @@ class GeminiEngine:
         self.version = f"google-genai {genai.__version__}"
         self.concurrency = self.options.concurrency
         self._variables = (self.options.api_key_env,) if self.options.api_key_env else KEY_VARIABLES
-        self._key = hosted.find_key("gemini", self._variables)
+        self._key = hosted.find_key("gemini", self._variables) if spec.asked else "unused"
         self._secrets = Secrets({self._key: "key"})
         variable = os.environ.get("GOOGLE_GEMINI_BASE_URL", "").strip()
         self._url = require_address(

@@ -12,12 +12,12 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, Field, JsonValue
 from pydantic_core import PydanticCustomError
 
 from dsl.display import visible
 from dsl.errors import AccessDenied, CallFailed, EngineError, KeyMissing, SynthError
-from runtime.engines.base import EngineSpec, FinishReason, WaitOptions
+from runtime.engines.base import FinishReason, WaitOptions
 from runtime.engines.wire import bodies
 from runtime.engines.wire.address import require_address
 from runtime.engines.wire.bodies import Redirected, TooLarge, Unpackable
@@ -101,23 +101,7 @@ class HostedOptions(WaitOptions):
         return {name: value for name, value in given.items() if value not in (None, [], {})} or None
 
 
-Options = TypeVar("Options", bound=HostedOptions)
 Read = TypeVar("Read")
-
-
-def read_options(kind: type[Options], spec: EngineSpec) -> Options:
-    """The options of a spec, checked.  Values are never quoted: one may be a key."""
-    try:
-        return kind.model_validate(dict(spec.options))
-    except ValidationError as error:
-        fault = error.errors()[0]
-    name = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        known = ", ".join(sorted(kind.model_fields))
-        raise EngineError(
-            f"model `{spec.name}`: the {spec.backend} backend has no option `{name}`; it has {known}"
-        )
-    raise EngineError(f"model `{spec.name}`: option `{name}` is wrong: {fault['msg']}")
 
 
 def find_key(backend: str, variables: Sequence[str]) -> str:

@@ -14,16 +14,14 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
-
-from compiler.plan import Capability, Frozen
+from compiler.plan import Capability
 from dsl.errors import CallFailed, EngineDied, EngineError
 from runtime.engines.base import Call, Completion, EngineSpec, FinishReason, Message, ModelIdentity
 from runtime.engines.chat_template import ChatTemplate
@@ -40,8 +38,6 @@ _LONG_S = 10.0
 
 # Loading changes process-wide state (warning filters, torch's default dtype), so engines take turns.
 _LOADING = threading.Lock()
-
-Options = TypeVar("Options", bound=Frozen)
 
 
 @dataclass(slots=True, eq=False)
@@ -369,19 +365,3 @@ def _wake(outcomes: Iterable[Outcome]) -> None:
             future.set_exception(outcome)
         else:
             future.set_result(outcome)
-
-
-def read_options(kind: type[Options], spec: EngineSpec) -> Options:
-    """A backend's options from its spec.  Raises `EngineError` naming the option at fault."""
-    known = ", ".join(f"`{name}`" for name in sorted(kind.model_fields))
-    for name in spec.options:
-        if name not in kind.model_fields:
-            raise EngineError(f"the {spec.backend} backend has no option `{name}`; it knows {known}")
-    try:
-        return kind.model_validate(dict[str, Any](spec.options))
-    except ValidationError as fault:
-        first: Mapping[str, Any] = fault.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        raise EngineError(
-            f"option `{name}` of the {spec.backend} backend is not right: {first['msg'].lower()}"
-        ) from None

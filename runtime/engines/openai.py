@@ -30,6 +30,7 @@ from runtime.engines.base import (
     without_system,
 )
 from runtime.engines.openai_schema import rooted_in_object, strict, unrooted
+from runtime.engines.options import read_options
 from runtime.engines.wire.bodies import Redirected, Reply, TooLarge, Unpackable
 from runtime.engines.wire.fields import Reading, at, wait_of
 from runtime.engines.wire.secrets import Secrets, of_headers
@@ -92,14 +93,14 @@ class OpenAIEngine:
             import aiohttp  # noqa: F401 - what the requests go through
         except ModuleNotFoundError as error:
             raise ExtraMissing("openai", "openai", error.name or "aiohttp") from None
-        self.options = hosted.read_options(OpenAIOptions, spec)
+        self.options = read_options(OpenAIOptions, spec)
         self.identity = ModelIdentity(
             backend="openai", id=spec.id, request=self.options.request("chat_template_kwargs")
         )
         self._name = spec.name
         self.version = f"openai {package_version('openai')}"
         self.concurrency = self.options.concurrency
-        self._key = self._find_key()
+        self._key = self._find_key() if spec.asked else NO_KEY
         self._door: Door | None = None
         self._url = openai_client.address(self.options.base_url)
         self._headers = openai_client.headers(self._key)

@@ -12,11 +12,12 @@ from hashlib import sha256
 from random import Random
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from compiler.plan import Capability, CheckPlan
-from dsl.errors import CallFailed, EngineError
+from dsl.errors import CallFailed
 from runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, WaitOptions
+from runtime.engines.options import read_options
 from runtime.engines.rehearsal import Wishes, answer, wishes
 
 Asked = tuple[tuple[CheckPlan, ...], tuple[CheckPlan, ...]]
@@ -36,12 +37,7 @@ class SimulatedEngine:
     """Always the same answer to the same call; which tries fail is seeded as well."""
 
     def __init__(self, spec: EngineSpec) -> None:
-        try:
-            self._options = SimulatedOptions.model_validate(dict(spec.options))
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise EngineError(f"model `{spec.name}`: simulated option `{name}`: {first['msg']}") from None
+        self._options = read_options(SimulatedOptions, spec)
         self.identity = ModelIdentity(backend="simulated", id=spec.id or spec.name)
         self.capabilities: frozenset[Capability] = frozenset(("chat", "json"))
         self.version = "simulated 3"

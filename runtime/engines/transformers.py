@@ -22,8 +22,9 @@ from dsl.errors import CallFailed, EngineError
 from runtime.engines.base import EngineSpec
 from runtime.engines.checkpoint import first_line, load_tokenizer, require
 from runtime.engines.decoding import Row, json_matcher
-from runtime.engines.local import LocalEngine, Ticket, read_options
+from runtime.engines.local import LocalEngine, Ticket
 from runtime.engines.local_options import ChatOptions
+from runtime.engines.options import read_options
 
 # Positions whose logits are held at once, in float32: 256 MiB with a vocabulary of 262144.
 _POSITIONS = 256

@@ -26,8 +26,9 @@ from dsl.errors import CallFailed, EngineDied
 from runtime.engines.base import Call, EngineSpec
 from runtime.engines.checkpoint import first_line, load_tokenizer, require
 from runtime.engines.guard import require_guard
-from runtime.engines.local import LocalEngine, Ticket, read_options
+from runtime.engines.local import LocalEngine, Ticket
 from runtime.engines.local_options import ChatOptions
+from runtime.engines.options import read_options
 
 _GIB = 1 << 30
 _MAX_MODEL_LEN = 8192

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from dsl.errors import ConfigError
+from dsl.suggest import some_of
 from store.event import Kind
 from store.forget.search import Texts
 from store.forgotten import MARK, forgotten_of
@@ -89,12 +90,12 @@ def _named(cursor: duckdb.DuckDBPyConnection, name: str) -> str:
     """The id of a sample or row by a row's id, or the beginning of it."""
     begin = name.split("-", 1)[0].encode("utf-8", "backslashreplace").decode()
     found = cursor.execute(
-        "SELECT DISTINCT sample_id FROM events WHERE starts_with(sample_id, ?) ORDER BY 1 LIMIT 6", [begin]
+        "SELECT DISTINCT sample_id FROM events WHERE starts_with(sample_id, ?) ORDER BY 1", [begin]
     ).fetchall()
     if not found or not begin:
         raise ConfigError(f"the log knows no sample `{name}`: rows carry theirs as `id`")
     if len(found) > 1:
-        raise ConfigError(f"`{name}` begins several samples: {', '.join(row[0] for row in found[:5])}")
+        raise ConfigError(f"`{name}` begins several samples: {some_of(row[0] for row in found)}")
     return str(found[0][0])
 
 

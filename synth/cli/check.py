@@ -13,12 +13,14 @@ from synth.cli.options import parse_overrides, set_option
 @set_option
 @click.option("--format", "form", type=click.Choice(["text", "json", "github"]), default="text")
 def command(recipes: tuple[Path, ...], overrides: tuple[str, ...], form: str) -> None:
-    """Say what is wrong with recipes, and exit with 1 when there are faults.
+    """Say what is wrong with recipes, and exit with 1 when there are faults; with 2 when they are of
+    --set alone.
 
     Warnings are printed too, but do not change the exit status.
     """
     from compiler.compile import diagnose
-    from dsl.diagnostic import Diagnostic, Severity
+    from dsl.diagnostic import Diagnostic
+    from dsl.errors import exit_status_of
     from dsl.read import read
     from dsl.render import to_github, to_json
     from synth.cli.output import plural, print_diagnostics
@@ -35,5 +37,4 @@ def command(recipes: tuple[Path, ...], overrides: tuple[str, ...], form: str) ->
         print_diagnostics(found)
         if not found:
             terminal.say(f"{plural(len(recipes), 'recipe')} without a fault")
-    if any(item.severity is Severity.ERROR for item in found):
-        raise SystemExit(1)
+    raise SystemExit(exit_status_of(found))

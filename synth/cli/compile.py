@@ -63,6 +63,8 @@ def command(
         terminal.block(mermaid(plan))
         return
     settings = load_settings(recipe, plan, models, pocket, simulate)
+    for warning in settings.check(plan):
+        terminal.tell(f"warning: {warning}")
     if log is not None:
         with reading(log) as opened:
             costs = preview(plan, settings, opened, limit)

@@ -75,7 +75,7 @@ def command(
 
     What models are asked goes into the log, and is never asked twice.
 
-    Exit status: 0 every bound holds, 1 faults, 3 a bound is missed, nothing could be measured or
+    Exit status: 0 every bound holds, 1 faults, 2 usage, 3 a bound is missed, nothing could be measured or
     samples are missing, 5 trouble with the log, 130 interrupted.
     """
     if len(students) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -52,16 +53,39 @@ class LazyGroup(click.Group):
             )
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as fault:
+            if fault.ctx is None:
+                fault.ctx = self._meant(ctx)
+            raise
+
+    def _meant(self, ctx: click.Context) -> click.Context:
+        """The command that was wrongly used before it had a context of its own."""
+        name = ctx.invoked_subcommand or ""
+        command = self.get_command(ctx, name)
+        return ctx if command is None else click.Context(command, info_name=name, parent=ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(VERSION, message="synth %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Synthetic training data from typed recipes.
 
     A recipe is compiled to a plan; a run batches its calls onto models and logs every event;
     datasets are materialized from the log, the same bytes every time.
     """
+    if context.invoked_subcommand is None:
+        from synth.cli import terminal
+
+        terminal.block(context.get_help())

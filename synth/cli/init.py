@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -32,5 +33,8 @@ def command(folder: Path) -> None:
         terminal.say(f"made {path}")
     if not made:
         terminal.say(f"{folder.resolve()} has all of it already")
-    recipe = folder / "quickstart.recipe"
-    terminal.say("", f"Next: synth run {recipe} --simulate   (or --pocket, for a real small model)")
+    next_ = ["synth run quickstart.recipe --simulate   (or --pocket, for a real small model)"]
+    if folder.resolve() != Path.cwd():
+        # Logs and datasets are made where a command is given.
+        next_.insert(0, f"cd {shlex.quote(str(folder))}")
+    terminal.say("", f"Next: {next_[0]}", *(f"      {line}" for line in next_[1:]))

@@ -52,7 +52,7 @@ def command(
     The samples are those of the last run; of the last one with the models that --model, --pocket or
     --simulate name, where they do.
 
-    Exit status: 0 written, 1 faults, 3 samples or rows are missing, 5 trouble with the log.
+    Exit status: 0 written, 1 faults, 2 usage, 3 samples or rows are missing, 5 trouble with the log.
     """
     from store.dataset import materialize
     from synth.cli.origin import told_origin

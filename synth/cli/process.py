@@ -13,6 +13,14 @@ import click
 from synth.cli import signals, terminal
 from synth.cli.group import cli
 
+# What click calls a value that is of the wrong type.
+_WORDS = {
+    "is not a valid integer range": "is no whole number",
+    "is not a valid integer": "is no whole number",
+    "is not a valid float range": "is no number",
+    "is not a valid seconds": "is no number of seconds",
+}
+
 
 def run(leave: Callable[[int, object], None]) -> int:
     """Runs the command that the arguments name, and gives its exit status; a second Ctrl-C calls `leave`."""
@@ -73,12 +81,25 @@ def _run() -> int:
 def _in_words(fault: click.ClickException) -> str:
     """A wrong use as click tells it, whose own way of printing drops some of an argument."""
     context = fault.ctx if isinstance(fault, click.UsageError) else None
-    said = f"Error: {fault.format_message()}"
+    said = f"Error: {_plain(fault, context)}"
     if context is None:
         return said
     help_option = context.command.get_help_option(context)
     hint = f"Try '{context.command_path} {context.help_option_names[-1]}' for help.\n" if help_option else ""
     return f"{context.get_usage()}\n{hint}\n{said}"
+
+
+def _plain(fault: click.ClickException, context: click.Context | None) -> str:
+    """What click says, without its own words for what an option takes."""
+    said = fault.format_message()
+    if isinstance(fault, click.BadOptionUsage) and context is not None and " requires " in said:
+        name = fault.option_name
+        option = next((each for each in context.command.params if name in each.opts), None)
+        shown = "VALUE" if option is None else option.make_metavar(context)
+        return f"{name} needs a value: {name} {shown.removesuffix(' RANGE')}"
+    for words, plain in _WORDS.items():
+        said = said.replace(words, plain)
+    return said
 
 
 def _status(leaving: SystemExit) -> int:

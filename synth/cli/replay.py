@@ -37,7 +37,7 @@ def command(
     No model is loaded and nothing is written.  What is replayed is the last run; the last one with
     the models that --model, --pocket or --simulate name, where they do.
 
-    Exit status: 0 the same, 4 diverged, 5 trouble with the log.
+    Exit status: 0 the same, 1 faults, 2 usage, 3 no such run, 4 diverged, 5 trouble with the log.
     """
     from dsl.errors import Diverged
     from runtime.replay import replay

@@ -65,7 +65,7 @@ def command(
     stop, run the same command.  Ctrl-C stops cleanly: calls in flight are awaited for the --grace,
     and a second one does not wait for them.  A service that does not answer is waited for.
 
-    Exit status: 0 met, 1 failed, 3 quotas not met, 5 trouble with the log, 130 interrupted.
+    Exit status: 0 met, 1 failed, 2 usage, 3 quotas not met, 5 trouble with the log, 130 interrupted.
     """
     from runtime.run import RunOptions, run
     from synth.cli.progress import Display

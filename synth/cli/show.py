@@ -66,17 +66,18 @@ def _read(cursor: Any, sample: str, log: Path) -> tuple[list[dict[str, Any]], st
 
 
 def _events(cursor: Any, sample: str, log: Path) -> Iterator[dict[str, Any]]:
-    from dsl.errors import LogError
+    from dsl.errors import ConfigError
+    from dsl.suggest import some_of
 
     # A row's id may carry the number of a trained turn behind the sample's.
     name = sample.split("-", 1)[0].encode("utf-8", "backslashreplace").decode()
     ids = cursor.execute(
-        "SELECT DISTINCT sample_id FROM events WHERE starts_with(sample_id, ?) ORDER BY 1 LIMIT 6", [name]
+        "SELECT DISTINCT sample_id FROM events WHERE starts_with(sample_id, ?) ORDER BY 1", [name]
     ).fetchall()
     if not ids or not name:
-        raise LogError(f"{log} knows no sample `{sample}`: rows carry theirs as `id`")
+        raise ConfigError(f"{log} knows no sample `{sample}`: rows carry theirs as `id`")
     if len(ids) > 1:
-        raise LogError(f"`{sample}` begins several samples: {', '.join(row[0] for row in ids[:5])}")
+        raise ConfigError(f"`{sample}` begins several samples: {some_of(row[0] for row in ids)}")
     columns = (
         "seq", "kind", "run_id", "ts_us", "sample_id", "step", "attempt", "model",
         "prompt_tokens", "completion_tokens", "latency_ms", "payload",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _QUOTED = re.compile(r'[",\r\n]|^\s|\s$')
+_NO_TABLE = re.compile(r"Table with name (?P<name>\S+) does not exist")
+_NO_COLUMN = re.compile(r'column "(?P<name>[^"]+)" not found|have a column named "(?P<other>[^"]+)"')
 # A question reads the log and nothing else: no file, no network, no extension, whatever it says.
 _SEALED = """
 SET autoinstall_known_extensions = false;
@@ -89,6 +91,24 @@ def _csv_line(row: Sequence[Any]) -> str:
     return (",".join(quoted) or '""') + "\n"
 
 
+def _reason(said: str) -> str:
+    """Why a query failed, with the log's own tables or columns where it names another one."""
+    from dsl.suggest import some_of, suggest
+    from store.connection import TABLES
+
+    first = said.splitlines()[0].split(": ", 1)[-1].rstrip("! ")
+    table, column = _NO_TABLE.search(first), _NO_COLUMN.search(first)
+    if table is not None:
+        guess = suggest(table["name"].lower(), TABLES)
+        return f"{first}; " + (f"did you mean `{guess}`?" if guess else f"its tables are {some_of(TABLES)}")
+    if column is not None:
+        every = [name for columns in TABLES.values() for name in columns]
+        guess = suggest((column["name"] or column["other"]).lower(), every)
+        of_tables = "; ".join(f"`{name}` has {', '.join(columns)}" for name, columns in TABLES.items())
+        return f"{first}; " + (f"did you mean `{guess}`?" if guess else of_tables)
+    return first
+
+
 def _answer(
     cursor: duckdb.DuckDBPyConnection, query: str, most: int, seconds: float
 ) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -117,6 +137,6 @@ def _answer(
     except duckdb.Error as error:
         if is_damage(error):
             raise
-        raise ConfigError(f"the query failed: {str(error).splitlines()[0]}") from None
+        raise ConfigError(f"the query failed: {_reason(str(error))}") from None
     finally:
         limit.cancel()

@@ -21,7 +21,7 @@ from synth.cli.reading import reading
 def command(folder: Path, log: Path | None, recipe: Path | None, overrides: tuple[str, ...]) -> None:
     """Check a dataset against its manifest, and with --log against the log it comes from.
 
-    Exit status: 0 it holds, 4 it differs, 5 the log does not hold.
+    Exit status: 0 it holds, 1 no dataset, 2 usage, 4 it differs, 5 the log does not hold.
     """
     from store.verify import read_manifest, verify_against_log, verify_files
     from synth.cli.output import plural

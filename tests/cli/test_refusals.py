@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.doors import call
 from tests.models.fixtures import needs
 from tests.runtime.test_run import PERSONA_ON_OPENAI, persona, served
 from tests.servers.gemini import GeminiServer
@@ -213,24 +214,81 @@ def test_an_extra_that_is_not_installed(tmp_path: Path, backend: str, module: st
     ],
 )
 def test_models_mapped_wrongly(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
-    assert said in one_sentence(synth("run", *persona(3), *arguments, cwd=tmp_path), 1)
+    assert said in one_sentence(synth("run", *persona(3), *arguments, cwd=tmp_path), 2)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[models.base\n", "cannot be read"),
-        ("[modles]\n", "modles"),
-        ('[prices.x]\ninput = "much"\noutput = 1\n', "prices.x.input"),
-        ("[simulate]\nlatncy = 1\n", "latncy"),
+        ("[modles]\n", "synth.toml:1: there is no setting `modles`; did you mean `models`?"),
+        ("models = 3\n", "synth.toml:1: `models` is wrong: it takes a table of settings"),
+        ("[models.base]\nid = 3\n", "synth.toml:2: `models.base.id` is wrong: it takes a text in quotes"),
+        ("[prices.x]\ninput = 1\n", "synth.toml:1: `prices.x.output` is missing"),
+        (
+            '[prices."x"]\noutput = 1\ninput = "much"\n',
+            "synth.toml:3: `prices.x.input` is wrong: it takes a number",
+        ),
     ],
 )
 def test_settings_with_faults(tmp_path: Path, text: str, said: str) -> None:
-    recipe = tmp_path / "persona.recipe"
-    recipe.write_text(PERSONA.read_text("utf-8"))
+    (tmp_path / "q.recipe").write_text(QUICKSTART.read_text("utf-8"))
     (tmp_path / "synth.toml").write_text(text)
-    sentence = one_sentence(synth("run", recipe, *REVISION, "--simulate", cwd=tmp_path), 1)
-    assert said in sentence
+    for command_ in ("compile", "run"):
+        assert said in one_sentence(call(command_, "q.recipe", cwd=tmp_path), 1)
+
+
+OPENAI = '[models.base]\nbackend = "openai"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            '[models.base]\nbackend = "opnai"\nid = "x"\n',
+            "synth.toml:2: model `base`: there is no backend `opnai`; did you mean `openai`?",
+        ),
+        (OPENAI, "synth.toml:1: model `base`: say which model openai is to run, as its `id`"),
+        (
+            f'# base_ulr = 1\n{OPENAI}id = "x"\n\nbase_ulr = "a"\n',
+            "synth.toml:6: model `base`: the openai backend has no option `base_ulr`; did you mean `base_ur",
+        ),
+        (
+            f'{OPENAI}id = "x"\nconcurrency = 0\n',
+            "synth.toml:4: model `base`: option `concurrency` is wrong: it has to be 1 or more",
+        ),
+        (
+            f'{OPENAI}id = "x"\nomit = "seed"\n',
+            "synth.toml:4: model `base`: option `omit` is wrong: it takes a list",
+        ),
+        (
+            f'{OPENAI}id = "x"\nomit = ["seed", "sed"]\n',
+            "synth.toml:4: model `base`: option `omit` is wrong: item 2 has to be 'seed', 'temperature'",
+        ),
+    ],
+)
+def test_models_that_cannot_run_are_said_before_a_run(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "q.recipe").write_text(QUICKSTART.read_text("utf-8"))
+    (tmp_path / "synth.toml").write_text(text)
+    for command_ in ("compile", "run"):
+        assert said in one_sentence(call(command_, "q.recipe", cwd=tmp_path), 1)
+    # What else is mapped does not go by it, and what no recipe needs is not looked at.
+    rehearsed = call("compile", "q.recipe", "--simulate", cwd=tmp_path)
+    assert (rehearsed.status, rehearsed.err) == (0, "")
+    (tmp_path / "synth.toml").write_text(text.replace("models.base", "models.another"))
+    assert call("compile", "q.recipe", cwd=tmp_path).err == ""
+
+
+def test_a_rehearsal_is_checked_and_names_that_are_nearly_right_are_said(tmp_path: Path) -> None:
+    (tmp_path / "q.recipe").write_text(QUICKSTART.read_text("utf-8"))
+    (tmp_path / "synth.toml").write_text('[models.bsae]\nbackend = "pocket"\n\n[simulate]\nlatncy = 1\n')
+    told = call("compile", "q.recipe", cwd=tmp_path)
+    assert told.status == 0
+    assert told.err == "warning: synth.toml:1: the recipe has no model `bsae`; did you mean `base`?\n"
+    sentence = one_sentence(call("compile", "q.recipe", "--simulate", cwd=tmp_path), 1)
+    assert (
+        "synth.toml:5: model `base`: the simulated backend has no option `latncy`; did you mean" in sentence
+    )
 
 
 def test_usage_faults_exit_with_2(tmp_path: Path) -> None:
@@ -239,10 +297,22 @@ def test_usage_faults_exit_with_2(tmp_path: Path) -> None:
         (("run",), "Missing argument"),
         (("run", PERSONA, "--set", "x"), "write NAME=VALUE"),
         (("run", PERSONA, "--limit", "0"), "--limit"),
+        (("run", PERSONA, "--limit", "x"), "Invalid value for '--limit': 'x' is no whole number"),
+        (("run", PERSONA, "--grace", "x"), "'x' is no number of seconds"),
+        (("compile", PERSONA, "--log"), "--log needs a value: --log PATH"),
+        (("check", QUICKSTART, "--set", "conversations=x"), "is a count; `x` is not"),
+        (("--wrong",), "No such option"),
     ):
-        result = synth(*arguments, cwd=tmp_path)
+        result = call(*arguments, cwd=tmp_path)
         assert result.status == 2, result.err
         assert said in result.err
+        assert result.err.startswith(("Usage: synth", "error[E602]")), result.err
+
+
+def test_help_is_no_error(tmp_path: Path) -> None:
+    alone = call(cwd=tmp_path)
+    assert (alone.status, alone.err) == (0, "")
+    assert "  run          Generate until every quota is met.\n" in alone.out
 
 
 def test_overrides_are_typed(tmp_path: Path) -> None:
@@ -250,8 +320,8 @@ def test_overrides_are_typed(tmp_path: Path) -> None:
         ("conversations=many", "`conversations` is a count; `many` is not"),
         ("converstaions=3", "did you mean `conversations`?"),
     ):
-        result = synth("compile", PERSONA, *REVISION, "--set", given, cwd=tmp_path)
-        assert result.status == 1
+        result = call("compile", PERSONA, *REVISION, "--set", given, cwd=tmp_path)
+        assert result.status == 2
         assert "error[E602]" in result.err
         assert said in result.err
     looked_at = synth("compile", PERSONA, cwd=tmp_path)

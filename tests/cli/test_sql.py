@@ -29,7 +29,16 @@ def folder(tmp_path: Path) -> Path:
         ("SELECT * FROM read_text('synth.toml')", "something else than the log"),
         ("SELECT * FROM read_csv('synth.toml')", "something else than the log"),
         ("SELECT * FROM glob('*')", "something else than the log"),
-        ("SELECT nothing FROM events", "the query failed"),
+        (
+            "SELECT nothing FROM events",
+            'the query failed: Referenced column "nothing" not found in FROM clause; `events` has seq',
+        ),
+        ("SELECT paylod FROM events", "did you mean `payload`?"),
+        (
+            "SELECT * FROM calls",
+            "Table with name calls does not exist; its tables are `events` and `batches`",
+        ),
+        ("SELECT * FROM event", "did you mean `events`?"),
     ],
 )
 def test_a_question_can_only_read_the_log(question: str, said: str, folder: Path) -> None:

@@ -75,7 +75,7 @@ def test_it_is_an_engine_that_knows_itself(engine: TransformersEngine, tiny_gemm
     ("change", "sentence"),
     [
         ({"options": {"batch": 8}}, "the transformers backend has no option `batch`"),
-        ({"options": {"batch_size": "many"}}, "option `batch_size` of the transformers backend is not right"),
+        ({"options": {"batch_size": "many"}}, "option `batch_size` is wrong: it takes a whole number"),
         ({"adapter": "some/adapter"}, "loads no adapters: use vllm for `some/adapter`"),
         ({"id": "nobody/no-such-model"}, "`nobody/no-such-model` is not on this machine"),
     ],

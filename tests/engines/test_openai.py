@@ -215,8 +215,8 @@ def test_a_key_with_odd_characters_is_refused_unseen(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"concurency": 3}, "no option `concurency`; it has .*concurrency"),
-        ({"concurrency": 0}, "option `concurrency` is wrong: .*greater than or equal to 1"),
+        ({"concurency": 3}, "no option `concurency`; did you mean `concurrency`"),
+        ({"concurrency": 0}, "option `concurrency` is wrong: it has to be 1 or more"),
         ({"json_mode": "yaml"}, "option `json_mode` is wrong: .*'schema', 'object' or 'prompt'"),
         ({"base_url": "localhost:8000"}, "option `base_url` is wrong"),
         ({"api_key": SECRET}, "no option `api_key`"),

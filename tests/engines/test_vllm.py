@@ -68,8 +68,11 @@ def test_only_a_pinned_model_without_adapter_is_frozen(tiny_spec: EngineSpec) ->
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"options": {"max_num_seq": 8}}, "the vllm backend has no option `max_num_seq`; it knows `"),
-        ({"options": {"max_num_seqs": 0}}, "option `max_num_seqs` of the vllm backend is not right"),
+        (
+            {"options": {"max_num_seq": 8}},
+            "the vllm backend has no option `max_num_seq`; did you mean `max_num_seqs`",
+        ),
+        ({"options": {"max_num_seqs": 0}}, "option `max_num_seqs` is wrong"),
         ({"options": {"gpu_memory_utilization": 1.5}}, "option `gpu_memory_utilization`"),
         ({"id": "./no/such/folder"}, "there is no such directory"),
         ({"id": "nobody/no-such-model"}, "`nobody/no-such-model` is not on this machine"),

@@ -11,6 +11,8 @@ from click.testing import CliRunner
 
 from dsl.errors import ConfigError
 from synth.cli.compile import command
+from tests.runtime.test_run import served
+from tests.servers.openai import OpenAIServer
 from tests.support import synth
 
 HEAD = """edition 1
@@ -126,6 +128,32 @@ conversation c times 4 {
     assert synth("run", "x.recipe", "--simulate", cwd=tmp_path).status == 0
     found = tokens(tmp_path, text, "--simulate", "--log", str(tmp_path / "synth.duckdb"))
     assert 90 <= found["c.b"][0] <= 140
+
+
+def test_only_what_the_same_model_answered_is_measured(tmp_path: Path) -> None:
+    """A rehearsal says nothing of a real model, and what one model did nothing of another; nor does it
+    take a key to look."""
+    pytest.importorskip("openai")
+    text = """
+conversation c times 2 {
+  turn q: user = "Hello"
+  turn a: model by w { prompt = "Go", max_tokens = 60 }
+}
+"""
+    (tmp_path / "x.recipe").write_text(HEAD + text)
+    log = ("--log", str(tmp_path / "synth.duckdb"))
+
+    def measured(*options: str) -> list[bool]:
+        return [step["measured"] for step in compiled(tmp_path, text, *log, *options)["steps"]]
+
+    assert synth("run", "x.recipe", "--simulate", cwd=tmp_path).status == 0
+    assert measured("--simulate") == [True]
+    assert measured() == [False]
+    assert "~" in synth("compile", "x.recipe", *log, cwd=tmp_path).out
+    with OpenAIServer(answer=lambda asked: "Yes.") as server:
+        assert synth("run", "x.recipe", cwd=tmp_path, env=served(server)).status == 0
+    assert measured() == [True]
+    assert measured("--model", "w=openai:another") == [False]
 
 
 def test_prices_of_known_models_are_known(tmp_path: Path) -> None:

@@ -31,9 +31,12 @@ def test_every_backend_is_a_model_with_the_options_of_synth_toml() -> None:
 
 
 def test_an_option_is_checked_when_the_model_is_made() -> None:
-    with pytest.raises(synth.EngineError, match="the vllm backend has no option `max_modle_len`; it knows"):
+    with pytest.raises(
+        synth.EngineError,
+        match="the vllm backend has no option `max_modle_len`; did you mean `max_model_len`",
+    ):
         synth.Vllm("google/gemma-3-1b-it", max_modle_len=1024)  # type: ignore[call-arg]
-    with pytest.raises(synth.EngineError, match="option `timeout` of the openai backend is not right"):
+    with pytest.raises(synth.EngineError, match="option `timeout` is wrong"):
         synth.OpenAI("gpt-4o", timeout=0)
     given = synth.Vllm("google/gemma-3-1b-it", revision="abc", max_model_len=1024)
     assert repr(given) == "Vllm('google/gemma-3-1b-it', revision='abc', max_model_len=1024)"

@@ -66,4 +66,4 @@ def test_an_id_that_nothing_has(tmp_path: Path) -> None:
     write_lines(tmp_path / "chat.jsonl", [pair()])
     ingest(plan_for(tmp_path, 'jsonl("chat.jsonl")'), tmp_path / "synth.duckdb")
     expected = "synth.duckdb knows no sample `none`: rows carry theirs as `id`"
-    assert one_sentence(synth("show", "none", cwd=tmp_path), 5) == expected
+    assert one_sentence(synth("show", "none", cwd=tmp_path), 1) == expected

@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from runtime.engines import hosted
 from runtime.engines.base import EngineSpec
 from runtime.engines.gemini import GeminiEngine
-from runtime.engines.local import read_options
+from runtime.engines.options import read_options
 from runtime.engines.wire.fields import at
 from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors, vectors_of
 

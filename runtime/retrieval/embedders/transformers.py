@@ -16,8 +16,8 @@ from dsl.errors import EngineError
 from runtime.engines.base import EngineSpec, ModelIdentity
 from runtime.engines.checkpoint import cannot_load, load_tokenizer, named_weights, require
 from runtime.engines.local import _LOADING as LOADING
-from runtime.engines.local import read_options
 from runtime.engines.local_options import LocalOptions
+from runtime.engines.options import read_options
 from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors, in_time
 from runtime.retrieval.embedders.windows import merge_windows, token_windows
 

@@ -18,8 +18,8 @@ from runtime.engines import vllm as engines
 from runtime.engines.base import EngineSpec, ModelIdentity
 from runtime.engines.checkpoint import cannot_load, first_line, load_tokenizer, named_weights, require
 from runtime.engines.local import _LOADING as LOADING
-from runtime.engines.local import read_options
 from runtime.engines.local_options import LocalOptions
+from runtime.engines.options import read_options
 from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors, in_time
 from runtime.retrieval.embedders.windows import merge_windows, token_windows
 
