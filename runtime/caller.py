@@ -158,7 +158,7 @@ def logged(call: LoggedCall, rules: Rules = CURRENT) -> Answer:
     its thinking in its text."""
     text, thought = call.text, call.thought
     if rules.splits_thinking:
-        text, inner = split(text)
+        text, inner = split(text, first=rules.first_tags)
         thought = joined(thought, inner)
     return Answer(
         text,

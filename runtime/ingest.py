@@ -24,9 +24,10 @@ from store.log import Log
 from store.sources import SourceVersion, last_version, reader_digest, rows_there
 
 # Of how rows are read.  The second version reads more of what a message says of itself (marks that
-# say what is trained on, and thoughts); files in which there is none of it keep the names that the
-# first one gave to their versions.
-READING = 2
+# say what is trained on, and thoughts), the third lists of messages in the cells of tables, labels
+# and what more families of models think; files in which there is none of it keep the names that the
+# versions before gave to theirs.
+READING = 3
 
 # How much is done off the event loop at a time.
 _ROWS_AT_ONCE = 256
@@ -169,7 +170,7 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
     hashed = [await asyncio.to_thread(hash_file, file) for file in located.files]
     reader = reader_digest(plan, source)
     named = [reader, [[each.file.name, each.sha256] for each in hashed]]
-    versions = {extended: digest([READING if extended else 1, *named]) for extended in (True, False)}
+    versions = {reading: digest([reading, *named]) for reading in range(READING, 0, -1)}
     for version in versions.values():
         known, current, _ = await asyncio.to_thread(_in_log, plan, source, version, log)
         if known is not None and known.reading == READING:
@@ -190,7 +191,7 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
         if stopping():
             return None
     shape = scan.conclude()
-    version = versions[scan.extended]
+    version = versions[scan.reading]
     known, _, there = await asyncio.to_thread(_in_log, plan, source, version, log)
     return ReadSource(
         source,

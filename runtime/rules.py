@@ -4,6 +4,7 @@
 |---|---|---|---|
 | 1, of logs without a record | is an answer | is part of it | are not asked |
 | 2 | is refused, unless its step says `on_length = keep` | is split off and kept beside it | are asked |
+| 3 | the same | the same, with the tags of more families of models | are asked |
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class Rules:
     version: int
     heeds_length: bool = True
     splits_thinking: bool = True
+    first_tags: bool = False
     judges_composed: bool = True
 
     def record(self) -> dict[str, Any]:
@@ -33,9 +35,10 @@ class Rules:
 
 
 FIRST = Rules(1, heeds_length=False, splits_thinking=False, judges_composed=False)
-CURRENT = Rules(2)
+SECOND = Rules(2, first_tags=True)
+CURRENT = Rules(3)
 
-_KNOWN = {rules.version: rules for rules in (FIRST, CURRENT)}
+_KNOWN = {rules.version: rules for rules in (FIRST, SECOND, CURRENT)}
 
 
 def recorded(record: Mapping[str, Any] | None) -> Rules:

@@ -20,24 +20,53 @@ REASONING_KEYS = (
 )
 
 _NAMES = "think|thinking|thought|thoughts|reasoning|seed:think"
-_OPENING = (
-    rf"<\s?(?:{_NAMES})\s?>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|channel>thought\b"
-    r"|(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)<\|message\|>"
+# Opening and closing tags of the families of models, and the first table that has them.
+_PAIRS = (
+    (rf"<\s?(?:{_NAMES})\s?>", rf"<\s?/\s?(?:{_NAMES})\s?>", 1),
+    # Mistral's.
+    (r"\[THINK\]", r"\[/THINK\]", 1),
+    (r"◁think▷", r"◁/think▷", 1),
+    (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>", 1),
+    # Gemma's, and those of gpt-oss.
+    (r"<\|channel>thought\b", r"<channel\|>", 1),
+    (
+        r"(?:<\|start\|>assistant)?<\|channel\|>(?:analysis|commentary)<\|message\|>",
+        r"(?:<\|end\|>)?<\|start\|>assistant<\|channel\|>final<\|message\|>|<\|end\|>",
+        1,
+    ),
+    # Cohere's, those of Gemma for medicine, and those of Apertus.
+    (r"<\|START_THINKING\|>", r"<\|END_THINKING\|>", 2),
+    (r"<unused94>(?:thought\b)?", r"<unused95>", 2),
+    (r"<\|inner_prefix\|>", r"<\|inner_suffix\|>", 2),
 )
-_CLOSING = (
-    rf"<\s?/\s?(?:{_NAMES})\s?>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<channel\|>"
-    r"|(?:<\|end\|>)?<\|start\|>assistant<\|channel\|>final<\|message\|>|<\|end\|>"
+# What stands around the answer itself where a service hands the parts of gpt-oss or Cohere through.
+_SAID = (
+    (r"(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>", 1),
+    (r"<\|START_(?:RESPONSE|TEXT)\|>", 2),
 )
-_OPEN = re.compile(_OPENING, re.IGNORECASE)
+_SAID_ENDS = re.compile(r"<\|END_(?:RESPONSE|TEXT)\|>\s*\Z")
 # White space, and what nobody sees: a byte order mark, characters without a width.
 _BLANK = r"[\s\ufeff\u200b-\u200f\u2060]*"
-_BEGINS = re.compile(rf"{_BLANK}(?:{_OPENING})", re.IGNORECASE)
-_ENDS = re.compile(rf"(?:{_OPENING})\s*\Z", re.IGNORECASE)
 _LONGEST_TAG = 100
 _MOST_BLOCKS = 200
-_CLOSE = re.compile(_CLOSING, re.IGNORECASE)
-# What stands before the answer itself where a service hands the channels of gpt-oss through.
-_FINAL = re.compile(r"\s*(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>")
+
+
+class Tags:
+    """The tags of one of the tables."""
+
+    def __init__(self, table: int) -> None:
+        opening = "|".join(begin for begin, _, since in _PAIRS if since <= table)
+        closing = "|".join(end for _, end, since in _PAIRS if since <= table)
+        said = "|".join(begin for begin, since in _SAID if since <= table)
+        self.open = re.compile(opening, re.IGNORECASE)
+        self.begins = re.compile(rf"{_BLANK}(?:{opening})", re.IGNORECASE)
+        self.ends = re.compile(rf"(?:{opening})\s*\Z", re.IGNORECASE)
+        self.close = re.compile(closing, re.IGNORECASE)
+        self.said = re.compile(rf"\s*(?:{said})")
+
+
+# The tables, each with what the one before has; answers of old logs are split by theirs.
+_FIRST, _CURRENT = Tags(1), Tags(2)
 
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 _AROUND = {"`": "`", '"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "(": ")", "[": "]"}
@@ -51,34 +80,41 @@ _HOLDERS = ("text", "thinking", "reasoning", "summary", "content")
 _DEPTH = 4
 
 
-def split(text: str) -> tuple[str, str | None]:
-    """What is said in an answer, and the thinking before it; None where there is none.
+def split(text: str, *, first: bool = False) -> tuple[str, str | None]:
+    """What is said in an answer, and the thinking before it; None where there is none.  `first` goes by
+    the first table of tags.
 
     Closed, with its opening tag missing, or open to the end: then nothing is said.  Several blocks
     in a row are joined by a blank line.  JSON is what is said, whatever its strings hold.  What
     comes out is not split any further by splitting it again.
     """
-    rest, thoughts = text, list[str]()
-    if ("<" in text or "[" in text or "◁" in text) and not _is_endless(text) and not _is_json(text):
-        while (found := _first(rest) or _within(rest)) is not None:
-            thought, rest = found
-            thoughts.append(thought.strip())
-        if final := _FINAL.match(rest):
-            return rest[final.end() :].strip(), _joined(thoughts)
-    return (rest.strip(), _joined(thoughts)) if thoughts else (text, None)
+    rest, thoughts, tags = text, list[str](), _FIRST if first else _CURRENT
+    marked = False
+    if ("<" in text or "[" in text or "◁" in text) and not _is_endless(text, tags) and not _is_json(text):
+        while True:
+            if (found := _first(rest, tags) or _within(rest, tags)) is not None:
+                thought, rest = found
+                thoughts.append(thought.strip())
+            elif (said := tags.said.match(rest)) is not None:
+                rest, marked = _SAID_ENDS.sub("", rest[said.end() :]).strip(), True
+                if first:
+                    break
+            else:
+                break
+    return (rest.strip(), _joined(thoughts)) if thoughts or marked else (text, None)
 
 
-def _is_endless(text: str) -> bool:
+def _is_endless(text: str, tags: Tags) -> bool:
     """Whether a text has so many closing tags that splitting it, which looks at all that is left for each
     of them, takes for ever: no model thinks so, and such a text is what is said."""
     few = text.count("<") + text.count("[") + text.count("◁") <= _MOST_BLOCKS
-    return not few and sum(1 for _ in islice(_CLOSE.finditer(text), _MOST_BLOCKS + 1)) > _MOST_BLOCKS
+    return not few and sum(1 for _ in islice(tags.close.finditer(text), _MOST_BLOCKS + 1)) > _MOST_BLOCKS
 
 
 def opened(prompt: str) -> str:
     """The opening tag that a prompt ends with, so that an answer goes on inside it; nothing where it
     ends otherwise."""
-    found = _ENDS.search(prompt, max(0, len(prompt) - _LONGEST_TAG))
+    found = _CURRENT.ends.search(prompt, max(0, len(prompt) - _LONGEST_TAG))
     return "" if found is None else found[0].strip()
 
 
@@ -128,26 +164,26 @@ def _joined(thoughts: list[str]) -> str | None:
     return "\n\n".join(filter(None, thoughts)) or None
 
 
-def _first(text: str) -> tuple[str, str] | None:
+def _first(text: str, tags: Tags) -> tuple[str, str] | None:
     """The thinking that a text begins with, and what follows; None where it begins otherwise."""
-    opening = _BEGINS.match(text)
+    opening = tags.begins.match(text)
     if opening is not None:
         begin = opening.end()
-        closing = _closing(text, begin)
+        closing = _closing(text, begin, tags)
         return (
             (text[begin:], "") if closing is None else (text[begin : closing.start()], text[closing.end() :])
         )
-    closing = next(_CLOSE.finditer(text), None)
+    closing = next(tags.close.finditer(text), None)
     if closing is None or not _stands_alone(text, closing):
         return None
     before = text[: closing.start()]
-    return None if _OPEN.search(before) else (before, text[closing.end() :])
+    return None if tags.open.search(before) else (before, text[closing.end() :])
 
 
-def _within(text: str) -> tuple[str, str] | None:
+def _within(text: str, tags: Tags) -> tuple[str, str] | None:
     """The first thinking that begins a line or a sentence further down, and the text without it.
     What never ends has to begin a line."""
-    for opening in _OPEN.finditer(text):
+    for opening in tags.open.finditer(text):
         before = text[: opening.start()].rstrip(" \t")
         begins_line = not before or before[-1] == "\n"
         # After a colon, thinking is shown as an example.
@@ -155,7 +191,7 @@ def _within(text: str) -> tuple[str, str] | None:
         ends = last not in (":", ";") and (begins_line or last in _ENDS_SENTENCE)
         if not ends or _is_quoted(text, opening) or _in_fence(text, 0, opening.start()):
             continue
-        closing = _closing(text, opening.end())
+        closing = _closing(text, opening.end(), tags)
         if closing is not None:
             return text[opening.end() : closing.start()], text[: opening.start()] + text[closing.end() :]
         if begins_line:
@@ -163,9 +199,9 @@ def _within(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _closing(text: str, begin: int) -> re.Match[str] | None:
+def _closing(text: str, begin: int, tags: Tags) -> re.Match[str] | None:
     """Where thinking that begins at an index ends: at the first tag that it does not quote."""
-    unquoted = [found for found in _CLOSE.finditer(text, begin) if not _is_quoted(text, found)]
+    unquoted = [found for found in tags.close.finditer(text, begin) if not _is_quoted(text, found)]
     outside = (found for found in unquoted if not _in_fence(text, begin, found.start()))
     # A fence that was never closed says nothing about what follows.
     return next(outside, unquoted[0] if unquoted else None)

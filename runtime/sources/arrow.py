@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dsl.errors import ConfigError
+from runtime.sources.marks import without_nan
 from runtime.sources.record import Record
 from runtime.sources.shapes import Form
 
@@ -33,7 +34,7 @@ def read_arrow(path: Path, file: str, form: Form) -> Iterator[Record]:
                 for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
                     for row in batch.slice(start, _ROWS_AT_ONCE).to_pylist():
                         number += 1
-                        yield Record(number, row)
+                        yield Record(number, without_nan(row))
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).split("\n", 1)[0].rstrip(". ")
         raise ConfigError(f"{file} cannot be read as Arrow ({reason}): save the dataset again") from None

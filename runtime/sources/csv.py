@@ -11,7 +11,7 @@ from pathlib import Path
 from dsl.errors import ConfigError
 from runtime.sources.faults import Fault, names
 from runtime.sources.lines import MAX_LINE, not_utf8, read_lines
-from runtime.sources.record import Record
+from runtime.sources.record import Cell, Record
 from runtime.sources.shapes import Form
 
 # What `surrogateescape` makes of a byte that is not UTF-8; UTF-8 itself has no such character.
@@ -53,7 +53,7 @@ def read_csv(path: Path, file: str, form: Form) -> Iterator[Record]:
         if broken is not None:
             yield Record(number, not_utf8(broken.encode("utf-8", "surrogateescape")))
             continue
-        yield Record(number, row)
+        yield Record(number, {name: Cell(text) for name, text in row.items()})
 
 
 def _lines(path: Path, file: str) -> Iterator[bytes]:

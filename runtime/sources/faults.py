@@ -84,7 +84,7 @@ class Faults:
             parts.append(f"{more} more {'has' if more == 1 else 'have'} other faults")
         remedy = shown[0].fault.remedy
         if skips and remedy == WITHOUT:
-            remedy = "no row is left, so write these as text or name another file"
+            remedy = "no row is left, so mend these or name another file"
         elif remedy == MEND:
             remedy += " it" if sum(kind.count for kind in kinds) == 1 else " them"
             if not skips:

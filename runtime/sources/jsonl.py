@@ -12,7 +12,7 @@ from dsl.display import quoted
 from dsl.errors import ConfigError
 from runtime.sources.faults import SAVE_AS_UTF8, Fault
 from runtime.sources.lines import MAX_LINE, begins_with, not_utf8, read_blocks, read_lines
-from runtime.sources.marks import MARKS, kind_of
+from runtime.sources.marks import kind_of, without_nan
 from runtime.sources.record import Record
 
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -82,7 +82,7 @@ class _Parser:
             return Fault("is no object", f"it is {kind_of(value)}")
         if self._nan:
             self._nan = False
-            value = _without_nan(value)
+            value = without_nan(value)
         return Fault("has a key twice, with two values", quoted(twice)) if twice else value
 
     def _constant(self, name: str) -> float:
@@ -95,14 +95,6 @@ class _Parser:
             # What is there twice and the same does no harm.
             self._twice = next((name or "(empty)" for name, value in pairs if made[name] != value), "")
         return made
-
-
-def _without_nan(value: Any, name: str = "") -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(each, key) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(each) for each in value]
-    return None if value != value and name not in MARKS else value
 
 
 def _listed(path: Path, file: str) -> Iterator[Record]:

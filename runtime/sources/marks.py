@@ -42,6 +42,15 @@ def kind_of(value: Any) -> str:
     return "null" if value is None else _TYPES.get(type(value), f"a {type(value).__name__}")
 
 
+def without_nan(value: Any, name: str = "") -> Any:
+    """A value in which nothing stands where it has NaN, save in marks."""
+    if isinstance(value, dict):
+        return {key: without_nan(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_nan(each) for each in value]
+    return None if value != value and name not in MARKS else value
+
+
 def weight_of(item: Mapping[str, Any], where: str, notes: Notes) -> int | None:
     """1 where a message is trained on, 0 where it is not, None where it does not say.
 
@@ -57,7 +66,8 @@ def weight_of(item: Mapping[str, Any], where: str, notes: Notes) -> int | None:
             shown = quoted(str(value)) if isinstance(value, int | float | str) else kind_of(value)
             raise Unusable(f"has a `{name}` other than 0 and 1", f"{where}: {shown}")
         found[name] = 1 - mark if name in _MASKED else mark
-        notes.extended = notes.extended or name != "weight" or isinstance(value, str)
+        if name != "weight" or isinstance(value, str):
+            notes.since(2)
     return _agreed(found, where)
 
 
@@ -77,8 +87,15 @@ def row_weight(row: Mapping[str, Any], taken: Collection[str], notes: Notes) -> 
         if mark is not None:
             found[name] = 1 - mark if name in _MASKED else mark
     if found:
-        notes.extended = True
+        notes.since(2)
     return _agreed(dict(sorted(found.items())), "on the row"), set(found)
+
+
+def is_good(label: Any) -> bool | None:
+    """What a row's label says of its answer; None for what is no label, such as the number of a class."""
+    if isinstance(label, str):
+        return {"true": True, "false": False}.get(label.strip().lower())
+    return label if isinstance(label, bool) else None
 
 
 def _agreed(found: Mapping[str, int], where: str) -> int | None:
@@ -105,7 +122,8 @@ def thoughts_of(item: Mapping[str, Any], where: str, notes: Notes) -> Iterator[s
         if text is None and not isinstance(value, list | dict):
             raise Unusable("has a thought that is no text", f"that of {where} is {kind_of(value)}")
         if text is not None and text.strip():
-            notes.extended = notes.extended or name != "thought"
+            if name != "thought":
+                notes.since(2)
             yield text
         elif text is None:
             # Sealed by the service that thought it.

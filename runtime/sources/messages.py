@@ -43,6 +43,9 @@ _TOOLS = frozenset(
 _CALLS = ("tool_use", "tool_call", "tool_result", "function_call")
 _KNOWN = frozenset(("role", "from", "content", "value", "tool_calls", "function_call", *MARKS, *THOUGHTS))
 
+_ROLED, _SAYING = {"role", "from"}, {"content", "value"}
+# A list of messages as JSON or, by mistake, as Python shows one.
+_LISTED = re.compile(r"""\s*\[\s*\{\s*['"](?:role|from|content|value)['"]\s*:""")
 _UNFIT = re.compile("[\0\ud800-\udfff]")
 
 
@@ -72,6 +75,25 @@ def message_list(value: Any, column: str, notes: Notes) -> list[Message]:
         raise Unusable(f"has no message in `{column}`")
     found = (_message(item, number, notes) for number, item in enumerate(value, 1))
     return [message for message in found if message is not None]
+
+
+def listed_in(cell: str, column: str, *, of_model: bool) -> list[Any] | None:
+    """The messages that the text of a cell is, those `of_model` beginning with one of the model's; None
+    where it is a text.  Raises Unusable for messages that are not written as JSON."""
+    if _LISTED.match(cell) is None:
+        return None
+    try:
+        found = json.loads(cell)
+    except (ValueError, RecursionError):
+        raise Unusable(
+            f"has messages in `{column}` that are not JSON", "", "write them as JSON, such as by `json.dumps`"
+        ) from None
+    if not isinstance(found, list) or not all(
+        isinstance(each, dict) and _ROLED & each.keys() and _SAYING & each.keys() for each in found
+    ):
+        return None
+    role = str(_either(found[0], "role", "from")).strip().lower()
+    return None if of_model and ROLES.get(role) != "model" else found
 
 
 def _parsed(text: str, column: str) -> Any:
@@ -131,7 +153,7 @@ def said_and_thought(content: str, thought: str | None, notes: Notes) -> tuple[s
     said, inside = split(content)
     if said == content:
         return content, thought
-    notes.extended = True
+    notes.since(2 if split(content, first=True) == (said, inside) else 3)
     return said, joined((thought or "", inside or ""))
 
 
@@ -177,5 +199,6 @@ def _content(value: Any, where: str, notes: Notes) -> tuple[str, str | None]:
             raise _of_a_tool(f"{where} has a part of type {quoted(others[0])}")
         raise Unusable("has content that is no text", f"{where} has a part of type {quoted(others[0])}")
     notes.messages += sealed_in(value)
-    notes.extended = notes.extended or thought is not None
+    if thought is not None:
+        notes.since(2)
     return said, thought

@@ -1,5 +1,5 @@
 """What is to be said of a source's rows beside what they hold: the keys that are not read, the rows
-that were left out, and whether any of it takes a reader of the second version."""
+that were left out, and which version of the reader it takes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ _OTHERS = "(others)"
 
 
 class Notes:
-    """Of one row, while it is read.  `extended` says that the first version of the reader would
-    have read it otherwise; `rows` and `messages` are keys that hold something and are not read."""
+    """Of one row, while it is read.  `reading` is the first version of the reader that reads it so;
+    `rows` and `messages` are keys that hold something and are not read."""
 
-    __slots__ = ("extended", "messages", "rows")
+    __slots__ = ("messages", "reading", "rows")
 
     def __init__(self) -> None:
-        self.extended = False
+        self.reading = 1
         self.rows: list[str] = []
         self.messages: list[str] = []
+
+    def since(self, reading: int) -> None:
+        """Takes note of what was read otherwise before a version of the reader."""
+        self.reading = max(self.reading, reading)
 
 
 class Unread:

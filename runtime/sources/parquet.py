@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
 
 from dsl.errors import ConfigError
+from runtime.sources.marks import without_nan
 from runtime.sources.record import Record
 from runtime.sources.shapes import Form
 from store.connection import connect
 
 _ROWS_AT_ONCE = 256
+_NUMBERS = ("DOUBLE", "FLOAT")
 _READ = "SELECT {columns} FROM read_parquet(?, hive_partitioning = false)"
 
 
@@ -29,17 +31,36 @@ def read_parquet(path: Path, file: str, form: Form) -> Iterator[Record]:
             # In one thread rows come in the file's order without being kept back for it.
             connection.execute("SET threads = 1; SET enable_progress_bar = false")
             described = connection.execute(f"DESCRIBE {_READ.format(columns='*')}", [name]).fetchall()
-            columns = form.columns_of([row[0] for row in described], file)
-            quoted = ", ".join('"' + column.replace('"', '""') + '"' for column in columns)
-            found = connection.execute(_READ.format(columns=quoted), [name])
+            types = {row[0]: str(row[1]) for row in described}
+            columns = form.columns_of(types, file)
+            may_be_nan = any("DOUBLE" in types[column] or "FLOAT" in types[column] for column in columns)
+            # A column in which nothing is is none, whatever its type.
+            empty = _empty(connection, name, [each for each in columns if types[each] in _NUMBERS])
+            found = connection.execute(_READ.format(columns=", ".join(map(_quoted, columns))), [name])
             while rows := found.fetchmany(_ROWS_AT_ONCE):
                 for row in rows:
                     number += 1
-                    yield Record(number, dict(zip(columns, row, strict=True)))
+                    values = dict(zip(columns, row, strict=True))
+                    if may_be_nan:
+                        values = without_nan(values | empty)
+                    yield Record(number, values)
     except (duckdb.Error, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{file} cannot be read as Parquet ({_reason(error, str(path))}): write it again"
         ) from None
+
+
+def _empty(connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str]) -> dict[str, None]:
+    """Those of some columns of numbers that hold NaN alone, with what then stands in each row."""
+    if not columns:
+        return {}
+    counts = ", ".join(f"count(*) FILTER (NOT isnan({_quoted(column)}))" for column in columns)
+    row = connection.execute(_READ.format(columns=counts), [name]).fetchone()
+    return {column: None for column, count in zip(columns, row or (), strict=True) if not count}
+
+
+def _quoted(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
 
 
 def _reason(error: Exception, path: str) -> str:

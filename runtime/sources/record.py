@@ -9,6 +9,12 @@ from typing import Any
 from runtime.sources.faults import Fault
 
 
+class Cell(str):
+    """A text of a table that can hold nothing else: a list stands there as its text."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """A row of a file; `line` is the line it begins on, or a table's row, from 1.

@@ -77,7 +77,7 @@ class _Shaped:
     number: int
     first: Place
     rows: int = 0
-    extended: bool = False
+    reading: int = 1
     unread: Unread = field(default_factory=Unread)
     left_out: LeftOut = field(default_factory=LeftOut)
     fault: Fault = field(init=False)
@@ -90,8 +90,7 @@ class Scan:
     """The first reading of a source.  `advance` reads some rows at a time.
 
     Once it is concluded, `hashes` are those of the rows that are used and `left_out` says what was
-    skipped; `extended` says that the first version of the reader would have read some of them
-    otherwise.
+    skipped; `reading` is the first version of the reader that would have read all of them so.
     """
 
     def __init__(self, located: Located, hashed: tuple[Hashed, ...]) -> None:
@@ -100,7 +99,7 @@ class Scan:
         self.hashes = array("Q")
         self.unread = Unread()
         self.left_out = LeftOut()
-        self.extended = False
+        self.reading = 1
         self._read = 0
         self._faults = Faults()
         self._shapes: dict[str, _Shaped] = {}
@@ -154,7 +153,7 @@ class Scan:
         if len(shapes) > 1:
             pairs = zip(self.hashes, self._which, strict=True)
             self.hashes = array("Q", (hash_ for hash_, which in pairs if which == most.number))
-        self.extended, self.unread = most.extended, most.unread
+        self.reading, self.unread = most.reading, most.unread
         for file, columns in self.located.form.unread.items():
             self.unread.columns(columns, self._of_file[file])
         return most.shape
@@ -168,7 +167,7 @@ class Scan:
         if shaped is None:
             shaped = self._shapes[shape.name] = _Shaped(shape, len(self._shapes), place)
         shaped.rows += 1
-        shaped.extended = shaped.extended or notes.extended
+        shaped.reading = max(shaped.reading, notes.reading)
         if notes.rows or notes.messages:
             shaped.unread.add(notes)
         if self.located.skips:

@@ -10,10 +10,11 @@ from typing import Any
 from compiler.plan import SourcePlan
 from dsl.errors import ConfigError
 from dsl.suggest import suggest
-from runtime.sources.faults import Unusable, names
-from runtime.sources.marks import MARKS, NOTHING, THOUGHTS, joined, kind_of, row_weight
-from runtime.sources.messages import Message, fit, message_list, said_and_thought
+from runtime.sources.faults import WITHOUT, Unusable, names
+from runtime.sources.marks import MARKS, NOTHING, THOUGHTS, is_good, joined, kind_of, row_weight
+from runtime.sources.messages import Message, fit, listed_in, message_list, said_and_thought
 from runtime.sources.notes import Notes
+from runtime.sources.record import Cell
 
 Row = Mapping[str, Any]
 
@@ -61,6 +62,11 @@ def _instructed(row: Row, shape: Shape, notes: Notes) -> list[Message]:
 
 def _side(value: Any, role: str, column: str, notes: Notes) -> list[Message]:
     """The prompt or the response of a row: a text, or a list of messages."""
+    if isinstance(value, Cell):
+        messages = listed_in(value, column, of_model=role == "model")
+        if messages is not None:
+            notes.since(3)
+            value = messages
     if isinstance(value, list):
         return message_list(value, column, notes)
     text, thought = _text(value, column), None
@@ -94,6 +100,11 @@ _KNOWN = tuple(
         column for shape in SHAPES for column in (*shape.columns, *shape.optional, *sorted(shape.thoughts))
     )
 )
+
+
+# Whether a row's answer is a good one, as rows for KTO say it.
+_LABEL = "label"
+_BESIDE = frozenset((*MARKS, _LABEL))
 
 
 class Form:
@@ -161,11 +172,11 @@ class Form:
                 if column not in header:
                     what, detail, remedy = _missing(column, header)
                     raise ConfigError(f"{file} {what} ({detail}): {remedy}")
-            return [name for name in header if name in self._wanted or name in MARKS]
+            return [name for name in header if name in self._wanted or name in _BESIDE]
         if _recognised(header) is None:
             what, detail, remedy = _strange(header)
             raise ConfigError(f"{file} {what} ({detail}): {remedy}")
-        return [name for name in header if name in _KNOWN or name in MARKS]
+        return [name for name in header if name in _KNOWN or name in _BESIDE]
 
     def fits(self, header: Iterable[str]) -> bool:
         """Whether a table with these columns holds conversations."""
@@ -189,6 +200,11 @@ def conversation(row: Row, shape: Shape, notes: Notes) -> list[Message]:
     if not any(message["role"] == "model" for message in messages):
         raise Unusable("has no message of a model")
     weight, marks = row_weight(row, shape.columns, notes)
+    label = is_good(row.get(_LABEL)) if shape.read is _paired and _LABEL not in shape.columns else None
+    if label is not None:
+        if not label:
+            raise Unusable("has an answer that is labelled as a bad one", "its `label` is false", WITHOUT)
+        marks.add(_LABEL)
     for message in messages:
         if weight is not None and message["role"] == "model":
             message.setdefault("weight", weight)
@@ -210,7 +226,7 @@ def _think(messages: list[Message], row: Row, column: str, notes: Notes) -> None
     thought = joined((fit(row[column], f"`{column}`"), last.get("thought", "")))
     if thought is not None:
         last["thought"] = thought
-        notes.extended = True
+        notes.since(2)
 
 
 def _recognised(columns: Iterable[str]) -> Shape | None:

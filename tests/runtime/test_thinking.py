@@ -27,6 +27,18 @@ from runtime.thinking import joined, parts_of, reasoning_of, split
             "Four.",
             "hm",
         ),
+        ("<|START_THINKING|>hm<|END_THINKING|>Four.", "Four.", "hm"),
+        (
+            "<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>Four.<|END_RESPONSE|>",
+            "Four.",
+            "hm",
+        ),
+        ("<|START_RESPONSE|>Four.<|END_RESPONSE|>", "Four.", None),
+        ("<unused94>thought\nhm<unused95>Four.", "Four.", "hm"),
+        ("<|inner_prefix|>hm<|inner_suffix|>Four.", "Four.", "hm"),
+        ("<|channel>thought\nhm<channel|>Four.", "Four.", "hm"),
+        ("hm<|inner_suffix|>\n\nFour.", "Four.", "hm"),
+        ("<|START_THINKING|>hm, let me", "", "hm, let me"),
         ("<think>\n\n</think>\n\nFour.", "Four.", None),
         ("<think>a</think>\n<think>b</think>\nFour.", "Four.", "a\n\nb"),
         # The opening tag was the template's.
@@ -72,14 +84,26 @@ def test_thinking_is_split_off(text: str, said: str, thought: str | None) -> Non
         '["<think>hm</think>"]',
         "a < b and [1] and ◁",
         "<thinker>of things</thinker>",
+        "Apertus writes <|inner_prefix|> first, and closes it with <|inner_suffix|> in the end.",
+        "`<unused94>thought` and `<unused95>` are tokens of Gemma.",
     ],
 )
 def test_what_is_said_of_thinking_stays(text: str) -> None:
     assert split(text) == (text, None)
 
 
+def test_answers_of_old_logs_are_split_by_what_was_known_then() -> None:
+    text = "<|inner_prefix|>hm<|inner_suffix|><think>so</think>Four."
+    assert split(text) == ("Four.", "hm\n\nso")
+    assert split(text, first=True) == (text, None)
+    assert split("<think>hm</think>Four.", first=True) == ("Four.", "hm")
+
+
 _PIECES = st.sampled_from(
-    ["<think>", "</think>", "\n", " ", "x", "`", '"', "```\n", "{", "}", "[THINK]", "[/THINK]", "."]
+    [
+        *("<think>", "</think>", "[THINK]", "[/THINK]", "<|START_RESPONSE|>", "<unused94>", "<unused95>"),
+        *("\n", " ", "x", "`", '"', "```\n", "{", "}", "."),
+    ]
 )
 
 
