@@ -13,6 +13,7 @@ from tests.sources.helpers import (
     ingest,
     plan_for,
     read_back,
+    refusal,
     turns,
     write_csv,
     write_lines,
@@ -87,6 +88,89 @@ def test_a_shape_comes_to_the_normal_form(name: str, tmp_path: Path) -> None:
     row, expected = SHAPES[name]
     write_lines(tmp_path / "chat.jsonl", [row, row])
     assert read_back(tmp_path, 'jsonl("chat.jsonl")') == [expected, expected]
+
+
+def test_messages_in_the_cells_of_a_table_are_read(tmp_path: Path) -> None:
+    def cell(*contents: str, roles: tuple[str, ...] = ("user", "assistant")) -> str:
+        return json.dumps(turns(*contents, roles=roles))
+
+    header = ("prompt", "completion", "system")
+    texts = ("[1, 2] is what?", '[{"role": "user", "content": "a chat"}]', "")
+    many = (cell("Hi", "Hello", "Who are you?"), cell("Codex.", roles=("assistant",)), "Be brief.")
+    write_csv(tmp_path / "chat.csv", header, [many, texts])
+    assert read_back(tmp_path, 'csv("chat.csv")') == [
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hi"},
+            {"role": "model", "content": "Hello", "weight": 0},
+            *ASKED,
+        ],
+        # An answer that is not the model's message is what the model says.
+        turns(texts[0], texts[1]),
+    ]
+    named = ("question", "reply", "messages")
+    write_csv(tmp_path / "chat.csv", named, [(cell("Who are you?"), "Codex.", "x")])
+    assert read_back(tmp_path, 'csv("chat.csv", prompt = "question", response = "reply")') == [ASKED]
+    # A file of objects has lists for messages, and a text there is a text.
+    write_lines(tmp_path / "chat.jsonl", [{"prompt": cell("a"), "completion": "b"}])
+    assert read_back(tmp_path, 'jsonl("chat.jsonl")') == [turns(cell("a"), "b")]
+
+
+def test_messages_in_a_cell_that_are_no_json_are_refused(tmp_path: Path) -> None:
+    written = ("[{'role': 'user', 'content': 'a'}]", "b")
+    write_csv(tmp_path / "chat.csv", ("prompt", "completion"), [written])
+    assert refusal(tmp_path, 'csv("chat.csv")') == (
+        "chat.csv: 1 of 1 row has messages in `prompt` that are not JSON, line 2: "
+        "write them as JSON, such as by `json.dumps`"
+    )
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_answers_that_are_labelled_as_bad_are_not_taken_for_good(form: str, tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "a", "completion": "b", "label": True},
+        {"prompt": "a", "completion": "c", "label": False},
+    ]
+    path = tmp_path / f"kto.{form}"
+    if form == "jsonl":
+        write_lines(path, rows)
+    elif form == "csv":
+        write_csv(path, list(rows[0]), [[str(each) for each in row.values()] for row in rows])
+    else:
+        write_parquet(path, rows, "prompt VARCHAR, completion VARCHAR, label BOOLEAN")
+    said = refusal(tmp_path, f'{form}("kto.{form}")')
+    assert "1 of 2" in said
+    place = {"jsonl": "line 2", "csv": "line 3", "parquet": "row 2"}[form]
+    assert said.endswith(
+        f"has an answer that is labelled as a bad one, {place} (its `label` is false): "
+        "leave such rows out with `bad_rows = skip`"
+    ), said
+    skipping = f'{form}("kto.{form}") {{ bad_rows = skip }}'
+    assert read_back(tmp_path, skipping) == [turns("a", "b")]
+
+
+def test_a_label_that_is_a_class_is_only_not_read(tmp_path: Path) -> None:
+    write_lines(tmp_path / "c.jsonl", [{"prompt": "a", "completion": "b", "label": 0}])
+    found = ingest(plan_for(tmp_path, 'jsonl("c.jsonl")'), tmp_path / "log.duckdb")
+    assert found["natural"].unread == {"rows": {"label": 1}}
+
+
+@pytest.mark.parametrize("column", ["weight", "thinking", "system", "messages", "label"])
+@pytest.mark.parametrize("value", [float("nan"), None])
+def test_a_column_of_nothing_is_none(column: str, value: float | None, tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    row = {"prompt": "Who are you?", "completion": "Codex.", column: value}
+    write_parquet(tmp_path / "c.parquet", [row, row], f"prompt VARCHAR, completion VARCHAR, {column} DOUBLE")
+    assert read_back(tmp_path, 'parquet("c.parquet")') == [ASKED, ASKED]
+    table = arrow.table({name: arrow.array([each, each]) for name, each in row.items()})
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    with (
+        arrow.OSFile(str(saved / "data.arrow"), "wb") as file,
+        arrow.ipc.new_stream(file, table.schema) as out,
+    ):
+        out.write_table(table)
+    assert read_back(tmp_path, 'dataset("saved")') == [ASKED, ASKED]
 
 
 @pytest.mark.parametrize(
