@@ -17,7 +17,7 @@ from dsl.version import VERSION
 from store.card import card
 from store.costs import costs
 from store.files import File, file_entry, opened, to_parquet
-from store.folder import appearing
+from store.folder import CARD, appearing
 from store.log import Log
 from store.manifest import MANIFEST
 from store.mix import Mixed
@@ -246,12 +246,12 @@ def _write(
             for file in files.values():
                 to_parquet(file, layout.types)
         manifest = _manifest(plan, export, rows, position, spent, files)
-        (work / "README.md").write_text(
+        (work / CARD).write_text(
             card(plan, layout, manifest, json.loads(example) if example else None, rows.models()),
             "utf-8",
             newline="\n",
         )
-        manifest["files"]["README.md"] = file_entry(work / "README.md")
+        manifest["files"][CARD] = file_entry(work / CARD)
         text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
         (work / MANIFEST).write_text(text, "utf-8", newline="\n")
     counts = {name: file.rows for name, file in files.items()}

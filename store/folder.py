@@ -16,6 +16,7 @@ from dsl.leftovers import draft, sweep
 from store.files import file_hash
 from store.manifest import MANIFEST, is_manifest, load
 
+CARD = "README.md"
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 

@@ -60,6 +60,14 @@ def is_tombstone(payload: Mapping[str, Any]) -> bool:
 
 def earlier_heads(cursor: duckdb.DuckDBPyConnection, batch: int) -> set[str]:
     """The hashes that a batch had before something in the log was forgotten."""
+    return {heads[str(batch)] for heads in _heads(cursor) if str(batch) in heads}
+
+
+def all_earlier_heads(cursor: duckdb.DuckDBPyConnection) -> set[str]:
+    """The hashes that any batch had before, in any of the logs that a log was written from."""
+    return {head for heads in _heads(cursor) for head in heads.values()}
+
+
+def _heads(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, str]]:
     rows = cursor.execute("SELECT payload FROM events WHERE kind = ?", [Kind.LOG_REWRITTEN.value]).fetchall()
-    found = (json.loads(text)["heads"] for (text,) in rows)
-    return {heads[str(batch)] for heads in found if str(batch) in heads}
+    return [json.loads(text)["heads"] for (text,) in rows]

@@ -5,32 +5,47 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 from dsl.errors import ConfigError
 from store.connection import connect
 from store.files import quoted
+from store.folder import CARD
 from store.forget.rewrite import Forgetting
 from store.manifest import MANIFEST, fault_of, is_within, load
 
 # So deep below the log's folder, and so many folders, are looked at.
 _DEPTH = 5
 _FOLDERS = 20_000
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _ID = re.compile(rb'^\{"id":"([^"]+)"')
 
 
-def datasets_beside(log: Path, done: Forgetting) -> list[Path]:
-    """The datasets below a log's folder that were made of it and have rows of what is forgotten."""
+def datasets_beside(log: Path, done: Forgetting) -> dict[Path, list[str]]:
+    """The datasets below a log's folder that were made of it, or of one that it was written from, and
+    hold what is forgotten; and what in each does: its rows, card, manifest or name."""
     names = done.samples | done.rows
-    return [folder for folder in _datasets(log.parent, done) if any(_rows(folder, names))]
+    found = {}
+    for folder in _datasets(log.parent, done):
+        held = {
+            "rows": any(_rows(folder, names)),
+            "card": holds(folder / CARD, done),
+            "manifest": holds(folder / MANIFEST, done),
+            "name": done.target.texts.stand_in(str(folder.relative_to(log.parent))),
+        }
+        if any(held.values()):
+            found[folder] = [what for what, so in held.items() if so]
+    return found
 
 
 def holds(path: Path, done: Forgetting) -> bool:
-    """Whether a small file beside a log holds a text that was looked for."""
+    """Whether a small file beside a log holds a text that was looked for, as Markdown or HTML perhaps."""
     try:
-        return path.is_file() and done.target.texts.stand_in(path.read_text("utf-8", "replace"))
+        text = path.read_text("utf-8", "replace") if path.is_file() else ""
     except OSError:
         return False
+    return any(map(done.target.texts.stand_in, {text, _ESCAPED.sub(r"\1", text), unescape(text)}))
 
 
 def _datasets(root: Path, done: Forgetting) -> Iterator[Path]:

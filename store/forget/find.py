@@ -13,6 +13,7 @@ import duckdb
 from dsl.errors import ConfigError
 from dsl.suggest import some_of
 from store.event import Kind
+from store.forget.remains import remains
 from store.forget.search import Texts
 from store.forgotten import MARK, forgotten_of
 
@@ -35,6 +36,8 @@ class Target:
     plans: list[str] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     passages: set[str] = field(default_factory=set)
+    # What else a text is that stands where nothing is taken.
+    left: set[str] = field(default_factory=set)
 
     @property
     def names(self) -> set[str]:
@@ -52,12 +55,14 @@ def find(cursor: duckdb.DuckDBPyConnection, named: Sequence[str], wanted: Sequen
     sources = _rows(cursor)
     for name in ids:
         (target.rows if name in sources else target.samples).add(name)
-    for seq, kind, of, text in _events(cursor):
+    for seq, kind, of, text, step, model in _events(cursor):
         held = bool(wanted) and target.texts.stand_in(text)
         quoted = bool(ids) and kind == Kind.CALL_COMPLETED and quotes.stand_in(text)
         ended = bool(ids) and kind == Kind.RUN_STOPPED
         if held or quoted or ended:
-            _take(target, seq, kind, of, json.loads(text), quotes if quoted else None)
+            taken = _take(target, seq, kind, of, json.loads(text), quotes if quoted else None)
+            if held and not taken:
+                target.left |= remains(target.texts, kind, step, model, text)
     _follow(cursor, target)
     _refuse(cursor, target, bool(ids))
     for name in target.rows:
@@ -67,13 +72,13 @@ def find(cursor: duckdb.DuckDBPyConnection, named: Sequence[str], wanted: Sequen
 
 def _take(
     target: Target, seq: int, kind: str, name: str | None, payload: Mapping[str, Any], quotes: Texts | None
-) -> None:
+) -> bool:
     """Takes an event for what it holds, if it does."""
     held = target.texts.stand_in_payload(kind, payload)
     if quotes is not None and not held:
         held = quotes.stand_in_value([each.get("content") for each in payload["messages"]])
     if not held or MARK in payload:
-        return
+        return False
     if kind == Kind.SOURCE_INGESTED and name is not None:
         target.rows.add(name)
     elif name is not None:
@@ -84,6 +89,7 @@ def _take(
         target.within.add(seq)
         if kind == Kind.PLAN_REGISTERED:
             target.plans.append(str(payload["plan_hash"]))
+    return True
 
 
 def _named(cursor: duckdb.DuckDBPyConnection, name: str) -> str:
@@ -134,8 +140,10 @@ def _rows(cursor: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
     return {name: sorted(filter(None, places)) for name, places in rows.fetchall()}
 
 
-def _events(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, str, str | None, str]]:
-    rows = cursor.execute("SELECT seq, kind, sample_id, payload FROM events ORDER BY seq")
+def _events(
+    cursor: duckdb.DuckDBPyConnection,
+) -> Iterator[tuple[int, str, str | None, str, str | None, str | None]]:
+    rows = cursor.execute("SELECT seq, kind, sample_id, payload, step, model FROM events ORDER BY seq")
     while some := rows.fetchmany(_ROWS):
         yield from some
 
@@ -156,6 +164,12 @@ def _refuse(cursor: duckdb.DuckDBPyConnection, target: Target, named: bool) -> N
     known = {name for lineage in done.lineages.values() for name in lineage}
     if target.names and not target.names - known and not target.within and named:
         raise ConfigError("the log has forgotten that already: nothing is written")
+    if not target.names and not target.within and target.left:
+        raise ConfigError(
+            f"the text is only in what the log is read by ({', '.join(sorted(target.left))}), which is never "
+            "rewritten: nothing is written; take it out of the recipe, run again into a new log, and delete "
+            "this one"
+        )
     if not target.names and not target.within:
         raise ConfigError(
             "no payload of the log holds the text, in no form that JSON gives it: nothing is written; it is "

@@ -21,10 +21,11 @@ from store.connection import attach_for_writing
 from store.damage import reason
 from store.event import SCHEMA_VERSION, Kind
 from store.forget.find import Target, find
+from store.forget.remains import remains
 from store.forget.runs import Runs
 from store.forget.search import GONE
 from store.forget.tombstones import canonical, tombstone
-from store.forgotten import is_tombstone
+from store.forgotten import all_earlier_heads, is_tombstone
 from store.found import Found, real, wal_of
 from store.log import Log
 from store.witness import witness_of
@@ -34,6 +35,7 @@ _BATCHES = 64
 _MOST_EVENTS = 256
 
 Row = tuple[Any, ...]
+_KIND, _STEP, _MODEL = map(COLUMNS.index, ("kind", "step", "model"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Forgetting:
     `redacted` ones of which single texts are gone.
 
     `plans` are hashes of plans that held a text, `lines` where the rows were read, `passages` the
-    sources of passages; `heads` are the hashes that batches had before, all of them.
+    sources of passages; `heads` are the hashes that batches had before, all of them, in this log and
+    in those that it was written from.  `left` is what a text is still in the new log, in `left_in` events.
     """
 
     new: Path
@@ -56,6 +59,8 @@ class Forgetting:
     passages: tuple[str, ...]
     heads: frozenset[str]
     target: Target
+    left: tuple[str, ...] = ()
+    left_in: int = 0
 
 
 def forget(log: Log, new: Path, *, samples: Sequence[str] = (), matching: Sequence[str] = ()) -> Forgetting:
@@ -106,7 +111,9 @@ class _Writer:
         self._redacted = 0
         self._payloads = 0
         self._heads: dict[str, str] = {}
-        self._all_heads: set[str] = set()
+        self._all_heads = all_earlier_heads(log.cursor())
+        self._left: set[str] = set()
+        self._left_in = 0
         self._head, self._next, self._batch = GENESIS, 0, 0
 
     def __enter__(self) -> _Writer:
@@ -134,6 +141,7 @@ class _Writer:
                 written.append((of_batch, digest))
                 self._all_heads.add(digest)
                 self._chain(of_batch, batch, digest)
+                self._look_again(of_batch)
             self._append([row for of_batch, _ in written for row in of_batch])
 
     def tell(self) -> None:
@@ -174,7 +182,19 @@ class _Writer:
             tuple(sorted(target.passages)),
             frozenset(self._all_heads),
             target,
+            tuple(sorted(self._left)),
+            self._left_in,
         )
+
+    def _look_again(self, rows: Sequence[Row]) -> None:
+        """Takes note of what is left of the texts in what is written."""
+        texts = self._target.texts
+        if not texts:
+            return
+        for row in rows:
+            if left := remains(texts, row[_KIND], row[_STEP], row[_MODEL], row[-1]):
+                self._left |= left
+                self._left_in += 1
 
     def _row(self, row: Row) -> Row:
         """A row of the log as it is from now on."""

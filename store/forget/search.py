@@ -41,13 +41,15 @@ CONTENT: Mapping[str, Sequence[str]] = {
 _BY_NAME = frozenset({"cell", "values", "thoughts", "rejected", "lineages", "prices", "sources", "counts"})
 # Of these single texts are replaced: the rest of the log is read by their names and numbers.
 _STRUCTURE = frozenset({"run.started", "run.stopped", "source.completed"})
-# Words of the log's own inside of that.
+# Words of the log's own inside of those; elsewhere a field of such a name is anybody's.
 _OWN = frozenset(
     {
         *("role", "call_key", "lineage", "fingerprint", "sha256", "finish_reason", "hash", "digest"),
         *("cohort", "step", "model", "lost_at", "of"),
     }
 )
+# The same of messages.
+_OF_MESSAGES = frozenset({"role"})
 # Whose names are the log's own wherever they stand.
 _NAMES = frozenset(
     {
@@ -82,6 +84,9 @@ class Texts:
         forms = (unicodedata.normalize(form, text) for text in wanted for form in ("NFC", "NFD"))
         self._wanted = tuple(dict.fromkeys([*wanted, *forms, *map(unescaped, wanted)]))
 
+    def __bool__(self) -> bool:
+        return bool(self._wanted)
+
     def stand_in(self, text: str) -> bool:
         """Whether any of them stands in a text."""
         return any(wanted in form for form in decoded(text) for wanted in self._wanted)
@@ -90,14 +95,14 @@ class Texts:
         """Whether a text, shortened to one line, is how any of them begins."""
         return bool(text) and any(" ".join(wanted.split()).startswith(text) for wanted in self._wanted)
 
-    def stand_in_value(self, value: Any, *, numbers: bool = True) -> bool:
-        """The same of what JSON holds."""
-        return any(self.stand_in(text) for text in _texts(value, numbers))
+    def stand_in_value(self, value: Any, *, numbers: bool = True, own: frozenset[str] = frozenset()) -> bool:
+        """The same of what JSON holds; what stands under a name of the log's `own` is left out."""
+        return any(self.stand_in(text) for text in _texts(value, numbers, own))
 
     def stand_in_payload(self, kind: str, payload: Mapping[str, Any]) -> bool:
         """The same of what an event of a kind holds that anybody could have written."""
         return any(
-            self.stand_in_value(value, numbers=kind not in _STRUCTURE)
+            self.stand_in_value(value, numbers=kind not in _STRUCTURE, own=_own(kind, name))
             for name in CONTENT.get(kind, ())
             for value in _parts(name, payload.get(name))
         )
@@ -108,26 +113,26 @@ class Texts:
         return {
             name: value
             if name not in content
-            else self._named(value)
+            else self._named(value, _own(kind, name))
             if name in _BY_NAME
-            else self._without(value)
+            else self._without(value, _own(kind, name))
             for name, value in payload.items()
         }
 
-    def _named(self, value: Any) -> Any:
+    def _named(self, value: Any, own: frozenset[str]) -> Any:
         if not isinstance(value, Mapping):
-            return self._without(value)
-        return {name: self._without(each) for name, each in value.items()}
+            return self._without(value, own)
+        return {name: self._without(each, own) for name, each in value.items()}
 
-    def _without(self, value: Any) -> Any:
+    def _without(self, value: Any, own: frozenset[str]) -> Any:
         if isinstance(value, Mapping):
             kept = {}
             for number, (name, each) in enumerate(value.items()):
                 shown = f"{GONE} {number}" if name not in _NAMES and self.stand_in(name) else name
-                kept[shown] = each if name in _OWN else self._without(each)
+                kept[shown] = each if name in own else self._without(each, own)
             return kept
         if isinstance(value, list):
-            return [self._without(each) for each in value]
+            return [self._without(each, own) for each in value]
         return GONE if isinstance(value, str) and self.stand_in(value) else value
 
 
@@ -157,7 +162,14 @@ def _parts(name: str, value: Any) -> list[Any]:
     return list(value.values()) if name in _BY_NAME and isinstance(value, Mapping) else [value]
 
 
-def _texts(value: Any, numbers: bool) -> Iterator[str]:
+def _own(kind: str, part: str) -> frozenset[str]:
+    """The names in a part of a payload under which the log's own words stand."""
+    if kind in _STRUCTURE:
+        return _OWN
+    return _OF_MESSAGES if part == "messages" else frozenset()
+
+
+def _texts(value: Any, numbers: bool, own: frozenset[str]) -> Iterator[str]:
     """Every text in a value, perhaps its `numbers`, and the names in it; the log's own words are not
     among them."""
     pending = [value]
@@ -167,7 +179,7 @@ def _texts(value: Any, numbers: bool) -> Iterator[str]:
             yield each
         elif isinstance(each, Mapping):
             yield from (name for name in each if name not in _NAMES)
-            pending.extend(inner for name, inner in each.items() if name not in _OWN)
+            pending.extend(inner for name, inner in each.items() if name not in own)
         elif isinstance(each, list | tuple):
             pending.extend(each)
         elif numbers and isinstance(each, int | float) and not isinstance(each, bool):

@@ -40,7 +40,8 @@ def command(
     A text is looked for in prompts, answers, thinking, passages, rows of sources, errors, refusals and
     plans, as it is and as JSON escapes it.  A sample that holds it anywhere is forgotten whole, with the
     pairs made from it: its payloads become tombstones that keep their sha256.  Datasets made from the new
-    log leave it out, and no run makes it again.  The log itself is not changed.
+    log leave it out, and no run makes it again.  The log itself is not changed.  Names of conversations,
+    steps and models stay, and are told of.
 
     Exit status: 0 written, 1 nothing to forget, 2 usage, 5 trouble with the log.
     """
@@ -72,7 +73,7 @@ def _read() -> str:
     return sys.stdin.read().removesuffix("\n").removesuffix("\r")
 
 
-def _as_json(done: Forgetting, holding: list[Path]) -> dict[str, Any]:
+def _as_json(done: Forgetting, holding: dict[Path, list[str]]) -> dict[str, Any]:
     return {
         "log": str(done.new),
         "events": done.events,
@@ -84,10 +85,11 @@ def _as_json(done: Forgetting, holding: list[Path]) -> dict[str, Any]:
         "read_from": list(done.lines),
         "passages_of": list(done.passages),
         "datasets": [str(folder) for folder in holding],
+        **({"left": list(done.left), "left_in": done.left_in} if done.left else {}),
     }
 
 
-def _print(log: Path, done: Forgetting, holding: list[Path]) -> None:
+def _print(log: Path, done: Forgetting, holding: dict[Path, list[str]]) -> None:
     from synth.cli.output import plural
 
     parts = [plural(len(done.samples), "sample")] if done.samples else []
@@ -112,8 +114,15 @@ def _print(log: Path, done: Forgetting, holding: list[Path]) -> None:
             f"  it was in passages of `{source}`: take it out of the documents and remove the "
             "folder of the index, which the next run makes again"
         )
-    for folder in holding:
-        terminal.say(f"  {folder} still holds it: materialize it again from {done.new}")
+    if done.left:
+        terminal.say(
+            f"  it is left in {plural(done.left_in, 'event')} of {done.new}, as {', '.join(done.left)}, by "
+            "which the log is read: take it out of the recipe, and where that must not stay begin a new log"
+        )
+    for folder, parts in holding.items():
+        where = "" if "rows" in parts else f" in its {' and '.join(parts)}"
+        rename = ", under another name," if "name" in parts else ""
+        terminal.say(f"  {folder} still holds it{where}: materialize it again{rename} from {done.new}")
     terminal.say(
         f"  {log} still holds it, and is as it was: go on with --log {done.new}, and delete {log}, its "
         "`.wal`, `.witness` and every copy"

@@ -26,6 +26,8 @@ param asks: count = 12
 model writer: model<chat, json> from openai("writer") { max_tokens = 60 }
 
 schema Said { said: text(1..200) }
+schema Person { role: text, model: text }
+set people: Person { one { role = "MARKER-AS-ROLE", model = "MARKER-AS-MODEL" } }
 
 source notes: messages from jsonl("notes.jsonl")
 
@@ -36,6 +38,7 @@ conversation talk times asks {
 }
 
 conversation shapes times 4 {
+  draw person from people
   turn ask: user = "Shape {{ nth }} of MARKER-IN-PLAN"
   turn answer: model by writer { prompt = "{{ ask }}", produces: json<Said> }
   train_on = [answer]
@@ -57,7 +60,7 @@ export table: messages from talk to "out/table" { format = parquet }
 export pairs: preference from padding to "out/pairs"
 export lost: rejected from talk to "out/lost"
 export both: unpaired from talk to "out/both"
-export shaped: messages from shapes to "out/shapes"
+export shaped: messages from shapes to "out/shapes" { columns = [shapes.person] }
 export mixed: messages from all to "out/mixed"
 """
 
@@ -249,6 +252,22 @@ def test_a_text_in_the_plan_is_said_with_what_to_do(folder: Path) -> None:
     assert _offline(folder, "show", other).status == 0
 
 
+def test_what_stands_in_names_is_gone_or_said(folder: Path) -> None:
+    """Fields that are called as the log's own are anybody's, and names that the log is read by stay."""
+    done = _forget(folder, "--matching", "MARKER-AS-ROLE", "--matching", "MARKER-AS-MODEL")
+    assert done.status == 0, done.err
+    assert "MARKER-AS-" in _everything(folder, "synth.duckdb")
+    assert "MARKER-AS-" not in _everything(folder, "new.duckdb")
+    assert "it is left" not in done.out
+    named = synth("forget", "--matching", "shapes", "-o", "newer.duckdb", cwd=folder)
+    assert named.status == 0, named.err
+    assert "of newer.duckdb, as the name of a conversation, by which the log is read" in named.out
+    assert "out/shapes still holds it in its card and manifest and name: " in named.out
+    assert "out/rows still holds it" not in named.out
+    only = synth("forget", "--matching", "call_key", "-o", "none.duckdb", cwd=folder)
+    assert "only in what the log is read by" in one_sentence(only, 1)
+
+
 def test_a_sample_is_forgotten_with_the_pairs_made_from_it(folder: Path) -> None:
     name = next(
         row["id"]
@@ -268,6 +287,7 @@ def test_a_sample_is_forgotten_with_the_pairs_made_from_it(folder: Path) -> None
     # What was forgotten stays so when more is.
     more = synth("forget", "--matching", KEY, "--log", "new.duckdb", "-o", "newer.duckdb", cwd=folder)
     assert more.status == 0, more.err
+    assert "out/rows still holds it" in more.out, "it was made from the log before both"
     status = synth("status", "--log", "newer.duckdb", "--json", cwd=folder).json()
     assert status["forgotten"]["samples"] == 2 + 4
     written = synth("materialize", "leaks.recipe", "--log", "newer.duckdb", "--out", "after", cwd=folder)

@@ -1,0 +1,56 @@
+"""Where a text is left that was to be forgotten: in names, by which the rest of a log is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from store.event import Kind
+from store.forget.search import Texts
+
+# What a text is the name of, by the field that has it, and by the one whose fields have such names.
+_NAMED = {"cohort": "conversation", "step": "step", "model": "model", "source": "source", "check": "check"}
+_NAMING = {
+    **dict.fromkeys(("lineages", "settings", "cohorts"), "conversation"),
+    **dict.fromkeys(("values", "thoughts", "rejected", "calls"), "step"),
+    "prices": "model",
+    "models": "model",
+    "sources": "source",
+    "cell": "axis",
+}
+# What is written of a forgetting itself: hashes and numbers.
+_TOLD = (Kind.SAMPLE_FORGOTTEN.value, Kind.LOG_REWRITTEN.value)
+
+
+def remains(texts: Texts, kind: str, step: str | None, model: str | None, payload: str) -> set[str]:
+    """What any of some texts is left as in an event: `the name of a step`, or where it stands."""
+    if kind in _TOLD:
+        return set()
+    found = {
+        f"the name of a {what}"
+        for what, name in (("step", step), ("model", model))
+        if texts.stand_in(name or "")
+    }
+    if texts.stand_in(payload):
+        found |= set(_places(texts, kind, json.loads(payload))) or {f"the form of `{kind}`"}
+    return found
+
+
+def _places(texts: Texts, kind: str, payload: dict[str, Any]) -> Iterator[str]:
+    pending: list[tuple[str, Any]] = [("", payload)]
+    while pending:
+        at, each = pending.pop()
+        if isinstance(each, dict):
+            for name, inner in each.items():
+                if texts.stand_in(name):
+                    yield _named(_NAMING.get(at), f"the name of a field of `{kind}`")
+                pending.append((name, inner))
+        elif isinstance(each, list):
+            pending += [(at, inner) for inner in each]
+        elif texts.stand_in(each if isinstance(each, str) else json.dumps(each)):
+            yield _named(_NAMED.get(at), f"`{at}` of `{kind}`")
+
+
+def _named(what: str | None, otherwise: str) -> str:
+    return otherwise if what is None else f"the name of a{'n' * (what == 'axis')} {what}"
