@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 
 from compiler.types import Type
-from dsl.syntax import Boolean, Duration, Expression, Integer, Number, Ratio, Text
+from dsl.syntax import Boolean, Call, Duration, Expression, Integer, Number, Ratio, Text
 
 _TRUTHS: Mapping[str, str] = {
     **dict.fromkeys(("true", "yes", "on", "1"), "true"),
@@ -101,6 +101,24 @@ def meant_by(text: str, wanted: Type) -> str:
     if wanted.name == "boolean":
         return _TRUTHS.get(text.lower(), "")
     return f"{text}s" if wanted.name == "duration" and _PLAIN["number"].fullmatch(text) else ""
+
+
+def counted(name: str) -> str:
+    """The number that a name such as `x5` was meant to be, or `""`."""
+    found = re.fullmatch(r"[xX](\d+)|(\d+)[xX]", name)
+    return (found[1] or found[2]) if found is not None else ""
+
+
+def declared_as(written: Expression) -> str:
+    """A hint on a model that is written where one is named: how it is declared, or `""`."""
+    place = written.span.text
+    if isinstance(written, Text):
+        id_ = (written.plain or "").lower()
+        backend_ = "gemini" if id_.startswith("gemini") else "vllm" if "/" in id_ else "openai"
+        place = f"{backend_}({place})"
+    elif not isinstance(written, Call):
+        return ""
+    return f"declare it, as in `model author: model<chat> from {place}`, and write `by author`"
 
 
 def _ratio(said: str) -> str:

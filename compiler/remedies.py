@@ -45,6 +45,11 @@ _SPECIAL: Mapping[tuple[str, str], str] = {
 }
 
 
+def is_sure(word: str) -> bool:
+    """Whether a word means one thing in other languages, whatever here looks like it."""
+    return word in ("import", "include")
+
+
 def elsewhere(holder: str, word: str) -> str:
     """Where a word that does not belong here does belong, and how it is written there; or `""`."""
     if (holder, word) in _SPECIAL:

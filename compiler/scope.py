@@ -158,13 +158,14 @@ class Scope:
         self.used.add(declared.name)
         return found, rest[1:]
 
-    def thing(self, expression: Expression, kinds: tuple[type, ...], noun: str) -> Any:
-        """What a reference declares, when it is one of some kinds; `noun` says which.
+    def thing(self, expression: Expression, kinds: tuple[type, ...], noun: str, *, hint: str = "") -> Any:
+        """What a reference declares, when it is one of some kinds; `noun` says which, and `hint` what to
+        write where it is no reference.
 
         None after a report, or where the name is poisoned.
         """
         if not isinstance(expression, Reference):
-            self.report("E202", f"{noun} is named here", expression.span)
+            self.report("E202", f"{noun} is named here", expression.span, hint=hint)
             return None
         declared, rest = self.resolve_path(expression)
         if declared is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.kinds import HOLDERS, Kind, Need
-from compiler.remedies import elsewhere
+from compiler.remedies import elsewhere, is_sure
 from dsl.diagnostic import Diagnostic, Diagnostics, Fix
 from dsl.source import Span
 from dsl.suggest import some_of, suggest
@@ -123,7 +123,7 @@ def _report_unknown(
     """The kind that was probably meant, or None.  A likely one is always reported."""
     holder = HOLDERS[holder_name]
     name = statement.name if isinstance(statement, Rule) else statement.kind
-    guess = suggest(name.text, holder.kinds)
+    guess = None if is_sure(name.text) else suggest(name.text, holder.kinds)
     if quiet and guess is None:
         return None
     is_field = isinstance(statement, Statement) and statement.value is not None and statement.name is None

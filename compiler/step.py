@@ -8,6 +8,7 @@ from typing import Any, Literal
 from compiler.bound import Bound, Model, Step
 from compiler.check_blocks import bind_block, named_checks, varying, words_of
 from compiler.checks import CHECKS
+from compiler.meant import declared_as
 from compiler.models import bind_sampling
 from compiler.plan import CheckPlan, Role, Sampling, Template
 from compiler.scope import Declared, Scope
@@ -173,7 +174,9 @@ def _bounds_as_check(output: Type) -> list[CheckPlan]:
 
 def _model(statement: Statement, scope: Scope) -> Model | None:
     clause = statement.clause("by")
-    found: Model | None = scope.thing(clause.value, (Model,), "a model") if clause is not None else None
+    found: Model | None = None
+    if clause is not None:
+        found = scope.thing(clause.value, (Model,), "a model", hint=declared_as(clause.value))
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from compiler.meant import written_as
+from compiler.meant import counted, written_as
 from compiler.scope import Scope
 from compiler.types import (
     BOOLEAN,
@@ -192,6 +192,14 @@ def _referenced(expression: Reference, wanted: Type, scope: Scope, what: str) ->
             f"{what} is {words}, not `{expression}`",
             expression.span,
             hint=f"did you mean `{guess}`?" if guess else "",
+        )
+        return FAILED
+    if wanted.name == "count" and scope.find(first.text) is None and (count := counted(str(expression))):
+        scope.report(
+            "E202",
+            f"{what} takes a count, and `{expression}` is a name",
+            expression.span,
+            hint=f"write `{count}`",
         )
         return FAILED
     if wanted.name == "unknown" and scope.find(first.text) is None:

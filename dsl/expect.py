@@ -6,6 +6,7 @@ comes a value, whatever else the grammar could go on with.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -98,6 +99,10 @@ class Context:
         return next((kind for kind in kinds if kind not in _TYPE_TOKENS), "") == "COLON"
 
 
+# How many, as it is said of things: `x5`, `x 5`, `* 5`.
+_TIMES = re.compile(r"[xX×*](?P<count>\d*)")
+
+
 def expectation(context: Context) -> tuple[str, str]:
     """What was expected, and a hint."""
     if context.at_start or not context.statement:
@@ -147,6 +152,8 @@ def description(token: Token, at_end: bool) -> str:
 
 def advice(token: Token, context: Context) -> str:
     """A hint that follows from what was found, or ""."""
+    if meant := _known_elsewhere(token, context):
+        return meant
     if token.type == BAD:
         if category(token[0])[0] in "CZ":
             return "it looks like a space or like nothing, and is neither"
@@ -182,6 +189,20 @@ def advice(token: Token, context: Context) -> str:
         return "a quantity stands right after the name or its type"
     if token.type == "LBRACE" and context.bracket in ("LPAR", "LSQB"):
         return "braces hold statements; a value is a text, a number, a name, a call or a list"
+    return ""
+
+
+def _known_elsewhere(token: Token, context: Context) -> str:
+    """How what other languages write so is written here: how many, and what comes from another file."""
+    words = [str(each) for each in context.statement]
+    if words[:1] == ["conversation"] and len(words) > 1 and not context.bracket:
+        after_sign = token.type == "INT" and words[-2] == "times" and _TIMES.fullmatch(words[-1])
+        sign = None if token.type == "INT" else _TIMES.fullmatch(str(token))
+        if after_sign or sign is not None:
+            count = str(token) if sign is None else sign["count"] or "10"
+            return f"how many stands after `times`: `conversation {words[1]} times {count}`"
+    if words[:1] in (["import"], ["include"]) or (words[:1] == ["from"] and str(token) == "import"):
+        return 'what another file declares comes by `use`: `use house_style from "lib/house_style.recipe"`'
     return ""
 
 

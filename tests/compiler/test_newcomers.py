@@ -76,6 +76,45 @@ def test_where_models_run_elsewhere_has_a_name_here(written: str, hint: str) -> 
     assert hint in faults[0].hint
 
 
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("times x2", "write `2`"),
+        ("times x 2", "how many stands after `times`: `conversation chats times 2`"),
+        ("x2", "how many stands after `times`: `conversation chats times 2`"),
+        ("x 2", "how many stands after `times`: `conversation chats times 10`"),
+        ("* 2", "how many stands after `times`: `conversation chats times 10`"),
+    ],
+)
+def test_how_many_is_said_after_times(written: str, hint: str) -> None:
+    assert found(chats(TURN).replace("chats times 6", f"chats {written}"))[0].hint == hint
+
+
+@pytest.mark.parametrize(
+    "line", ['import "lib.recipe"', "import lib", 'include "lib.recipe"', "from lib import x"]
+)
+def test_what_another_file_declares_is_used(line: str) -> None:
+    hint = found(f"edition 1\nrecipe x {{ seed = 1 }}\n\n{line}\n")[0].hint
+    assert '`use house_style from "lib/house_style.recipe"`' in hint
+
+
+@pytest.mark.parametrize(
+    ("written", "place"),
+    [
+        ('"gpt-4o"', 'openai("gpt-4o")'),
+        ('"google/gemma-3-1b-it"', 'vllm("google/gemma-3-1b-it")'),
+        ('gemini("gemini-2.5-flash")', 'gemini("gemini-2.5-flash")'),
+    ],
+)
+def test_a_model_is_declared_before_it_is_named(written: str, place: str) -> None:
+    fault = next(
+        each
+        for each in found(chats(TURN + ANSWER.format("retry = 1")).replace("by base", f"by {written}"))
+        if each.code == "E202"
+    )
+    assert fault.hint == f"declare it, as in `model author: model<chat> from {place}`, and write `by author`"
+
+
 def test_words_between_names_are_those_of_here() -> None:
     drawn = found(chats(TURN).replace("draw person from", "draw person in"))
     assert "`draw name from names`" in drawn[0].hint
