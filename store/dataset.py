@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import duckdb
 
-from compiler.exports import PAIRS
+from compiler.exports import FORMS, PAIRS
 from compiler.plan import ExportPlan, Plan
 from compiler.runnable import require_runnable
 from dsl.errors import ConfigError, LogError, QuotaShort
@@ -233,10 +233,13 @@ def _write(
     layout = Layout.of(plan, export)
     with appearing(folder, out) as work:
         example: str | None = None
+        # As a row's text has it: inside a string of it, quotes are escaped.
+        begins, bare = f',"{FORMS[export.type][0]}":[],', 0
         with opened(work, ["train", "eval"] if export.split is not None else ["train"]) as files:
             side = rows.sides(export.split)
             for lines in _lines(rows, layout):
                 example = example or next((text for _, text in lines), None)
+                bare += sum(begins in text for _, text in lines)
                 if len(files) == 1:
                     files["train"].write([text for _, text in lines])
                 else:
@@ -255,7 +258,7 @@ def _write(
         text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
         (work / MANIFEST).write_text(text, "utf-8", newline="\n")
     counts = {name: file.rows for name, file in files.items()}
-    return Dataset(export, folder, counts, rows.missing, rows.unit, manifest, layout.types)
+    return Dataset(export, folder, counts, rows.missing, rows.unit, manifest, layout.types, bare)
 
 
 def _manifest(

@@ -43,6 +43,8 @@ class Dataset:
     manifest: Mapping[str, Any]
     # The columns' DuckDB types, in order.
     types: Mapping[str, str]
+    # Rows in which nothing stands before the answer.
+    without_prompt: int = 0
 
     @property
     def forgotten(self) -> int:
@@ -61,7 +63,17 @@ class Dataset:
             return ["it has no row, and `load_dataset` refuses such a dataset"]
         small = "the dataset is small for its split"
         empty = [f"no row fell into {name}: {small}" for name, rows in self.rows.items() if not rows]
-        return [*empty, *missing_labels(self.manifest), *_served_by_others(self.manifest)]
+        bare = self.without_prompt
+        begins = [
+            f"{bare:,} row{' has' if bare == 1 else 's have'} an empty prompt, which TRL refuses: what is "
+            "trained on opens the conversation; leave such conversations out, or export `messages`"
+        ]
+        return [
+            *empty,
+            *(begins if bare else []),
+            *missing_labels(self.manifest),
+            *_served_by_others(self.manifest),
+        ]
 
     def __len__(self) -> int:
         return sum(self.rows.values())

@@ -3,10 +3,12 @@ would lose, and a student that is none."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from tests.cli.doors import call
 from tests.runtime.test_run import served
 from tests.servers.loopback import Asked
 from tests.servers.openai import OpenAIServer
@@ -46,6 +48,24 @@ def test_pairs_that_are_lost_are_counted_where_no_number_was_asked_for(tmp_path:
         run = synth("run", "p.recipe", cwd=tmp_path, env=served(server))
     assert run.status == 0, run.err
     assert "every quota is met; `better` has 7 pairs, after losing 1." in run.out
+
+
+def test_rows_without_a_prompt_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "m.recipe").write_text(
+        'edition 1\nrecipe m { seed = 1 }\nsource found: messages from jsonl("c.jsonl")\n'
+        "mix all { found 100% from found }\n"
+        'export train: prompt_completion from all to "out/train"\n'
+        'export whole: messages from all to "out/whole"\n'
+    )
+    said = [("gpt", 'Hi, "prompt":[], I am Codex.'), ("human", "Who?"), ("gpt", "Codex.")]
+    whole = [{"from": role, "value": text} for role, text in said]
+    lines = [json.dumps({"conversations": each}) for each in (whole, whole[1:])]
+    (tmp_path / "c.jsonl").write_text("\n".join(lines))
+    assert call("run", "m.recipe", cwd=tmp_path).status == 0
+    made = call("materialize", "m.recipe", "--json", cwd=tmp_path).json()
+    assert [each["rows"]["train"] for each in made] == [3, 2]
+    assert made[1]["warnings"] == []
+    assert made[0]["warnings"][0].startswith("1 row has an empty prompt, which TRL refuses")
 
 
 @pytest.fixture
