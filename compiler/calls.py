@@ -7,41 +7,18 @@ table of functions gives its signatures, and this is the one place where argumen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from compiler.plan import RefPlan
 from compiler.scope import Declared, Scope
+from compiler.signature import HOW_MANY, Parameter
 from compiler.types import COUNT, RANGE, ROLE, TEXT, Type, fits
 from compiler.values import FAILED, article, constant, field_type, infer
 from dsl.diagnostic import Label
 from dsl.source import Span
 from dsl.suggest import suggest
 from dsl.syntax import Argument, Expression, Integer, List, Reference
-
-# A text, or the name of a role: `ends_with("?")` and `ends_with(model)`.
-TEXT_OR_ROLE = Type("text_or_role")
-# A range, or a count, which stands for the range that holds nothing else: `turns(4)`.
-HOW_MANY = Type("how_many")
-# The name of a source or of a model, bound to what it declares.
-SOURCE = Type("source")
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A parameter that is neither variadic nor `optional` and has no default must be given.
-
-    `varies` lets a value differ from sample to sample: a draw's field or an earlier step.  What
-    `may_lack` can then be an optional field: a check passes the samples that lack its argument.
-    """
-
-    name: str
-    type: Type
-    default: Any = None
-    variadic: bool = False
-    optional: bool = False
-    varies: bool = False
-    may_lack: bool = False
 
 
 def bind_arguments(

@@ -10,7 +10,7 @@ from pathlib import Path
 from compiler.backends import BACKENDS
 from compiler.bound import Bound, Conversation, Evaluation, Model, Step
 from compiler.plan import ModelPlan
-from compiler.template import references
+from compiler.render import references
 from compiler.types import CAPABILITIES
 from dsl.diagnostic import Diagnostic, Diagnostics, Label
 from dsl.source import Span

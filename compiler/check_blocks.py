@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.calls import TEXT_OR_ROLE, bind_arguments
+from compiler.calls import bind_arguments
 from compiler.checks import CHECKS, Check
 from compiler.plan import CheckPlan, RefPlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
+from compiler.signature import TEXT_OR_ROLE
 from compiler.types import MODEL, ROLE, Type, is_transcript
 from compiler.values import article
 from dsl.diagnostic import Fix

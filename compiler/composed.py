@@ -16,8 +16,8 @@ from compiler.bound import Bound, Step
 from compiler.checks import CHECKS
 from compiler.distinct import NearDuplicates
 from compiler.plan import CohortPlan, JsonOutput, Member, Plan, RefPlan, StepPlan, Template
+from compiler.render import references, render
 from compiler.strata import stretches
-from compiler.template import references, render
 from compiler.verdict import Refusal, composed_value
 from dsl.diagnostic import Diagnostic, Diagnostics
 from dsl.display import quoted

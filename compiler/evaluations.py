@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler.bound import Axis, Bound, Conversation, Draw, Evaluation
-from compiler.calls import SOURCE, Parameter, bind_arguments
+from compiler.calls import bind_arguments
 from compiler.check_blocks import written_at
 from compiler.checks import CHECKS
 from compiler.checks.table import Fault
@@ -15,6 +15,7 @@ from compiler.exports import ATTEMPTS, PAIRS
 from compiler.plan import EvaluationPlan, ExportPlan, MeasurePlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
+from compiler.signature import SOURCE, Parameter
 from compiler.types import COUNT, MODEL, NUMBER, PATH, RATIO, TEXT, WORD
 from dsl.diagnostic import Label
 from dsl.source import Span

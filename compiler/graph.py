@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.plan import Plan, StepPlan
-from compiler.template import references
+from compiler.render import references
 
 
 def mermaid(plan: Plan) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from compiler.bound import Bound, Draw, Step
-from compiler.calls import HOW_MANY, SOURCE, Parameter, bind_arguments
+from compiler.calls import bind_arguments
 from compiler.plan import CallPlan, RefPlan, Sampling
+from compiler.render import references
 from compiler.scope import Declared, Scope
-from compiler.template import bind_template, references
+from compiler.signature import HOW_MANY, SOURCE, Parameter
+from compiler.template import bind_template
 from compiler.types import CHUNKS, COUNT, TEXT, Type
 from dsl.diagnostic import Label
 from dsl.source import Span

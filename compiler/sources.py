@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler.bound import Source
-from compiler.calls import Parameter, bind_arguments
+from compiler.calls import bind_arguments
 from compiler.check_blocks import bind_block
 from compiler.plan import CallPlan, SourcePlan
 from compiler.scope import Scope
 from compiler.shape import check_shape
+from compiler.signature import Parameter
 from compiler.types import CHUNK, COUNT, MESSAGES, PATH, TEXT, Schema, Type
 from compiler.values import FAILED, constant, resolve_type
 from dsl.suggest import suggest

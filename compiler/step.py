@@ -11,9 +11,10 @@ from compiler.checks import CHECKS
 from compiler.meant import declared_as
 from compiler.models import bind_sampling
 from compiler.plan import CheckPlan, Role, Sampling, Template
+from compiler.render import references
 from compiler.scope import Declared, Scope
 from compiler.shape import check_shape
-from compiler.template import bind_template, references
+from compiler.template import bind_template
 from compiler.types import COUNT, TEXT, UNKNOWN, Type, unproducible
 from compiler.values import FAILED, always_there, article, constant, plain_word, resolve_type
 from dsl.diagnostic import Fix, Label

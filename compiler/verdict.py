@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from compiler.checks import group_of, run_check
 from compiler.checks.strict_json import parse_json
 from compiler.plan import CheckPlan, JsonOutput, RefPlan, StepPlan, canonical_json
-from compiler.template import look_up
+from compiler.render import look_up
 
 
 class Refusal(NamedTuple):

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 from compiler.plan import CohortPlan, JsonOutput, Plan, Sampling, StepPlan, digest
+from compiler.render import render
 from compiler.strata import Slot, call_seed
-from compiler.template import render
 from dsl.errors import CallFailed, EngineError
 from runtime.attempt import Attempt, GaveUp
 from runtime.engines.base import Call, Message, ModelIdentity, render_answer

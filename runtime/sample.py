@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from compiler.judging import JUDGED
 from compiler.plan import CohortPlan, StepPlan
+from compiler.render import render
 from compiler.strata import Slot, call_seed
-from compiler.template import render
 from compiler.verdict import is_complete, resolved
 from runtime.accept import Accepted, Rejected, in_one_sample, judge, judge_composed
 from runtime.attempt import Answer, Attempt, Caller, GaveUp, Missing

@@ -1,4 +1,4 @@
-"""How a run and its measures look in a notebook: a line as text, tables as HTML."""
+"""How a run looks in a notebook: a line as text, tables as HTML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dsl.display import escaped
 from dsl.html import html_table
 
 if TYPE_CHECKING:
-    from runtime.evaluation.evaluate import Report
     from runtime.progress import Progress
     from runtime.run import RunReport
 
@@ -47,27 +46,3 @@ def met(progress: Progress) -> str:
         if pair.quota is None and (counters := progress.cohorts[pair.name]).abandoned
     ]
     return "; ".join(("every quota is met", *lost))
-
-
-def measures_line(report: Report) -> str:
-    found = [each for evaluated in report.evaluations for each in evaluated.measured]
-    missed = [f"{each.plan.name} of {each.of}" for each in found if not each.held]
-    return f"{len(found)} measures, " + (f"missed: {', '.join(missed)}" if missed else "every bound holds")
-
-
-def measures_html(report: Report) -> str:
-    rows = [
-        [
-            evaluated.plan.name,
-            each.plan.name,
-            each.of,
-            each.by,
-            "holds" if each.held else "MISSED",
-            "-" if each.value is None else f"{each.value:,.2f}{each.unit}",
-            each.judged,
-        ]
-        for evaluated in report.evaluations
-        for each in evaluated.measured
-    ]
-    header = ("evaluation", "measure", "of", "by", "", "value", "judged")
-    return html_table(measures_line(report), header, rows)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.calls import HOW_MANY, TEXT_OR_ROLE, Parameter
 from compiler.checks import conversation, evidence, language, repetition, script, text, words
 from compiler.checks.conversation import content_of, each_message, is_conversation, role_of
 from compiler.checks.direction import no_bidi_controls
@@ -14,6 +13,7 @@ from compiler.checks.emoji import no_emoji
 from compiler.checks.strict_json import json_valid
 from compiler.distinct import likeness
 from compiler.plan import CheckPlan, canonical_json
+from compiler.signature import HOW_MANY, TEXT_OR_ROLE, Parameter
 from compiler.types import CHUNKS, COUNT, MODEL, NUMBER, RANGE, RATIO, ROLE, TEXT, WORD
 from dsl.display import quoted
 from dsl.suggest import suggest

@@ -18,13 +18,13 @@ from runtime.engines.base import Scorer
 from runtime.evaluation.asks import Asks, Exam
 from runtime.evaluation.items import Items
 from runtime.evaluation.measures import Measure, Results, open_measure
+from runtime.evaluation.shown import measures_html, measures_line
 from runtime.evaluation.students import changed, with_student
 from runtime.evaluation.verdicts import Measured
 from runtime.lookup import Indexes
 from runtime.models import Models
 from runtime.progress import Progress
 from runtime.run import RunOptions, RunReport, Watch, require_prices, run_books
-from runtime.shown import measures_html, measures_line
 from store.history import Finished, History
 from store.log import Log
 from store.select import WrittenBy, lineage_of, told_models

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 
 from compiler.backends import BACKENDS
-from compiler.calls import Parameter
 from compiler.checks import CHECKS
 from compiler.evaluations import MEASURES
 from compiler.filters import FILTERS
 from compiler.kinds import HOLDERS
 from compiler.lets import EXAMPLES, PARAMETERS
+from compiler.signature import Parameter
 from compiler.sources import INDEXES, READERS, SPLITTERS
 from compiler.types import BUILT_IN_SCHEMAS, SCALARS
 

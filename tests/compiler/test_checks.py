@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from compiler.checks import run_check
 from compiler.distinct import NearDuplicates
 from compiler.plan import FilterPlan, RefPlan
-from compiler.template import render
+from compiler.render import render
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from compiler.plan import CheckPlan, CohortPlan, JsonOutput, MixPlan, Plan, StepPlan
+from compiler.render import render
 from compiler.strata import Slot, slots
-from compiler.template import render
 from compiler.verdict import Refusal, composed_value
 from runtime.call import environment
 from store.dataset import materialize
