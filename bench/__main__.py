@@ -8,8 +8,8 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from bench import harness, standalone
-from bench.report import grid, index, write
+from bench.lib import harness, standalone
+from bench.lib.report import grid, index, write
 
 # In the order in which they run.  Each is a module with `measure(Options) -> Report`, or a script.
 NAMES = ("compile", "orchestration", "log", "memory", "vllm", "retrieval", "trainers", *standalone.SCRIPTS)

@@ -7,13 +7,13 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
-from compiler.backends import BACKENDS
-from compiler.bound import Bound, Conversation, Evaluation, Model, Step
-from compiler.plan import ModelPlan
-from compiler.render import references
-from compiler.types import CAPABILITIES
-from dsl.diagnostic import Diagnostic, Diagnostics, Label
-from dsl.source import Span
+from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Label
+from synth.base.diagnostics.source import Span
+from synth.compiler.bind.blocks.bound import Bound, Conversation, Evaluation, Model, Step
+from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.plan.model import ModelPlan
+from synth.compiler.plan.types import CAPABILITIES
+from synth.compiler.stdlib.render import references
 
 
 def check(bound: Bound, diagnostics: Diagnostics) -> None:

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.bind import bind, bind_library_file, is_library
-from compiler.check import check
-from compiler.composed import check_composed
-from compiler.lint import lint
-from compiler.lower import lower
-from compiler.plan import Plan
-from dsl.diagnostic import Diagnostic, Diagnostics
-from dsl.errors import ConfigError, RecipeError
-from dsl.parse import parse
-from dsl.read import read, read_text
-from dsl.source import Source
+from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics
+from synth.base.diagnostics.source import Source
+from synth.base.errors import ConfigError, RecipeError
+from synth.compiler.bind.file import bind, bind_library_file, is_library
+from synth.compiler.check import check
+from synth.compiler.composed import check_composed
+from synth.compiler.lint import lint
+from synth.compiler.lower import lower
+from synth.compiler.plan.model import Plan
+from synth.dsl.parse import parse
+from synth.dsl.read import read, read_text
 
 
 @dataclass(frozen=True, slots=True)

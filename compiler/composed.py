@@ -12,15 +12,15 @@ from itertools import islice, product
 from math import prod
 from typing import Any
 
-from compiler.bound import Bound, Step
-from compiler.checks import CHECKS
-from compiler.distinct import NearDuplicates
-from compiler.plan import CohortPlan, JsonOutput, Member, Plan, RefPlan, StepPlan, Template
-from compiler.render import references, render
-from compiler.strata import stretches
-from compiler.verdict import Refusal, composed_value
-from dsl.diagnostic import Diagnostic, Diagnostics
-from dsl.display import quoted
+from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics
+from synth.base.display import quoted
+from synth.compiler.bind.blocks.bound import Bound, Step
+from synth.compiler.plan.model import CohortPlan, JsonOutput, Member, Plan, RefPlan, StepPlan, Template
+from synth.compiler.plan.strata import stretches
+from synth.compiler.stdlib.checks import CHECKS
+from synth.compiler.stdlib.near_duplicates import NearDuplicates
+from synth.compiler.stdlib.render import references, render
+from synth.compiler.stdlib.verdict import Refusal, composed_value
 
 # So many combinations of members are composed at most, and numbers within each.
 _MOST = 2_000

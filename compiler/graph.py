@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compiler.plan import Plan, StepPlan
-from compiler.render import references
+from synth.compiler.plan.model import Plan, StepPlan
+from synth.compiler.stdlib.render import references
 
 
 def mermaid(plan: Plan) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from compiler.bound import Bound, Conversation
-from compiler.plan import CallPlan
-from dsl.diagnostic import Diagnostic, Diagnostics, Label
-from dsl.source import Span
+from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Label
+from synth.base.diagnostics.source import Span
+from synth.compiler.bind.blocks.bound import Bound, Conversation
+from synth.compiler.plan.model import CallPlan
 
 # The code of a warning that a run makes an error of.
 MISSING_FILE = "W707"

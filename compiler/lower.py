@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.bound import Bound, Conversation, Preference, Step
-from compiler.judging import judging
-from compiler.plan import (
+from synth.compiler.bind.blocks.bound import Bound, Conversation, Preference, Step
+from synth.compiler.plan.judge_steps import judging
+from synth.compiler.plan.model import (
     AxisPlan,
     CohortPlan,
     DrawPlan,
@@ -16,7 +16,7 @@ from compiler.plan import (
     StepPlan,
     TextOutput,
 )
-from compiler.types import json_schema
+from synth.compiler.plan.types import json_schema
 
 
 def lower(bound: Bound) -> Plan:

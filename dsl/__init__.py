@@ -4,18 +4,18 @@
     syntax, more = parse(source)
     print(to_text([*faults, *more], color=False, width=100))
 
-`dsl.syntax` has the tree's nodes.
+`synth.dsl.syntax` has the tree's nodes.
 """
 
 from __future__ import annotations
 
-from dsl.diagnostic import Diagnostic, Diagnostics, Fix, Label, Severity
-from dsl.parse import parse
-from dsl.read import MAX_BYTES, read, read_text
-from dsl.render import to_github, to_json, to_text
-from dsl.source import Source, Span
-from dsl.suggest import suggest
-from dsl.syntax import Syntax
+from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Fix, Label, Severity
+from synth.base.diagnostics.render import to_github, to_json, to_text
+from synth.base.diagnostics.source import Source, Span
+from synth.base.suggest import suggest
+from synth.dsl.parse import parse
+from synth.dsl.read import MAX_BYTES, read, read_text
+from synth.dsl.syntax import Syntax
 
 __all__ = [
     "MAX_BYTES",

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 
-from dsl.brackets import PAIRS
-from dsl.display import text_width
-from dsl.layout import Group, Piece, Row, TextBlock, layout
-from dsl.parse import parse
-from dsl.prepare import prepare
-from dsl.source import Source
-from dsl.tables import tables
+from synth.base.diagnostics.source import Source
+from synth.base.display import text_width
+from synth.dsl.layout import Group, Piece, Row, TextBlock, layout
+from synth.dsl.parse import parse
+from synth.dsl.recovery.brackets import PAIRS
+from synth.dsl.recovery.prepare import prepare
+from synth.dsl.tables import tables
 
 # Columns of a line that can be broken; texts are never broken.
 WIDTH = 110

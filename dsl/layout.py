@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dsl.brackets import PAIRS
-from dsl.source import Source
+from synth.base.diagnostics.source import Source
+from synth.dsl.recovery.brackets import PAIRS
 
 if TYPE_CHECKING:
     from lark import Token

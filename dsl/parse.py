@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dsl.diagnostic import Diagnostic, Diagnostics
-from dsl.prepare import prepare
-from dsl.recover import recover
-from dsl.source import Source
-from dsl.syntax import Syntax
-from dsl.tables import tables
-from dsl.tree import Builder
+from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics
+from synth.base.diagnostics.source import Source
+from synth.dsl.recovery.prepare import prepare
+from synth.dsl.recovery.recover import recover
+from synth.dsl.syntax import Syntax
+from synth.dsl.tables import tables
+from synth.dsl.tree import Builder
 
 
 def parse(source: Source) -> tuple[Syntax, tuple[Diagnostic, ...]]:

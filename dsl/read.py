@@ -10,11 +10,11 @@ import codecs
 import re
 from pathlib import Path
 
-from dsl.diagnostic import Diagnostic
-from dsl.display import quoted, visible
-from dsl.errors import ConfigError
-from dsl.source import Source, Span
-from dsl.suggest import suggest
+from synth.base.diagnostics.diagnostic import Diagnostic
+from synth.base.diagnostics.source import Source, Span
+from synth.base.display import quoted, visible
+from synth.base.errors import ConfigError
+from synth.base.suggest import suggest
 
 MAX_BYTES = 4 * 1024 * 1024
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from dsl.source import Source, Span
+from synth.base.diagnostics.source import Source, Span
 
 
 @dataclass(frozen=True, slots=True)

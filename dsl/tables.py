@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsl.cache import load, store
+from synth.base.cache import load, store
 
 if TYPE_CHECKING:
     from lark import Lark

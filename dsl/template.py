@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from dsl.diagnostic import Diagnostic, Fix
-from dsl.display import quoted
-from dsl.source import Source, Span
-from dsl.syntax import Interpolation
+from synth.base.diagnostics.diagnostic import Diagnostic, Fix
+from synth.base.diagnostics.source import Source, Span
+from synth.base.display import quoted
+from synth.dsl.syntax import Interpolation
 
 LONGEST_REFERENCE = 1_000
 HINT_LITERAL = 'braces are literal in an `r"""` block'

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence, Set
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dsl.brackets import MAX_DEPTH
-from dsl.diagnostic import Diagnostic, Fix
-from dsl.display import quoted
-from dsl.prepare import Prepared
-from dsl.source import Span
-from dsl.syntax import (
+from synth.base.diagnostics.diagnostic import Diagnostic, Fix
+from synth.base.diagnostics.source import Span
+from synth.base.display import quoted
+from synth.dsl.recovery.brackets import MAX_DEPTH
+from synth.dsl.recovery.prepare import Prepared
+from synth.dsl.recovery.units import unit_advice
+from synth.dsl.syntax import (
     Argument,
     Boolean,
     Call,
@@ -37,8 +38,7 @@ from dsl.syntax import (
     Text,
     TypeName,
 )
-from dsl.template import HINT_LITERAL, Template
-from dsl.units import unit_advice
+from synth.dsl.template import HINT_LITERAL, Template
 
 if TYPE_CHECKING:
     from lark import Lark

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
-from compiler.checks import CHECKS
-from compiler.exports import FORMS
-from compiler.filters import FILTERS
-from compiler.kinds import HOLDERS, Holder, Kind, Need
-from compiler.plan import Role
-from compiler.types import BUILT_IN_SCHEMAS, CAPABILITIES, SCALARS
+from synth.compiler.bind.declarations.exports import FORMS
+from synth.compiler.bind.expressions.kinds import HOLDERS, Holder, Kind, Need
+from synth.compiler.plan.model import Role
+from synth.compiler.plan.types import BUILT_IN_SCHEMAS, CAPABILITIES, SCALARS
+from synth.compiler.stdlib.checks import CHECKS
+from synth.compiler.stdlib.filters import FILTERS
 
 PATH = Path(__file__).with_name("recipe.tmLanguage.json")
 

@@ -1,4 +1,4 @@
-from dsl.telemetry import switch_off
+from synth.base.telemetry import switch_off
 
 # Before anything in here imports a library that would tell of its use.
 switch_off()

@@ -21,8 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from compiler.plan import Plan
-    from dsl.errors import (
+    from synth.api import LogWarning, RecipeWarning, compile, evaluate, materialize, replay, run
+    from synth.base.errors import (
         ConfigError,
         Diverged,
         EngineError,
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
         RecipeError,
         SynthError,
     )
-    from runtime.evaluation.evaluate import Report
-    from runtime.replay import Replayed
-    from runtime.run import RunReport
-    from store.written import Dataset
-    from synth.api import LogWarning, RecipeWarning, compile, evaluate, materialize, replay, run
+    from synth.compiler.plan.model import Plan
     from synth.models import Gemini, Model, OpenAI, Pocket, Simulated, Transformers, Vllm
+    from synth.runtime.evaluation.evaluate import Report
+    from synth.runtime.run.replay import Replayed
+    from synth.runtime.run.run import RunReport
+    from synth.store.dataset.output.written import Dataset
 
     __version__: str
 
@@ -70,14 +70,14 @@ __all__ = [
 ]
 
 _PLACES = {
-    "Dataset": "store.written",
-    "Plan": "compiler.plan",
-    "Replayed": "runtime.replay",
-    "Report": "runtime.evaluation.evaluate",
-    "RunReport": "runtime.run",
+    "Dataset": "synth.store.dataset.output.written",
+    "Plan": "synth.compiler.plan.model",
+    "Replayed": "synth.runtime.run.replay",
+    "Report": "synth.runtime.evaluation.evaluate",
+    "RunReport": "synth.runtime.run.run",
     **dict.fromkeys(
         ("ConfigError", "Diverged", "EngineError", "LogError", "QuotaShort", "RecipeError", "SynthError"),
-        "dsl.errors",
+        "synth.base.errors",
     ),
     **dict.fromkeys(
         ("LogWarning", "RecipeWarning", "compile", "evaluate", "materialize", "replay", "run"), "synth.api"
@@ -92,7 +92,7 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
         if name == "__version__":
-            from dsl.version import VERSION
+            from synth.base.version import VERSION
 
             return VERSION
         if name not in _PLACES:

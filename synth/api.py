@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from synth.models import Model
 
 if TYPE_CHECKING:
-    from compiler.plan import Plan
-    from runtime.config import Settings
-    from runtime.evaluation.evaluate import Report
-    from runtime.replay import Replayed
-    from runtime.run import RunReport
-    from store.log import Log
-    from store.written import Dataset
+    from synth.compiler.plan.model import Plan
+    from synth.runtime.evaluation.evaluate import Report
+    from synth.runtime.run.replay import Replayed
+    from synth.runtime.run.run import RunReport
+    from synth.runtime.settings import Settings
+    from synth.store.dataset.output.written import Dataset
+    from synth.store.log.log import Log
 
 # Where every model runs that `models` does not place.
 Backend = Literal["pocket", "simulated"]
@@ -38,8 +38,8 @@ def compile(recipe: str | Path, /, **params: Any) -> Plan:
     Warns of what is hardly meant, and of what the overrides changed beside their parameters.
     Raises RecipeError with every diagnostic, ConfigError when the file cannot be read.
     """
-    from compiler.compile import compile_file
-    from dsl.render import to_text
+    from synth.base.diagnostics.render import to_text
+    from synth.compiler.compile import compile_file
 
     compiled = compile_file(Path(recipe), {name: _as_text(value) for name, value in params.items()})
     for diagnostic in compiled.warnings:
@@ -86,8 +86,8 @@ def run(
     The first Ctrl-C stops cleanly and the second at once; both raise KeyboardInterrupt.  Raises a
     SynthError when it cannot go on; what was committed is safe.
     """
-    from runtime.run import RunOptions
-    from runtime.run import run as run_plan
+    from synth.runtime.run.run import RunOptions
+    from synth.runtime.run.run import run as run_plan
     from synth.watching import watching
 
     settings = _settings(plan, models, _backend(backend, simulate, pocket))
@@ -126,7 +126,7 @@ def materialize(
     samples are missing.  Raises QuotaShort where too few are, ConfigError where a folder is in the
     way, LogError where the log cannot be read.
     """
-    from store.dataset import materialize as write
+    from synth.store.dataset.materialize import materialize as write
 
     written_by = _settings(plan, models, _backend(backend)).written_by(plan.models)
     with _reading(log) as opened:
@@ -158,8 +158,8 @@ def evaluate(
     `partial` as for `materialize`.  Raises a SynthError when it cannot go on; what was answered is
     safe.
     """
-    from runtime.evaluation.evaluate import evaluate as take_measures
-    from runtime.run import RunOptions
+    from synth.runtime.evaluation.evaluate import evaluate as take_measures
+    from synth.runtime.run.run import RunOptions
     from synth.watching import watching
 
     settings = _settings(plan, models, _backend(backend, simulate, pocket), student)
@@ -197,7 +197,7 @@ def replay(
 
     Raises QuotaShort where the log has no run of a conversation.
     """
-    from runtime.replay import replay as run_again
+    from synth.runtime.run.replay import replay as run_again
 
     written_by = _settings(plan, models, _backend(backend)).written_by(plan.models)
     with _reading(log) as opened:
@@ -207,7 +207,7 @@ def replay(
 @contextmanager
 def _reading(path: str | Path) -> Iterator[Log]:
     """An open log; what is to be known of it is a warning."""
-    from store.log import Log
+    from synth.store.log.log import Log
 
     with Log(Path(path)) as log:
         for notice in log.notices:
@@ -222,7 +222,7 @@ def _as_text(value: Any) -> str:
 
 
 def _backend(backend: Backend | None, simulate: bool = False, pocket: bool = False) -> Backend | None:
-    from dsl.errors import ConfigError
+    from synth.base.errors import ConfigError
 
     if backend not in (None, "pocket", "simulated"):
         raise ConfigError(
@@ -242,9 +242,9 @@ def _settings(
     student: Model | None = None,
 ) -> Settings:
     """Where the models run: as given, else as the `synth.toml` nearest to the recipe says."""
-    from compiler.plan import Plan
-    from dsl.errors import ConfigError
-    from runtime.config import STUDENT, load
+    from synth.base.errors import ConfigError
+    from synth.compiler.plan.model import Plan
+    from synth.runtime.settings import STUDENT, load
 
     if not isinstance(plan, Plan):
         raise ConfigError(f"{plan!r} is no plan: `synth.compile` makes one of a recipe")

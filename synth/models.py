@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypedDict
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from runtime.engines.base import EngineSpec
+    from synth.runtime.engines.base import EngineSpec
 
 
 class WaitOptions(TypedDict, total=False):
@@ -110,14 +110,14 @@ class SimulatedOptions(WaitOptions, total=False):
 
 
 class Model:
-    """Where one model runs.  Raises dsl.errors.EngineError for an option that is not right."""
+    """Where one model runs.  Raises synth.base.errors.EngineError for an option that is not right."""
 
     backend: ClassVar[str]
 
     def __init__(
         self, id: str, revision: str | None, adapter: str | None, options: Mapping[str, Any]
     ) -> None:
-        from runtime.engines import check_options
+        from synth.runtime.engines import check_options
 
         self.id = id
         self.revision = revision
@@ -127,7 +127,7 @@ class Model:
 
     def spec(self, name: str) -> EngineSpec:
         """The same for the runtime, as the model `name` of a recipe."""
-        from runtime.engines.base import EngineSpec
+        from synth.runtime.engines.base import EngineSpec
 
         # Simulated models of one name answer alike.
         id = self.id or (name if self.backend == "simulated" else "")

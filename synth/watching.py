@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from runtime.run import Watch
 from synth.cli import terminal
 from synth.cli.progress import Display, line
+from synth.runtime.run.run import Watch
 
 if TYPE_CHECKING:
-    from runtime.models import Models
-    from runtime.progress import Progress
+    from synth.runtime.calls.models import Models
+    from synth.runtime.events.progress import Progress
 
 # Seconds between two updates of a cell's output.
 _REFRESH = 0.5

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.support import SOAK
+from tests.kit.support import SOAK
 
-pytest_plugins = ["tests.servers.fixtures", "tests.models.fixtures"]
+pytest_plugins = ["tests.kit.servers.fixtures", "tests.kit.models.fixtures"]
 
 # How long an example takes says what else the machine does.  `make soak` looks at more of them.
 settings.register_profile("tests", deadline=None, max_examples=1000 if SOAK else 50)

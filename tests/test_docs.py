@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from compiler.compile import compile_text
 from synth.cli import COMMANDS
-from tests.support import ROOT, synth
+from synth.compiler.compile import compile_text
+from tests.kit.support import ROOT, synth
 
 README = (ROOT / "README.md").read_text("utf-8")
 

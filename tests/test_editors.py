@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from compiler.checks import CHECKS
-from compiler.filters import FILTERS
-from compiler.kinds import HOLDERS, Holder, Kind, Need
-from dsl import Source, Span, parse
-from dsl.syntax import (
+from editors.generate import PATH, grammar, root, text
+from synth.compiler.bind.expressions.kinds import HOLDERS, Holder, Kind, Need
+from synth.compiler.stdlib.checks import CHECKS
+from synth.compiler.stdlib.filters import FILTERS
+from synth.dsl import Source, Span, parse
+from synth.dsl.syntax import (
     Duration,
     Integer,
     Interpolation,
@@ -28,7 +29,6 @@ from dsl.syntax import (
     Text,
     TypeName,
 )
-from editors.generate import PATH, grammar, root, text
 from tests.dsl.helpers import RECIPES, children
 
 Scopes = tuple[str, ...]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dsl.telemetry import OFF
+from synth.base.telemetry import OFF
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import QUICKSTART, ROOT, environment
 from tests.runtime.test_run import served
-from tests.servers.openai import OpenAIServer
-from tests.support import QUICKSTART, ROOT, environment
 
 LICENCES = runpy.run_path(str(ROOT / "scripts/licences.py"))
 
@@ -43,7 +43,7 @@ def test_telemetry_is_off_before_any_library_is_imported() -> None:
     script = (
         "import sys, synth\n"
         "from synth.models import Simulated\n"
-        "import runtime.run, os\n"
+        "import synth.runtime.run.run, os\n"
         "assert not {'huggingface_hub', 'vllm', 'transformers', 'ray'} & set(sys.modules)\n"
         "print(*(f'{name}={os.environ.get(name)}' for name in sys.argv[1:]))\n"
         "from huggingface_hub import constants\n"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from bench.workload import Job, Messages, job, request, run
+from bench.lib.workload import Job, Messages, job, request, run
 
 
 async def main(job: Job) -> None:

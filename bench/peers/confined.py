@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench.workload import Job
+from bench.lib.workload import Job
 
 # Each tool reads its own at import.
 _SWITCHES = {

@@ -12,8 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench.peers.confined import confine
-from bench.workload import (
+from bench.lib.workload import (
     Job,
     Messages,
     card_prompt,
@@ -24,6 +23,7 @@ from bench.workload import (
     user,
     written,
 )
+from bench.peers.confined import confine
 
 # A minute's requests and tokens: more than there can be.
 _NO_LIMIT = 1_000_000_000

@@ -13,9 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.peers.confined import confine
-from bench.peers.numbered import numbered_prompt
-from bench.workload import (
+from bench.lib.workload import (
     CARD_SCHEMA,
     MOST_TRIES,
     Job,
@@ -27,6 +25,8 @@ from bench.workload import (
     user,
     written,
 )
+from bench.peers.confined import confine
+from bench.peers.numbered import numbered_prompt
 
 # Rows that are kept together, once the last of them is finished.
 _ROWS = 25

@@ -16,7 +16,7 @@ from datatrove.executor import LocalPipelineExecutor
 from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
 from datatrove.pipeline.writers import JsonlWriter
 
-from bench.workload import ONE, Job, Messages, job, request
+from bench.lib.workload import ONE, Job, Messages, job, request
 
 
 def main(job: Job) -> None:

@@ -17,8 +17,7 @@ from distilabel.pipeline import Pipeline
 from distilabel.steps import LoadDataFromDicts, StepInput, step
 from distilabel.steps.tasks import ChatGeneration, TextGeneration
 
-from bench.peers.numbered import numbered_prompt
-from bench.workload import (
+from bench.lib.workload import (
     MOST_TRIES,
     Job,
     Messages,
@@ -30,6 +29,7 @@ from bench.workload import (
     user,
     written,
 )
+from bench.peers.numbered import numbered_prompt
 
 
 @step(inputs=["persona"], outputs=["ask"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.workload import persona_prompt
+from bench.lib.workload import persona_prompt
 
 
 def numbered_prompt(number: int) -> str:

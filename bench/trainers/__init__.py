@@ -12,8 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from bench.harness import ROOT, Options, Unavailable, environment
-from bench.report import Cell, Report, Table
+from bench.lib.harness import ROOT, Options, Unavailable, environment
+from bench.lib.report import Cell, Report, Table
 from bench.trainers.rows import CLOSING, make
 
 HOME = ROOT / "build" / "trainers"

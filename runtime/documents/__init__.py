@@ -11,11 +11,11 @@ A file that cannot be used is a fault of the whole folder: the first is named an
 counted, and nothing is paid for before.  Empty documents are passed over.
 """
 
-from runtime.documents.document import Block, Document, Scalar
-from runtime.documents.faults import FileFaults, Unreadable
-from runtime.documents.find import MAX_BYTES, SUFFIXES, File, Found, find_files
-from runtime.documents.read import read_file
-from runtime.documents.split import Chunk, Splitter
+from synth.runtime.documents.document import Block, Document, Scalar
+from synth.runtime.documents.faults import FileFaults, Unreadable
+from synth.runtime.documents.find import MAX_BYTES, SUFFIXES, File, Found, find_files
+from synth.runtime.documents.read import read_file
+from synth.runtime.documents.split import Chunk, Splitter
 
 __all__ = [
     "MAX_BYTES",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dsl.display import quoted
-from dsl.errors import ConfigError
+from synth.base.display import quoted
+from synth.base.errors import ConfigError
 
 
 class Unreadable(Exception):

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-from dsl.display import quoted, visible
-from dsl.errors import ConfigError
-from runtime.documents.faults import FileFaults, Unreadable
-from runtime.documents.glob import compile_glob
+from synth.base.display import quoted, visible
+from synth.base.errors import ConfigError
+from synth.runtime.documents.faults import FileFaults, Unreadable
+from synth.runtime.documents.glob import compile_glob
 
 MAX_BYTES = 64 * 1024 * 1024
 SUFFIXES = (".md", ".markdown", ".txt", ".html", ".htm", ".pdf", ".jsonl")

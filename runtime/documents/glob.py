@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from dsl.display import quoted
-from dsl.errors import ConfigError
+from synth.base.display import quoted
+from synth.base.errors import ConfigError
 
 # As in a shell, what begins with a dot is matched only by a pattern that begins with one.
 _NOT_HIDDEN = r"(?!\.)"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from runtime.documents.decode import clean, decode
-from runtime.documents.document import Block, Document, Scalar
-from runtime.documents.faults import Unreadable
+from synth.runtime.documents.decode import clean, decode
+from synth.runtime.documents.document import Block, Document, Scalar
+from synth.runtime.documents.faults import Unreadable
 
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([\w.:-]{1,40})", re.IGNORECASE)
 _DROPPED = ("script", "style", "noscript", "template", "svg", "nav", "footer", "aside", "iframe")

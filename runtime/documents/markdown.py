@@ -7,7 +7,7 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from runtime.documents.document import Block, Document, Scalar
+from synth.runtime.documents.document import Block, Document, Scalar
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt

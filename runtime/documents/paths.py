@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from compiler.imports import PROJECT_FILE, project_root
-from dsl.display import quoted, visible
-from dsl.errors import ConfigError
+from synth.base.display import quoted, visible
+from synth.base.errors import ConfigError
+from synth.compiler.bind.imports import PROJECT_FILE, project_root
 
 
 def inside_project(folder: Path, written: str, allowed: Sequence[Path], where: str) -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from io import BytesIO
 
-from runtime.documents.decode import clean
-from runtime.documents.document import Block, Document
-from runtime.documents.faults import Unreadable
+from synth.runtime.documents.decode import clean
+from synth.runtime.documents.document import Block, Document
+from synth.runtime.documents.faults import Unreadable
 
 
 def read_pdf(data: bytes, name: str) -> Document:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from runtime.documents.decode import decode
-from runtime.documents.document import Block, Document
-from runtime.documents.faults import Unreadable
-from runtime.documents.find import MAX_BYTES, File
-from runtime.documents.html import read_html
-from runtime.documents.markdown import read_markdown
-from runtime.documents.pdf import read_pdf
-from runtime.documents.rows import read_rows
+from synth.runtime.documents.decode import decode
+from synth.runtime.documents.document import Block, Document
+from synth.runtime.documents.faults import Unreadable
+from synth.runtime.documents.find import MAX_BYTES, File
+from synth.runtime.documents.html import read_html
+from synth.runtime.documents.markdown import read_markdown
+from synth.runtime.documents.pdf import read_pdf
+from synth.runtime.documents.rows import read_rows
 
 
 def read_file(file: File) -> Iterator[Document]:

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from compiler.plan import canonical_json
-from dsl.display import quoted
-from dsl.errors import ConfigError
-from runtime.documents.decode import clean
-from runtime.documents.document import Block, Document, Scalar
-from runtime.documents.faults import Unreadable
-from runtime.sources.faults import Fault
-from runtime.sources.jsonl import read_jsonl
+from synth.base.display import quoted
+from synth.base.errors import ConfigError
+from synth.compiler.plan.model import canonical_json
+from synth.runtime.documents.decode import clean
+from synth.runtime.documents.document import Block, Document, Scalar
+from synth.runtime.documents.faults import Unreadable
+from synth.runtime.sources.faults import Fault
+from synth.runtime.sources.jsonl import read_jsonl
 
 _LONGEST_ID = 200
 

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.plan import CallPlan, digest
-from dsl.errors import ConfigError
-from runtime.documents.document import Block, Document, Scalar
-from runtime.documents.words import SENTENCE, count_words, find_words
+from synth.base.errors import ConfigError
+from synth.compiler.plan.model import CallPlan, digest
+from synth.runtime.documents.document import Block, Document, Scalar
+from synth.runtime.documents.words import SENTENCE, count_words, find_words
 
 Path = tuple[str, ...]
 

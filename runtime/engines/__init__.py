@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from compiler.backends import BACKENDS
-from compiler.plan import Frozen
-from runtime.engines.base import Engine, EngineSpec
-from runtime.engines.options import BadOption, read_options, unknown
+from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.plan.model import Frozen
+from synth.runtime.engines.base import Engine, EngineSpec
+from synth.runtime.engines.options import BadOption, read_options, unknown
 
 _ENGINES = {
-    "vllm": ("runtime.engines.vllm", "VllmEngine"),
-    "transformers": ("runtime.engines.transformers", "TransformersEngine"),
-    "pocket": ("runtime.engines.pocket", "PocketEngine"),
-    "openai": ("runtime.engines.openai", "OpenAIEngine"),
-    "gemini": ("runtime.engines.gemini", "GeminiEngine"),
-    "simulated": ("runtime.engines.simulated", "SimulatedEngine"),
+    "vllm": ("synth.runtime.engines.local.vllm", "VllmEngine"),
+    "transformers": ("synth.runtime.engines.local.transformers", "TransformersEngine"),
+    "pocket": ("synth.runtime.engines.local.pocket", "PocketEngine"),
+    "openai": ("synth.runtime.engines.hosted.openai", "OpenAIEngine"),
+    "gemini": ("synth.runtime.engines.hosted.gemini", "GeminiEngine"),
+    "simulated": ("synth.runtime.engines.simulated.engine", "SimulatedEngine"),
 }
 
 
 _OPTIONS = {
-    "vllm": ("runtime.engines.vllm", "VllmOptions"),
-    "transformers": ("runtime.engines.transformers", "TransformersOptions"),
-    "pocket": ("runtime.engines.transformers", "TransformersOptions"),
-    "openai": ("runtime.engines.openai", "OpenAIOptions"),
-    "gemini": ("runtime.engines.gemini", "GeminiOptions"),
-    "simulated": ("runtime.engines.simulated", "SimulatedOptions"),
+    "vllm": ("synth.runtime.engines.local.vllm", "VllmOptions"),
+    "transformers": ("synth.runtime.engines.local.transformers", "TransformersOptions"),
+    "pocket": ("synth.runtime.engines.local.transformers", "TransformersOptions"),
+    "openai": ("synth.runtime.engines.hosted.openai", "OpenAIOptions"),
+    "gemini": ("synth.runtime.engines.hosted.gemini", "GeminiOptions"),
+    "simulated": ("synth.runtime.engines.simulated.engine", "SimulatedOptions"),
 }
 
 

@@ -2,7 +2,7 @@
 
 Constructing an engine finds out who it is (`identity`, `capabilities`) and loads at most
 a tokenizer; `start` loads weights or opens connections.  An engine never retries and never
-limits itself: that is the runtime's business (`runtime.service`).
+limits itself: that is the runtime's business (`synth.runtime.service`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, JsonValue
 
-from compiler.plan import Capability, CheckPlan, Frozen, Sampling
+from synth.compiler.plan.model import Capability, CheckPlan, Frozen, Sampling
 
 # A day is longer than any wait that somebody means.
 LONGEST_S = 86_400.0

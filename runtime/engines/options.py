@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from compiler.plan import Frozen
-from dsl.errors import EngineError
-from dsl.suggest import some_of, suggest
-from runtime.engines.base import EngineSpec
+from synth.base.errors import EngineError
+from synth.base.suggest import some_of, suggest
+from synth.compiler.plan.model import Frozen
+from synth.runtime.engines.base import EngineSpec
 
 Options = TypeVar("Options", bound=Frozen)
 

@@ -7,12 +7,12 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.plan import CohortPlan, Plan, StepPlan, digest
-from compiler.strata import Cell, Slot
-from runtime.books import Ledger, Opening
-from runtime.progress import Progress
-from runtime.sample import Abandoned, Done, Outcome, Sample
-from store.history import Finished
+from synth.compiler.plan.model import CohortPlan, Plan, StepPlan, digest
+from synth.compiler.plan.strata import Cell, Slot
+from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
+from synth.runtime.cohorts.source import Ledger, Opening
+from synth.runtime.events.progress import Progress
+from synth.store.log.history import Finished
 
 
 @dataclass(frozen=True, slots=True)

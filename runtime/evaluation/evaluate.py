@@ -8,26 +8,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from compiler.plan import EvaluationPlan, Plan
-from compiler.runnable import require_runnable
-from dsl.errors import EngineError, QuotaShort
-from runtime import loop
-from runtime.books import Books, Ledger
-from runtime.config import Settings
-from runtime.engines.base import Scorer
-from runtime.evaluation.asks import Asks, Exam
-from runtime.evaluation.items import Items
-from runtime.evaluation.measures import Measure, Results, open_measure
-from runtime.evaluation.shown import measures_html, measures_line
-from runtime.evaluation.students import changed, with_student
-from runtime.evaluation.verdicts import Measured
-from runtime.lookup import Indexes
-from runtime.models import Models
-from runtime.progress import Progress
-from runtime.run import RunOptions, RunReport, Watch, require_prices, run_books
-from store.history import Finished, History
-from store.log import Log
-from store.select import WrittenBy, lineage_of, told_models
+from synth.base.errors import EngineError, QuotaShort
+from synth.compiler.plan.model import EvaluationPlan, Plan
+from synth.compiler.stdlib.requirements import require_runnable
+from synth.runtime.calls.models import Models
+from synth.runtime.cohorts.source import Books, Ledger
+from synth.runtime.engines.base import Scorer
+from synth.runtime.evaluation.asks import Asks, Exam
+from synth.runtime.evaluation.items import Items
+from synth.runtime.evaluation.measures import Measure, Results, open_measure
+from synth.runtime.evaluation.shown import measures_html, measures_line
+from synth.runtime.evaluation.students import changed, with_student
+from synth.runtime.evaluation.verdicts import Measured
+from synth.runtime.events.progress import Progress
+from synth.runtime.retrieval.service import Indexes
+from synth.runtime.run import loop
+from synth.runtime.run.run import RunOptions, RunReport, Watch, require_prices, run_books
+from synth.runtime.settings import Settings
+from synth.store.dataset.inputs.select import WrittenBy, lineage_of, told_models
+from synth.store.log.history import Finished, History
+from synth.store.log.log import Log
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from compiler.plan import (
+from synth.compiler.plan.model import (
     CallPlan,
     FilterPlan,
     JsonOutput,
@@ -17,9 +17,9 @@ from compiler.plan import (
     Template,
     digest,
 )
-from runtime.evaluation.asks import Ask, Exam
-from runtime.evaluation.items import Item
-from runtime.evaluation.questions import Question
+from synth.runtime.evaluation.asks import Ask, Exam
+from synth.runtime.evaluation.items import Item
+from synth.runtime.evaluation.questions import Question
 
 # A judge that gives no verdict is asked again so often.
 _RETRY = 2

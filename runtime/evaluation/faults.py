@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from compiler.checks import run_check
-from compiler.plan import JsonOutput, MeasurePlan, StepPlan
-from runtime.accept import Rejected, judge
-from runtime.evaluation.items import Answer, Item
-from runtime.evaluation.verdicts import Tally
+from synth.compiler.plan.model import JsonOutput, MeasurePlan, StepPlan
+from synth.compiler.stdlib.checks import run_check
+from synth.runtime.calls.validate import Rejected, judge
+from synth.runtime.evaluation.items import Answer, Item
+from synth.runtime.evaluation.verdicts import Tally
 
 # The reason why an answer counts against a measure, or None.
 Fault = Callable[[Mapping[str, Any], Answer], str | None]

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.plan import AxisPlan, CohortPlan, DrawPlan, ExportPlan, JsonOutput, Plan
-from store.dataset import exported
-from store.log import Log
-from store.messages import trained_turns
-from store.rows import Conversation, Layout
-from store.select import WrittenBy, lineage_of
+from synth.compiler.plan.model import AxisPlan, CohortPlan, DrawPlan, ExportPlan, JsonOutput, Plan
+from synth.store.dataset.inputs.messages import trained_turns
+from synth.store.dataset.inputs.select import WrittenBy, lineage_of
+from synth.store.dataset.materialize import exported
+from synth.store.dataset.rows.layout import Conversation, Layout
+from synth.store.log.log import Log
 
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
 

@@ -13,15 +13,15 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
-from compiler.filters import chat
-from compiler.plan import MeasurePlan, ModelPlan, Plan, digest
-from runtime.evaluation import exams
-from runtime.evaluation.asks import Exam
-from runtime.evaluation.faults import FAULTS, OF_ANSWERS, concerns, count_answer
-from runtime.evaluation.items import Answer, Item, export_of, voices_of, without_thought
-from runtime.evaluation.questions import read_questions
-from runtime.evaluation.verdicts import Measured, Tally
-from runtime.evaluation.voices import nearest_voices
+from synth.compiler.plan.model import MeasurePlan, ModelPlan, Plan, digest
+from synth.compiler.stdlib.filters import chat
+from synth.runtime.evaluation import exams
+from synth.runtime.evaluation.asks import Exam
+from synth.runtime.evaluation.faults import FAULTS, OF_ANSWERS, concerns, count_answer
+from synth.runtime.evaluation.items import Answer, Item, export_of, voices_of, without_thought
+from synth.runtime.evaluation.questions import read_questions
+from synth.runtime.evaluation.verdicts import Measured, Tally
+from synth.runtime.evaluation.voices import nearest_voices
 
 # A small encoder reads some 25 texts a second on two cores.
 _MOST_HEARD = 1_000

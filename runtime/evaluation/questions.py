@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsl.display import quoted, visible
-from dsl.errors import ConfigError
-from runtime.documents.paths import inside_project
-from runtime.text import valid_text
+from synth.base.display import quoted, visible
+from synth.base.errors import ConfigError
+from synth.base.text import valid_text
+from synth.runtime.documents.paths import inside_project
 
 _FORM = "each line is a JSON object with the texts `question` and `answer`"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dsl.html import html_table
+from synth.base.html import html_table
 
 if TYPE_CHECKING:
-    from runtime.evaluation.evaluate import Report
+    from synth.runtime.evaluation.evaluate import Report
 
 
 def measures_line(report: Report) -> str:

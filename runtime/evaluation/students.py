@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from compiler.backends import BACKENDS
-from compiler.plan import MeasurePlan, ModelPlan, Plan
-from runtime.config import STUDENT, Settings
-from runtime.evaluation.faults import OF_ANSWERS
+from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.plan.model import MeasurePlan, ModelPlan, Plan
+from synth.runtime.evaluation.faults import OF_ANSWERS
+from synth.runtime.settings import STUDENT, Settings
 
 
 def with_student(plan: Plan, settings: Settings) -> tuple[Plan, list[str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from dsl.errors import ConfigError, EngineError
-from runtime import loop
+from synth.base.errors import ConfigError, EngineError
+from synth.runtime.run import loop
 
 
 def nearest_voices(said: Mapping[str, str], personas: Mapping[str, str]) -> dict[str, str]:
@@ -37,7 +37,7 @@ def nearest_voices(said: Mapping[str, str], personas: Mapping[str, str]) -> dict
 
 
 async def _embedded(texts: Sequence[str]) -> list[Sequence[float]]:
-    from runtime.retrieval import default_embedder
+    from synth.runtime.retrieval import default_embedder
 
     try:
         embedder = default_embedder()

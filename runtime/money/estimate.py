@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from compiler.judging import JUDGED
-from compiler.plan import (
+from synth.compiler.plan.judge_steps import JUDGED
+from synth.compiler.plan.model import (
     CohortPlan,
     JsonOutput,
     Member,
@@ -21,7 +21,7 @@ from compiler.plan import (
     asking,
     canonical_json,
 )
-from runtime.money.tokens import count
+from synth.runtime.money.tokens import count
 
 # Mean tokens of a step's prompts and answers in the log, where it has any.
 Measured = Callable[[StepPlan], "tuple[float, float] | None"]

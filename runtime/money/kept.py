@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from dsl.cache import load, store
-from runtime.engines.base import EngineSpec
-from runtime.money.prices import Price, Priced
+from synth.base.cache import load, store
+from synth.runtime.engines.base import EngineSpec
+from synth.runtime.money.prices import Price, Priced
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from compiler.plan import Frozen
+from synth.compiler.plan.model import Frozen
 
 # Of an answer without `max_tokens`, where nobody says how long it can get.
 DEFAULT_OUTPUT_LIMIT = 16_384

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runtime.engines.base import Message
+from synth.runtime.engines.base import Message
 
 # What a chat template puts around a message.
 _AROUND = 4

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from dsl.errors import CallFailed
-from runtime.engines.base import Call, Completion
-from runtime.money.tokens import count, count_messages
+from synth.base.errors import CallFailed
+from synth.runtime.engines.base import Call, Completion
+from synth.runtime.money.tokens import count, count_messages
 
 
 class Usage(NamedTuple):

@@ -14,10 +14,10 @@ metadata and score, and is JSON.  RetrievalShort is one sample's bad luck; Confi
 EngineError are everybody's.
 """
 
-from runtime.retrieval.embedders import Embedder, default_embedder, open_embedder
-from runtime.retrieval.errors import BadFilter, RetrievalShort
-from runtime.retrieval.index import Index, Query, open_index
-from runtime.retrieval.ingest import IngestReport
+from synth.runtime.retrieval.embedders import Embedder, default_embedder, open_embedder
+from synth.runtime.retrieval.errors import BadFilter, RetrievalShort
+from synth.runtime.retrieval.index import Index, Query, open_index
+from synth.runtime.retrieval.ingest import IngestReport
 
 __all__ = [
     "BadFilter",

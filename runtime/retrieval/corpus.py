@@ -9,11 +9,11 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
-from compiler.plan import SourcePlan
-from dsl.display import quoted, visible
-from dsl.errors import ConfigError
-from runtime.documents import Chunk, File, Splitter, find_files, read_file
-from runtime.documents.paths import inside_project
+from synth.base.display import quoted, visible
+from synth.base.errors import ConfigError
+from synth.compiler.plan.model import SourcePlan
+from synth.runtime.documents import Chunk, File, Splitter, find_files, read_file
+from synth.runtime.documents.paths import inside_project
 
 _BLOCK = 1 << 20
 
@@ -63,7 +63,7 @@ def open_corpus(source: SourcePlan, folder: Path, allowed: Sequence[Path]) -> Co
     written = str(source.reader.arguments["path"])
     path = inside_project(folder, written, allowed, f"source `{source.name}`")
     if source.reader.name == "lancedb":
-        from runtime.retrieval.foreign import ForeignTable
+        from synth.runtime.retrieval.foreign import ForeignTable
 
         return ForeignTable(path, visible(written), source)
     glob = str(source.reader.arguments["glob"])

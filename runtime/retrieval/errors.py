@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsl.errors import ConfigError, SynthError
+from synth.base.errors import ConfigError, SynthError
 
 
 class RetrievalShort(SynthError):

@@ -12,16 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from compiler.plan import SourcePlan, digest
-from dsl.display import quoted
-from dsl.errors import ConfigError
-from dsl.suggest import suggest
-from runtime.documents import Block, Chunk, Document, Scalar, Splitter
-from runtime.documents.decode import clean
-from runtime.documents.faults import Unreadable
-from runtime.documents.rows import scalar
-from runtime.retrieval.corpus import Passages, Piece
-from runtime.retrieval.lance import require_lancedb
+from synth.base.display import quoted
+from synth.base.errors import ConfigError
+from synth.base.suggest import suggest
+from synth.compiler.plan.model import SourcePlan, digest
+from synth.runtime.documents import Block, Chunk, Document, Scalar, Splitter
+from synth.runtime.documents.decode import clean
+from synth.runtime.documents.faults import Unreadable
+from synth.runtime.documents.rows import scalar
+from synth.runtime.retrieval.corpus import Passages, Piece
+from synth.runtime.retrieval.lance import require_lancedb
 
 _BATCH = 1024
 _MOST_TABLES = 10_000

@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from compiler.checks.fold import fold
-from compiler.plan import SourcePlan
-from dsl.display import quoted, visible
-from dsl.errors import ConfigError, EngineError
-from runtime.documents.paths import inside_project
-from runtime.retrieval.corpus import Corpus, open_corpus
-from runtime.retrieval.embedders import Embedder, default_embedder
-from runtime.retrieval.errors import RetrievalShort
-from runtime.retrieval.ingest import Ingestion, IngestReport
-from runtime.retrieval.lance import ChunkTable, connect, open_table, require_lancedb
-from runtime.retrieval.pick import BREADTH, Hit, draw, fuse, pick, vary
-from runtime.retrieval.shared import Shared
-from runtime.retrieval.state import FILE_NAME, Record, State
-from runtime.retrieval.vectors import OnProgress, Vectors
-from runtime.retrieval.where import to_sql
-from runtime.service.patience import Patience
-from runtime.stop import Stop
-from runtime.text import valid_text
+from synth.base.display import quoted, visible
+from synth.base.errors import ConfigError, EngineError
+from synth.base.text import valid_text
+from synth.compiler.plan.model import SourcePlan
+from synth.compiler.stdlib.checks.fold import fold
+from synth.runtime.documents.paths import inside_project
+from synth.runtime.events.budget import Stop
+from synth.runtime.retrieval.corpus import Corpus, open_corpus
+from synth.runtime.retrieval.embedders import Embedder, default_embedder
+from synth.runtime.retrieval.errors import RetrievalShort
+from synth.runtime.retrieval.ingest import Ingestion, IngestReport
+from synth.runtime.retrieval.lance import ChunkTable, connect, open_table, require_lancedb
+from synth.runtime.retrieval.pick import BREADTH, Hit, draw, fuse, pick, vary
+from synth.runtime.retrieval.shared import Shared
+from synth.runtime.retrieval.state import FILE_NAME, Record, State
+from synth.runtime.retrieval.vectors import OnProgress, Vectors
+from synth.runtime.retrieval.where import to_sql
+from synth.runtime.service.patience import Patience
 
 if TYPE_CHECKING:
     from lancedb import AsyncConnection

@@ -12,15 +12,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from compiler.plan import SourcePlan, digest
-from dsl.display import quoted, visible
-from dsl.errors import ConfigError
-from runtime.documents import FileFaults, Unreadable
-from runtime.retrieval.corpus import Corpus, Piece
-from runtime.retrieval.lance import ChunkTable, open_table, tag, write
-from runtime.retrieval.spool import Keeper, Spool
-from runtime.retrieval.state import Part, Record, State
-from runtime.retrieval.vectors import OnProgress, Vectors
+from synth.base.display import quoted, visible
+from synth.base.errors import ConfigError
+from synth.compiler.plan.model import SourcePlan, digest
+from synth.runtime.documents import FileFaults, Unreadable
+from synth.runtime.retrieval.corpus import Corpus, Piece
+from synth.runtime.retrieval.lance import ChunkTable, open_table, tag, write
+from synth.runtime.retrieval.spool import Keeper, Spool
+from synth.runtime.retrieval.state import Part, Record, State
+from synth.runtime.retrieval.vectors import OnProgress, Vectors
 
 if TYPE_CHECKING:
     from lancedb import AsyncConnection, AsyncTable

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsl.errors import ConfigError
-from runtime.retrieval.pick import Hit
+from synth.base.errors import ConfigError
+from synth.runtime.retrieval.pick import Hit
 
 if TYPE_CHECKING:
     import numpy as np

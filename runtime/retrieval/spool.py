@@ -6,11 +6,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from compiler.checks import run_check
-from compiler.checks.fold import fold
-from compiler.distinct import NearDuplicates
-from compiler.plan import CheckPlan, canonical_json
-from runtime.documents import Chunk
+from synth.compiler.plan.model import CheckPlan, canonical_json
+from synth.compiler.stdlib.checks import run_check
+from synth.compiler.stdlib.checks.fold import fold
+from synth.compiler.stdlib.near_duplicates import NearDuplicates
+from synth.runtime.documents import Chunk
 
 if TYPE_CHECKING:
     import pyarrow as pa

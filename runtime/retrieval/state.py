@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dsl.display import visible
-from dsl.errors import ConfigError
+from synth.base.display import visible
+from synth.base.errors import ConfigError
 
 FILE_NAME = "synth.sqlite"
 LOCK_NAME = "synth.lock"

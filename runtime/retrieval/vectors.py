@@ -10,14 +10,14 @@ from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from dsl.errors import AccessDenied, CallFailed, EngineDied, EngineError
-from runtime.retrieval.embedders.base import Embedder, Purpose, embedder_name
-from runtime.retrieval.state import State
-from runtime.service.limiter import backoff
-from runtime.service.patience import Patience
-from runtime.service.service import MOST_STRIKES, WORTH_SAYING_S
-from runtime.stop import Stop, Stopped
-from runtime.text import spoken
+from synth.base.errors import AccessDenied, CallFailed, EngineDied, EngineError
+from synth.base.text import spoken
+from synth.runtime.events.budget import Stop, Stopped
+from synth.runtime.retrieval.embedders.base import Embedder, Purpose, embedder_name
+from synth.runtime.retrieval.state import State
+from synth.runtime.service.limiter import backoff
+from synth.runtime.service.patience import Patience
+from synth.runtime.service.service import MOST_STRIKES, WORTH_SAYING_S
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,9 +12,9 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from dsl.display import quoted
-from dsl.suggest import suggest
-from runtime.retrieval.errors import BadFilter
+from synth.base.display import quoted
+from synth.base.suggest import suggest
+from synth.runtime.retrieval.errors import BadFilter
 
 # The table's own columns; every other name is metadata.
 COLUMNS = {"id": "text", "document": "text", "heading": "text", "text": "text", "ordinal": "number"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dsl.errors import CallFailed
-from runtime.text import spoken
+from synth.base.errors import CallFailed
+from synth.base.text import spoken
 
 # How long an outage is waited out, in seconds.
 PATIENCE_S = 600.0

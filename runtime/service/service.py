@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dsl.errors import AccessDenied, CallFailed
-from runtime.service.limiter import Limiter
-from runtime.service.patience import Patience
+from synth.base.errors import AccessDenied, CallFailed
+from synth.runtime.service.limiter import Limiter
+from synth.runtime.service.patience import Patience
 
 # Silences that are over by then are not told of.
 WORTH_SAYING_S = 1.0

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsl.errors import ConfigError
-from runtime.sources.marks import without_nan
-from runtime.sources.record import Record
-from runtime.sources.shapes import Form
+from synth.base.errors import ConfigError
+from synth.runtime.sources.marks import without_nan
+from synth.runtime.sources.record import Record
+from synth.runtime.sources.shapes import Form
 
 _ROWS_AT_ONCE = 256
 _FILE_MARK = b"ARROW1"

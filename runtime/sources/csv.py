@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from dsl.errors import ConfigError
-from runtime.sources.faults import Fault, names
-from runtime.sources.lines import MAX_LINE, not_utf8, read_lines
-from runtime.sources.record import Cell, Record
-from runtime.sources.shapes import Form
+from synth.base.errors import ConfigError
+from synth.runtime.sources.faults import Fault, names
+from synth.runtime.sources.lines import MAX_LINE, not_utf8, read_lines
+from synth.runtime.sources.record import Cell, Record
+from synth.runtime.sources.shapes import Form
 
 # What `surrogateescape` makes of a byte that is not UTF-8; UTF-8 itself has no such character.
 _ESCAPED = re.compile("[\udc80-\udcff]")

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dsl.errors import ConfigError
-from runtime.sources.faults import names
-from runtime.sources.lines import begins_with
+from synth.base.errors import ConfigError
+from synth.runtime.sources.faults import names
+from synth.runtime.sources.lines import begins_with
 
 FORMATS = {
     ".jsonl": "jsonl",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dsl.display import visible
+from synth.base.display import visible
 
 MEND = "mend or remove"
 WITHOUT = "leave such rows out with `bad_rows = skip`"

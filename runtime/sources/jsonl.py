@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dsl.display import quoted
-from dsl.errors import ConfigError
-from runtime.sources.faults import SAVE_AS_UTF8, Fault
-from runtime.sources.lines import MAX_LINE, begins_with, not_utf8, read_blocks, read_lines
-from runtime.sources.marks import kind_of, without_nan
-from runtime.sources.record import Record
+from synth.base.display import quoted
+from synth.base.errors import ConfigError
+from synth.runtime.sources.faults import SAVE_AS_UTF8, Fault
+from synth.runtime.sources.lines import MAX_LINE, begins_with, not_utf8, read_blocks, read_lines
+from synth.runtime.sources.marks import kind_of, without_nan
+from synth.runtime.sources.record import Record
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 _BLANKS = " \t\r\n"

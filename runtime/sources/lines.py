@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 from unicodedata import name as character_name
 
-from dsl.errors import ConfigError
-from runtime.sources.faults import SAVE_AS_UTF8, Fault
+from synth.base.errors import ConfigError
+from synth.runtime.sources.faults import SAVE_AS_UTF8, Fault
 
 # A line is held in memory whole, several times over.
 MAX_LINE = 32 * 1024 * 1024

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.imports import PROJECT_FILE, project_root
-from compiler.plan import Plan, SourcePlan
-from dsl.display import quoted, visible
-from dsl.errors import ConfigError
-from dsl.suggest import suggest
-from runtime.sources.dataset import dataset_files
-from runtime.sources.shapes import Form
+from synth.base.display import quoted, visible
+from synth.base.errors import ConfigError
+from synth.base.suggest import suggest
+from synth.compiler.bind.imports import PROJECT_FILE, project_root
+from synth.compiler.plan.model import Plan, SourcePlan
+from synth.runtime.sources.dataset import dataset_files
+from synth.runtime.sources.shapes import Form
 
 
 @dataclass(frozen=True, slots=True)

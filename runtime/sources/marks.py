@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from dsl.display import quoted
-from runtime.sources.faults import Unusable
-from runtime.sources.notes import Notes
-from runtime.thinking import REASONING_KEYS, reasoning_of
+from synth.base.display import quoted
+from synth.runtime.engines.thinking import REASONING_KEYS, reasoning_of
+from synth.runtime.sources.faults import Unusable
+from synth.runtime.sources.notes import Notes
 
 # True, 1 and their like say that a message is trained on.
 _TRAINED = ("weight", "train", "training", "trainable", "loss", "loss_weight", "loss_mask")

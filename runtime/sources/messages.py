@@ -12,20 +12,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from dsl.display import code_point, quoted
-from dsl.suggest import suggest
-from runtime.sources.faults import WITHOUT, Unusable
-from runtime.sources.marks import (
-    MARKS,
-    NOTHING,
-    THOUGHTS,
-    joined,
-    kind_of,
-    thoughts_of,
-    weight_of,
-)
-from runtime.sources.notes import Notes
-from runtime.thinking import parts_of, sealed_in, split
+from synth.base.display import code_point, quoted
+from synth.base.suggest import suggest
+from synth.runtime.engines.thinking import parts_of, sealed_in, split
+from synth.runtime.sources.faults import WITHOUT, Unusable
+from synth.runtime.sources.marks import MARKS, NOTHING, THOUGHTS, joined, kind_of, thoughts_of, weight_of
+from synth.runtime.sources.notes import Notes
 
 Message = dict[str, Any]
 

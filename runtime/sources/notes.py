@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from dsl.display import visible
-from runtime.sources.faults import Fault
+from synth.base.display import visible
+from synth.runtime.sources.faults import Fault
 
 # Files can have a key of its own on every row; beyond this many they are counted together.
 _MOST_KEYS = 200

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import duckdb
 
-from dsl.errors import ConfigError
-from runtime.sources.marks import without_nan
-from runtime.sources.record import Record
-from runtime.sources.shapes import Form
-from store.connection import connect
+from synth.base.errors import ConfigError
+from synth.runtime.sources.marks import without_nan
+from synth.runtime.sources.record import Record
+from synth.runtime.sources.shapes import Form
+from synth.store.log.connection import connect
 
 _ROWS_AT_ONCE = 256
 _NUMBERS = ("DOUBLE", "FLOAT")

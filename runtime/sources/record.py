@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.sources.faults import Fault
+from synth.runtime.sources.faults import Fault
 
 
 class Cell(str):

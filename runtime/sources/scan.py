@@ -14,18 +14,18 @@ from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
-from compiler.plan import canonical_json, digest
-from dsl.errors import ConfigError
-from runtime.sources.arrow import read_arrow
-from runtime.sources.csv import read_csv
-from runtime.sources.faults import Fault, Faults, Place, Unusable
-from runtime.sources.jsonl import read_jsonl
-from runtime.sources.locate import Located, SourceFile
-from runtime.sources.messages import Message
-from runtime.sources.notes import LeftOut, Notes, Unread
-from runtime.sources.parquet import read_parquet
-from runtime.sources.record import Record
-from runtime.sources.shapes import Form, Shape, conversation
+from synth.base.errors import ConfigError
+from synth.compiler.plan.model import canonical_json, digest
+from synth.runtime.sources.arrow import read_arrow
+from synth.runtime.sources.csv import read_csv
+from synth.runtime.sources.faults import Fault, Faults, Place, Unusable
+from synth.runtime.sources.jsonl import read_jsonl
+from synth.runtime.sources.locate import Located, SourceFile
+from synth.runtime.sources.messages import Message
+from synth.runtime.sources.notes import LeftOut, Notes, Unread
+from synth.runtime.sources.parquet import read_parquet
+from synth.runtime.sources.record import Record
+from synth.runtime.sources.shapes import Form, Shape, conversation
 
 _BLOCK = 1 << 20
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from compiler.plan import SourcePlan
-from dsl.errors import ConfigError
-from dsl.suggest import suggest
-from runtime.sources.faults import WITHOUT, Unusable, names
-from runtime.sources.marks import MARKS, NOTHING, THOUGHTS, is_good, joined, kind_of, row_weight
-from runtime.sources.messages import Message, fit, listed_in, message_list, said_and_thought
-from runtime.sources.notes import Notes
-from runtime.sources.record import Cell
+from synth.base.errors import ConfigError
+from synth.base.suggest import suggest
+from synth.compiler.plan.model import SourcePlan
+from synth.runtime.sources.faults import WITHOUT, Unusable, names
+from synth.runtime.sources.marks import MARKS, NOTHING, THOUGHTS, is_good, joined, kind_of, row_weight
+from synth.runtime.sources.messages import Message, fit, listed_in, message_list, said_and_thought
+from synth.runtime.sources.notes import Notes
+from synth.runtime.sources.record import Cell
 
 Row = Mapping[str, Any]
 

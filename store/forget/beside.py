@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
-from dsl.errors import ConfigError
-from store.connection import connect
-from store.files import quoted
-from store.folder import CARD
-from store.forget.rewrite import Forgetting
-from store.manifest import MANIFEST, fault_of, is_within, load
+from synth.base.errors import ConfigError
+from synth.store.dataset.output.files import quoted
+from synth.store.dataset.output.folder import CARD
+from synth.store.dataset.output.manifest import MANIFEST, fault_of, is_within, load
+from synth.store.forget.rewrite import Forgetting
+from synth.store.log.connection import connect
 
 # So deep below the log's folder, and so many folders, are looked at.
 _DEPTH = 5

@@ -10,12 +10,12 @@ from typing import Any
 
 import duckdb
 
-from dsl.errors import ConfigError
-from dsl.suggest import some_of
-from store.event import Kind
-from store.forget.remains import remains
-from store.forget.search import Texts
-from store.forgotten import MARK, forgotten_of
+from synth.base.errors import ConfigError
+from synth.base.suggest import some_of
+from synth.store.forget.remains import remains
+from synth.store.forget.search import Texts
+from synth.store.log.events import Kind
+from synth.store.log.forgotten import MARK, forgotten_of
 
 # A text of a named sample that is as long as this is looked for in what other samples were shown.
 QUOTED = 40

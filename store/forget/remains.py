@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from store.event import Kind
-from store.forget.search import Texts
+from synth.store.forget.search import Texts
+from synth.store.log.events import Kind
 
 # What a text is the name of, by the field that has it, and by the one whose fields have such names.
 _NAMED = {"cohort": "conversation", "step": "step", "model": "model", "source": "source", "check": "check"}

@@ -14,21 +14,21 @@ from typing import Any
 
 import duckdb
 
-from dsl.errors import ConfigError
-from dsl.leftovers import draft, sweep
-from store.chain import COLUMNS, GENESIS, batch_hash
-from store.connection import attach_for_writing
-from store.damage import reason
-from store.event import SCHEMA_VERSION, Kind
-from store.forget.find import Target, find
-from store.forget.remains import remains
-from store.forget.runs import Runs
-from store.forget.search import GONE
-from store.forget.tombstones import canonical, tombstone
-from store.forgotten import all_earlier_heads, is_tombstone
-from store.found import Found, real, wal_of
-from store.log import Log
-from store.witness import witness_of
+from synth.base.errors import ConfigError
+from synth.base.leftovers import draft, sweep
+from synth.store.forget.find import Target, find
+from synth.store.forget.remains import remains
+from synth.store.forget.runs import Runs
+from synth.store.forget.search import GONE
+from synth.store.forget.tombstones import canonical, tombstone
+from synth.store.log.chain import COLUMNS, GENESIS, batch_hash
+from synth.store.log.connection import attach_for_writing
+from synth.store.log.damage import reason
+from synth.store.log.events import SCHEMA_VERSION, Kind
+from synth.store.log.forgotten import all_earlier_heads, is_tombstone
+from synth.store.log.location import Found, real, wal_of
+from synth.store.log.log import Log
+from synth.store.log.witness.witness import witness_of
 
 # Batches that are read and written in one go.
 _BATCHES = 64

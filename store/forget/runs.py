@@ -9,10 +9,10 @@ from typing import Any
 
 import duckdb
 
-from compiler.plan import CohortPlan, Plan
-from compiler.strata import CellNames, stretches
-from store.event import Kind
-from store.forgotten import is_tombstone
+from synth.compiler.plan.model import CohortPlan, Plan
+from synth.compiler.plan.strata import CellNames, stretches
+from synth.store.log.events import Kind
+from synth.store.log.forgotten import is_tombstone
 
 
 class Runs:

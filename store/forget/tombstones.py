@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from compiler.plan import canonical_json
-from store.event import Kind
-from store.forget.search import GONE, Texts
-from store.forgotten import MARK
+from synth.compiler.plan.model import canonical_json
+from synth.store.forget.search import GONE, Texts
+from synth.store.log.events import Kind
+from synth.store.log.forgotten import MARK
 
 # By kind, what is kept: what else in the log refers to it by, and what counting and pricing need.
 _KEPT: Mapping[str, Sequence[str]] = {

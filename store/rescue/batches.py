@@ -19,16 +19,16 @@ from typing import Any, BinaryIO, NamedTuple
 
 import duckdb
 
-from dsl.errors import LogDamaged
-from store.chain import COLUMNS, GENESIS, batch_hash
-from store.rescue.mend import Beyond, Mended
+from synth.base.errors import LogDamaged
+from synth.store.log.chain import COLUMNS, GENESIS, batch_hash
+from synth.store.rescue.mend import Beyond, Mended
 
 _COLUMNS = ", ".join([*COLUMNS[:-1], "CAST(payload AS VARCHAR)"])
 _AT_ONCE = 64
 _PROCESS = """
 import sys
 from pathlib import Path
-from store.rescue.batches import tell
+from synth.store.rescue.batches import tell
 tell(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True", sys.stdout.buffer)
 """
 # Of a process that says nothing for so long, nothing more is expected.

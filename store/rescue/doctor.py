@@ -18,18 +18,27 @@ from typing import Any
 
 import duckdb
 
-from dsl.display import plural
-from dsl.errors import LogDamaged, LogError, LogHeld
-from store.chain import first_fault
-from store.connection import attached, has_tables
-from store.damage import explain, place
-from store.event import OF_NO_RUN, SCHEMA_VERSION, Kind
-from store.found import HEADER, Found, look, real, wal_of
-from store.gaps import lost_events
-from store.rescue.salvage import Salvaged, survey
-from store.spent import spent_from
-from store.wal import broken_at, is_of_another
-from store.witness import Loss, Position, Testimony, is_other, loss_of, position_of, read, witness_of
+from synth.base.display import plural
+from synth.base.errors import LogDamaged, LogError, LogHeld
+from synth.store.log.chain import first_fault
+from synth.store.log.connection import attached, has_tables
+from synth.store.log.damage import explain, place
+from synth.store.log.events import OF_NO_RUN, SCHEMA_VERSION, Kind
+from synth.store.log.gaps import lost_events
+from synth.store.log.location import HEADER, Found, look, real, wal_of
+from synth.store.log.wal import broken_at, is_of_another
+from synth.store.log.witness.spent import spent_from
+from synth.store.log.witness.witness import (
+    Loss,
+    Position,
+    Testimony,
+    is_other,
+    loss_of,
+    position_of,
+    read,
+    witness_of,
+)
+from synth.store.rescue.salvage import Salvaged, survey
 
 # What else to give the command, and the advice to those who meant to write a log.
 _NAME_IT = "name the file that `synth run` wrote, which is `synth.duckdb` where it was given no --log"

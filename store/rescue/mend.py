@@ -16,11 +16,11 @@ from typing import TypeVar
 
 import duckdb
 
-from store.connection import attached
-from store.damage import place, repair_of
-from store.found import HEADER, wal_of
-from store.rescue.correct import corrections
-from store.wal import FLUSH, FRAME, ends_at, entries, frame_of, header_end, header_for
+from synth.store.log.connection import attached
+from synth.store.log.damage import place, repair_of
+from synth.store.log.location import HEADER, wal_of
+from synth.store.log.wal import FLUSH, FRAME, ends_at, entries, frame_of, header_end, header_for
+from synth.store.rescue.correct import corrections
 
 _BLOCK = 262_144
 _HEADERS = (0, HEADER, 2 * HEADER)

@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from store.chain import COLUMNS
-from store.event import Kind
+from synth.store.log.chain import COLUMNS
+from synth.store.log.events import Kind
 
 _SEQ, _RUN, _SAMPLE, _STEP, _KIND = map(COLUMNS.index, ("seq", "run_id", "sample_id", "step", "kind"))
 _ENDS = (Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value)

@@ -15,17 +15,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compiler.plan import canonical_json
-from dsl.errors import ConfigError, LogDamaged
-from dsl.leftovers import draft, sweep
-from store.chain import COLUMNS, GENESIS, batch_hash
-from store.connection import attach_for_writing
-from store.event import SCHEMA_VERSION, Kind
-from store.found import Found, refuse_addresses, wal_of
-from store.log import Log
-from store.rescue.batches import Bad, Reading
-from store.rescue.needed import Needed
-from store.wal import is_of_another
+from synth.base.errors import ConfigError, LogDamaged
+from synth.base.leftovers import draft, sweep
+from synth.compiler.plan.model import canonical_json
+from synth.store.log.chain import COLUMNS, GENESIS, batch_hash
+from synth.store.log.connection import attach_for_writing
+from synth.store.log.events import SCHEMA_VERSION, Kind
+from synth.store.log.location import Found, refuse_addresses, wal_of
+from synth.store.log.log import Log
+from synth.store.log.wal import is_of_another
+from synth.store.rescue.batches import Bad, Reading
+from synth.store.rescue.needed import Needed
 
 _RUN = "salvage"
 _WHY = "it did not hold when the log was salvaged"

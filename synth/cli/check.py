@@ -18,12 +18,12 @@ def command(recipes: tuple[Path, ...], overrides: tuple[str, ...], form: str) ->
 
     Warnings are printed too, but do not change the exit status.
     """
-    from compiler.compile import diagnose
-    from dsl.diagnostic import Diagnostic
-    from dsl.errors import exit_status_of
-    from dsl.read import read
-    from dsl.render import to_github, to_json
+    from synth.base.diagnostics.diagnostic import Diagnostic
+    from synth.base.diagnostics.render import to_github, to_json
+    from synth.base.errors import exit_status_of
     from synth.cli.output import plural, print_diagnostics
+    from synth.compiler.compile import diagnose
+    from synth.dsl.read import read
 
     found: list[Diagnostic] = []
     for recipe in recipes:

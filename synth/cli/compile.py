@@ -17,9 +17,9 @@ from synth.cli.options import (
 from synth.cli.reading import reading
 
 if TYPE_CHECKING:
-    from compiler.plan import CohortPlan, DrawPlan, Plan
-    from runtime.config import Settings
-    from runtime.preview import StepCost
+    from synth.compiler.plan.model import CohortPlan, DrawPlan, Plan
+    from synth.runtime.run.preview import StepCost
+    from synth.runtime.settings import Settings
 
 
 @click.command(short_help="Turn a recipe into a plan and say what it will cost.")
@@ -52,10 +52,10 @@ def command(
     else of the list of known models' prices that comes with the hosted backends.  With --limit, it is
     what `synth run --limit` takes; such a run makes at most ten times these calls and 100 more.
     """
-    from compiler.graph import mermaid
-    from dsl.errors import ConfigError
-    from dsl.leftovers import write_whole
-    from runtime.preview import estimate, preview
+    from synth.base.errors import ConfigError
+    from synth.base.leftovers import write_whole
+    from synth.compiler.graph import mermaid
+    from synth.runtime.run.preview import estimate, preview
 
     # A plan that is kept or compared with a log must be the one that will run.
     plan = compile_recipe(recipe, overrides, lenient=log is None and output is None, files=True)
@@ -109,8 +109,8 @@ def _as_json(plan: Plan, costs: list[StepCost]) -> dict[str, object]:
 def _print(
     plan: Plan, costs: list[StepCost], log: Path | None, settings: Settings, limit: int | None
 ) -> None:
-    from compiler.strata import member_counts
     from synth.cli.output import money, plural, table
+    from synth.compiler.plan.strata import member_counts
 
     terminal.say(f"{plan.recipe}, plan {plan.plan_hash[:12]}")
     for cohort in plan.cohorts:
@@ -187,7 +187,7 @@ def _print_rest(plan: Plan) -> None:
 
 def _in_rows(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> str:
     """What a draw comes to in one row, where it comes to the same in all."""
-    from compiler.strata import count_rows
+    from synth.compiler.plan.strata import count_rows
 
     if not cohort.axes:
         return ""

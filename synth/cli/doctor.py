@@ -10,7 +10,7 @@ from synth.cli import terminal
 from synth.cli.options import json_option
 
 if TYPE_CHECKING:
-    from store.rescue.doctor import Diagnosis
+    from synth.store.rescue.doctor import Diagnosis
 
 
 @click.command(short_help="Say what state a log is in, and save what can be had of it.")
@@ -32,7 +32,7 @@ def command(log: Path, target: Path | None, as_json: bool) -> None:
 
     Exit status: 0 healthy, or salvaged; 1 NEW cannot be written, or not of a healthy log; 5 anything else.
     """
-    from store.rescue.doctor import State, diagnose
+    from synth.store.rescue.doctor import State, diagnose
 
     if target is not None:
         _salvage(log, target, as_json)
@@ -47,10 +47,10 @@ def command(log: Path, target: Path | None, as_json: bool) -> None:
 
 
 def _salvage(log: Path, target: Path, as_json: bool) -> None:
-    from dsl.errors import ConfigError, LogError
-    from store.found import real
-    from store.rescue.doctor import State, diagnose, holding, told
-    from store.rescue.salvage import salvage
+    from synth.base.errors import ConfigError, LogError
+    from synth.store.log.location import real
+    from synth.store.rescue.doctor import State, diagnose, holding, told
+    from synth.store.rescue.salvage import salvage
 
     file, found = real(log), diagnose(log)
     if found.state is State.HEALTHY:

@@ -20,8 +20,8 @@ from synth.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from runtime.evaluation.evaluate import Evaluated, Report
-    from runtime.evaluation.verdicts import Measured
+    from synth.runtime.evaluation.evaluate import Evaluated, Report
+    from synth.runtime.evaluation.verdicts import Measured
 
 
 @click.command(short_help="Take a recipe's own measures of its datasets, and of a student.")
@@ -81,11 +81,11 @@ def command(
     if len(students) > 1:
         raise click.UsageError("--student is given twice, and one is asked at a time: run it once for each")
     student = students[0] if students else None
-    from dsl.errors import ConfigError
-    from dsl.leftovers import write_whole
-    from runtime.evaluation.evaluate import evaluate
-    from runtime.run import RunOptions
+    from synth.base.errors import ConfigError
+    from synth.base.leftovers import write_whole
     from synth.cli.progress import Display
+    from synth.runtime.evaluation.evaluate import evaluate
+    from synth.runtime.run.run import RunOptions
 
     plan = compile_recipe(recipe, overrides)
     if not plan.evaluations:
@@ -175,8 +175,8 @@ def _measure_as_json(each: Measured) -> dict[str, Any]:
 
 
 def _print(report: Report) -> None:
-    from store.served import in_words
     from synth.cli.output import money, plural, print_stuck, table
+    from synth.store.log.served import in_words
 
     for warning in report.warnings:
         terminal.tell(f"warning: {warning}")

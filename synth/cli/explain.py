@@ -73,7 +73,7 @@ def _title(name: str, page: Traversable) -> str:
 
 
 def _unknown(topic: str, chapters: dict[str, Traversable], codes: dict[str, Traversable]) -> str:
-    from dsl.suggest import suggest
+    from synth.base.suggest import suggest
     from synth.cli import words
 
     known = [*chapters, *(word for each in words.listed().values() for word in each)]

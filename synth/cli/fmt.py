@@ -11,8 +11,8 @@ from synth.cli import terminal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dsl.diagnostic import Diagnostic
-    from dsl.source import Source
+    from synth.base.diagnostics.diagnostic import Diagnostic
+    from synth.base.diagnostics.source import Source
 
 _STDIN = "standard input"
 _TONES = {"-": "red", "+": "green", "@": "cyan"}
@@ -27,8 +27,8 @@ def command(recipes: tuple[Path, ...], check: bool, piped: bool) -> None:
 
     What a recipe says is not touched, nor its comments.  A file with faults is left as it is.
     """
-    from dsl.read import read
     from synth.cli.output import plural, print_diagnostics
+    from synth.dsl.read import read
 
     if piped == bool(recipes):
         raise click.UsageError("name the recipes to format, or give one with --stdin")
@@ -62,8 +62,8 @@ def command(recipes: tuple[Path, ...], check: bool, piped: bool) -> None:
 
 
 def _read_text(content: bytes) -> tuple[Source, Sequence[Diagnostic]]:
-    from dsl.errors import ConfigError
-    from dsl.read import read_text
+    from synth.base.errors import ConfigError
+    from synth.dsl.read import read_text
 
     try:
         return read_text(content.decode("utf-8"), _STDIN)
@@ -74,8 +74,8 @@ def _read_text(content: bytes) -> tuple[Source, Sequence[Diagnostic]]:
 
 def _formatted(source: Source, faults: Sequence[Diagnostic]) -> tuple[bytes | None, list[Diagnostic]]:
     """A recipe's new content, or None and what is wrong with it."""
-    from dsl.format import format_source
-    from dsl.parse import parse
+    from synth.dsl.format import format_source
+    from synth.dsl.parse import parse
 
     text = None if faults else format_source(source)
     if text is None:
@@ -87,8 +87,8 @@ def _formatted(source: Source, faults: Sequence[Diagnostic]) -> tuple[bytes | No
 def _replace(path: Path, content: bytes) -> None:
     """Gives a file other content, all of it or none, and leaves its mode.  Links are followed.
     Raises ConfigError."""
-    from dsl.errors import ConfigError
-    from dsl.leftovers import write_whole
+    from synth.base.errors import ConfigError
+    from synth.base.leftovers import write_whole
 
     try:
         write_whole(path, content)
@@ -103,7 +103,7 @@ def _print_diff(name: str, before: bytes, after: bytes) -> None:
     from difflib import unified_diff
     from io import StringIO
 
-    from dsl.display import visible
+    from synth.base.display import visible
 
     old, new = (list(StringIO(content.decode(), newline="\n")) for content in (before, after))
     for number, line in enumerate(unified_diff(old, new, name, name)):

@@ -11,7 +11,7 @@ from synth.cli.options import json_option, log_option
 from synth.cli.reading import reading
 
 if TYPE_CHECKING:
-    from store.forget.rewrite import Forgetting
+    from synth.store.forget.rewrite import Forgetting
 
 
 @click.command(short_help="Write a log anew without a sample, or without what holds a text.")
@@ -45,9 +45,9 @@ def command(
 
     Exit status: 0 written, 1 nothing to forget, 2 usage, 5 trouble with the log.
     """
-    from runtime.progress import progress_path
-    from store.forget.beside import datasets_beside, holds
-    from store.forget.rewrite import forget
+    from synth.runtime.events.progress import progress_path
+    from synth.store.forget.beside import datasets_beside, holds
+    from synth.store.forget.rewrite import forget
 
     texts = [_read() if text == "-" else text for text in matching]
     if not samples and not texts:

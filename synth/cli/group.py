@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dsl.version import VERSION
+from synth.base.version import VERSION
 
 # Name -> what it does, in the words of `synth --help`: known without importing the command.
 COMMANDS = {
@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from dsl.suggest import suggest
+            from synth.base.suggest import suggest
 
             guess = suggest(args[0], COMMANDS)
             raise click.UsageError(

@@ -17,7 +17,7 @@ def command(folder: Path) -> None:
     """
     from importlib.resources import files
 
-    from dsl.errors import ConfigError
+    from synth.base.errors import ConfigError
 
     made: list[Path] = []
     try:

@@ -54,9 +54,9 @@ def command(
 
     Exit status: 0 written, 1 faults, 2 usage, 3 samples or rows are missing, 5 trouble with the log.
     """
-    from store.dataset import materialize
     from synth.cli.origin import told_origin
     from synth.cli.output import plural
+    from synth.store.dataset.materialize import materialize
 
     plan = compile_recipe(recipe, overrides)
     written_by = load_settings(recipe, plan, models, pocket, simulate).written_by(plan.models)

@@ -12,8 +12,8 @@ import click
 from synth.cli import terminal
 
 if TYPE_CHECKING:
-    from compiler.plan import Plan
-    from runtime.config import Settings
+    from synth.compiler.plan.model import Plan
+    from synth.runtime.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -121,9 +121,9 @@ def compile_recipe(
 ) -> Plan:
     """The plan of a recipe; warnings and notes go to stderr, faults are raised.  `files` warns of
     those that are missing: what a log holds needs none, and a run says so itself."""
-    from compiler.compile import compile_file
-    from compiler.lint import MISSING_FILE
     from synth.cli.output import print_diagnostics
+    from synth.compiler.compile import compile_file
+    from synth.compiler.lint import MISSING_FILE
 
     compiled = compile_file(recipe, parse_overrides(overrides), lenient=lenient)
     print_diagnostics([each for each in compiled.warnings if files or each.code != MISSING_FILE])
@@ -141,7 +141,7 @@ def load_settings(
     student: str | None = None,
 ) -> Settings:
     """Where the recipe's models run, and the `student`: options first, then the nearest synth.toml."""
-    from runtime.config import load
+    from synth.runtime.settings import load
 
     return load(
         recipe.resolve().parent,

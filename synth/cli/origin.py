@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from compiler.plan import Plan
-    from store.log import Log
-    from store.select import WrittenBy
+    from synth.compiler.plan.model import Plan
+    from synth.store.dataset.inputs.select import WrittenBy
+    from synth.store.log.log import Log
 
 
 def told_origin(plan: Plan, log: Log, written_by: WrittenBy, as_of: int | None = None) -> str:
     """Who wrote the samples of a plan's conversations, and whether the log has others' as well; empty
     where no model is asked."""
-    from store.select import lineage_of, other_lineages, told_models
     from synth.cli.output import plural
+    from synth.store.dataset.inputs.select import lineage_of, other_lineages, told_models
 
     cursor, events = log.cursor(), log.next_seq if as_of is None else as_of + 1
     found: dict[str, Any] = {}

@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dsl.diagnostic import Diagnostic, Severity
-from dsl.display import escaped, text_width
-from dsl.display import plural as plural
+from synth.base.diagnostics.diagnostic import Diagnostic, Severity
+from synth.base.display import escaped, text_width
+from synth.base.display import plural as plural
 from synth.cli import terminal
 
 if TYPE_CHECKING:
-    from runtime.service.breaker import Stuck
+    from synth.runtime.calls.breaker import Stuck
 
 # Beyond this, faults are consequences of the first ones or of a file that is no recipe.
 MOST_SHOWN = 50
@@ -20,7 +20,7 @@ MOST_SHOWN = 50
 
 def print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:
     """Diagnostics as text on stderr, with a line that counts them."""
-    from dsl.render import to_text
+    from synth.base.diagnostics.render import to_text
 
     if not diagnostics:
         return

@@ -43,8 +43,8 @@ def run(leave: Callable[[int, object], None]) -> int:
 
 
 def _run() -> int:
-    from dsl.errors import RecipeError, SynthError
-    from dsl.telemetry import switch_off
+    from synth.base.errors import RecipeError, SynthError
+    from synth.base.telemetry import switch_off
 
     switch_off()
     try:

@@ -7,14 +7,14 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from dsl.display import escaped
-from runtime.run import Watch
+from synth.base.display import escaped
 from synth.cli import terminal
 from synth.cli.output import duration, money
+from synth.runtime.run.run import Watch
 
 if TYPE_CHECKING:
-    from runtime.models import Models
-    from runtime.progress import Progress, StepProgress
+    from synth.runtime.calls.models import Models
+    from synth.runtime.events.progress import Progress, StepProgress
 
 _LINE_EVERY = 10.0
 _REFRESH = 0.25

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from synth.cli import terminal
 
 if TYPE_CHECKING:
-    from store.log import Log
+    from synth.store.log.log import Log
 
 
 @contextmanager
 def reading(path: Path, *, deep: bool = True) -> Iterator[Log]:
     """An open log; its notices go to stderr."""
-    from store.log import Log
+    from synth.store.log.log import Log
 
     with Log(path, deep=deep) as log:
         for notice in log.notices:

@@ -39,10 +39,10 @@ def command(
 
     Exit status: 0 the same, 1 faults, 2 usage, 3 no such run, 4 diverged, 5 trouble with the log.
     """
-    from dsl.errors import Diverged
-    from runtime.replay import replay
+    from synth.base.errors import Diverged
     from synth.cli.origin import told_origin
     from synth.cli.output import plural
+    from synth.runtime.run.replay import replay
 
     plan = compile_recipe(recipe, overrides)
     written_by = load_settings(recipe, plan, models, pocket, simulate).written_by(plan.models)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsl.display import char_width, text_width, visible
+from synth.base.display import char_width, text_width, visible
 from synth.cli import terminal
 
 if TYPE_CHECKING:
-    from compiler.plan import Plan
-    from store.messages import Message
-    from store.samples import LoggedSample, Refusal
+    from synth.compiler.plan.model import Plan
+    from synth.store.dataset.inputs.messages import Message
+    from synth.store.dataset.inputs.samples import LoggedSample, Refusal
 
 # Lines of one text; refused answers get fewer.
 _LINES = 12
@@ -33,10 +33,10 @@ _COLORS = {"system": "yellow", "user": "cyan", "model": "green"}
 
 def print_samples(plan: Plan, log: Path, run_id: str | None = None, *, lost: bool = True) -> None:
     """A few samples of each conversation, those of one run first, and of what was `lost`."""
-    from dsl.errors import QuotaShort
-    from store.log import Log
-    from store.samples import logged_samples
-    from store.select import lineage_of
+    from synth.base.errors import QuotaShort
+    from synth.store.dataset.inputs.samples import logged_samples
+    from synth.store.dataset.inputs.select import lineage_of
+    from synth.store.log.log import Log
 
     trained = False
     each = max(1, _SAMPLES // max(1, len(plan.cohorts)))

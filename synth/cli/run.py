@@ -22,9 +22,9 @@ from synth.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from compiler.plan import Plan
-    from runtime.ingest import IngestedSource
-    from runtime.run import RunReport
+    from synth.compiler.plan.model import Plan
+    from synth.runtime.run.run import RunReport
+    from synth.runtime.sources.ingest import IngestedSource
 
 
 @click.command(short_help="Generate until every quota is met.")
@@ -67,8 +67,8 @@ def command(
 
     Exit status: 0 met, 1 failed, 2 usage, 3 quotas not met, 5 trouble with the log, 130 interrupted.
     """
-    from runtime.run import RunOptions, run
     from synth.cli.progress import Display
+    from synth.runtime.run.run import RunOptions, run
 
     plan = compile_recipe(recipe, overrides)
     settings = load_settings(recipe, plan, models, pocket, simulate)
@@ -135,10 +135,10 @@ _WORDS = {
 def _print(
     plan: Plan, recipe: Path, overrides: Sequence[str], log: Path, report: RunReport, *, samples: bool
 ) -> None:
-    from dsl.display import quoted
-    from store.served import in_words
-    from store.sources import left_out_in_words, unread_in_words
+    from synth.base.display import quoted
     from synth.cli.output import duration, plural, print_stuck, table
+    from synth.store.dataset.inputs.sources import left_out_in_words, unread_in_words
+    from synth.store.log.served import in_words
 
     counts = report.counts
     terminal.say(f"{_WORDS[report.outcome]} in {duration(report.seconds)}: {report.reason}.", "")

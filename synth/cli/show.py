@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dsl.display import escaped, plural
+from synth.base.display import escaped, plural
 from synth.cli import terminal
 from synth.cli.options import json_option, log_option
 from synth.cli.reading import reading
@@ -25,7 +25,7 @@ def command(sample: str, log: Path, as_json: bool) -> None:
     """
     import duckdb
 
-    from dsl.errors import LogDamaged
+    from synth.base.errors import LogDamaged
 
     with reading(log, deep=False) as opened:
         found, damage = _read(opened.cursor(), sample, log)
@@ -56,7 +56,7 @@ def _print(cursor: Any, events: list[dict[str, Any]], as_json: bool) -> None:
 
 def _read(cursor: Any, sample: str, log: Path) -> tuple[list[dict[str, Any]], str | None]:
     """The events of a sample, and what is to be said of those that are not as they were written."""
-    from store.chain import altered
+    from synth.store.log.chain import altered
 
     events = list(_events(cursor, sample, log))
     if not (batches := altered(cursor, [event["seq"] for event in events])):
@@ -66,8 +66,8 @@ def _read(cursor: Any, sample: str, log: Path) -> tuple[list[dict[str, Any]], st
 
 
 def _events(cursor: Any, sample: str, log: Path) -> Iterator[dict[str, Any]]:
-    from dsl.errors import ConfigError
-    from dsl.suggest import some_of
+    from synth.base.errors import ConfigError
+    from synth.base.suggest import some_of
 
     # A row's id may carry the number of a trained turn behind the sample's.
     name = sample.split("-", 1)[0].encode("utf-8", "backslashreplace").decode()

@@ -51,10 +51,10 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, secon
         synth sql "SELECT step, payload ->> 'check' AS \\"check\\", count(*) FROM events
         WHERE kind = 'step.rejected' GROUP BY ALL"
     """
-    from dsl.errors import LogDamaged
-    from store.chain import first_fault
-    from store.forgotten import forgotten_of
+    from synth.base.errors import LogDamaged
     from synth.cli.output import plural, table
+    from synth.store.log.chain import first_fault
+    from synth.store.log.forgotten import forgotten_of
 
     with reading(log, deep=False) as opened:
         # Before the question, which locks what can be asked.
@@ -93,8 +93,8 @@ def _csv_line(row: Sequence[Any]) -> str:
 
 def _reason(said: str) -> str:
     """Why a query failed, with the log's own tables or columns where it names another one."""
-    from dsl.suggest import some_of, suggest
-    from store.connection import TABLES
+    from synth.base.suggest import some_of, suggest
+    from synth.store.log.connection import TABLES
 
     first = said.splitlines()[0].split(": ", 1)[-1].rstrip("! ")
     table, column = _NO_TABLE.search(first), _NO_COLUMN.search(first)
@@ -115,8 +115,8 @@ def _answer(
     """The names of an answer's columns, and its first rows.  Raises ConfigError."""
     import duckdb
 
-    from dsl.errors import ConfigError
-    from store.damage import is_damage
+    from synth.base.errors import ConfigError
+    from synth.store.log.damage import is_damage
 
     limit = threading.Timer(seconds, cursor.interrupt)
     try:

@@ -17,8 +17,8 @@ from synth.cli.reading import reading
 @json_option
 def command(log: Path, as_json: bool) -> None:
     """Show how far runs are: the one under way, and those that the log remembers."""
-    from dsl.errors import LogHeld
-    from runtime.progress import progress_path
+    from synth.base.errors import LogHeld
+    from synth.runtime.events.progress import progress_path
 
     try:
         with reading(log, deep=False) as opened:
@@ -30,8 +30,8 @@ def command(log: Path, as_json: bool) -> None:
     if as_json:
         terminal.as_json({"events": events, "runs": runs, **gone})
         return
-    from store.served import in_words
     from synth.cli.output import plural, table
+    from synth.store.log.served import in_words
 
     terminal.say(f"{log}: {plural(events, 'event')}, {plural(len(runs), 'run')}")
     if gone:
@@ -84,7 +84,7 @@ def _reached(cohorts: dict[str, Any] | None) -> str:
 
 
 def _runs(log: Any) -> list[dict[str, Any]]:
-    from store.event import OF_NO_RUN
+    from synth.store.log.events import OF_NO_RUN
 
     rows = (
         log.cursor()
@@ -130,7 +130,7 @@ def _runs(log: Any) -> list[dict[str, Any]]:
 
 
 def _print_live(path: Path, log: Path, as_json: bool) -> None:
-    from dsl.errors import LogError
+    from synth.base.errors import LogError
     from synth.cli.output import duration, table
 
     try:

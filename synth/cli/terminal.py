@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from dsl.display import escaped, escaped_block, escaped_json
+from synth.base.display import escaped, escaped_block, escaped_json
 
 _OUT, _ERR = 1, 2
 # Colours, of which only our own are let through.

@@ -23,8 +23,8 @@ def command(folder: Path, log: Path | None, recipe: Path | None, overrides: tupl
 
     Exit status: 0 it holds, 1 no dataset, 2 usage, 4 it differs, 5 the log does not hold.
     """
-    from store.verify import read_manifest, verify_against_log, verify_files
     from synth.cli.output import plural
+    from synth.store.dataset.verify import read_manifest, verify_against_log, verify_files
 
     plan = compile_recipe(recipe, overrides) if recipe is not None else None
     manifest = read_manifest(folder)

@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 
-from compiler.backends import BACKENDS
-from compiler.checks import CHECKS
-from compiler.evaluations import MEASURES
-from compiler.filters import FILTERS
-from compiler.kinds import HOLDERS
-from compiler.lets import EXAMPLES, PARAMETERS
-from compiler.signature import Parameter
-from compiler.sources import INDEXES, READERS, SPLITTERS
-from compiler.types import BUILT_IN_SCHEMAS, SCALARS
+from synth.compiler.bind.conversations.evaluations import MEASURES
+from synth.compiler.bind.declarations.lets import EXAMPLES, PARAMETERS
+from synth.compiler.bind.declarations.sources import INDEXES, READERS, SPLITTERS
+from synth.compiler.bind.expressions.kinds import HOLDERS
+from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.plan.signature import Parameter
+from synth.compiler.plan.types import BUILT_IN_SCHEMAS, SCALARS
+from synth.compiler.stdlib.checks import CHECKS
+from synth.compiler.stdlib.filters import FILTERS
 
 # The chapter that tells more of each sort of word, and of each holder's fields.
 _CHAPTERS = {

@@ -16,16 +16,16 @@ from typing import Any
 
 import pytest
 
-from bench import standalone
 from bench.__main__ import run
-from bench.generate import Request, batches, best_cached, known, stages
-from bench.harness import Options, Unavailable, measured
-from bench.orchestration import CELLS, Cell, contenders, crash, ideal_s, run_once
-from bench.server import Server
-from bench.shapes import TINY, build, tokenizer, vocabulary
-from bench.vllm import _models, generate
-from tests.models.fixtures import needs
-from tests.support import ROOT
+from bench.lib import standalone
+from bench.lib.generate import Request, batches, best_cached, known, stages
+from bench.lib.harness import Options, Unavailable, measured
+from bench.lib.server import Server
+from bench.lib.shapes import TINY, build, tokenizer, vocabulary
+from bench.suites.orchestration import CELLS, Cell, contenders, crash, ideal_s, run_once
+from bench.suites.vllm import _models, generate
+from tests.kit.models.fixtures import needs
+from tests.kit.support import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_the_gpu_benchmark_runs_from_end_to_end(
     """With a shape that a CPU can bear in the place of Gemma's."""
     needs("vllm", "transformers", "matplotlib")
     small = replace(TINY, name="gemma-3-tiny", samples=12, seats=4)
-    monkeypatch.setattr("bench.vllm.GEMMAS", (small,))
+    monkeypatch.setattr("bench.suites.vllm.GEMMAS", (small,))
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
     run("vllm", Options(tmp_path / "work", quick=True, gpu=True), "quick", tmp_path / "out")
     written = json.loads((tmp_path / "out" / "vllm.json").read_text("utf-8"))

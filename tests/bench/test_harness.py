@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.harness import Child, Options, measured, median_by, repeat
-from bench.report import Bars, Lines, Report, Table, grid, index, markdown, shown, write
+from bench.lib.harness import Child, Options, measured, median_by, repeat
+from bench.lib.report import Bars, Lines, Report, Table, grid, index, markdown, shown, write
 
 FACTS = {
     "date": "2026-01-01",

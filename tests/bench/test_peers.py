@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.harness import measured
-from bench.orchestration import Cell, Contender, contenders, run_once
+from bench.lib.harness import measured
+from bench.lib.server import Server
 from bench.peers import environments
 from bench.peers.environments import PEERS, Peer, install, python_of
 from bench.peers.numbered import numbered_prompt
-from bench.server import Server
-from tests.support import ROOT
+from bench.suites.orchestration import Cell, Contender, contenders, run_once
+from tests.kit.support import ROOT
 
 # What Python itself asks the system for, of each process that a peer starts.
 WATCH = """

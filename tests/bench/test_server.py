@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bench.server import Server
-from bench.workload import MOST_TRIES, Messages, card, is_card, persona, request, user
-from compiler.compile import compile_file
-from runtime.accept import Accepted, judge
-from tests.support import PERSONA, ROOT
+from bench.lib.server import Server
+from bench.lib.workload import MOST_TRIES, Messages, card, is_card, persona, request, user
+from synth.compiler.compile import compile_file
+from synth.runtime.calls.validate import Accepted, judge
+from tests.kit.support import PERSONA, ROOT
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.checks import run_check
+from synth.compiler.stdlib.checks import run_check
 from tests.checks.arguments import ARGUMENTS
 
 

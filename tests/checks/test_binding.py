@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.compile import compile_text
-from dsl.errors import RecipeError
+from synth.base.errors import RecipeError
+from synth.compiler.compile import compile_text
 
 TEXT = """edition 1
 recipe r {{ seed = 1 }}

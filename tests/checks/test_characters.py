@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.checks import run_check
-from dsl.display import quoted
+from synth.base.display import quoted
+from synth.compiler.stdlib.checks import run_check
 
 EMOJI = {
     "by default": "😀",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.checks import CHECKS, run_check
+from synth.compiler.stdlib.checks import CHECKS, run_check
 
 ROLES = {"u": "user", "m": "model", "a": "assistant", "s": "system", "x": "tool"}
 

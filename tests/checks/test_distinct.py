@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.distinct import NearDuplicates
+from synth.compiler.stdlib.near_duplicates import NearDuplicates
 
 WORDS = (
     "باب بحر برج بستان بيت تاجر تفاح amber anchor archive atlas autumn basin beacon borrow 字 😀"

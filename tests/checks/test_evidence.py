@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.checks import run_check
+from synth.compiler.stdlib.checks import run_check
 
 ENGLISH = (
     "Tuition for the informatics programme is 4,500,000 rupiah each semester, "

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.checks import run_check
-from compiler.compile import compile_text
-from compiler.plan import CheckPlan, JsonOutput, RefPlan, StepPlan
-from dsl.errors import RecipeError
-from runtime.accept import Accepted, Rejected, judge
-from tests.servers.loopback import Asked
-from tests.servers.openai import OpenAIServer
-from tests.support import query, rows, synth
+from synth.base.errors import RecipeError
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
+from synth.compiler.stdlib.checks import run_check
+from synth.runtime.calls.validate import Accepted, Rejected, judge
+from tests.kit.servers.loopback import Asked
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import query, rows, synth
 
 FEES = {"document": "biaya/tarif.md", "text": "Teknik Informatika: uang pangkal Rp6.500.000 sekali bayar."}
 ROOMS = {"document": "asrama/kamar.md", "text": "Kamar bersama Rp450.000 sebulan, termasuk listrik."}

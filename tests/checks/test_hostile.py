@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.checks import CHECKS, run_check
-from compiler.checks.evidence import _held
-from compiler.checks.fold import fold
+from synth.compiler.stdlib.checks import CHECKS, run_check
+from synth.compiler.stdlib.checks.evidence import _held
+from synth.compiler.stdlib.checks.fold import fold
 from tests.checks.arguments import ARGUMENTS
 
 anything = st.text(st.characters(codec=None, exclude_categories=()), max_size=200)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.checks import run_check
-from compiler.checks.language import LANGUAGES, identifier
-from compiler.compile import compile_text
-from compiler.runnable import require_runnable
-from dsl.errors import ConfigError
+from synth.base.errors import ConfigError
+from synth.compiler.compile import compile_text
+from synth.compiler.stdlib.checks import run_check
+from synth.compiler.stdlib.checks.language import LANGUAGES, identifier
+from synth.compiler.stdlib.requirements import require_runnable
 
 SAID = {
     "ar": [

@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from synth.cli import process
-from tests.support import Result
+from tests.kit.support import Result
 
 # What acts on a terminal, hides, or is no text at all.
 ACTS = re.compile(

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.kit.support import PERSONA, QUICKSTART, REVISION, ROOT, environment, one_sentence, synth
 from tests.runtime.test_run import persona
-from tests.support import PERSONA, QUICKSTART, REVISION, ROOT, environment, one_sentence, synth
 
 HEAVY = ("pydantic", "duckdb", "lark", "rich", "torch", "vllm", "transformers", "openai", "google", "aiohttp")
 
@@ -68,7 +68,7 @@ def test_compile_says_what_will_be_made(tmp_path: Path) -> None:
     assert "identity: 1,000 conversations" in result.out
     assert "draw temper: plain 500, warm 300, odd 200" in result.out
     assert "4,000 calls to make, about " in result.out
-    from compiler.plan import Plan
+    from synth.compiler.plan.model import Plan
 
     text = (tmp_path / "plan.json").read_text("utf-8")
     assert Plan.from_json(text).to_json() == text

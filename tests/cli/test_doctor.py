@@ -13,14 +13,14 @@ import duckdb
 import pytest
 
 import synth as product
-from dsl.errors import LogHeld
-from store.event import Event, Kind
-from store.log import Log
-from store.rescue.doctor import State, diagnose
-from store.rescue.salvage import salvage
-from tests.store.test_log import written
-from tests.store.test_witness import killed_writer
-from tests.support import QUICKSTART, environment, one_sentence, query, rows, synth
+from synth.base.errors import LogHeld
+from synth.store.log.events import Event, Kind
+from synth.store.log.log import Log
+from synth.store.rescue.doctor import State, diagnose
+from synth.store.rescue.salvage import salvage
+from tests.kit.support import QUICKSTART, environment, one_sentence, query, rows, synth
+from tests.store.log.test_log import written
+from tests.store.log.test_witness import killed_writer
 
 
 def flipped(path: Path, text: bytes) -> None:
@@ -203,7 +203,7 @@ def test_what_is_no_log(tmp_path: Path) -> None:
 def test_a_log_that_is_being_written_is_left_alone(tmp_path: Path) -> None:
     path = written(tmp_path / "log.duckdb", [3])
     script = (
-        "import sys; from pathlib import Path; from store.log import Log;"
+        "import sys; from pathlib import Path; from synth.store.log.log import Log;"
         "log = Log(Path(sys.argv[1]), writer=True); print('open', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(

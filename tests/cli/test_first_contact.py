@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import synth as api
-from runtime.config import Settings
-from runtime.models import Models
-from runtime.money.usage import Usage
-from runtime.progress import Progress
 from synth.cli.progress import line
-from tests.support import QUICKSTART, RECIPES, one_sentence, rows, synth
+from synth.runtime.calls.models import Models
+from synth.runtime.events.progress import Progress
+from synth.runtime.money.usage import Usage
+from synth.runtime.settings import Settings
+from tests.kit.support import QUICKSTART, RECIPES, one_sentence, rows, synth
 
 TWINS = """\
 edition 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import PERSONA, QUICKSTART, ROOT, command, environment, one_sentence, synth
+from tests.kit.support import PERSONA, QUICKSTART, ROOT, command, environment, one_sentence, synth
 
 UNTIDY = "edition   1\n\n\n\nrecipe r{seed=7}  # seven\n"
 TIDY = "edition 1\n\nrecipe r { seed = 7 }  # seven\n"

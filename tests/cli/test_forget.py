@@ -9,10 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from store.rescue.doctor import diagnose
-from tests.servers.loopback import Asked
-from tests.servers.openai import OpenAIServer
-from tests.support import Result, one_sentence, query, rows, synth
+from synth.store.rescue.doctor import diagnose
+from tests.kit.servers.loopback import Asked
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import Result, one_sentence, query, rows, synth
 
 KEY = 'sk-"lökey"/7'
 NAME = "Zoë Example-Person"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from store.log import Log
-from tests.support import QUICKSTART, ROOT, command, environment
+from synth.store.log.log import Log
+from tests.kit.support import QUICKSTART, ROOT, command, environment
 
 INTERRUPTED = "synth: interrupted by Ctrl-C; give the same command again\n"
 # Each command with something that takes long, given by a hook: its first reading of a recipe or a log.
@@ -31,17 +31,17 @@ from synth.cli import main
 main()
 """
 COMMANDS = {
-    "check": (["check", "quickstart.recipe"], "compiler.compile", "diagnose"),
-    "compile": (["compile", "quickstart.recipe"], "runtime.preview", "estimate"),
-    "fmt": (["fmt", "quickstart.recipe"], "dsl.format", "format_source"),
-    "run": (["run", "quickstart.recipe", "--simulate"], "store.log", "Log.__enter__"),
-    "materialize": (["materialize", "quickstart.recipe"], "store.dataset", "materialize"),
-    "evaluate": (["evaluate", "measured.recipe"], "runtime.evaluation.evaluate", "evaluate"),
-    "replay": (["replay", "quickstart.recipe"], "runtime.replay", "replay"),
-    "verify": (["verify", "out/quickstart"], "store.verify", "read_manifest"),
-    "status": (["status"], "store.log", "Log.__enter__"),
-    "show": (["show", "4c5c"], "store.log", "Log.__enter__"),
-    "sql": (["sql", "SELECT 1"], "store.log", "Log.__enter__"),
+    "check": (["check", "quickstart.recipe"], "synth.compiler.compile", "diagnose"),
+    "compile": (["compile", "quickstart.recipe"], "synth.runtime.run.preview", "estimate"),
+    "fmt": (["fmt", "quickstart.recipe"], "synth.dsl.format", "format_source"),
+    "run": (["run", "quickstart.recipe", "--simulate"], "synth.store.log.log", "Log.__enter__"),
+    "materialize": (["materialize", "quickstart.recipe"], "synth.store.dataset.materialize", "materialize"),
+    "evaluate": (["evaluate", "measured.recipe"], "synth.runtime.evaluation.evaluate", "evaluate"),
+    "replay": (["replay", "quickstart.recipe"], "synth.runtime.run.replay", "replay"),
+    "verify": (["verify", "out/quickstart"], "synth.store.dataset.verify", "read_manifest"),
+    "status": (["status"], "synth.store.log.log", "Log.__enter__"),
+    "show": (["show", "4c5c"], "synth.store.log.log", "Log.__enter__"),
+    "sql": (["sql", "SELECT 1"], "synth.store.log.log", "Log.__enter__"),
 }
 
 
@@ -128,7 +128,7 @@ def test_a_signal_during_imports_is_a_sentence_as_well(project: Path) -> None:
 def test_a_second_signal_ends_what_does_not_heed_the_first(project: Path) -> None:
     script = (
         "import time, pathlib\n"
-        "import store.log\n"
+        "import synth.store.log.log\n"
         "def deaf(*_, **__):\n"
         "    try:\n"
         "        pathlib.Path('begun').touch()\n"
@@ -136,7 +136,7 @@ def test_a_second_signal_ends_what_does_not_heed_the_first(project: Path) -> Non
         "    finally:\n"
         "        pathlib.Path('first').touch()\n"
         "        time.sleep(60)\n"
-        "store.log.Log.__enter__ = deaf\n"
+        "synth.store.log.log.Log.__enter__ = deaf\n"
         "import sys\n"
         "sys.argv = ['synth', 'status']\n"
         "from synth.cli import main\n"

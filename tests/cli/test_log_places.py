@@ -11,9 +11,9 @@ import duckdb
 import pytest
 
 import synth as product
-from dsl.errors import LogError
-from store.log import Log
-from tests.support import QUICKSTART, ROOT, one_sentence, synth
+from synth.base.errors import LogError
+from synth.store.log.log import Log
+from tests.kit.support import QUICKSTART, ROOT, one_sentence, synth
 
 
 def refused(path: str | Path, cwd: Path) -> str:
@@ -116,11 +116,11 @@ def test_every_connection_is_made_at_the_one_door() -> None:
         for path in (ROOT / folder).rglob("*.py")
         if re.search(r"duckdb\.(connect|sql|query|execute|default_connection)\(", path.read_text("utf-8"))
     ]
-    assert sorted(set(found)) == ["store/connection.py"]
+    assert sorted(set(found)) == ["store/log/connection.py"]
 
 
 def test_what_is_connected_loads_nothing() -> None:
-    from store.connection import connect
+    from synth.store.log.connection import connect
 
     with connect() as connection:
         for name in ("autoinstall_known_extensions", "autoload_known_extensions"):

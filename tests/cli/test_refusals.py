@@ -11,20 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.cli.doors import call
-from tests.models.fixtures import needs
+from tests.kit.models.fixtures import needs
+from tests.kit.servers.gemini import GeminiServer
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import PERSONA, QUICKSTART, REVISION, command, environment, one_sentence, query, synth
 from tests.runtime.test_run import PERSONA_ON_OPENAI, persona, served
-from tests.servers.gemini import GeminiServer
-from tests.servers.openai import OpenAIServer
-from tests.support import (
-    PERSONA,
-    QUICKSTART,
-    REVISION,
-    command,
-    environment,
-    one_sentence,
-    query,
-    synth,
-)
 
 
 @pytest.mark.parametrize("name", ["run", "compile", "materialize", "replay", "check"])

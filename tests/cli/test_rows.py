@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 import pytest
 
-from dsl.display import text_width
-from store.samples import LoggedSample, Refusal
+from synth.base.display import text_width
 from synth.cli.rows import sample_lines, wrapped
-from tests.support import synth
+from synth.store.dataset.inputs.samples import LoggedSample, Refusal
+from tests.kit.support import synth
 
 RECIPE = r"""edition 1
 recipe shown { seed = 3 }

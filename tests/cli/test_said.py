@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.doors import call
+from tests.kit.servers.loopback import Asked
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import QUICKSTART, one_sentence, synth
 from tests.runtime.test_run import served
-from tests.servers.loopback import Asked
-from tests.servers.openai import OpenAIServer
-from tests.support import QUICKSTART, one_sentence, synth
 
 PAIRS = """edition 1
 recipe pairs { seed = 1 }

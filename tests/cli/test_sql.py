@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, one_sentence, synth
+from tests.kit.support import ROOT, one_sentence, synth
 
 
 @pytest.fixture

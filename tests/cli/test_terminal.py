@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dsl.display import escaped, escaped_block, escaped_json, visible
+from synth.base.display import escaped, escaped_block, escaped_json, visible
 from tests.cli.doors import ACTS, call
+from tests.kit.servers.loopback import Asked, Raw
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import QUICKSTART, ROOT, command, environment, query, synth
 from tests.runtime.test_run import served
-from tests.servers.loopback import Asked, Raw
-from tests.servers.openai import OpenAIServer
-from tests.support import QUICKSTART, ROOT, command, environment, query, synth
 
 PACKAGES = ("dsl", "compiler", "store", "runtime", "synth")
 DOOR = "synth/cli/terminal.py"

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.support import QUICKSTART, one_sentence, rows, synth
+from tests.kit.support import QUICKSTART, one_sentence, rows, synth
 
 FEW = (QUICKSTART, "--set", "conversations=4")
 DEEP = "[" * 10_000 + "]" * 10_000
@@ -118,7 +118,7 @@ def test_any_manifest_gets_one_sentence(
     """In this process, as the command does it: starting forty of them would take long."""
     from click.testing import CliRunner
 
-    from dsl.errors import ConfigError, Diverged
+    from synth.base.errors import ConfigError, Diverged
     from synth.cli import cli
 
     path = dataset / "manifest.json"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from compiler.compile import compile_text
-from compiler.plan import Plan
-from dsl.errors import RecipeError
-from runtime.accept import Accepted, judge
+from synth.base.errors import RecipeError
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import Plan
+from synth.runtime.calls.validate import Accepted, judge
 
 HEAD = "edition 1\nrecipe bounds { seed = 1 }\nmodel base: model<chat, json> from simulated()\n"
 
@@ -89,8 +89,8 @@ def test_bounds_hold_for_overrides(declared: str, default: str, inside: str, out
 def test_bounds_hold_for_answers_and_for_rehearsals(field: str, right: Any, wrong: Any) -> None:
     from random import Random
 
-    from compiler.plan import JsonOutput, canonical_json
-    from runtime.engines.rehearsal import answer, wishes
+    from synth.compiler.plan.model import JsonOutput, canonical_json
+    from synth.runtime.engines.simulated.rehearsal import answer, wishes
 
     text = f"""schema S {{ v: {field} }}
     conversation c times 2 {{

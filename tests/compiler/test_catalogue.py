@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from compiler.compile import diagnose
-from dsl.diagnostic import Diagnostic
-from dsl.read import read_text
-from dsl.source import Source
-from tests.support import ROOT
+from synth.base.diagnostics.diagnostic import Diagnostic
+from synth.base.diagnostics.source import Source
+from synth.compiler.compile import diagnose
+from synth.dsl.read import read_text
+from tests.kit.support import ROOT
 
 RECIPES = ROOT / "recipes"
 

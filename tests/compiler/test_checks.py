@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.checks import run_check
-from compiler.distinct import NearDuplicates
-from compiler.plan import FilterPlan, RefPlan
-from compiler.render import render
+from synth.compiler.plan.model import FilterPlan, RefPlan
+from synth.compiler.stdlib.checks import run_check
+from synth.compiler.stdlib.near_duplicates import NearDuplicates
+from synth.compiler.stdlib.render import render
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from compiler.compile import Compiled, compile_file, compile_text
-from compiler.plan import Plan, RefPlan
-from dsl.diagnostic import Diagnostic
-from dsl.errors import RecipeError
-from tests.support import PERSONA, QUICKSTART, ROOT, environment
+from synth.base.diagnostics.diagnostic import Diagnostic
+from synth.base.errors import RecipeError
+from synth.compiler.compile import Compiled, compile_file, compile_text
+from synth.compiler.plan.model import Plan, RefPlan
+from tests.kit.support import PERSONA, QUICKSTART, ROOT, environment
 
 PARAMS = {"base_revision": "abc"}
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compiler.compile import diagnose
-from dsl.read import read_text
-from dsl.source import Source
-from tests.support import ROOT, SOAK
+from synth.base.diagnostics.source import Source
+from synth.compiler.compile import diagnose
+from synth.dsl.read import read_text
+from tests.kit.support import ROOT, SOAK
 
 PATHS = {
     "persona": ROOT / "recipes/persona.recipe",

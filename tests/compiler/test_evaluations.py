@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.compile import compile_text
-from compiler.evaluations import MEASURES
-from compiler.plan import Plan
-from dsl.errors import RecipeError
+from synth.base.errors import RecipeError
+from synth.compiler.bind.conversations.evaluations import MEASURES
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import Plan
 
 RECIPE = """edition 1
 recipe measured { seed = 1 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import QUICKSTART, synth
+from tests.kit.support import QUICKSTART, synth
 
 HEAD = b"edition 1\nrecipe r { seed = 1 }\n"
 FILES = {

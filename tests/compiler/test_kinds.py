@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from compiler.compile import compile_file, compile_text, diagnose
-from compiler.plan import Plan, RefPlan
-from compiler.strata import slots
-from dsl.diagnostic import Diagnostic
-from dsl.errors import ConfigError, RecipeError
-from dsl.read import read
-from tests.support import ROOT, synth
+from synth.base.diagnostics.diagnostic import Diagnostic
+from synth.base.errors import ConfigError, RecipeError
+from synth.compiler.compile import compile_file, compile_text, diagnose
+from synth.compiler.plan.model import Plan, RefPlan
+from synth.compiler.plan.strata import slots
+from synth.dsl.read import read
+from tests.kit.support import ROOT, synth
 
 RECIPES = ROOT / "recipes"
 PILLARS, RAG, TURNS = (RECIPES / f"{name}.recipe" for name in ("pillars", "rag", "rag_turns"))

@@ -8,12 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 import synth as api
-from compiler.compile import diagnose
-from dsl.diagnostic import Diagnostic
-from dsl.errors import ConfigError
-from dsl.read import read_text
+from synth.base.diagnostics.diagnostic import Diagnostic
+from synth.base.errors import ConfigError
 from synth.cli import cli
-from tests.support import synth
+from synth.compiler.compile import diagnose
+from synth.dsl.read import read_text
+from tests.kit.support import synth
 
 HEAD = """edition 1
 recipe mistakes { seed = 1 }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.compiler.test_mistakes import HEAD, TURN, chats, found
-from tests.support import QUICKSTART, synth
+from tests.kit.support import QUICKSTART, synth
 
 ANSWER = "  turn answer: model by base {{ sees = transcript, {} }}\n  train_on = [answer]"
 

@@ -6,11 +6,11 @@ from typing import get_args
 
 import pytest
 
-from compiler.compile import compile_text
-from compiler.exports import FORMS
-from compiler.plan import ExportPlan, Plan
-from dsl.diagnostic import Diagnostic, Severity
-from dsl.errors import RecipeError
+from synth.base.diagnostics.diagnostic import Diagnostic, Severity
+from synth.base.errors import RecipeError
+from synth.compiler.bind.declarations.exports import FORMS
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import ExportPlan, Plan
 
 RECIPE = """edition 1
 recipe outputs { seed = 1 }

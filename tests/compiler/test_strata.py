@@ -11,9 +11,9 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.plan import AxisPlan, CohortPlan, DrawPlan, Member, Plan
-from compiler.strata import Slot, call_seed, largest_remainder, member_counts, sample_id, slots
-from tests.support import ROOT
+from synth.compiler.plan.model import AxisPlan, CohortPlan, DrawPlan, Member, Plan
+from synth.compiler.plan.strata import Slot, call_seed, largest_remainder, member_counts, sample_id, slots
+from tests.kit.support import ROOT
 
 PLAN = Plan(edition=1, recipe="strata", seed=5)
 

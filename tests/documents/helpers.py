@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from compiler.plan import CallPlan
-from dsl.errors import ConfigError
-from runtime.documents import Document, Splitter, find_files, read_file
-from runtime.documents.faults import FileFaults, Unreadable
+from synth.base.errors import ConfigError
+from synth.compiler.plan.model import CallPlan
+from synth.runtime.documents import Document, Splitter, find_files, read_file
+from synth.runtime.documents.faults import FileFaults, Unreadable
 
 
 def lay(folder: Path, files: Mapping[str, str | bytes]) -> Path:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dsl.errors import ConfigError
-from runtime.documents import MAX_BYTES, find_files
-from runtime.documents.glob import compile_glob
-from runtime.documents.paths import inside_project
+from synth.base.errors import ConfigError
+from synth.runtime.documents import MAX_BYTES, find_files
+from synth.runtime.documents.glob import compile_glob
+from synth.runtime.documents.paths import inside_project
 from tests.documents.helpers import lay, refusal
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.documents import Block, Document, Unreadable
-from runtime.documents.decode import clean
-from runtime.documents.html import read_html
-from runtime.documents.markdown import front_matter, read_markdown
+from synth.runtime.documents import Block, Document, Unreadable
+from synth.runtime.documents.decode import clean
+from synth.runtime.documents.html import read_html
+from synth.runtime.documents.markdown import front_matter, read_markdown
 from tests.documents.helpers import encrypted_pdf, lay, pdf, read_folder, refusal
 
 MARKDOWN = """\

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from compiler.plan import CallPlan
-from dsl.errors import ConfigError
-from runtime.documents import Block, Document, Splitter
-from runtime.documents.markdown import read_markdown
-from runtime.documents.words import LONGEST, count_words, find_words
+from synth.base.errors import ConfigError
+from synth.compiler.plan.model import CallPlan
+from synth.runtime.documents import Block, Document, Splitter
+from synth.runtime.documents.markdown import read_markdown
+from synth.runtime.documents.words import LONGEST, count_words, find_words
 from tests.documents.helpers import by_heading, by_size
 
 WORDS = st.text(alphabet="abcكمÅ\u0301\u200d.,?!", min_size=1, max_size=12)

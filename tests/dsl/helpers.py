@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dsl import Diagnostic, Source, Span, Syntax, parse, to_text
+from synth.dsl import Diagnostic, Source, Span, Syntax, parse, to_text
 
 HERE = Path(__file__).parent
 SHIPPED = HERE.parent.parent / "recipes"

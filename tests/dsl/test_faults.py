@@ -6,8 +6,8 @@ from textwrap import dedent
 
 import pytest
 
-from dsl import Source, parse
-from dsl.syntax import Damaged, Integer, Statement
+from synth.dsl import Source, parse
+from synth.dsl.syntax import Damaged, Integer, Statement
 from tests.dsl.helpers import RECIPES, edited, faults, marked, only, rendered, without_line
 
 

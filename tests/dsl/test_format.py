@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl import Source, parse, read_text
-from dsl.format import WIDTH, format_source
-from dsl.syntax import Statement, Syntax, Text
+from synth.dsl import Source, parse, read_text
+from synth.dsl.format import WIDTH, format_source
+from synth.dsl.syntax import Statement, Syntax, Text
 from tests.dsl.helpers import RECIPES, clean
 
 Q = '"""'

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from dsl import Source, parse, read_text, to_text
+from synth.dsl import Source, parse, read_text, to_text
 from tests.dsl.helpers import check_spans, only
 
 MANY = 20_000

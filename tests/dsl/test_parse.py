@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from dsl import Source, parse, read
-from dsl.syntax import (
+from synth.dsl import Source, parse, read
+from synth.dsl.syntax import (
     Boolean,
     Call,
     Duration,

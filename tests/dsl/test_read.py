@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl import MAX_BYTES, Diagnostic, Source, parse, read, read_text, to_text
-from dsl.errors import ConfigError
+from synth.base.errors import ConfigError
+from synth.dsl import MAX_BYTES, Diagnostic, Source, parse, read, read_text, to_text
 
 
 def recipe(folder: Path, data: bytes, name: str = "a.recipe") -> Path:

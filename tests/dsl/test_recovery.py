@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl import Source, Syntax, parse, to_github, to_json, to_text
-from dsl.syntax import Statement
+from synth.dsl import Source, Syntax, parse, to_github, to_json, to_text
+from synth.dsl.syntax import Statement
 from tests.dsl.helpers import RECIPES, check_spans
 
 TOKEN = re.compile(r'"""|[{}()\[\]<>"=:,|]')

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl import Diagnostic, Fix, Label, Source, Span, to_github, to_json, to_text
-from dsl.display import text_width
+from synth.base.display import text_width
+from synth.dsl import Diagnostic, Fix, Label, Source, Span, to_github, to_json, to_text
 
 
 def lines(name: str, written: dict[int, str]) -> Source:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl import suggest
-from dsl.suggest import distance
+from synth.base import suggest
+from synth.base.suggest import distance
 
 KINDS = ["turn", "step", "draw", "let", "check", "source", "set", "schema", "mix", "export", "conversation"]
 

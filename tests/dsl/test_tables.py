@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from dsl import Source, parse
-from dsl.tables import GRAMMAR, build, tables
+from synth.dsl import Source, parse
+from synth.dsl.tables import GRAMMAR, build, tables
 
 TEXT = 'edition 1\nx: text = "{{ a | b }}" {\n  y(1..2)\n}\n'
 

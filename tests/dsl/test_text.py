@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl import Source
-from dsl.syntax import Interpolation, Reference, Statement, Text
+from synth.dsl import Source
+from synth.dsl.syntax import Interpolation, Reference, Statement, Text
 from tests.dsl.helpers import check_spans, clean, faults, marked, only
 
 Q = '"""'

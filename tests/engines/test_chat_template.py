@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dsl.errors import CallFailed, EngineError
-from runtime.engines.base import Message, without_system
-from runtime.engines.chat_template import ChatTemplate
-from runtime.engines.local_options import ChatOptions, switches
-from tests.models.calls import messages
-from tests.models.tiny_gemma import CHAT_TEMPLATE, SPECIAL_TOKENS, build_tokenizer
+from synth.base.errors import CallFailed, EngineError
+from synth.runtime.engines.base import Message, without_system
+from synth.runtime.engines.local.chat_template import ChatTemplate
+from synth.runtime.engines.local.options import ChatOptions, switches
+from tests.kit.models.calls import messages
+from tests.kit.models.tiny_gemma import CHAT_TEMPLATE, SPECIAL_TOKENS, build_tokenizer
 
 pytest.importorskip("transformers")
 

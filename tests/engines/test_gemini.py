@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from compiler.plan import Sampling
-from dsl.errors import AccessDenied, EngineError, ExtraMissing, KeyMissing
-from runtime.engines.base import Call, Engine, Message
-from runtime.engines.gemini import GeminiEngine, GeminiOptions
-from tests.servers.asking import SECRET, ask, call, failure, shown, spec
-from tests.servers.faults import Fault, FaultPlan
-from tests.servers.gemini import RETRY_INFO, GeminiServer
-from tests.servers.loopback import Raw
+from synth.base.errors import AccessDenied, EngineError, ExtraMissing, KeyMissing
+from synth.compiler.plan.model import Sampling
+from synth.runtime.engines.base import Call, Engine, Message
+from synth.runtime.engines.hosted.gemini import GeminiEngine, GeminiOptions
+from tests.kit.servers.asking import SECRET, ask, call, failure, shown, spec
+from tests.kit.servers.faults import Fault, FaultPlan
+from tests.kit.servers.gemini import RETRY_INFO, GeminiServer
+from tests.kit.servers.loopback import Raw
 
 MESSAGES = {
     "type": "array",

@@ -20,14 +20,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import validate
 
-from compiler.plan import Sampling
-from dsl.errors import CallFailed, EngineDied, EngineError, ExtraMissing
-from runtime.engines import local, open_engine
-from runtime.engines.base import Completion, Engine, EngineSpec
-from runtime.engines.transformers import TransformersEngine
-from tests.models.calls import ask, call, messages, outcomes, run, texts, zeros
-from tests.models.fixtures import needs
-from tests.models.tiny_gemma import CONTEXT
+from synth.base.errors import CallFailed, EngineDied, EngineError, ExtraMissing
+from synth.compiler.plan.model import Sampling
+from synth.runtime.engines import open_engine
+from synth.runtime.engines.base import Completion, Engine, EngineSpec
+from synth.runtime.engines.local import thread as local
+from synth.runtime.engines.local.transformers import TransformersEngine
+from tests.kit.models.calls import ask, call, messages, outcomes, run, texts, zeros
+from tests.kit.models.fixtures import needs
+from tests.kit.models.tiny_gemma import CONTEXT
 
 PERSON = {
     "type": "object",
@@ -161,7 +162,7 @@ def test_sampling_keeps_the_likeliest(
 ) -> None:
     import torch
 
-    from runtime.engines.decoding import choose
+    from synth.runtime.engines.local.decoding import choose
 
     logits = torch.tensor(scores)
     chances = torch.softmax(logits / (temperature or 1.0), 0).tolist()
@@ -411,7 +412,7 @@ def pocket_engine(pocket_home: Path) -> Iterator[Engine]:
 
 
 def test_two_starts_make_one_checkpoint(pocket_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from runtime.engines.pocket import pocket_checkpoint
+    from synth.runtime.engines.local.pocket import pocket_checkpoint
 
     with ThreadPoolExecutor(2) as pool:
         first, second = (pool.submit(pocket_checkpoint) for _ in range(2))
@@ -477,7 +478,7 @@ def test_the_pocket_model_stops_where_nothing_else_stops_it(
     pocket_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It once wrote for ten minutes, to the end of its context."""
-    from runtime.engines.pocket import PocketEngine
+    from synth.runtime.engines.local.pocket import PocketEngine
 
     assert PocketEngine.default_limit == 512
     monkeypatch.setattr(PocketEngine, "default_limit", 6)
@@ -493,7 +494,7 @@ def test_the_pocket_model_gives_json(pocket_engine: Engine) -> None:
 
 def test_the_pocket_weights_run_in_vllm(pocket_engine: Engine) -> None:
     needs("vllm")
-    from runtime.engines.pocket import pocket_checkpoint
+    from synth.runtime.engines.local.pocket import pocket_checkpoint
 
     options = {"max_num_seqs": 4, "max_model_len": 512, "kv_cache_gb": 0.5, "threads": 1, "dtype": "float32"}
     other = open_engine(EngineSpec(name="base", backend="vllm", id=str(pocket_checkpoint()), options=options))

@@ -15,19 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.plan import Sampling
-from dsl.errors import AccessDenied, EngineError, ExtraMissing, KeyMissing
-from runtime.engines import openai_client
-from runtime.engines.base import Call, Engine, Message
-from runtime.engines.openai import OpenAIEngine
-from runtime.engines.openai_client import address
-from runtime.engines.openai_schema import rooted_in_object, strict, unrooted
-from runtime.engines.wire.fields import wait_of
-from runtime.text import valid_text
-from tests.servers.asking import SECRET, ask, call, failure, shown, spec
-from tests.servers.faults import Fault, FaultPlan
-from tests.servers.loopback import Raw
-from tests.servers.openai import OpenAIServer
+from synth.base.errors import AccessDenied, EngineError, ExtraMissing, KeyMissing
+from synth.base.text import valid_text
+from synth.compiler.plan.model import Sampling
+from synth.runtime.engines.base import Call, Engine, Message
+from synth.runtime.engines.hosted import openai_client
+from synth.runtime.engines.hosted.openai import OpenAIEngine
+from synth.runtime.engines.hosted.openai_client import address
+from synth.runtime.engines.hosted.openai_schema import rooted_in_object, strict, unrooted
+from synth.runtime.engines.wire.fields import wait_of
+from tests.kit.servers.asking import SECRET, ask, call, failure, shown, spec
+from tests.kit.servers.faults import Fault, FaultPlan
+from tests.kit.servers.loopback import Raw
+from tests.kit.servers.openai import OpenAIServer
 
 PERSON = {
     "type": "object",
@@ -194,7 +194,7 @@ def test_an_address_in_the_environment_that_is_none_is_refused(monkeypatch: pyte
 def test_the_client_is_not_imported(openai_server: OpenAIServer) -> None:
     script = """
 import asyncio, sys
-from runtime.engines.openai import OpenAIEngine
+from synth.runtime.engines.hosted.openai import OpenAIEngine
 from tests.servers.asking import ask, call, spec
 print(ask(lambda: OpenAIEngine(spec("openai", base_url=sys.argv[1])), call()).text)
 assert "aiohttp" in sys.modules and "openai" not in sys.modules

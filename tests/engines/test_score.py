@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.plan import CohortPlan, ModelPlan, Plan, Sampling, StepPlan
-from dsl.errors import CallFailed, EngineError
-from runtime.attempt import Answer, Attempt, GaveUp
-from runtime.call import call_key, score_call
-from runtime.caller import LiveCaller, PreviewCaller
-from runtime.config import Settings
-from runtime.engines.base import (
+from synth.base.errors import CallFailed, EngineError
+from synth.compiler.plan.model import CohortPlan, ModelPlan, Plan, Sampling, StepPlan
+from synth.runtime.calls.attempt import Answer, Attempt, GaveUp
+from synth.runtime.calls.client import LiveCaller, PreviewCaller
+from synth.runtime.calls.models import Models
+from synth.runtime.calls.prompt import call_key, score_call
+from synth.runtime.engines.base import (
     Call,
     Completion,
     Engine,
@@ -30,18 +30,18 @@ from runtime.engines.base import (
     Scorer,
     render_answer,
 )
-from runtime.engines.chat_template import ChatTemplate
-from runtime.engines.local import LocalEngine, Ticket
-from runtime.lookup import Indexes
-from runtime.models import Models
-from runtime.progress import Progress
-from runtime.recorder import Recorder
-from runtime.stop import Stop
-from store.history import History, LoggedSample
-from store.log import Log
-from tests.models.calls import ask, call, messages, outcomes, run, texts, zeros
-from tests.models.fixtures import needs
-from tests.models.tiny_gemma import CONTEXT, SPECIAL_TOKENS, build_tokenizer
+from synth.runtime.engines.local.chat_template import ChatTemplate
+from synth.runtime.engines.local.thread import LocalEngine, Ticket
+from synth.runtime.events.budget import Stop
+from synth.runtime.events.progress import Progress
+from synth.runtime.events.recorder import Recorder
+from synth.runtime.retrieval.service import Indexes
+from synth.runtime.settings import Settings
+from synth.store.log.history import History, LoggedSample
+from synth.store.log.log import Log
+from tests.kit.models.calls import ask, call, messages, outcomes, run, texts, zeros
+from tests.kit.models.fixtures import needs
+from tests.kit.models.tiny_gemma import CONTEXT, SPECIAL_TOKENS, build_tokenizer
 
 pytest.importorskip("transformers")
 
@@ -365,7 +365,7 @@ def in_transformers(checkpoint: Path) -> EngineSpec:
 
 @pytest.fixture(scope="module")
 def transformers_engine(tiny_gemma: Path) -> Iterator[LocalEngine]:
-    from runtime.engines.transformers import TransformersEngine
+    from synth.runtime.engines.local.transformers import TransformersEngine
 
     engine = TransformersEngine(in_transformers(tiny_gemma))
     run(engine.start())
@@ -579,7 +579,7 @@ def test_the_pocket_model_knows_what_is_likely(pocket_home: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    from runtime.engines.pocket import PocketEngine, pocket_checkpoint
+    from synth.runtime.engines.local.pocket import PocketEngine, pocket_checkpoint
 
     pocket = PocketEngine(EngineSpec("base", "pocket", ""))
     assert "logprobs" in pocket.capabilities

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.checks import group_of, run_check
-from compiler.plan import CheckPlan, RefPlan, Sampling
-from runtime.engines.base import Call, EngineSpec
-from runtime.engines.simulated import SimulatedEngine
+from synth.compiler.plan.model import CheckPlan, RefPlan, Sampling
+from synth.compiler.stdlib.checks import group_of, run_check
+from synth.runtime.engines.base import Call, EngineSpec
+from synth.runtime.engines.simulated.engine import SimulatedEngine
 
 CALLS = 40
 TRANSCRIPT: dict[str, Any] = {

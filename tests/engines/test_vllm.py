@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from jsonschema import validate
 
-from dsl.errors import CallFailed, EngineDied, EngineError, ExtraMissing
-from runtime.engines import open_engine
-from runtime.engines.base import Call, Completion, Engine, EngineSpec
-from runtime.engines.vllm import VllmEngine
-from tests.models.calls import ask, call, messages, outcomes, run, texts, zeros
-from tests.models.fixtures import needs
-from tests.models.tiny_gemma import CONTEXT, build_adapter
-from tests.support import environment, query, synth
+from synth.base.errors import CallFailed, EngineDied, EngineError, ExtraMissing
+from synth.runtime.engines import open_engine
+from synth.runtime.engines.base import Call, Completion, Engine, EngineSpec
+from synth.runtime.engines.local.vllm import VllmEngine
+from tests.kit.models.calls import ask, call, messages, outcomes, run, texts, zeros
+from tests.kit.models.fixtures import needs
+from tests.kit.models.tiny_gemma import CONTEXT, build_adapter
+from tests.kit.support import environment, query, synth
 
 PERSON = {
     "type": "object",
@@ -316,7 +316,7 @@ def test_a_refusal_of_an_older_vllm_costs_that_call_alone(
     """Its exceptions have no class of their own, and are ValueErrors."""
     from vllm import LLMEngine, exceptions
 
-    from runtime.engines.vllm import _refusals
+    from synth.runtime.engines.local.vllm import _refusals
 
     add = LLMEngine.add_request
 
@@ -415,7 +415,7 @@ threads = 1
 @pytest.mark.soak
 def test_a_killed_core_costs_a_run_one_restart(tiny_gemma: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.models.killed_run", str(tiny_gemma)],
+        [sys.executable, "-m", "tests.kit.models.killed_run", str(tiny_gemma)],
         capture_output=True,
         cwd=tmp_path,
         env=environment(),
@@ -576,7 +576,7 @@ def test_a_model_that_does_not_fit_is_one_sentence(vllm_engine: VllmEngine, tiny
 def test_a_killed_core_is_rebuilt_and_an_interrupt_is_not_felt(tiny_gemma: Path) -> None:
     """With the model in processes of its own; needs a fresh process, since vLLM reads its mode once."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.models.killed_core", str(tiny_gemma)],
+        [sys.executable, "-m", "tests.kit.models.killed_core", str(tiny_gemma)],
         capture_output=True,
         text=True,
         timeout=300,

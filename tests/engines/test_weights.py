@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dsl.errors import EngineError
-from runtime.engines.base import EngineSpec, ModelIdentity
-from runtime.engines.checkpoint import named_weights
+from synth.base.errors import EngineError
+from synth.runtime.engines.base import EngineSpec, ModelIdentity
+from synth.runtime.engines.local.checkpoint import named_weights
 from tests.evaluation.helpers import DIRECT, evaluation, project
-from tests.models.fixtures import needs
+from tests.kit.models.fixtures import needs
 
 FILES = {
     "config.json": "{}",
@@ -89,7 +89,7 @@ def test_what_a_revision_or_the_hub_names_stays_as_it_was(folder: Path) -> None:
 
 
 def test_files_are_hashed_once(folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.engines.weights._SETTLED_NS", 0)
+    monkeypatch.setattr("synth.runtime.engines.local.weights._SETTLED_NS", 0)
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(named, [folder] * 8))) == 1
     entries = {path: json.loads(path.read_text()) for path in cache.iterdir()}

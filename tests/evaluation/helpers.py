@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler.compile import compile_file
-from compiler.plan import Plan
-from tests.servers.openai import OpenAIServer
-from tests.store.logs import Story, all_slots
-from tests.support import Result, synth
+from synth.compiler.compile import compile_file
+from synth.compiler.plan.model import Plan
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import Result, synth
+from tests.store.log.logs import Story, all_slots
 
 HEAD = """edition 1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import synth
-from dsl.errors import ConfigError
+from synth.base.errors import ConfigError
 from tests.evaluation.helpers import DIRECT, HEAD, evaluation, project
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import synth as api
 from tests.evaluation.helpers import COMMANDS, DIRECT, HEAD, evaluation, project, values
-from tests.store.logs import Story, all_slots, chat
-from tests.support import one_sentence, synth
+from tests.kit.support import one_sentence, synth
+from tests.store.log.logs import Story, all_slots, chat
 
 OF_TEXT = evaluation(
     "emoji(at_most = 0%)",

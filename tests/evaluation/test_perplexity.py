@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from runtime.evaluation.items import Item, Items
-from store.log import Log
+from synth.runtime.evaluation.items import Item, Items
+from synth.store.log.log import Log
 from tests.evaluation.helpers import DIRECT, HEAD, Project, evaluation, project
-from tests.models.fixtures import needs
-from tests.support import one_sentence, query
+from tests.kit.models.fixtures import needs
+from tests.kit.support import one_sentence, query
 
 ANSWERS = ["A persona is who the model says it is.", "is", "<end_of_turn> {{ x }}", "None at all, 7."]
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl.errors import ConfigError
-from runtime.evaluation.questions import Question, read_questions
-from tests.support import RECIPES
+from synth.base.errors import ConfigError
+from synth.runtime.evaluation.questions import Question, read_questions
+from tests.kit.support import RECIPES
 
 
 def holds(way: str, answer: str) -> bool:

@@ -13,10 +13,10 @@ import pytest
 
 from tests.documents.helpers import lay
 from tests.evaluation.helpers import DIRECT, HEAD, Project, asked_about, evaluation, project, served, values
-from tests.models.fixtures import needs
-from tests.servers.loopback import Asked
-from tests.servers.openai import OpenAIServer
-from tests.support import command, environment, one_sentence, query, synth
+from tests.kit.models.fixtures import needs
+from tests.kit.servers.loopback import Asked
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import command, environment, one_sentence, query, synth
 
 SMALL = '\nmodel small: model<chat> from openai("small")\n'
 JUDGE = '\nmodel judge: model<chat, json> from openai("judge")\n'

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.helpers import DIRECT, HEAD, evaluation, project, served
-from tests.servers.openai import OpenAIServer
-from tests.support import QUICKSTART, one_sentence, synth
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import QUICKSTART, one_sentence, synth
 
 EMOJI = evaluation("emoji(at_most = 0%)")
 

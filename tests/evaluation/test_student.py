@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from runtime.evaluation.items import Items
-from store.log import Log
+from synth.runtime.evaluation.items import Items
+from synth.store.log.log import Log
 from tests.evaluation.helpers import (
     COMMANDS,
     DIRECT,
@@ -26,11 +26,11 @@ from tests.evaluation.helpers import (
     served,
     values,
 )
-from tests.servers.faults import FaultPlan
-from tests.servers.loopback import Asked
-from tests.servers.openai import OpenAIServer
-from tests.store.logs import Story, all_slots
-from tests.support import command, environment, one_sentence, query
+from tests.kit.servers.faults import FaultPlan
+from tests.kit.servers.loopback import Asked
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import command, environment, one_sentence, query
+from tests.store.log.logs import Story, all_slots
 
 GOOD = '{"action":"open"}'
 TRAIN = """

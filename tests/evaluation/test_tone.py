@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.helpers import HEAD, Project, evaluation, project, served, values
-from tests.models.fixtures import needs
-from tests.servers.loopback import Asked
-from tests.servers.openai import OpenAIServer
-from tests.store.logs import Story, all_slots
-from tests.support import command, environment
+from tests.kit.models.fixtures import needs
+from tests.kit.servers.loopback import Asked
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import command, environment
+from tests.store.log.logs import Story, all_slots
 
 VOICES = {
     "sailor": "Talks of harbours, tides, ships and storms at sea.",

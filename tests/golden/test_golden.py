@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from compiler.compile import compile_file
-from store.files import file_hash
-from tests.support import one_sentence, synth
+from synth.compiler.compile import compile_file
+from synth.store.dataset.output.files import file_hash
+from tests.kit.support import one_sentence, synth
 
 HERE = Path(__file__).parent
 PARAMETERS: Mapping[str, Mapping[str, str]] = {

@@ -19,9 +19,9 @@ from typing import Any, Literal
 
 import duckdb
 
-from tests.fork_server import BEFORE, ForkServer
-from tests.servers.openai import OpenAIServer
-from tests.support import environment
+from tests.kit.fork_server import BEFORE, ForkServer
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import environment
 
 SHIM = Path(__file__).with_name("shim.c")
 

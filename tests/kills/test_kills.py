@@ -12,9 +12,9 @@ from random import Random
 
 import pytest
 
-from dsl.leftovers import draft, sweep
+from synth.base.leftovers import draft, sweep
 from tests.kills.harness import Found, Kill, Op, Project, Unavailable, When, opened
-from tests.servers.openai import OpenAIServer
+from tests.kit.servers.openai import OpenAIServer
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_what_a_live_neighbour_writes_stays(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_as_it_was(tmp_path: Path) -> None:
-    from dsl.leftovers import write_whole
+    from synth.base.leftovers import write_whole
 
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from runtime.money.prices import Price
-from tests.servers.faults import FaultPlan
-from tests.servers.loopback import Asked, Raw
-from tests.servers.openai import OpenAIServer
-from tests.support import Result, one_sentence, query, synth
+from synth.runtime.money.prices import Price
+from tests.kit.servers.faults import FaultPlan
+from tests.kit.servers.loopback import Asked, Raw
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import Result, one_sentence, query, synth
 
 RECIPE = """edition 1
 recipe x { seed = 1 }

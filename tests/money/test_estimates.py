@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from dsl.errors import ConfigError
+from synth.base.errors import ConfigError
 from synth.cli.compile import command
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import synth
 from tests.runtime.test_run import served
-from tests.servers.openai import OpenAIServer
-from tests.support import synth
 
 HEAD = """edition 1
 recipe x { seed = 1 }

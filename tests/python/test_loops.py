@@ -13,9 +13,9 @@ from typing import TypeVar
 import pytest
 
 import synth
-from store.log import Log
+from synth.store.log.log import Log
 from tests.evaluation.helpers import DIRECT, evaluation, project
-from tests.support import QUICKSTART, environment, query
+from tests.kit.support import QUICKSTART, environment, query
 
 T = TypeVar("T")
 

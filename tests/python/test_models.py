@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 import synth
-from compiler.backends import BACKENDS
-from runtime.engines import options_of
 from synth import models
-from tests.support import QUICKSTART
+from synth.compiler.plan.backends import BACKENDS
+from synth.runtime.engines import options_of
+from tests.kit.support import QUICKSTART
 
 KINDS: dict[str, Any] = {
     "vllm": (synth.Vllm, models.VllmOptions),

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import synth
-from dsl.version import VERSION
-from tests.support import QUICKSTART, ROOT, environment
+from synth.base.version import VERSION
+from tests.kit.support import QUICKSTART, ROOT, environment
 
 HEAVY = (
     "pydantic",

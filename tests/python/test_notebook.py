@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import QUICKSTART, ROOT
+from tests.kit.support import QUICKSTART, ROOT
 
 CELLS = [
     f"import synth\nplan = synth.compile({str(QUICKSTART)!r}, conversations=40)\nplan",

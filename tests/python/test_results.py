@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import synth
-from tests.support import QUICKSTART, rows
+from tests.kit.support import QUICKSTART, rows
 
 # As a recipe writes them: markup, an override of the direction, an escape.
 HOSTILE = r"<b>bold</b> & \u{202e}gnirts\u{1b}[31m"
@@ -65,7 +65,9 @@ def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, monkeypatch: 
         dataset.read("test")
     find = importlib.util.find_spec
     missing = ("pandas", "pyarrow")
-    monkeypatch.setattr("store.written.find_spec", lambda name: None if name in missing else find(name))
+    monkeypatch.setattr(
+        "synth.store.dataset.output.written.find_spec", lambda name: None if name in missing else find(name)
+    )
     with pytest.raises(synth.ConfigError, match=r"`to_pandas` needs `pandas`, .* 'synth\[pandas\]'"):
         dataset.to_pandas()
     with pytest.raises(synth.ConfigError, match=r"`to_arrow` needs `pyarrow`, .* 'synth\[arrow\]'"):

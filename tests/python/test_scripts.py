@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.models.fixtures import needs
-from tests.support import RECIPES, ROOT, environment
+from tests.kit.models.fixtures import needs
+from tests.kit.support import RECIPES, ROOT, environment
 
 EXAMPLE = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
 GUARD = 'if __name__ == "__main__":'
@@ -56,7 +56,7 @@ def test_the_example_of_the_readme_runs_as_a_script(tmp_path: Path, tiny_gemma: 
     refused = script(tmp_path, example.replace(GUARD, "if True:"))
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1] == (
-        "dsl.errors.EngineError: vLLM's engine runs in a process of its own, which imports train.py again: "
+        "synth.base.errors.EngineError: vLLM's engine runs in a process of its own, which imports train.py again: "
         'put what train.py does below `if __name__ == "__main__":`'
     )
     assert not (tmp_path / "synth.duckdb").exists()
@@ -69,7 +69,7 @@ def test_the_example_of_the_readme_runs_as_a_script(tmp_path: Path, tiny_gemma: 
 
 
 ASKS = """
-from runtime.engines.guard import require_guard
+from synth.runtime.engines.local.guard import require_guard
 
 def ask():
     require_guard("the engine")

@@ -25,15 +25,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from compiler.plan import CheckPlan, CohortPlan, JsonOutput, MixPlan, Plan, StepPlan
-from compiler.render import render
-from compiler.strata import Slot, slots
-from compiler.verdict import Refusal, composed_value
-from runtime.call import environment
-from store.dataset import materialize
-from store.log import Log
-from tests.store.logs import Story, chat
-from tests.support import rows as rows_in
+from synth.compiler.plan.model import CheckPlan, CohortPlan, JsonOutput, MixPlan, Plan, StepPlan
+from synth.compiler.plan.strata import Slot, slots
+from synth.compiler.stdlib.render import render
+from synth.compiler.stdlib.verdict import Refusal, composed_value
+from synth.runtime.calls.prompt import environment
+from synth.store.dataset.materialize import materialize
+from synth.store.log.log import Log
+from tests.kit.support import rows as rows_in
+from tests.store.log.logs import Story, chat
 
 _COUNTED = re.compile(r"(?P<cohort>\w+)\.(?:draw|over) (?P<name>\w+)(?: in (?P<cell>\w+))?")
 _COMPOSED = re.compile(r"(?P<cohort>\w+)\[(?P<number>\d+)\]\.(?P<step>\w+)(?:\.(?P<field>prompt|system))?")

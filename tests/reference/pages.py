@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.support import ROOT
+from tests.kit.support import ROOT
 
 MAIN = "example.recipe"
 REFERENCE = ROOT / "synth" / "reference"

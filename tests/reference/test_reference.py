@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from compiler.compile import compile_file
-from compiler.plan import Plan
-from dsl.diagnostic import Diagnostic
-from dsl.errors import RecipeError
-from dsl.render import to_text
+from synth.base.diagnostics.diagnostic import Diagnostic
+from synth.base.diagnostics.render import to_text
+from synth.base.errors import RecipeError
 from synth.cli import cli, words
+from synth.compiler.compile import compile_file
+from synth.compiler.plan.model import Plan
+from tests.kit.support import ROOT, command, environment, synth
 from tests.reference.facts import fact, rows
 from tests.reference.pages import MAIN, REFERENCE, Example, Expected, examples, pages
-from tests.support import ROOT, command, environment, synth
 
 EXAMPLES = [example for page in pages() for example in examples(page)]
 CODES = sorted(path.stem for path in (REFERENCE / "codes").glob("*.md"))

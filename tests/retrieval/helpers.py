@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from compiler.plan import CallPlan, CheckPlan, SourcePlan
-from runtime.engines.base import EngineSpec, ModelIdentity
-from runtime.retrieval import Index, open_embedder, open_index
-from runtime.retrieval.embedders import Embedder
-from runtime.retrieval.embedders.base import Purpose, Vectors
+from synth.compiler.plan.model import CallPlan, CheckPlan, SourcePlan
+from synth.runtime.engines.base import EngineSpec, ModelIdentity
+from synth.runtime.retrieval import Index, open_embedder, open_index
+from synth.runtime.retrieval.embedders import Embedder
+from synth.runtime.retrieval.embedders.base import Purpose, Vectors
 
 Result = TypeVar("Result")
 

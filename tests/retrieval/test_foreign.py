@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from compiler.plan import CallPlan, SourcePlan
-from dsl.errors import ConfigError
-from runtime.documents import Splitter
+from synth.base.errors import ConfigError
+from synth.compiler.plan.model import CallPlan, SourcePlan
+from synth.runtime.documents import Splitter
 from tests.documents.helpers import lay
 from tests.retrieval.helpers import Counting, ask, ingest, simulated
 from tests.retrieval.servers import vectors

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.retrieval.pick import BREADTH, Hit, draw, fuse, pick, vary
+from synth.runtime.retrieval.pick import BREADTH, Hit, draw, fuse, pick, vary
 
 RANKINGS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), max_size=30).map(
     lambda drawn: sorted(

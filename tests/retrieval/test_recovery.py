@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from dsl.errors import ConfigError
-from runtime.retrieval import Index
-from runtime.retrieval.lance import write
-from runtime.retrieval.state import FILE_NAME, State
+from synth.base.errors import ConfigError
+from synth.runtime.retrieval import Index
+from synth.runtime.retrieval.lance import write
+from synth.runtime.retrieval.state import FILE_NAME, State
 from tests.documents.helpers import lay
 from tests.retrieval.helpers import ask, ingest, rows, simulated, source, with_index
 
@@ -41,9 +41,9 @@ def test_what_a_crash_leaves_is_taken_back(
                 await write(*arguments, **rest)
                 raise Crash
 
-            patch.setattr("runtime.retrieval.ingest.write", half)
+            patch.setattr("synth.runtime.retrieval.ingest.write", half)
         elif where == "tag":
-            patch.setattr("runtime.retrieval.ingest.tag", crash)
+            patch.setattr("synth.runtime.retrieval.ingest.tag", crash)
         else:
 
             def save(*_: Any) -> None:
@@ -74,7 +74,7 @@ def test_a_crash_while_the_first_table_is_written_leaves_nothing_in_the_way(
         async def crash(*_: Any) -> None:
             raise Crash
 
-        patch.setattr("runtime.retrieval.ingest.tag", crash)
+        patch.setattr("synth.runtime.retrieval.ingest.tag", crash)
         with pytest.raises(Crash):
             ingest(university, source())
     assert ingest(university, source()).new == 5

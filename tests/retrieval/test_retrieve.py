@@ -16,14 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compiler.filters import cited, numbered
-from dsl.errors import CallFailed, EngineDied
-from runtime.retrieval import Index, RetrievalShort, open_index
-from runtime.retrieval import vectors as vectors_module
-from runtime.retrieval.index import Query
+from synth.base.errors import CallFailed, EngineDied
+from synth.compiler.stdlib.filters import cited, numbered
+from synth.runtime.retrieval import Index, RetrievalShort, open_index
+from synth.runtime.retrieval import vectors as vectors_module
+from synth.runtime.retrieval.index import Query
 from tests.documents.helpers import lay
+from tests.kit.support import ROOT, environment
 from tests.retrieval.helpers import Counting, ask, corpus, ingest, run, simulated, source, with_index
-from tests.support import ROOT, environment
 
 SEARCHES = ("text", "vector", "hybrid")
 
@@ -232,7 +232,7 @@ def test_a_service_that_stutters_is_asked_again(university: Path, monkeypatch: p
     assert ask(university, source("vector"), "biaya", embedder)
     dead = Counting("dead", lambda asked: CallFailed("server", "down", retryable=True))
     monkeypatch.undo()
-    monkeypatch.setattr("runtime.service.patience.PATIENCE_S", 0.5)
+    monkeypatch.setattr("synth.runtime.service.patience.PATIENCE_S", 0.5)
     with pytest.raises(EngineDied, match=r"has not answered \d tries in a row .last: down.; .* --patience"):
         ingest(university, source("vector"), dead)
     assert 1 < len(dead.asked) < 9

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from runtime.retrieval.shared import Shared
+from synth.runtime.retrieval.shared import Shared
 from tests.retrieval.helpers import run
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.retrieval import BadFilter, Index, RetrievalShort
-from runtime.retrieval.where import to_sql
+from synth.runtime.retrieval import BadFilter, Index, RetrievalShort
+from synth.runtime.retrieval.where import to_sql
 from tests.retrieval.helpers import simulated, source, with_index
 
 KEYS = ("folder", "year", "open", "unit", "it's", "a b")

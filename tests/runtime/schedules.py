@@ -15,9 +15,9 @@ from unittest.mock import patch
 from hypothesis import strategies as st
 
 import synth
-from runtime.run import RunReport
-from tests.servers.storms import DEEDS, Phase, Schedule, StormyServer
-from tests.support import query
+from synth.runtime.run.run import RunReport
+from tests.kit.servers.storms import DEEDS, Phase, Schedule, StormyServer
+from tests.kit.support import query
 
 RECIPE = """edition 1
 
@@ -108,9 +108,9 @@ cases = st.builds(
 @contextmanager
 def short_waits() -> Iterator[None]:
     with (
-        patch("runtime.service.limiter.FIRST_WAIT_S", 0.005),
-        patch("runtime.service.limiter.LONGEST_WAIT_S", 0.05),
-        patch("runtime.service.service._FIRST_PROBE_S", 0.01),
+        patch("synth.runtime.service.limiter.FIRST_WAIT_S", 0.005),
+        patch("synth.runtime.service.limiter.LONGEST_WAIT_S", 0.05),
+        patch("synth.runtime.service.service._FIRST_PROBE_S", 0.01),
     ):
         yield
 

@@ -6,13 +6,13 @@ from array import array
 
 import pytest
 
-from compiler.plan import CohortPlan, Plan, StepPlan
-from compiler.strata import sample_id
-from runtime.books import Opening, most_losses, raise_losses
-from runtime.cohort import Cohort
-from runtime.progress import Progress
-from runtime.sample import Abandoned, Done, Sample
-from store.history import Finished, SampleIds
+from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
+from synth.compiler.plan.strata import sample_id
+from synth.runtime.cohorts.conversation import Cohort
+from synth.runtime.cohorts.sample import Abandoned, Done, Sample
+from synth.runtime.cohorts.source import Opening, most_losses, raise_losses
+from synth.runtime.events.progress import Progress
+from synth.store.log.history import Finished, SampleIds
 
 COHORT = CohortPlan(name="c", quota=1, times=1, steps=(StepPlan(name="s", role="user", value=("x",)),))
 PLAN = Plan(edition=1, recipe="books", seed=1, cohorts=(COHORT,))

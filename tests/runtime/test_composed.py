@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import synth as api
-from compiler.compile import compile_text
-from dsl.errors import RecipeError
-from runtime.config import Settings
-from runtime.preview import estimate
-from tests.servers.openai import OpenAIServer
-from tests.support import query, rows, synth
+from synth.base.errors import RecipeError
+from synth.compiler.compile import compile_text
+from synth.runtime.run.preview import estimate
+from synth.runtime.settings import Settings
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import query, rows, synth
 
 DECLARED = {
     "base": "model base: model<chat, json> from simulated()",

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import SOAK, command, environment, query, synth
 from tests.runtime.test_run import PERSONA_ON_OPENAI, persona, served
-from tests.servers.openai import OpenAIServer
-from tests.support import SOAK, command, environment, query, synth
 
 KILLS = 40 if SOAK else 10
 CONVERSATIONS = 300

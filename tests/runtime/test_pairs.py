@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.plan import (
+from synth.compiler.plan.model import (
     AxisPlan,
     CallPlan,
     CheckPlan,
@@ -21,14 +21,14 @@ from compiler.plan import (
     PreferencePlan,
     StepPlan,
 )
-from runtime.accept import Rejected
-from runtime.books import Opening
-from runtime.cohort import Cohort
-from runtime.opening import open_books
-from runtime.pairs import Pairs
-from runtime.progress import Progress
-from runtime.sample import Abandoned, Done, Sample
-from store.history import Finished
+from synth.runtime.calls.validate import Rejected
+from synth.runtime.cohorts.build import open_books
+from synth.runtime.cohorts.conversation import Cohort
+from synth.runtime.cohorts.preference import Pairs
+from synth.runtime.cohorts.sample import Abandoned, Done, Sample
+from synth.runtime.cohorts.source import Opening
+from synth.runtime.events.progress import Progress
+from synth.store.log.history import Finished
 
 
 class Quiet:

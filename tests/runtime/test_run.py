@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.servers.faults import FaultPlan
-from tests.servers.loopback import Asked
-from tests.servers.openai import OpenAIServer
-from tests.support import PERSONA, REVISION, command, environment, one_sentence, query, rows, synth
+from tests.kit.servers.faults import FaultPlan
+from tests.kit.servers.loopback import Asked
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import PERSONA, REVISION, command, environment, one_sentence, query, rows, synth
 
 PERSONA_ON_OPENAI = ("--model", "author=openai:large", "--model", "base=openai:small")
 
@@ -246,7 +246,7 @@ def test_a_sample_that_fails_for_good_is_replaced_in_its_cell(
         # A seventh of the personas can never be repaired: their answers are too long.
         if asked.model == "small" and len(asked.messages) == 3 and int(asked.key[:8], 16) % 7 == 0:
             return "word " * 400
-        from tests.servers.answers import sentence
+        from tests.kit.servers.answers import sentence
 
         return sentence(asked.key)
 
@@ -302,7 +302,7 @@ def test_near_duplicates_are_refused_in_order_and_replaced(
     """Whatever the order of arrival, the same samples stand, and no two are alike."""
 
     def answer(asked: Asked) -> str:
-        from tests.servers.answers import sentence
+        from tests.kit.servers.answers import sentence
 
         if asked.model == "large" and "Invent" in asked.messages[0][1]:
             # One persona in three is one of four that many samples share.

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.plan import CohortPlan, StepPlan
-from compiler.strata import Cell, Slot
-from runtime.attempt import Answer, Attempt, GaveUp
-from runtime.rules import CURRENT, Rules
-from runtime.sample import Abandoned, Done, Sample, run_sample
-from store.history import LoggedSample
+from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.compiler.plan.strata import Cell, Slot
+from synth.runtime.calls.attempt import Answer, Attempt, GaveUp
+from synth.runtime.calls.rules import CURRENT, Rules
+from synth.runtime.cohorts.sample import Abandoned, Done, Sample, run_sample
+from synth.store.log.history import LoggedSample
 
 
 @dataclass

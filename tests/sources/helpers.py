@@ -12,13 +12,13 @@ from typing import Any
 import duckdb
 import pytest
 
-from compiler.compile import compile_text
-from compiler.plan import Plan
-from dsl.errors import ConfigError
-from runtime.ingest import IngestedSource, check_sources, ingest_sources
-from runtime.recorder import Recorder
-from store.log import Log
-from store.sources import source_of, source_rows
+from synth.base.errors import ConfigError
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import Plan
+from synth.runtime.events.recorder import Recorder
+from synth.runtime.sources.ingest import IngestedSource, check_sources, ingest_sources
+from synth.store.dataset.inputs.sources import source_of, source_rows
+from synth.store.log.log import Log
 
 Messages = list[dict[str, Any]]
 

@@ -20,17 +20,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.compile import compile_text
-from compiler.plan import Plan, digest
-from dsl.errors import ConfigError, LogDamaged, LogFull, QuotaShort
-from runtime.ingest import IngestedSource, ingest_sources, read_sources
-from runtime.ingest import ingest as ingest_read
-from runtime.recorder import Recorder
-from store.event import Event, Kind
-from store.log import Log
-from store.sources import reader_digest, source_of, source_rows
+from synth.base.errors import ConfigError, LogDamaged, LogFull, QuotaShort
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import Plan, digest
+from synth.runtime.events.recorder import Recorder
+from synth.runtime.sources.ingest import IngestedSource, ingest_sources, read_sources
+from synth.runtime.sources.ingest import ingest as ingest_read
+from synth.store.dataset.inputs.sources import reader_digest, source_of, source_rows
+from synth.store.log.events import Event, Kind
+from synth.store.log.log import Log
+from tests.kit.support import ROOT, environment, query
 from tests.sources.helpers import after, ingest, logged, pair, plan_for, turns, write_csv, write_lines
-from tests.support import ROOT, environment, query
 
 READER = 'jsonl("chat.jsonl")'
 

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 import synth
-from compiler.plan import Plan, digest
-from dsl.errors import ConfigError
-from store.event import Event, Kind
-from store.log import Log
+from synth.base.errors import ConfigError
+from synth.compiler.plan.model import Plan, digest
+from synth.store.log.events import Event, Kind
+from synth.store.log.log import Log
+from tests.kit.support import query, rows
+from tests.kit.support import synth as run_command
 from tests.sources.helpers import (
     ingest,
     logged,
@@ -24,8 +26,6 @@ from tests.sources.helpers import (
     write_lines,
     write_parquet,
 )
-from tests.support import query, rows
-from tests.support import synth as run_command
 
 RECIPE = """edition 1
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dsl.errors import ConfigError
-from runtime.ingest import check_sources
+from synth.base.errors import ConfigError
+from synth.runtime.sources.ingest import check_sources
 from tests.sources.helpers import ingest, logged, pair, plan_for, refusal, turns, write_lines
 
 ROW = [pair()]

@@ -6,9 +6,9 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from compiler.plan import digest
+from synth.compiler.plan.model import digest
+from tests.kit.support import one_sentence, synth
 from tests.sources.helpers import after, ingest, logged, pair, plan_for, turns, write_lines, write_parquet
-from tests.support import one_sentence, synth
 
 
 def test_a_row_tells_its_file_and_line(tmp_path: Path) -> None:

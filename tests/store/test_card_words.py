@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from store.markdown import inert, prose
-from store.served import is_another
+from synth.store.dataset.output.markdown import inert, prose
+from synth.store.log.served import is_another
 from tests.cli.doors import call
-from tests.servers.openai import OpenAIServer
-from tests.support import query
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.support import query
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table")
 PIECES = (

@@ -15,11 +15,11 @@ import duckdb
 import pytest
 
 import synth as product
-from dsl.errors import ConfigError, Diverged, LogDamaged, LogError, QuotaShort
-from store.dataset import materialize
-from store.log import Log
-from store.verify import read_manifest, verify_against_log, verify_files
-from tests.support import PERSONA, REVISION, one_sentence, rows, synth
+from synth.base.errors import ConfigError, Diverged, LogDamaged, LogError, QuotaShort
+from synth.store.dataset.materialize import materialize
+from synth.store.dataset.verify import read_manifest, verify_against_log, verify_files
+from synth.store.log.log import Log
+from tests.kit.support import PERSONA, REVISION, one_sentence, rows, synth
 
 PARAMS = {"base_revision": "0000000", "conversations": 60}
 ARGUMENTS = (PERSONA, *REVISION, "--set", "conversations=60")

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.compile import compile_text
-from compiler.plan import Plan
-from dsl.errors import QuotaShort
-from store.dataset import materialize
-from store.log import Log
-from store.written import Dataset
-from tests.store.logs import Story, chat
-from tests.support import rows
+from synth.base.errors import QuotaShort
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import Plan
+from synth.store.dataset.materialize import materialize
+from synth.store.dataset.output.written import Dataset
+from synth.store.log.log import Log
+from tests.kit.support import rows
+from tests.store.log.logs import Story, chat
 
 RECIPE = """edition 1
 recipe keeping { seed = 5 }

@@ -13,17 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.compile import compile_text
-from compiler.plan import MixPart, Plan
-from compiler.strata import largest_remainder
-from dsl.errors import Diverged, QuotaShort
-from store.dataset import materialize
-from store.log import Log
-from store.verify import read_manifest, verify_against_log, verify_files
-from store.written import Dataset
-from tests.models.fixtures import needs
-from tests.store.logs import Story, all_slots, chat
-from tests.support import rows
+from synth.base.errors import Diverged, QuotaShort
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import MixPart, Plan
+from synth.compiler.plan.strata import largest_remainder
+from synth.store.dataset.materialize import materialize
+from synth.store.dataset.output.written import Dataset
+from synth.store.dataset.verify import read_manifest, verify_against_log, verify_files
+from synth.store.log.log import Log
+from tests.kit.models.fixtures import needs
+from tests.kit.support import rows
+from tests.store.log.logs import Story, all_slots, chat
 
 RECIPE = """edition 1
 recipe mixing { seed = 5 }

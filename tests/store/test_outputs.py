@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import one_sentence, rows, synth
+from tests.kit.support import one_sentence, rows, synth
 
 RECIPE = """edition 1
 recipe outputs { seed = 3 }

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.compile import compile_text
-from store.dataset import exported, materialize
-from store.log import Log
-from store.rows import Layout, as_lines
-from tests.store.logs import IDENTITY, Story, all_slots
+from synth.compiler.compile import compile_text
+from synth.store.dataset.materialize import exported, materialize
+from synth.store.dataset.rows.layout import Layout, as_lines
+from synth.store.log.log import Log
+from tests.store.log.logs import IDENTITY, Story, all_slots
 
 RECIPE = r"""edition 1
 recipe plain { seed = 5 }

@@ -10,10 +10,10 @@ import duckdb
 import pytest
 
 import synth as product
-from store.card import size_category
-from store.written import Dataset
-from tests.models.fixtures import needs
-from tests.support import rows, synth
+from synth.store.dataset.output.card import size_category
+from synth.store.dataset.output.written import Dataset
+from tests.kit.models.fixtures import needs
+from tests.kit.support import rows, synth
 
 RECIPE = """edition 1
 ## Docs may hold

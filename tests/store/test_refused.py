@@ -8,16 +8,16 @@ from typing import Any
 import duckdb
 import pytest
 
-from compiler.compile import compile_text
-from compiler.plan import Plan
-from dsl.errors import QuotaShort
-from store.dataset import materialize
-from store.log import Log
-from store.verify import read_manifest, verify_against_log
-from store.written import Dataset
-from tests.models.fixtures import needs
-from tests.store.logs import Story, all_slots
-from tests.support import rows
+from synth.base.errors import QuotaShort
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import Plan
+from synth.store.dataset.materialize import materialize
+from synth.store.dataset.output.written import Dataset
+from synth.store.dataset.verify import read_manifest, verify_against_log
+from synth.store.log.log import Log
+from tests.kit.models.fixtures import needs
+from tests.kit.support import rows
+from tests.store.log.logs import Story, all_slots
 
 RECIPE = """edition 1
 recipe refusing { seed = 5 }

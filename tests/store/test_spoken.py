@@ -9,16 +9,16 @@ from typing import Any
 import duckdb
 import pytest
 
-from compiler.compile import compile_text
-from compiler.plan import Plan
-from compiler.strata import slots
-from runtime.call import environment, messages_for
-from runtime.jury import Jury
-from runtime.sample import Sample
-from store.dataset import materialize
-from store.log import Log
-from tests.store.logs import Story, all_slots
-from tests.support import rows
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.strata import slots
+from synth.runtime.calls.prompt import environment, messages_for
+from synth.runtime.cohorts.dedup import Jury
+from synth.runtime.cohorts.sample import Sample
+from synth.store.dataset.materialize import materialize
+from synth.store.log.log import Log
+from tests.kit.support import rows
+from tests.store.log.logs import Story, all_slots
 
 RECIPE = """edition 1
 recipe telling { seed = 5 }

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from compiler.compile import compile_text
-from store.dataset import materialize
-from store.log import Log
-from tests.models.fixtures import needs
-from tests.store.logs import Story, all_slots
+from synth.compiler.compile import compile_text
+from synth.store.dataset.materialize import materialize
+from synth.store.log.log import Log
+from tests.kit.models.fixtures import needs
+from tests.store.log.logs import Story, all_slots
 
 RECIPE = """edition 1
 recipe training { seed = 5 }

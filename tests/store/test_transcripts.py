@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.compile import compile_text
-from compiler.plan import Plan
-from store.dataset import materialize
-from store.log import Log
-from store.rows import Conversation, Layout
-from tests.models.fixtures import needs
-from tests.store.logs import Story, all_slots
-from tests.support import rows
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import Plan
+from synth.store.dataset.materialize import materialize
+from synth.store.dataset.rows.layout import Conversation, Layout
+from synth.store.log.log import Log
+from tests.kit.models.fixtures import needs
+from tests.kit.support import rows
+from tests.store.log.logs import Story, all_slots
 
 RECIPE = """edition 1
 recipe telling { seed = 5 }

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from compiler.compile import compile_text
-from compiler.plan import Plan
-from dsl.errors import QuotaShort, RecipeError
-from store.dataset import materialize
-from store.log import Log
-from store.verify import read_manifest, verify_against_log
-from store.written import Dataset
-from tests.store.logs import Story, all_slots
-from tests.support import rows, synth
+from synth.base.errors import QuotaShort, RecipeError
+from synth.compiler.compile import compile_text
+from synth.compiler.plan.model import Plan
+from synth.store.dataset.materialize import materialize
+from synth.store.dataset.output.written import Dataset
+from synth.store.dataset.verify import read_manifest, verify_against_log
+from synth.store.log.log import Log
+from tests.kit.support import rows, synth
+from tests.store.log.logs import Story, all_slots
 
 RECIPE = """edition 1
 recipe unpaired { seed = 5 }

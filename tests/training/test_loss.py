@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from compiler.compile import compile_text
-from store.dataset import materialize
-from store.log import Log
-from store.written import Dataset
-from tests.models.fixtures import needs
-from tests.store.logs import Story, all_slots
-from tests.support import rows
+from synth.compiler.compile import compile_text
+from synth.store.dataset.materialize import materialize
+from synth.store.dataset.output.written import Dataset
+from synth.store.log.log import Log
+from tests.kit.models.fixtures import needs
+from tests.kit.support import rows
+from tests.store.log.logs import Story, all_slots
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import synth
-from tests.models.fixtures import needs
-from tests.support import PERSONA, RECIPES
+from tests.kit.models.fixtures import needs
+from tests.kit.support import PERSONA, RECIPES
 
 PARAMS = {"base_revision": "0000000", "conversations": 24}
 

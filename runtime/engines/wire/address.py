@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from dsl.errors import EngineError
+from synth.base.errors import EngineError
 
 
 def require_address(address: str, source: str) -> str:

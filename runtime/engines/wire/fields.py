@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from dsl.display import visible
-from runtime.engines.wire.secrets import NONE, Secrets
-from runtime.text import valid_text
+from synth.base.display import visible
+from synth.base.text import valid_text
+from synth.runtime.engines.wire.secrets import NONE, Secrets
 
 # No call has more tokens; a larger count is none.
 MOST_TOKENS = 1 << 24

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
-from dsl.errors import EngineError
-from runtime.engines.wire import bodies
-from runtime.engines.wire.bodies import Arrived, Redirected, Reply, TooLarge, Unpackable, unpacked
+from synth.base.errors import EngineError
+from synth.runtime.engines.wire import bodies
+from synth.runtime.engines.wire.bodies import Arrived, Redirected, Reply, TooLarge, Unpackable, unpacked
 
 if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from dsl.errors import EngineError
-from runtime.engines.base import EngineSpec
-from runtime.retrieval.embedders.base import Embedder, Purpose
+from synth.base.errors import EngineError
+from synth.runtime.engines.base import EngineSpec
+from synth.runtime.retrieval.embedders.base import Embedder, Purpose
 
 __all__ = ["Embedder", "Purpose", "default_embedder", "open_embedder"]
 
-_HERE = "runtime.retrieval.embedders"
+_HERE = "synth.runtime.retrieval.embedders"
 _EMBEDDERS = {
     "vllm": (f"{_HERE}.vllm", "VllmEmbedder"),
     "transformers": (f"{_HERE}.transformers", "TransformersEmbedder"),

@@ -2,7 +2,7 @@
 
 Constructing one finds out who it is and loads nothing; `start` loads weights or opens
 connections, when the first vector is missed.  An embedder never retries: that is the business of
-`runtime.retrieval.vectors`.
+`synth.runtime.retrieval.vectors`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, Literal, Protocol
 
 from pydantic import PositiveInt
 
-from compiler.plan import Frozen, digest
-from dsl.errors import EngineDied
-from runtime.engines.base import ModelIdentity
-from runtime.engines.hosted import malformed
-from runtime.engines.wire.fields import vectors
-from runtime.text import spoken
+from synth.base.errors import EngineDied
+from synth.base.text import spoken
+from synth.compiler.plan.model import Frozen, digest
+from synth.runtime.engines.base import ModelIdentity
+from synth.runtime.engines.hosted.session import malformed
+from synth.runtime.engines.wire.fields import vectors
 
 # Some models embed what is looked for otherwise than what is found.
 Purpose = Literal["passage", "query"]

@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import PositiveInt
 
-from runtime.engines import hosted
-from runtime.engines.base import EngineSpec
-from runtime.engines.gemini import GeminiEngine
-from runtime.engines.options import read_options
-from runtime.engines.wire.fields import at
-from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors, vectors_of
+from synth.runtime.engines.base import EngineSpec
+from synth.runtime.engines.hosted import session as hosted
+from synth.runtime.engines.hosted.gemini import GeminiEngine
+from synth.runtime.engines.options import read_options
+from synth.runtime.engines.wire.fields import at
+from synth.runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors, vectors_of
 
 _TASKS = {"passage": "RETRIEVAL_DOCUMENT", "query": "RETRIEVAL_QUERY"}
 

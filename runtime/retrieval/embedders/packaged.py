@@ -12,9 +12,9 @@ from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
-from dsl.errors import EngineError
-from runtime.engines.base import EngineSpec
-from runtime.retrieval.embedders.transformers import TransformersEmbedder
+from synth.base.errors import EngineError
+from synth.runtime.engines.base import EngineSpec
+from synth.runtime.retrieval.embedders.transformers import TransformersEmbedder
 
 PACKAGED_ID = "all-MiniLM-L6-v2"
 

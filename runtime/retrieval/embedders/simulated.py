@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from compiler.checks.fold import fold
-from runtime.engines.base import EngineSpec, ModelIdentity
-from runtime.retrieval.embedders.base import Purpose, Vectors
+from synth.compiler.stdlib.checks.fold import fold
+from synth.runtime.engines.base import EngineSpec, ModelIdentity
+from synth.runtime.retrieval.embedders.base import Purpose, Vectors
 
 _DIMENSION = 256
 

@@ -12,14 +12,14 @@ from typing import Any, Literal
 
 from pydantic import PositiveInt
 
-from dsl.errors import EngineError
-from runtime.engines.base import EngineSpec, ModelIdentity
-from runtime.engines.checkpoint import cannot_load, load_tokenizer, named_weights, require
-from runtime.engines.local import _LOADING as LOADING
-from runtime.engines.local_options import LocalOptions
-from runtime.engines.options import read_options
-from runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors, in_time
-from runtime.retrieval.embedders.windows import merge_windows, token_windows
+from synth.base.errors import EngineError
+from synth.runtime.engines.base import EngineSpec, ModelIdentity
+from synth.runtime.engines.local.checkpoint import cannot_load, load_tokenizer, named_weights, require
+from synth.runtime.engines.local.options import LocalOptions
+from synth.runtime.engines.local.thread import _LOADING as LOADING
+from synth.runtime.engines.options import read_options
+from synth.runtime.retrieval.embedders.base import Purpose, TextOptions, Vectors, in_time
+from synth.runtime.retrieval.embedders.windows import merge_windows, token_windows
 
 _MODE = "pooling_mode_"
 

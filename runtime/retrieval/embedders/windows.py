@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from runtime.retrieval.embedders.base import Vectors
+from synth.runtime.retrieval.embedders.base import Vectors
 
 
 def token_windows(tokenizer: Any, text: str, length: int) -> list[list[int]]:

@@ -1,0 +1,184 @@
+"""Bound: what a recipe's names stand for, with types checked and places kept.
+
+Between Syntax and Plan.  Declarations carry the spans that later passes point at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from synth.base.diagnostics.source import Span
+from synth.compiler.bind.expressions.scope import Declared
+from synth.compiler.plan.model import (
+    CallPlan,
+    CheckPlan,
+    EvaluationPlan,
+    ExportPlan,
+    Member,
+    MixPlan,
+    ModelPlan,
+    Role,
+    Sampling,
+    SourcePlan,
+    Template,
+)
+from synth.compiler.plan.types import Schema, Type
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    name: str
+    type: Type
+    value: Any
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    plan: ModelPlan
+    type: Type
+    span: Span
+    type_span: Span
+    call_span: Span
+
+    @property
+    def frozen(self) -> bool:
+        return "frozen" in self.plan.capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class SetOf:
+    """A set, personas or tiers: members in declared order, all of one schema.
+
+    `what` is its keyword; `places` has the span of each member's field values; a set is not `whole`
+    when a member of it was at fault and left out.
+    """
+
+    name: str
+    what: str
+    schema: Schema
+    members: tuple[Member, ...]
+    span: Span
+    places: Mapping[tuple[str, str], Span]
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    plan: SourcePlan
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    name: str
+    set: SetOf
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """`record` is the type its name has in templates; `personas` says that it draws who speaks."""
+
+    name: str
+    source: str
+    personas: bool
+    members: tuple[Member, ...]
+    record: Type
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A turn or a step.  `role` is None for a step; `model` is None for a composed turn."""
+
+    name: str
+    role: Role | None
+    model: Model | None
+    output: Type
+    value: Template | None
+    call: CallPlan | None
+    system: Template | None
+    prompt: Template | None
+    sees: str
+    sampling: Sampling
+    checks: tuple[CheckPlan, ...]
+    must_fail: tuple[CheckPlan, ...]
+    retry: int
+    on_length: Literal["refuse", "keep"]
+    needs: tuple[str, ...]
+    span: Span
+    role_span: Span
+    model_span: Span | None
+    sees_span: Span | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """`declared` is the quota as written, which an override may have rescaled to `quota`."""
+
+    name: str
+    quota: int
+    declared: int
+    times: int
+    axes: tuple[Axis, ...]
+    draws: tuple[Draw, ...]
+    steps: tuple[Step, ...]
+    train_on: tuple[str, ...]
+    train_on_spans: tuple[Span, ...]
+    train_every: Role | None
+    transcript: str | None
+    tags: tuple[str, ...]
+    span: Span
+    # What is drawn, looked up or written inside and quoted by nothing inside.
+    unused: tuple[Declared, ...] = ()
+    # Names inside that failed to be declared; rules over all turns do not hold without them.
+    poisoned: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Pairs from a conversation; `steps` are what its block generates."""
+
+    name: str
+    quota: int | None
+    source: str
+    steps: tuple[Step, ...]
+    chosen: CallPlan
+    rejected: CallPlan
+    span: Span
+    # The names of the conversation's steps that are quoted here.
+    quoted: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Measures of an export; `places` has the span of each."""
+
+    plan: EvaluationPlan
+    span: Span
+    places: tuple[Span, ...]
+
+
+@dataclass(slots=True)
+class Bound:
+    """A whole recipe.  Dictionaries are in declared order."""
+
+    edition: int = 1
+    recipe: str = ""
+    docs: str = ""
+    seed: int = 0
+    losses: float = 1000
+    params: dict[str, Param] = field(default_factory=dict)
+    schemas: dict[str, Schema] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
+    sets: dict[str, SetOf] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+    conversations: dict[str, Conversation] = field(default_factory=dict)
+    preferences: dict[str, Preference] = field(default_factory=dict)
+    mixes: dict[str, MixPlan] = field(default_factory=dict)
+    exports: dict[str, ExportPlan] = field(default_factory=dict)
+    evaluations: dict[str, Evaluation] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)

@@ -1,0 +1,318 @@
+"""Binding of `conversation`: its grid, draws, turns and steps, in the order they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+
+from synth.base.diagnostics.diagnostic import Label
+from synth.base.diagnostics.source import Span
+from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, Draw, SetOf, Step
+from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.conversations.step import bind_step
+from synth.compiler.bind.declarations.lets import bind_let
+from synth.compiler.bind.expressions.scope import Declared, Scope
+from synth.compiler.bind.expressions.values import FAILED, article, constant
+from synth.compiler.plan.model import Member, Role
+from synth.compiler.plan.types import COUNT, TEXT, Type, is_transcript, record
+from synth.dsl.syntax import Call, Expression, Integer, List, Name, Reference, Statement
+
+
+def bind_conversation(
+    statement: Statement, bound: Bound, outer: Scope, overrides: Mapping[str, str]
+) -> Conversation | None:
+    """The conversation a statement declares; its inner faults are reported and left out."""
+    if statement.name is None:
+        return None
+    scope = Scope(outer.diagnostics, outer=outer)
+    name = statement.name.text
+    axes = _bind_axes(statement, scope)
+    times = _bind_times(statement, scope)
+    scope.names["nth"] = Declared("nth", "number of the sample in its cell", statement.name.span, COUNT)
+
+    inner = [
+        (s, kind)
+        for s, kind in check_shape(statement.body or (), "conversation", scope.diagnostics)
+        if isinstance(s, Statement)
+    ]
+    if len(inner) < len(statement.body or ()) or statement.damaged:
+        # A turn may be among what was lost.
+        scope.poisoned.add("")
+    for s, kind in inner:
+        if s.name is not None and kind.word in ("turn", "step", "let", "draw"):
+            if s.damaged or s.kind.text != kind.word:
+                scope.poisoned.add(s.name.text)
+            scope.later.setdefault(s.name.text, Declared(s.name.text, kind.word, s.name.span))
+    draws: list[Draw] = []
+    steps: list[Step] = []
+    train_on: Expression | None = None
+    transcript: Expression | None = None
+    tags: tuple[str, ...] = ()
+    for s, kind in inner:
+        if kind.word == "draw":
+            draws.extend(_bind_draw(s, scope))
+        elif kind.word in ("turn", "step", "let"):
+            if kind.word == "let":
+                step = bind_let(s, steps, draws, bound, scope)
+            else:
+                step = bind_step(s, kind.word, steps, bound, scope)
+            if step is not None:
+                steps.append(step)
+            elif s.name is not None:
+                scope.poisoned.add(s.name.text)
+        elif kind.word == "train_on":
+            train_on = s.value
+        elif kind.word == "transcript":
+            transcript = s.value
+        elif kind.word == "tags" and s.value is not None:
+            value = constant(s.value, Type("list", (TEXT,)), scope, "`tags`")
+            tags = () if value is FAILED else tuple(value)
+    if axes is None or times is None:
+        outer.poisoned.add(name)
+        return None
+    quota = times * prod(len(axis.set.members) for axis in axes)
+    _check_quota(statement, quota, axes, overrides, bound, scope)
+    dialogue = _bind_transcript(transcript, steps, scope)
+    if not any(step.role for step in steps) and transcript is None and not scope.poisoned:
+        scope.report(
+            "E107",
+            f"`{name}` has no turn",
+            statement.name.span,
+            hint="for example `turn answer: model by base { sees = transcript }`",
+        )
+    is_every, every = _train_every(train_on, scope)
+    trained = [] if is_every else _bind_train_on(train_on, steps, scope)
+    return Conversation(
+        name=name,
+        quota=quota,
+        declared=statement.quantity.value if isinstance(statement.quantity, Integer) else quota,
+        times=times,
+        axes=tuple(axes),
+        draws=tuple(draws),
+        steps=tuple(steps),
+        train_on=tuple(name for name, _ in trained),
+        train_on_spans=tuple(span for _, span in trained),
+        train_every=every,
+        transcript=dialogue,
+        tags=tags,
+        span=statement.name.span,
+        unused=tuple(
+            declared
+            for name, declared in scope.names.items()
+            if name not in scope.used and declared.what in ("draw", "step", "let")
+        ),
+        poisoned=frozenset(scope.poisoned),
+    )
+
+
+def _bind_axes(statement: Statement, scope: Scope) -> list[Axis] | None:
+    axes: list[Axis] = []
+    for clause in statement.clauses:
+        if clause.word != "over" or clause.name is None:
+            continue
+        set_ = _set_of(clause.value, scope)
+        if set_ is None:
+            scope.poisoned.add(clause.name.text)
+            return None
+        declared = Declared(clause.name.text, "axis", clause.name.span, record(set_.schema))
+        if scope.declare(declared):
+            axes.append(Axis(clause.name.text, set_, clause.name.span.to(clause.value.span)))
+    return axes
+
+
+def _bind_times(statement: Statement, scope: Scope) -> int | None:
+    clause = statement.clause("times")
+    if clause is None:
+        return None
+    value = constant(clause.value, COUNT, scope, "`times`")
+    return None if value is FAILED else int(value)
+
+
+def _check_quota(
+    statement: Statement,
+    made: int,
+    axes: list[Axis],
+    overrides: Mapping[str, str],
+    bound: Bound,
+    scope: Scope,
+) -> None:
+    """E301: a declared quota must be what `over` x `times` makes, unless an override changed it."""
+    declared = statement.quantity
+    times = statement.clause("times")
+    if declared is None or times is None or statement.name is None:
+        return
+    if not all(axis.set.whole for axis in axes):
+        return
+    if isinstance(times.value, Reference) and str(times.value) in overrides:
+        if isinstance(declared, Integer) and declared.value != made:
+            bound.notes.append(
+                f"`{statement.name}`: {declared.value} conversations become {made} with "
+                f"--set {times.value}={overrides[str(times.value)]}"
+            )
+        return
+    if not isinstance(declared, Integer):
+        scope.report(
+            "E202",
+            f"`{statement.name}` is declared as a share, and a quota is a count",
+            declared.span,
+            hint="for example `conversation chats 300 times 300`",
+        )
+    elif declared.value != made:
+        cells = prod(len(axis.set.members) for axis in axes)
+        labels = tuple(Label(axis.span, f"{len(axis.set.members)} {axis.name}s") for axis in axes)
+        each, left = divmod(declared.value, cells) if cells else (0, 1)
+        hint = (
+            f"{cells} x {each} = {declared.value}; write `times {each}`, or declare {made}"
+            if not left
+            else (f"declare {made}")
+        )
+        scope.report(
+            "E301",
+            f"`{statement.name}` is declared as {declared.value} conversations and makes {made}",
+            declared.span,
+            label="declared",
+            secondary=(*labels, Label(times.value.span, times.span.text)),
+            hint=hint,
+        )
+
+
+def _bind_draw(statement: Statement, scope: Scope) -> list[Draw]:
+    clause = statement.clause("from")
+    if statement.name is None or clause is None:
+        return []
+    name, span = statement.name.text, statement.name.span
+    scope.later.pop(name, None)
+    personas = False
+    if isinstance(clause.value, List):
+        found = _listed(clause.value, scope)
+    else:
+        set_ = _set_of(clause.value, scope)
+        found = None if set_ is None else (set_.name, set_.members, record(set_.schema))
+        personas = set_ is not None and set_.what == "personas"
+    if found is None:
+        scope.poisoned.add(name)
+        return []
+    source, members, type_ = found
+    if not scope.declare(Declared(name, "draw", span, type_)):
+        return []
+    return [Draw(name, source, personas, members, type_, span)]
+
+
+def _listed(values: List, scope: Scope) -> tuple[str, tuple[Member, ...], Type] | None:
+    """Members of `draw turns from [2, 4, 6]`: each value is its own label."""
+    if not values.items:
+        scope.report("E303", "there is nothing to draw from", values.span, hint="for example `[2, 4, 6]`")
+        return None
+    type_ = COUNT if isinstance(values.items[0], Integer) else TEXT
+    items = constant(values, Type("list", (type_,)), scope, "each value")
+    if items is FAILED:
+        return None
+    if len(set(items)) != len(items):
+        scope.report("E104", "a value is listed twice", values.span, hint="give each value once")
+        return None
+    return "", tuple(Member(label=str(item), weight=1, fields={"value": item}) for item in items), type_
+
+
+def _set_of(expression: Expression, scope: Scope) -> SetOf | None:
+    found: SetOf | None = scope.thing(expression, (SetOf,), "a set")
+    return found
+
+
+def _bind_transcript(written: Expression | None, steps: list[Step], scope: Scope) -> str | None:
+    """E205: the step whose JSON list of messages is the conversation."""
+    if written is None:
+        return None
+    if not isinstance(written, Reference) or len(written.parts) != 1:
+        scope.report(
+            "E202", "`transcript` names a step", written.span, hint="for example `transcript = dialogue`"
+        )
+        return None
+    declared = scope.resolve(written.parts[0])
+    if declared is None or declared.type is None:
+        return None
+    if not is_transcript(declared.type):
+        scope.report(
+            "E205",
+            f"`{written}` is no conversation: a message has `role: enum<user, model>` and `content: text`",
+            written.span,
+            secondary=(Label(declared.span, f"this is {article(declared.type)}"),),
+            hint="for example `schema Message { role: enum<user, model>, content: text }`",
+        )
+        return None
+    turn = next((step for step in steps if step.role is not None), None)
+    if turn is not None:
+        scope.report(
+            "E108",
+            f"`{turn.name}` is a turn, and the transcript is `{written}`",
+            turn.span,
+            secondary=(Label(written.span, "the whole conversation"),),
+            hint="write turns, or one step that gives them all",
+        )
+    return written.parts[0].text
+
+
+def _train_every(written: Expression | None, scope: Scope) -> tuple[bool, Role | None]:
+    """Whether `train_on` is `every(role)`, and the role where it can be trained on (E501)."""
+    if not isinstance(written, Call) or str(written.function) != "every" or len(written.arguments) != 1:
+        return False, None
+    role = written.arguments[0].value
+    if not isinstance(role, Reference) or str(role) not in ("user", "model"):
+        return False, None
+    if str(role) == "model":
+        return True, "model"
+    scope.report(
+        "E501",
+        "only model turns are trained on",
+        written.span,
+        hint="for example `train_on = every(model)`",
+    )
+    return True, None
+
+
+def _bind_train_on(written: Expression | None, steps: list[Step], scope: Scope) -> list[tuple[str, Span]]:
+    """The trained turns: those listed, or all of the model's when nothing is."""
+    turns = {step.name: step for step in steps if step.role is not None}
+    own = [step for step in turns.values() if step.role == "model"]
+    if written is None:
+        return [(step.name, step.span) for step in own]
+    if not isinstance(written, List):
+        scope.report(
+            "E202",
+            "`train_on` lists turns",
+            written.span,
+            hint="for example `train_on = [answer]` or `train_on = every(model)`",
+        )
+        return []
+    found: list[tuple[str, Span]] = []
+    for item in written.items:
+        name = item.parts[0] if isinstance(item, Reference) and len(item.parts) == 1 else None
+        if name is None:
+            scope.report(
+                "E202", "`train_on` lists turns", item.span, hint="for example `train_on = [answer]`"
+            )
+        elif name.text in [known for known, _ in found]:
+            scope.report("E104", f"`{name}` is listed twice", name.span, hint="keep one of them")
+        elif name.text in turns:
+            if turns[name.text].role == "user":
+                _refuse_user_turn(turns[name.text], name, written, own, scope)
+            else:
+                found.append((name.text, name.span))
+        else:
+            scope.resolve(name, among=[step.name for step in own], what="model turn")
+    return found
+
+
+def _refuse_user_turn(step: Step, name: Name, written: List, own: list[Step], scope: Scope) -> None:
+    names = [f"`{turn.name}`" for turn in own]
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    scope.report(
+        "E501",
+        f"`{name}` is a user turn; only model turns are trained on",
+        written.span,
+        secondary=(Label(step.role_span, "user"),),
+        hint=f"the model turns are {listed}"
+        if len(names) > 1
+        else f"the model turn is {listed}"
+        if names
+        else "",
+    )

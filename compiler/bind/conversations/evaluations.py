@@ -1,0 +1,232 @@
+"""Binding of `evaluation`: measures of a dataset and the bounds they must keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from synth.base.diagnostics.diagnostic import Label
+from synth.base.diagnostics.source import Span
+from synth.base.suggest import suggest
+from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, Draw, Evaluation
+from synth.compiler.bind.blocks.check_blocks import written_at
+from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.declarations.exports import ATTEMPTS, PAIRS
+from synth.compiler.bind.expressions.arguments import bind_arguments
+from synth.compiler.bind.expressions.scope import Scope
+from synth.compiler.plan.model import EvaluationPlan, ExportPlan, MeasurePlan
+from synth.compiler.plan.signature import SOURCE, Parameter
+from synth.compiler.plan.types import COUNT, MODEL, NUMBER, PATH, RATIO, TEXT, WORD
+from synth.compiler.stdlib.checks import CHECKS
+from synth.compiler.stdlib.checks.table import Fault
+from synth.dsl.syntax import Rule, Statement
+
+_SHARE = (
+    Parameter("at_most", RATIO, optional=True),
+    Parameter("at_least", RATIO, optional=True),
+)
+_LEVEL = (
+    Parameter("at_most", NUMBER, optional=True),
+    Parameter("at_least", NUMBER, optional=True),
+)
+_STUDENT = Parameter("student", MODEL, optional=True)
+_JUDGE = Parameter("judge", MODEL, optional=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A measure's signature, an example of it, and what can be wrong with its arguments' values."""
+
+    parameters: tuple[Parameter, ...]
+    example: str
+    fault: Callable[[Mapping[str, Any]], Fault | None] | None = None
+
+
+def _faulty_phrase(arguments: Mapping[str, Any]) -> Fault | None:
+    faulty_word = CHECKS["no_words"].fault
+    assert faulty_word is not None
+    return faulty_word({"words": arguments["phrases"]})
+
+
+def _faulty_top_k(arguments: Mapping[str, Any]) -> Fault | None:
+    if arguments["top_k"] > 0:
+        return None
+    return Fault(
+        arguments["top_k"], "questions are answered from at least one passage", "for example `top_k = 3`"
+    )
+
+
+MEASURES: Mapping[str, Measure] = {
+    "json_errors": Measure((_STUDENT, *_SHARE), "json_errors(at_most = 0%)"),
+    "forbidden_words": Measure(
+        (Parameter("words", TEXT, variadic=True), _STUDENT, *_SHARE),
+        'forbidden_words("AI", at_most = 0%)',
+        CHECKS["no_words"].fault,
+    ),
+    "emoji": Measure((_STUDENT, *_SHARE), "emoji(at_most = 0%)"),
+    "repetition": Measure(
+        (Parameter("ngram", COUNT, 4), Parameter("share", RATIO, 15), _STUDENT, *_SHARE),
+        "repetition(at_most = 1%)",
+        CHECKS["max_repetition"].fault,
+    ),
+    "perplexity": Measure(
+        (Parameter("student", MODEL), *_LEVEL), "perplexity(student = small, at_most = 20)"
+    ),
+    "rag_accuracy": Measure(
+        (
+            Parameter("student", MODEL),
+            _JUDGE,
+            Parameter("questions", PATH, optional=True),
+            Parameter("source", SOURCE, optional=True),
+            Parameter("top_k", COUNT, 3),
+            *_SHARE,
+        ),
+        "rag_accuracy(student = small, judge = teacher, at_least = 80%)",
+        _faulty_top_k,
+    ),
+    "tone": Measure((_JUDGE, *_SHARE), "tone(at_least = 70%)"),
+    "refusals": Measure(
+        (
+            Parameter("phrases", TEXT, variadic=True),
+            Parameter("among", WORD, optional=True),
+            _STUDENT,
+            *_SHARE,
+        ),
+        'refusals("not found", among = hard_negative, at_least = 95%)',
+        _faulty_phrase,
+    ),
+}
+
+
+def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluation | None:
+    """The evaluation a statement declares."""
+    clause = statement.clause("of")
+    if statement.name is None or clause is None:
+        return None
+    export: ExportPlan | None = scope.thing(clause.value, (ExportPlan,), "an export")
+    if export is not None and export.type in (*PAIRS, *ATTEMPTS):
+        scope.report(
+            "E202",
+            f"`{export.name}` holds {export.type} rows, and an evaluation measures conversations",
+            clause.value.span,
+        )
+        return None
+    measures: list[MeasurePlan] = []
+    places: list[Span] = []
+    for rule, _ in check_shape(statement.body or (), "evaluation", scope.diagnostics):
+        if isinstance(rule, Rule):
+            measure = _measure(rule, scope)
+            if measure is not None and export is not None:
+                _check_rows(rule, measure, bound.conversations.get(export.source), bound, scope)
+            if measure is not None:
+                _check_questions(rule, measure, bound, scope)
+                measures.append(measure)
+                places.append(rule.span)
+    if not statement.body:
+        scope.report(
+            "E107",
+            f"`{statement.name}` measures nothing",
+            statement.name.span,
+            hint=f"for example `{MEASURES['emoji'].example}`",
+        )
+    if export is None:
+        return None
+    plan = EvaluationPlan(name=statement.name.text, of=export.name, measures=tuple(measures))
+    return Evaluation(plan, statement.name.span, tuple(places))
+
+
+def _check_questions(rule: Rule, measure: MeasurePlan, bound: Bound, scope: Scope) -> None:
+    """What `rag_accuracy` is of: questions that passages answer, or a judge's view of the rows."""
+    arguments = measure.arguments
+    if measure.name != "rag_accuracy":
+        return
+    if ("questions" in arguments) != ("source" in arguments):
+        scope.report(
+            "E107",
+            "`questions` are answered from passages: `rag_accuracy` needs them and a `source` together",
+            rule.span,
+            hint='for example `questions = "data/questions.jsonl", source = docs`',
+        )
+    elif "questions" not in arguments and "judge" not in arguments:
+        scope.report(
+            "E107",
+            "`rag_accuracy` needs `questions` with their facts, or a `judge`",
+            rule.span,
+            hint=f"for example `{MEASURES[measure.name].example}`",
+        )
+    source = bound.sources.get(str(arguments.get("source")))
+    if source is not None and source.plan.type != "chunk":
+        scope.report(
+            "E202",
+            f"questions are answered from chunks, and `{source.plan.name}` gives messages",
+            rule.span,
+            secondary=(Label(source.span, "declared here"),),
+        )
+
+
+def _check_rows(
+    rule: Rule, measure: MeasurePlan, conversation: Conversation | None, bound: Bound, scope: Scope
+) -> None:
+    """Measures that need to know how a row was made are of one conversation's rows."""
+    arguments = measure.arguments
+    varies: tuple[Draw | Axis, ...] = ()
+    if conversation is not None:
+        varies = (*conversation.draws, *conversation.axes)
+    if measure.name == "tone" and not any(
+        (isinstance(each, Draw) and each.personas) or (isinstance(each, Axis) and each.set.what == "personas")
+        for each in varies
+    ):
+        scope.report(
+            "E202",
+            "`tone` compares voices, and no persona is drawn for these rows",
+            rule.span,
+            hint="it is for an export of a conversation with `draw person from people`",
+        )
+    if "among" in arguments:
+        labels = [
+            member.label
+            for each in varies
+            for member in (each.members if isinstance(each, Draw) else each.set.members)
+        ]
+        sets = [each.source if isinstance(each, Draw) else each.set.name for each in varies]
+        # A member that was at fault is missing here for that alone.
+        whole = all(bound.sets[name].whole for name in sets if name in bound.sets)
+        if arguments["among"] not in labels and whole and scope.first(f"{arguments['among']} is no row"):
+            guess = suggest(str(arguments["among"]), labels)
+            scope.report(
+                "E102",
+                f"no row is made as `{arguments['among']}`",
+                rule.span,
+                hint=f"did you mean `{guess}`?"
+                if guess
+                else "it names a member of what is drawn for the rows",
+            )
+
+
+def _measure(rule: Rule, scope: Scope) -> MeasurePlan | None:
+    name = rule.name.text
+    if name not in MEASURES:
+        guess = suggest(name, MEASURES)
+        scope.report(
+            "E203",
+            f"there is no measure `{name}`",
+            rule.name.span,
+            hint=f"did you mean `{guess}`?" if guess else f"measures are {', '.join(MEASURES)}",
+        )
+        return None
+    known = MEASURES[name]
+    values = bind_arguments(name, rule.arguments, known.parameters, rule.span, known.example, scope)
+    if values is None:
+        return None
+    fault = known.fault(values) if known.fault is not None else None
+    if fault is not None:
+        scope.report("E202", fault.message, written_at(rule, fault.value), hint=fault.hint)
+        return None
+    bounds = {key: values.pop(key, None) for key in ("at_most", "at_least")}
+    if bounds["at_most"] is None and bounds["at_least"] is None:
+        scope.report(
+            "E202", f"`{name}` has no bound to keep", rule.span, hint=f"for example `{known.example}`"
+        )
+        return None
+    return MeasurePlan(name=name, arguments=values, **bounds)

@@ -1,0 +1,181 @@
+"""Binding of `preference`: pairs of a chosen and a rejected answer to the same prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from synth.base.diagnostics.diagnostic import Label
+from synth.base.diagnostics.source import Span
+from synth.compiler.bind.blocks.bound import Bound, Conversation, Preference, Step
+from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.conversations.step import bind_step
+from synth.compiler.bind.expressions.scope import Declared, Scope
+from synth.compiler.plan.model import CallPlan, RefPlan
+from synth.compiler.plan.types import Schema, record
+from synth.compiler.stdlib.checks import CHECKS
+from synth.dsl.syntax import Call, Expression, Integer, Reference, Statement
+
+
+def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Preference | None:
+    """The preference a statement declares."""
+    clause = statement.clause("from")
+    if statement.name is None or clause is None:
+        return None
+    conversation: Conversation | None = outer.thing(clause.value, (Conversation,), "a conversation")
+    if conversation is None:
+        outer.poisoned.add(statement.name.text)
+        return None
+    scope = Scope(outer.diagnostics, outer=outer, poisoned=set(conversation.poisoned))
+    # Inside, the conversation's name is one of its samples: `{{ direct.ask }}`.
+    sample = Schema(conversation.name, tuple((step.name, step.output) for step in conversation.steps))
+    scope.names[conversation.name] = Declared(
+        conversation.name, "sample", conversation.span, record(sample), thing=conversation
+    )
+    steps: list[Step] = []
+    fields: dict[str, tuple[Expression, Span]] = {}
+    for inner, kind in check_shape(statement.body or (), "preference", scope.diagnostics):
+        if not isinstance(inner, Statement):
+            continue
+        if kind.word == "turn":
+            step = bind_step(inner, "turn", steps, bound, scope)
+            if step is not None:
+                steps.append(step)
+                _refuse_many(step, scope)
+        elif inner.value is not None:
+            fields[kind.word] = (inner.value, inner.kind.span)
+    sides: dict[str, CallPlan] = {}
+    for side in ("chosen", "rejected"):
+        if side not in fields:
+            scope.report(
+                "E107",
+                f"`{statement.name}` says no `{side}` answer",
+                statement.name.span,
+                hint=f"for example `{side} = {conversation.name}.answer`",
+            )
+        else:
+            plan = _side(fields[side][0], side, conversation, steps, scope)
+            if plan is not None:
+                sides[side] = plan
+    if len(sides) < 2:
+        return None
+    _same_prompt(sides, fields, conversation, scope)
+    quota = statement.quantity.value if isinstance(statement.quantity, Integer) else None
+    if statement.quantity is not None and quota is None:
+        scope.report(
+            "E202",
+            f"`{statement.name}` is declared as a share, and how many pairs there are is a count",
+            statement.quantity.span,
+            hint=f"for example `preference {statement.name} 150 from {conversation.name}`",
+        )
+    if quota is not None and conversation.declared and conversation.declared != conversation.quota:
+        written, quota = quota, quota * conversation.quota // conversation.declared
+        bound.notes.append(f"`{statement.name}`: {written} pairs become {quota} with `{conversation.name}`")
+    if quota is not None and quota > conversation.quota:
+        scope.report(
+            "E301",
+            f"`{statement.name}` is declared as {quota} pairs, and `{conversation.name}` makes "
+            f"{conversation.quota} samples",
+            statement.quantity.span if statement.quantity else statement.span,
+            hint=f"ask for {conversation.quota} at most",
+        )
+    return Preference(
+        name=statement.name.text,
+        quota=quota,
+        source=conversation.name,
+        steps=tuple(steps),
+        chosen=sides["chosen"],
+        rejected=sides["rejected"],
+        span=statement.name.span,
+        quoted=frozenset(_quoted(steps, conversation)),
+    )
+
+
+def _quoted(steps: list[Step], conversation: Conversation) -> Iterator[str]:
+    """The steps of the conversation that a preference's turns print: `{{ direct.ask }}`."""
+    for step in steps:
+        for template in (step.value, step.system, step.prompt):
+            for part in template or ():
+                if isinstance(part, RefPlan) and part.path[0] == conversation.name and len(part.path) > 1:
+                    yield part.path[1]
+
+
+def _refuse_many(step: Step, scope: Scope) -> None:
+    """Checks over many samples are for the samples of a conversation, whose order they need."""
+    for check in (*step.checks, *step.must_fail):
+        if CHECKS[check.name].many:
+            scope.report(
+                "E202",
+                f"`{check.name}` compares the samples of a conversation, and `{step.name}` is a pair's",
+                step.span,
+                hint="check the turn of the conversation that both answers reply to",
+            )
+
+
+def _side(
+    expression: Expression, side: str, conversation: Conversation, steps: list[Step], scope: Scope
+) -> CallPlan | None:
+    """`padded`, `direct.answer` or `attempts(direct.answer)`."""
+    function, reference = "turn", expression
+    if isinstance(expression, Call):
+        if str(expression.function) != "attempts" or len(expression.arguments) != 1:
+            scope.report(
+                "E203",
+                f"`{expression.function}` gives no answer",
+                expression.function.span,
+                hint=f"for example `rejected = attempts({conversation.name}.answer)`",
+            )
+            return None
+        function, reference = "attempts", expression.arguments[0].value
+    if not isinstance(reference, Reference):
+        scope.report(
+            "E202", f"`{side}` names a turn", reference.span, hint=f"for example `{conversation.name}.answer`"
+        )
+        return None
+    parts = [part.text for part in reference.parts]
+    if len(parts) == 1:
+        declared = scope.resolve(reference.parts[0])
+        if declared is None:
+            return None
+        if declared.what == "turn" and function == "turn":
+            return CallPlan(name="step", arguments={"name": parts[0]})
+    elif len(parts) == 2 and parts[0] == conversation.name:
+        step = next((step for step in conversation.steps if step.name == parts[1]), None)
+        if step is not None and step.role == "model":
+            return CallPlan(name=function, arguments={"name": parts[1]})
+        if parts[1] in conversation.poisoned:
+            return None
+    models = [f"`{conversation.name}.{step.name}`" for step in conversation.steps if step.role == "model"]
+    scope.report(
+        "E202",
+        f"`{reference}` is no model turn that could be {side}",
+        reference.span,
+        hint=f"for example {models[0]}" if models else "",
+    )
+    return None
+
+
+def _same_prompt(
+    sides: dict[str, CallPlan],
+    fields: dict[str, tuple[Expression, Span]],
+    conversation: Conversation,
+    scope: Scope,
+) -> None:
+    """E503: two turns of the conversation answer the same prompt only if they are the same."""
+    chosen, rejected = (side.arguments["name"] for side in (sides["chosen"], sides["rejected"]))
+    if "step" in (sides["chosen"].name, sides["rejected"].name) or chosen == rejected:
+        if sides["chosen"] == sides["rejected"]:
+            scope.report(
+                "E503",
+                "`chosen` and `rejected` are the same answer",
+                fields["rejected"][0].span,
+                secondary=(Label(fields["chosen"][0].span, "chosen"),),
+                hint=f"for example `rejected = attempts({conversation.name}.{chosen})`",
+            )
+        return
+    scope.report(
+        "E503",
+        f"`{chosen}` and `{rejected}` answer different prompts",
+        fields["rejected"][0].span,
+        secondary=(Label(fields["chosen"][0].span, "chosen"),),
+        hint="a pair compares two answers to one prompt",
+    )

@@ -1,0 +1,316 @@
+"""Binding of one turn or step: who writes it, from what, and what it must satisfy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from synth.base.diagnostics.diagnostic import Fix, Label
+from synth.base.diagnostics.source import Span
+from synth.base.suggest import suggest
+from synth.compiler.bind.blocks.bound import Bound, Model, Step
+from synth.compiler.bind.blocks.check_blocks import bind_block, named_checks, varying, words_of
+from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.declarations.models import bind_sampling
+from synth.compiler.bind.expressions.meant import declared_as
+from synth.compiler.bind.expressions.scope import Declared, Scope
+from synth.compiler.bind.expressions.template import bind_template
+from synth.compiler.bind.expressions.values import (
+    FAILED,
+    always_there,
+    article,
+    constant,
+    plain_word,
+    resolve_type,
+)
+from synth.compiler.plan.model import CheckPlan, Role, Sampling, Template
+from synth.compiler.plan.types import COUNT, TEXT, UNKNOWN, Type, unproducible
+from synth.compiler.stdlib.checks import CHECKS
+from synth.compiler.stdlib.render import references
+from synth.dsl.syntax import Rule, Statement, Text
+
+ROLES: dict[str, Role] = {"user": "user", "model": "model"}
+# What can be said of a turn that no model writes.
+_OF_ANY_TURN = ("produces", "checks", "must_fail")
+
+
+def bind_step(
+    statement: Statement, word: str, earlier: Sequence[Step], bound: Bound, scope: Scope
+) -> Step | None:
+    """The turn or step a statement declares; declares its name for those below."""
+    if statement.name is None:
+        return None
+    name = statement.name
+    own = Scope(scope.diagnostics, place=f"`{name}`", outer=scope, later=scope.later)
+    fields: dict[str, tuple[Statement, Span]] = {}
+    written: list[Statement] = []
+    shaped = check_shape(statement.body or (), word, scope.diagnostics)
+    for inner, kind in shaped:
+        if isinstance(inner, Rule):
+            continue
+        if kind.word == "check":
+            written.append(inner)
+        elif inner.value is not None or kind.word == "produces":
+            fields[kind.word] = (inner, inner.kind.span)
+
+    role = _role(statement, own) if word == "turn" else None
+    output = _output(statement, word, fields.get("produces"), bound, own)
+    model = _model(statement, own)
+    value = _template(statement, own)
+    system, prompt = (_field_template(fields.get(key), own) for key in ("system", "prompt"))
+    sees = _constant(fields, "sees", Type("enum", words=("prompt", "transcript")), own) or "prompt"
+    retry = _constant(fields, "retry", COUNT, own) or 0
+    on_length = _on_length(fields, output, own)
+    sampling = Sampling()
+    if model is not None:
+        given = model.plan.sampling.model_dump(exclude_unset=True)
+        sampling = Sampling(**{**given, **bind_sampling(statement, word, own)})
+    checks = _bounds_as_check(output)
+    checks += [plan for each in written for plan in bind_block(each, output, own)]
+    forbidden = [word for plan in checks if plan.name == "no_words" for word in words_of(plan)]
+    checks += _named_checks(fields, "checks", output, own)
+    # A field that was not understood may be the prompt.
+    if len(shaped) == len(statement.body or ()):
+        _check_author(statement, fields, sees, own)
+    _forbidden_in_prompt(forbidden, fields, own)
+
+    scope.later.pop(name.text, None)
+    poisoned = scope.is_poisoned(name.text)
+    if not poisoned and not scope.declare(Declared(name.text, word, name.span, output)):
+        return None
+    if word == "turn" and role is None:
+        return None
+    known = {each.name for each in earlier}
+    needs = [each.name for each in earlier if sees == "transcript" and each.role is not None]
+    for template in (value, system, prompt):
+        needs += [ref for ref in references(template) if ref in known]
+    refused = _named_checks(fields, "must_fail", output, own)
+    for plan in refused:
+        if CHECKS[plan.name].many:
+            own.report(
+                "E202",
+                f"`{plan.label}` compares samples with each other, which no single answer can fail",
+                fields["must_fail"][1],
+                hint="name checks of one text, such as `no_words(...)`",
+            )
+    needs += [ref for plan in (*checks, *refused) for ref in varying(plan) if ref in known]
+    return Step(
+        name=name.text,
+        role=role,
+        model=model,
+        output=output,
+        value=value,
+        call=None,
+        system=system,
+        prompt=prompt,
+        sees=sees,
+        sampling=sampling,
+        checks=tuple(checks),
+        must_fail=tuple(refused),
+        retry=retry,
+        on_length=on_length,
+        needs=tuple(dict.fromkeys(needs)),
+        span=name.span,
+        role_span=statement.type.span if statement.type is not None else name.span,
+        model_span=_clause_span(statement, "by"),
+        sees_span=fields["sees"][1] if "sees" in fields else None,
+    )
+
+
+def _role(statement: Statement, scope: Scope) -> Role | None:
+    if statement.type is None:
+        return None
+    word = plain_word(statement.type, "a turn's role", scope)
+    if word in ROLES:
+        return ROLES[word]
+    if word == "system":
+        scope.report(
+            "E202",
+            "a turn is said by `user` or `model`; a system text is given to the model that writes",
+            statement.type.span,
+            hint='for example `turn answer: model by base { system = "You are terse.", sees = transcript }`',
+        )
+        return None
+    guess = suggest(word, ROLES) or {"assistant": "model", "human": "user", "bot": "model"}.get(word)
+    scope.report(
+        "E202",
+        f"a turn is said by `user` or `model`, not by `{word}`",
+        statement.type.span,
+        hint=f"did you mean `{guess}`?" if guess else "",
+        fix=Fix(statement.type.span, guess) if guess else None,
+    )
+    return None
+
+
+def _output(
+    statement: Statement, word: str, produces: tuple[Statement, Span] | None, bound: Bound, scope: Scope
+) -> Type:
+    """The type of what is written: a step's annotation, or a turn's `produces`."""
+    written = statement.type if word == "step" else produces[0].type if produces else None
+    if written is None:
+        return TEXT
+    always_there(written, "what is written is there", scope)
+    type_ = resolve_type(written, scope, bound.schemas)
+    if type_ is None:
+        return UNKNOWN
+    beyond = unproducible(type_)
+    if beyond is not None and type_.name in ("text", "json"):
+        scope.report(
+            "E202",
+            f"no model writes {article(beyond)}",
+            written.span,
+            hint="JSON holds text, numbers, enums, lists and records of them",
+        )
+        return UNKNOWN
+    if type_.name not in ("text", "json"):
+        scope.report(
+            "E202",
+            f"a model writes text or json, not {type_}",
+            written.span,
+            hint="for example `json<Command>`",
+        )
+        return TEXT
+    return type_
+
+
+def _bounds_as_check(output: Type) -> list[CheckPlan]:
+    """What `step summary: text(1..400)` says of the length.  JSON's bounds are in its schema."""
+    if output.name != "text" or (output.low is None and output.high is None):
+        return []
+    return [CheckPlan(name="length", arguments={"characters": [output.low, output.high]})]
+
+
+def _model(statement: Statement, scope: Scope) -> Model | None:
+    clause = statement.clause("by")
+    found: Model | None = None
+    if clause is not None:
+        found = scope.thing(clause.value, (Model,), "a model", hint=declared_as(clause.value))
+    return found
+
+
+def _clause_span(statement: Statement, word: str) -> Span | None:
+    clause = statement.clause(word)
+    return clause.value.span if clause is not None else None
+
+
+def _template(statement: Statement, scope: Scope) -> Template | None:
+    value = statement.value
+    if value is None:
+        return None
+    if isinstance(value, Text):
+        return bind_template(value, scope)
+    scope.report(
+        "E202", "a turn is composed as text", value.span, hint='for example `= "{{ opening.words }}"`'
+    )
+    return None
+
+
+def _field_template(given: tuple[Statement, Span] | None, scope: Scope) -> Template | None:
+    if given is None or given[0].value is None:
+        return None
+    value = given[0].value
+    if isinstance(value, Text):
+        return bind_template(value, scope)
+    written = constant(value, TEXT, scope, f"`{given[0].kind}`")
+    return None if written is FAILED else (written,)
+
+
+def _constant(fields: dict[str, tuple[Statement, Span]], key: str, wanted: Type, scope: Scope) -> Any:
+    if key not in fields or fields[key][0].value is None:
+        return None
+    value = constant(fields[key][0].value, wanted, scope, f"`{key}`")  # type: ignore[arg-type]
+    return None if value is FAILED else value
+
+
+def _on_length(
+    fields: dict[str, tuple[Statement, Span]], output: Type, scope: Scope
+) -> Literal["refuse", "keep"]:
+    """E108: what becomes of text that was cut; JSON that was cut is none."""
+    if _constant(fields, "on_length", Type("enum", words=("refuse", "keep")), scope) != "keep":
+        return "refuse"
+    if output.name == "json":
+        scope.report(
+            "E108",
+            "JSON that was cut off is none, so it cannot be kept",
+            fields["on_length"][1],
+            hint="drop `on_length`, and give `max_tokens` room",
+        )
+    return "keep"
+
+
+def _check_author(
+    statement: Statement, fields: dict[str, tuple[Statement, Span]], sees: str, scope: Scope
+) -> None:
+    """A turn is written by a model from a prompt or the transcript, or composed; never both."""
+    by = statement.clause("by")
+    name = statement.name
+    if name is None or statement.damaged:
+        return
+    if by is None and statement.value is None:
+        scope.report(
+            "E107",
+            f"nobody writes `{name}`",
+            name.span,
+            hint='name a model, `by base`, or compose it, `= "{{ opening.words }}"`',
+        )
+    elif by is not None and statement.value is not None:
+        scope.report(
+            "E108",
+            f"`{name}` is both composed and written by a model",
+            statement.value.span,
+            secondary=(Label(by.span, "by this model"),),
+            hint="keep one of the two",
+        )
+    elif by is not None and "prompt" in fields and sees == "transcript":
+        scope.report(
+            "E108",
+            f"`{name}` sees the transcript, so its `prompt` would not be shown",
+            fields["prompt"][1],
+            secondary=(Label(fields["sees"][1], "shown instead"),),
+            hint="say it in `system`; or drop `sees` and quote the turns in the prompt, as `{{ question }}`",
+        )
+    elif by is not None and "prompt" not in fields and sees != "transcript":
+        scope.report(
+            "E107",
+            f"`{name}` is written from nothing",
+            name.span,
+            hint='give it a `prompt = "..."`, or `sees = transcript`',
+        )
+    elif by is None:
+        for key, (_, span) in fields.items():
+            if key in _OF_ANY_TURN:
+                continue
+            scope.report(
+                "E108",
+                f"`{key}` is for a turn that a model writes",
+                span,
+                secondary=(Label(name.span, "composed from text"),),
+                hint="drop it, or add `by`",
+            )
+
+
+def _named_checks(
+    fields: dict[str, tuple[Statement, Span]], key: str, output: Type, scope: Scope
+) -> list[CheckPlan]:
+    """The checks of `checks = [house_style.plain]` or `must_fail = [...]`."""
+    if key not in fields or fields[key][0].value is None:
+        return []
+    return named_checks(fields[key][0].value, key, output, scope)  # type: ignore[arg-type]
+
+
+def _forbidden_in_prompt(words: list[str], fields: dict[str, tuple[Statement, Span]], scope: Scope) -> None:
+    """W704: a prompt that holds the very word it is checked against invites it."""
+    for key in ("prompt", "system"):
+        value = fields[key][0].value if key in fields else None
+        if not isinstance(value, Text):
+            continue
+        text = " ".join(part for part in value.parts if isinstance(part, str)).casefold()
+        for word in words:
+            if word.casefold() in text:
+                scope.report(
+                    "W704",
+                    f"`{word}` is forbidden in the answer and stands in the prompt",
+                    fields[key][1],
+                    hint="models repeat what they read: say what to write instead",
+                )
+                break

@@ -1,0 +1,286 @@
+"""Binding of `export`: which rows, in which form, and where to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from synth.base.diagnostics.source import Span
+from synth.base.display import quoted
+from synth.base.suggest import some_of, suggest
+from synth.compiler.bind.blocks.bound import Bound, Conversation, Preference
+from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.expressions.meant import FORMS as OTHER_FORMS
+from synth.compiler.bind.expressions.scope import Scope
+from synth.compiler.bind.expressions.values import FAILED, constant, plain_word
+from synth.compiler.plan.hub import language, licence, likely_language, likely_licence
+from synth.compiler.plan.model import ExportPlan, MixPlan
+from synth.compiler.plan.types import CHUNKS, TEXT
+from synth.dsl.syntax import Expression, List, Reference, Statement
+
+# The forms of rows, and the columns of each beside `id`.
+FORMS: Mapping[str, tuple[str, ...]] = {
+    "messages": ("messages",),
+    "prompt_completion": ("prompt", "completion"),
+    "sharegpt": ("conversations",),
+    "preference": ("prompt", "chosen", "rejected"),
+    "sharegpt_preference": ("conversations", "chosen", "rejected"),
+    "unpaired": ("prompt", "completion", "label"),
+    "rejected": ("prompt", "completion", "label", "step", "check", "reason"),
+}
+
+# The forms of pairs, and those that have what was refused.
+PAIRS = ("preference", "sharegpt_preference")
+ATTEMPTS = ("unpaired", "rejected")
+
+# What trainers look for in any row: beside the columns of another form, one of them would win.
+_READ_BY_TRAINERS = frozenset(
+    "messages conversations prompt completion chosen rejected label tools images input_ids labels "
+    "attention_mask completion_mask chat_template_kwargs".split()
+)
+
+# The forms whose rows are whole conversations, or begin as they do.
+_FROM_THE_START = ("messages", "prompt_completion", "sharegpt", "unpaired")
+
+
+def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan | None:
+    """The dataset a statement asks for, or None where its faults leave none."""
+    source_clause, to_clause = statement.clause("from"), statement.clause("to")
+    if statement.name is None or statement.type is None or source_clause is None or to_clause is None:
+        return None
+    form = plain_word(statement.type, "the form of rows", scope)
+    if form not in FORMS:
+        guess = OTHER_FORMS.get(form.lower()) or suggest(form, FORMS)
+        scope.report(
+            "E202",
+            f"rows are exported as {', '.join(FORMS)}, not as `{form}`",
+            statement.type.span,
+            hint=f"did you mean `{guess}`?" if guess else "",
+        )
+        return None
+    source: Conversation | MixPlan | Preference | None
+    if form in PAIRS:
+        source = scope.thing(source_clause.value, (Preference,), "a preference")
+    elif form in ATTEMPTS:
+        source = scope.thing(source_clause.value, (Conversation,), "a conversation")
+    else:
+        source = scope.thing(source_clause.value, (Conversation, MixPlan), "a conversation or a mix")
+    if form == "unpaired" and isinstance(source, Conversation):
+        _check_turns(source, source_clause.value.span, scope)
+    to = constant(to_clause.value, TEXT, scope, "`to`")
+    fields: dict[str, Any] = {}
+    for inner, kind in check_shape(statement.body or (), "export", scope.diagnostics):
+        if not isinstance(inner, Statement) or inner.value is None or kind.field is None:
+            continue
+        if kind.word == "columns":
+            if isinstance(source, Conversation):
+                fields["columns"] = _columns(inner, form, source, scope)
+            elif source is not None:
+                scope.report("E108", "only rows of one conversation have its columns", inner.kind.span)
+            continue
+        if kind.word == "context":
+            if isinstance(source, Conversation) and form in _FROM_THE_START:
+                fields["context"] = _context(inner.value, source, scope)
+            elif source is not None:
+                scope.report("E108", "only rows of one conversation begin with its passages", inner.kind.span)
+            continue
+        value = constant(inner.value, kind.field, scope, f"`{kind.word}`")
+        if value is FAILED:
+            continue
+        if kind.word == "roles" and form.startswith("sharegpt"):
+            scope.report(
+                "E108",
+                f"rows of `{form}` call the model `gpt`, whatever `roles` says",
+                inner.kind.span,
+                hint="drop it, or export `messages`",
+            )
+            continue
+        if kind.word == "split" and not 0 < value < 100:
+            scope.report(
+                "E302",
+                f"a split leaves rows on both sides, and {value}% does not",
+                inner.value.span,
+                hint="for example `split = 95%`, or drop it",
+            )
+            continue
+        if kind.word in _FOR_THE_CARD:
+            value = _FOR_THE_CARD[kind.word](inner.value, value, scope)
+            if value is None:
+                continue
+        fields[kind.word] = str(value) if kind.word == "split" else value
+    if source is None or to is FAILED:
+        return None
+    if (
+        not to.strip()
+        or to.startswith(("/", "~"))
+        or ".." in to.replace("\\", "/").split("/")
+        or "\x00" in to
+    ):
+        scope.report(
+            "E202",
+            "a dataset is written below the output folder",
+            to_clause.value.span,
+            hint='for example `to "out/train"`; `synth materialize --out DIR` chooses the folder',
+        )
+        return None
+    return ExportPlan(name=statement.name.text, type=form, source=source.name, to=to, **fields)
+
+
+def _check_turns(conversation: Conversation, place: Span, scope: Scope) -> None:
+    """Reports a conversation none of whose trained turns can be refused by itself."""
+    if conversation.transcript is not None:
+        scope.report(
+            "E202",
+            f"`{conversation.name}` is written by one step, and `unpaired` is made of turns",
+            place,
+            hint="`rejected` has what was refused of it, and `prompt_completion` what it trains on",
+        )
+
+
+def in_the_way(export: ExportPlan, others: Iterable[ExportPlan]) -> str | None:
+    """The folder of an earlier export that is this one's, or that one of the two lies in."""
+    ours = PurePosixPath(export.to)
+    for other in others:
+        theirs = PurePosixPath(other.to)
+        if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+            return other.to
+    return None
+
+
+def _licence(written: Expression, value: str, scope: Scope) -> str | None:
+    """A licence as hubs write it: `"cc-by-4.0"`."""
+    found = licence(value)
+    if found is None:
+        guess = likely_licence(value)
+        scope.report(
+            "E202",
+            f"{quoted(value)} is no licence that dataset hubs know",
+            written.span,
+            hint=f'did you mean `"{guess}"`?' if guess else 'for one of your own, `licence = "other"`',
+        )
+    return found
+
+
+def _languages(written: Expression, values: Sequence[str], scope: Scope) -> tuple[str, ...]:
+    """Codes of languages, each once: `["en", "pt-BR"]`."""
+    items = written.items if isinstance(written, List) else [written] * len(values)
+    found: list[str] = []
+    for item, value in zip(items, values, strict=True):
+        tag = language(value)
+        if tag is None:
+            guess = likely_language(value)
+            scope.report(
+                "E202",
+                f"{quoted(value)} is no code of a language",
+                item.span,
+                hint=f'did you mean `"{guess}"`?' if guess else 'languages are ISO codes: `"en"`, `"pt-BR"`',
+            )
+        elif tag not in found:
+            found.append(tag)
+    return tuple(found)
+
+
+# Fields that are checked, and written as hubs write them.
+_FOR_THE_CARD: Mapping[str, Callable[[Expression, Any, Scope], Any]] = {
+    "licence": _licence,
+    "languages": _languages,
+}
+
+
+def _context(written: Expression, conversation: Conversation, scope: Scope) -> str | None:
+    """The step whose passages open each row: `grounded.evidence`."""
+    passages = [step.name for step in conversation.steps if step.output == CHUNKS]
+    hint = f"for example `context = {conversation.name}.{passages[0] if passages else 'evidence'}`"
+    if not isinstance(written, Reference) or len(written.parts) != 2:
+        scope.report("E202", "`context` names passages with their conversation", written.span, hint=hint)
+        return None
+    holder, name = written.parts
+    if holder.text != conversation.name:
+        scope.report(
+            "E101",
+            f"`{holder}` is not what is exported here",
+            holder.span,
+            hint=f"did you mean `{conversation.name}`?",
+        )
+    elif name.text in passages:
+        return name.text
+    elif name.text not in conversation.poisoned:
+        guess = suggest(name.text, passages)
+        scope.report(
+            "E202",
+            f"`{written}` is no list of passages",
+            name.span,
+            hint=f"did you mean `{guess}`?" if guess else "passages are what `retrieve` and `sample` give",
+        )
+    return None
+
+
+def _columns(statement: Statement, form: str, conversation: Conversation, scope: Scope) -> tuple[str, ...]:
+    """Names of axes, draws and steps whose values become columns: `[identity.world]`."""
+    if not isinstance(statement.value, List):
+        scope.report(
+            "E202",
+            "`columns` is a list",
+            statement.span,
+            hint=f"for example `columns = [{conversation.name}.world]`",
+        )
+        return ()
+    varies = [*(axis.name for axis in conversation.axes), *(draw.name for draw in conversation.draws)]
+    steps = [step.name for step in conversation.steps]
+    known = varies if form in ATTEMPTS else [*varies, *steps]
+    taken = {"id", *FORMS[form]} | ({"tags"} if conversation.tags else set())
+    found: list[str] = []
+    for item in statement.value.items:
+        if not isinstance(item, Reference) or len(item.parts) != 2:
+            scope.report(
+                "E202",
+                "a column is named with its conversation",
+                item.span,
+                hint=f"for example `{conversation.name}.{known[0] if known else 'world'}`",
+            )
+            continue
+        holder, column = item.parts
+        if holder.text != conversation.name:
+            scope.report(
+                "E101",
+                f"`{holder}` is not what is exported here",
+                holder.span,
+                hint=f"did you mean `{conversation.name}`?",
+            )
+        elif form in ATTEMPTS and column.text in steps:
+            # The sample may have been given up before the step had a value.
+            scope.report(
+                "E202",
+                f"`{column}` is no column of refused attempts: theirs are axes and draws",
+                column.span,
+                hint=f"for example `{conversation.name}.{known[0]}`" if known else "",
+            )
+        elif column.text not in known:
+            if column.text not in conversation.poisoned:
+                guess = suggest(column.text, known)
+                scope.report(
+                    "E102",
+                    f"`{conversation.name}` has no `{column}`",
+                    column.span,
+                    hint=f"did you mean `{guess}`?" if guess else f"it has {some_of(known)}",
+                )
+        elif column.text in taken:
+            scope.report(
+                "E104",
+                f"a row has a column `{column}` already",
+                column.span,
+                hint=f"give what `{conversation.name}` calls `{column}` another name",
+            )
+        elif column.text in _READ_BY_TRAINERS:
+            scope.report(
+                "E104",
+                f"trainers take a column `{column}` for what they train on",
+                column.span,
+                hint=f"give what `{conversation.name}` calls `{column}` another name",
+            )
+        elif column.text in found:
+            scope.report("E104", f"`{column}` is listed twice", column.span, hint="keep one of them")
+        else:
+            found.append(column.text)
+    return tuple(found)

@@ -1,0 +1,163 @@
+"""Binding of a conversation's `let`: what is looked up or put together between the turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from synth.base.diagnostics.diagnostic import Label
+from synth.base.diagnostics.source import Span
+from synth.base.suggest import suggest
+from synth.compiler.bind.blocks.bound import Bound, Draw, Step
+from synth.compiler.bind.expressions.arguments import bind_arguments
+from synth.compiler.bind.expressions.scope import Declared, Scope
+from synth.compiler.bind.expressions.template import bind_template
+from synth.compiler.plan.model import CallPlan, RefPlan, Sampling
+from synth.compiler.plan.signature import HOW_MANY, SOURCE, Parameter
+from synth.compiler.plan.types import CHUNKS, COUNT, TEXT, Type
+from synth.compiler.stdlib.render import references
+from synth.dsl.syntax import Argument, Call, Statement, Text
+
+PARAMETERS: Mapping[str, tuple[Parameter, ...]] = {
+    "retrieve": (
+        Parameter("source", SOURCE),
+        Parameter("query", TEXT, varies=True),
+        Parameter("top_k", COUNT, 3),
+        Parameter("documents", HOW_MANY, optional=True, varies=True),
+        Parameter("where", TEXT, optional=True, varies=True),
+        Parameter("pick", Type("enum", words=("varied", "nearest")), "varied"),
+    ),
+    "sample": (
+        Parameter("source", SOURCE),
+        Parameter("about", TEXT, optional=True, varies=True),
+        Parameter("count", COUNT, 1),
+        Parameter("where", TEXT, optional=True, varies=True),
+    ),
+}
+EXAMPLES = {
+    "retrieve": "retrieve(docs, query = topic.about, top_k = 3)",
+    "sample": "sample(docs, about = topic.about)",
+}
+
+
+def bind_let(
+    statement: Statement, earlier: Sequence[Step], draws: Sequence[Draw], bound: Bound, scope: Scope
+) -> Step | None:
+    """The let a statement declares; declares its name for those below."""
+    name, value = statement.name, statement.value
+    if name is None or value is None:
+        return None
+    scope.later.pop(name.text, None)
+    own = Scope(scope.diagnostics, place=f"`{name}`", outer=scope, later=scope.later)
+    known = {step.name for step in earlier}
+    output: Type
+    if isinstance(value, Text):
+        template, call, output = bind_template(value, own), None, TEXT
+        needs = [ref for ref in references(template) if ref in known]
+    else:
+        template, output = None, CHUNKS
+        call = _bind_call(value, draws, bound, own) if isinstance(value, Call) else None
+        if call is None:
+            if not isinstance(value, Call):
+                own.report(
+                    "E202",
+                    "`let` is a text or a call",
+                    value.span,
+                    hint=f"for example `let evidence = {EXAMPLES['retrieve']}`",
+                )
+            return None
+        needs = [v.path[0] for v in call.arguments.values() if isinstance(v, RefPlan) and v.path[0] in known]
+    if not scope.declare(Declared(name.text, "let", name.span, output)):
+        return None
+    return Step(
+        name=name.text,
+        role=None,
+        model=None,
+        output=output,
+        value=template,
+        call=call,
+        system=None,
+        prompt=None,
+        sees="prompt",
+        sampling=Sampling(),
+        checks=(),
+        must_fail=(),
+        retry=0,
+        on_length="refuse",
+        needs=tuple(dict.fromkeys(needs)),
+        span=name.span,
+        role_span=name.span,
+        model_span=None,
+        sees_span=None,
+    )
+
+
+def _bind_call(value: Call, draws: Sequence[Draw], bound: Bound, scope: Scope) -> CallPlan | None:
+    function = str(value.function)
+    if function not in PARAMETERS:
+        guess = suggest(function, PARAMETERS)
+        scope.report(
+            "E203",
+            f"there is no function `{function}`",
+            value.function.span,
+            hint=f"did you mean `{guess}`?" if guess else f"there is {', '.join(PARAMETERS)}",
+        )
+        return None
+    arguments = bind_arguments(
+        function, value.arguments, PARAMETERS[function], value.span, EXAMPLES[function], scope
+    )
+    if arguments is None:
+        return None
+    source = bound.sources.get(str(arguments["source"]))
+    if source is not None and source.plan.type != "chunk":
+        scope.report(
+            "E202",
+            f"`{function}` takes a source of chunks, and `{source.plan.name}` gives messages",
+            value.span,
+            secondary=(Label(source.span, "declared here"),),
+        )
+        return None
+    if function == "retrieve":
+        _check_documents(value, arguments, draws, bound, scope)
+    return CallPlan(name=function, arguments=arguments)
+
+
+def _check_documents(
+    value: Call, arguments: dict[str, object], draws: Sequence[Draw], bound: Bound, scope: Scope
+) -> None:
+    """E304: passages cannot come from more documents than there are passages."""
+    wanted, top_k = arguments.get("documents"), arguments["top_k"]
+    shown = _argument_span(value.arguments, "top_k") or value.span
+    param = bound.params.get(shown.text)
+    origin = f"{top_k}, from line {param.span.source.position(param.span.start)[0]}" if param else str(top_k)
+    if not isinstance(top_k, int):
+        return
+    if isinstance(wanted, list) and isinstance(wanted[0], int) and wanted[0] > top_k:
+        span = _argument_span(value.arguments, "documents") or value.span
+        scope.report(
+            "E304",
+            f"{wanted[0]} documents are needed, and {top_k} passages are retrieved",
+            span,
+            secondary=(Label(shown, origin),),
+            hint="raise `top_k`, or ask for fewer documents",
+        )
+    if not isinstance(wanted, RefPlan) or len(wanted.path) != 2:
+        return
+    draw = next((draw for draw in draws if draw.name == wanted.path[0]), None)
+    set_ = bound.sets.get(draw.source) if draw is not None else None
+    if set_ is None:
+        return
+    for member in set_.members:
+        asked = member.fields.get(wanted.path[1])
+        low = asked[0] if isinstance(asked, list) else asked
+        if isinstance(low, int) and low > top_k:
+            scope.report(
+                "E304",
+                f"`{member.label}` needs {low} documents, and {top_k} passages are retrieved",
+                set_.places.get((member.label, wanted.path[1]), set_.span),
+                secondary=(Label(shown, origin),),
+                hint=f"raise `top_k`, or lower `{wanted.path[1]}`",
+            )
+
+
+def _argument_span(arguments: Sequence[Argument], name: str) -> Span | None:
+    return next((a.value.span for a in arguments if a.name is not None and a.name.text == name), None)

@@ -1,0 +1,315 @@
+"""The binder's table: which statements exist, where they may stand and what they are made of.
+
+The grammar knows one statement shape and no kinds.  This table gives each kind its parts, so
+a misspelt keyword is a name error with a suggestion, and a new kind is a new row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from synth.compiler.plan.types import COUNT, NUMBER, RATIO, TEXT, Type
+
+# How much a model may be asked to think.
+REASONING = ("none", "minimal", "low", "medium", "high")
+
+LIST_OF_NAMES = Type("names")
+CALL = Type("call")
+
+
+class Need(Enum):
+    NO = "no"
+    MAY = "may"
+    MUST = "must"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of statement.  `field` is the type of its value when it is a field (`seed = 11`).
+
+    `example` is what a hint shows.
+    """
+
+    word: str
+    example: str
+    name: Need = Need.NO
+    type: Need = Need.NO
+    quantity: Need = Need.NO
+    clauses: Mapping[str, Need] = field(default_factory=dict)
+    value: Need = Need.NO
+    body: Need = Need.NO
+    holds: str | None = None
+    field: Type | None = None
+    repeats: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What may stand inside something; `phrase` names it in messages.
+
+    `member` is the kind of statements whose keyword is a name of the user's (set members,
+    schema fields); `rules` says whether calls such as `length(1..)` may stand here.
+    """
+
+    phrase: str
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+    member: Kind | None = None
+    rules: bool = False
+
+
+def _field(word: str, type_: Type, example: str) -> Kind:
+    return Kind(word, example, value=Need.MUST, field=type_, repeats=False)
+
+
+def _table(*kinds: Kind) -> dict[str, Kind]:
+    return {kind.word: kind for kind in kinds}
+
+
+_SAMPLING = (
+    _field("temperature", NUMBER, "temperature = 0.7"),
+    _field("top_p", NUMBER, "top_p = 0.95"),
+    _field("top_k", COUNT, "top_k = 64"),
+    _field("max_tokens", COUNT, "max_tokens = 300"),
+    _field("stop", Type("list", (TEXT,)), 'stop = ["\\n\\n"]'),
+)
+
+_ASKING = (
+    _field("system", TEXT, 'system = "You are terse."'),
+    _field("prompt", TEXT, 'prompt = "Write one question."'),
+    _field("sees", Type("enum", words=("prompt", "transcript")), "sees = transcript"),
+    _field("retry", COUNT, "retry = 3"),
+    _field("on_length", Type("enum", words=("refuse", "keep")), "on_length = keep"),
+    Kind("check", "check { length(1..400) }", body=Need.MUST, holds="checks"),
+    _field("checks", LIST_OF_NAMES, "checks = [house_style.plain]"),
+    *_SAMPLING,
+)
+
+_SET = {"name": Need.MUST, "body": Need.MUST}
+
+_TURN = Kind(
+    "turn",
+    "turn answer: model by base { sees = transcript }",
+    name=Need.MUST,
+    type=Need.MUST,
+    clauses={"by": Need.MAY},
+    value=Need.MAY,
+    body=Need.MAY,
+    holds="turn",
+)
+
+# What a library may declare too: names that mean the same wherever they are used.
+_SHARED = (
+    Kind("edition", "edition 1", quantity=Need.MUST, repeats=False),
+    Kind(
+        "use",
+        'use house_style from "lib/house_style.recipe"',
+        name=Need.MUST,
+        clauses={"from": Need.MUST},
+    ),
+    Kind("let", 'let banned = ["As an AI"]', name=Need.MUST, value=Need.MUST),
+    Kind(
+        "check",
+        "check plain: text { no_emoji() }",
+        name=Need.MUST,
+        type=Need.MAY,
+        body=Need.MUST,
+        holds="checks",
+    ),
+    Kind("schema", "schema craft { called: text }", name=Need.MUST, body=Need.MUST, holds="schema"),
+    Kind(
+        "set",
+        'set worlds: topic { law { about = "courts" } }',
+        name=Need.MUST,
+        type=Need.MUST,
+        body=Need.MUST,
+        holds="set",
+    ),
+    Kind(
+        "personas",
+        'personas people { calm { voice = "calm" } }',
+        name=Need.MUST,
+        body=Need.MUST,
+        holds="set",
+    ),
+    Kind(
+        "tiers",
+        'tiers levels { direct { evolve = "Ask for one fact." } }',
+        name=Need.MUST,
+        body=Need.MUST,
+        holds="set",
+    ),
+)
+
+HOLDERS: Mapping[str, Holder] = {
+    "file": Holder(
+        "a recipe file",
+        _table(
+            *_SHARED,
+            Kind(
+                "recipe",
+                "recipe name { seed = 1 }",
+                name=Need.MUST,
+                body=Need.MAY,
+                holds="recipe",
+                repeats=False,
+            ),
+            Kind("param", "param size: count = 100", name=Need.MUST, type=Need.MUST, value=Need.MAY),
+            Kind(
+                "model",
+                'model author: model<chat> from gemini("gemini-2.5-flash")',
+                name=Need.MUST,
+                type=Need.MUST,
+                clauses={"from": Need.MUST},
+                body=Need.MAY,
+                holds="model",
+            ),
+            Kind(
+                "source",
+                'source natural: messages from jsonl("data/chat.jsonl")',
+                name=Need.MUST,
+                type=Need.MUST,
+                clauses={"from": Need.MUST},
+                body=Need.MAY,
+                holds="source",
+            ),
+            Kind(
+                "conversation",
+                "conversation chats times 100 { }",
+                name=Need.MUST,
+                quantity=Need.MAY,
+                clauses={"over": Need.MAY, "times": Need.MUST},
+                body=Need.MUST,
+                holds="conversation",
+            ),
+            Kind(
+                "preference",
+                "preference corrections 150 from chats { }",
+                name=Need.MUST,
+                quantity=Need.MAY,
+                clauses={"from": Need.MUST},
+                body=Need.MUST,
+                holds="preference",
+            ),
+            Kind(
+                "mix",
+                "mix training { own 60% from [chats], natural 40% from natural }",
+                name=Need.MUST,
+                body=Need.MUST,
+                holds="mix",
+            ),
+            Kind(
+                "export",
+                'export train: messages from chats to "out/train"',
+                name=Need.MUST,
+                type=Need.MUST,
+                clauses={"from": Need.MUST, "to": Need.MUST},
+                body=Need.MAY,
+                holds="export",
+            ),
+            Kind(
+                "evaluation",
+                "evaluation quality of train { emoji(at_most = 0%) }",
+                name=Need.MUST,
+                clauses={"of": Need.MUST},
+                body=Need.MUST,
+                holds="evaluation",
+            ),
+        ),
+    ),
+    "library": Holder(
+        "a library",
+        _table(*_SHARED, Kind("library", "library house_style", name=Need.MUST, repeats=False)),
+    ),
+    "recipe": Holder(
+        "a recipe", _table(_field("seed", COUNT, "seed = 11"), _field("losses", RATIO, "losses = 1000%"))
+    ),
+    "model": Holder(
+        "a model",
+        _table(
+            *_SAMPLING,
+            _field("reasoning", Type("enum", words=REASONING), "reasoning = low"),
+        ),
+    ),
+    "schema": Holder("a schema", member=Kind("", "called: text", type=Need.MUST)),
+    "set": Holder(
+        "a set",
+        member=Kind("", 'calm 40% { voice = "calm" }', quantity=Need.MAY, body=Need.MUST, holds="member"),
+    ),
+    "member": Holder("a member", member=Kind("", 'voice = "calm"', value=Need.MUST)),
+    "source": Holder(
+        "a source",
+        _table(
+            _field("split", CALL, "split = by_heading(max_words = 220)"),
+            _field("index", CALL, 'index = lancedb("index/docs", search = "hybrid")'),
+            Kind("keep", "keep { turns(2..12) }", body=Need.MUST, holds="checks", repeats=False),
+            _field("bad_rows", Type("enum", words=("fail", "skip")), "bad_rows = skip"),
+        ),
+    ),
+    "conversation": Holder(
+        "a conversation",
+        _table(
+            Kind("draw", "draw world from worlds", name=Need.MUST, clauses={"from": Need.MUST}),
+            Kind(
+                "let",
+                "let evidence = retrieve(docs, query = topic.about, top_k = 3)",
+                name=Need.MUST,
+                value=Need.MUST,
+            ),
+            _TURN,
+            Kind(
+                "step",
+                'step outline: text by author { prompt = "..." }',
+                name=Need.MUST,
+                type=Need.MUST,
+                clauses={"by": Need.MUST},
+                body=Need.MUST,
+                holds="step",
+            ),
+            _field("transcript", LIST_OF_NAMES, "transcript = dialogue"),
+            _field("train_on", LIST_OF_NAMES, "train_on = [answer]"),
+            _field("tags", Type("list", (TEXT,)), 'tags = ["negative"]'),
+        ),
+    ),
+    "turn": Holder(
+        "a turn",
+        _table(
+            *_ASKING,
+            Kind("produces", "produces: json<Command>", type=Need.MUST, repeats=False),
+            _field("must_fail", LIST_OF_NAMES, "must_fail = [plain]"),
+        ),
+    ),
+    "step": Holder("a step", _table(*_ASKING)),
+    "checks": Holder("a check", rules=True),
+    "preference": Holder(
+        "a preference",
+        _table(
+            _TURN,
+            _field("chosen", LIST_OF_NAMES, "chosen = chats.answer"),
+            _field("rejected", LIST_OF_NAMES, "rejected = padded"),
+        ),
+    ),
+    "mix": Holder(
+        "a mix",
+        _table(
+            _field("total", COUNT, "total = 2_000"),
+            _field("when_short", Type("enum", words=("fail", "shrink", "repeat")), "when_short = fail"),
+        ),
+        member=Kind("", "natural 30% from natural", quantity=Need.MUST, clauses={"from": Need.MUST}),
+    ),
+    "export": Holder(
+        "an export",
+        _table(
+            _field("split", RATIO, "split = 95%"),
+            _field("columns", LIST_OF_NAMES, "columns = [chats.world]"),
+            _field("context", LIST_OF_NAMES, "context = chats.evidence"),
+            _field("roles", Type("enum", words=("assistant", "model")), "roles = model"),
+            _field("format", Type("enum", words=("jsonl", "parquet")), "format = parquet"),
+            _field("thought", Type("enum", words=("strip", "keep", "wrap")), "thought = keep"),
+            _field("licence", TEXT, 'licence = "cc-by-4.0"'),
+            _field("languages", Type("list", (TEXT,)), 'languages = ["en", "id"]'),
+        ),
+    ),
+    "evaluation": Holder("an evaluation", rules=True),
+}

@@ -1,0 +1,223 @@
+"""Names in reach at one place of a recipe, and the reporting that goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Fix, Label
+from synth.base.diagnostics.source import Span
+from synth.base.suggest import suggest
+from synth.compiler.plan.types import Type
+from synth.dsl.syntax import Expression, Name, Ratio, Reference
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a name stands for.
+
+    `what` is the word for it in messages (`param`, `model`, `turn`).  A `constant` has its
+    value now; the others get theirs for each sample, when prompts are rendered.
+    """
+
+    name: str
+    what: str
+    span: Span
+    type: Type | None = None
+    value: Any = None
+    constant: bool = False
+    thing: Any = None
+
+
+@dataclass(slots=True)
+class Scope:
+    """A block's names in front of those of the block around it.
+
+    `later` are names that will be declared further down, for E110.  Poisoned names failed to
+    be declared; nothing that uses them is reported.  `place` names the statement being bound.
+    """
+
+    diagnostics: Diagnostics
+    place: str = "this"
+    outer: Scope | None = None
+    names: dict[str, Declared] = field(default_factory=dict)
+    later: dict[str, Declared] = field(default_factory=dict)
+    poisoned: set[str] = field(default_factory=set)
+    used: set[str] = field(default_factory=set)
+
+    def declare(self, declared: Declared) -> bool:
+        """Adds a name; reports and refuses a second declaration of it.
+
+        A conversation's own names may be those of schemas: `draw craft from crafts` reads best.
+        """
+        known = self.find(declared.name)
+        if known is not None and (declared.name in self.names or known.what != "schema"):
+            self.report(
+                "E104",
+                f"`{declared.name}` is declared twice",
+                declared.span,
+                secondary=(Label(known.span, f"first declared here, as a {known.what}"),),
+                hint="give one of them another name",
+            )
+            return False
+        self.names[declared.name] = declared
+        return True
+
+    def find(self, name: str) -> Declared | None:
+        """What a name stands for here; nothing, where the nearest declaration of it failed."""
+        found = self.names.get(name)
+        if found is None and self.outer is not None and name not in self.poisoned:
+            return self.outer.find(name)
+        return found
+
+    def use(self, name: str) -> None:
+        """Marks a name as used in the scope that declares it."""
+        if name in self.names or self.outer is None:
+            self.used.add(name)
+        else:
+            self.outer.use(name)
+
+    def is_poisoned(self, name: str) -> bool:
+        return name in self.poisoned or (self.outer is not None and self.outer.is_poisoned(name))
+
+    def first(self, fault: str) -> bool:
+        """Whether a fault that can show in many places is met for the first time in the file."""
+        if self.outer is not None:
+            return self.outer.first(fault)
+        if fault in self.poisoned:
+            return False
+        self.poisoned.add(fault)
+        return True
+
+    def legal(self) -> Iterable[str]:
+        yield from self.names
+        if self.outer is not None:
+            yield from self.outer.legal()
+
+    def resolve(self, name: Name, *, among: Iterable[str] | None = None, what: str = "") -> Declared | None:
+        """What a name stands for; reports an unknown one (E101) or one said later (E110)."""
+        found = self.find(name.text)
+        if found is not None:
+            self.use(name.text)
+            return found
+        if self.is_poisoned(name.text):
+            return None
+        if name.text in self.later:
+            after = self.later[name.text]
+            verb = {"turn": "said", "draw": "drawn"}.get(after.what, "made")
+            self.report(
+                "E110",
+                f"`{name}` is {verb} after {self.place} is written",
+                name.span,
+                secondary=(Label(after.span, f"{verb} here"),),
+                hint="turns are written in order; only earlier ones can be quoted",
+            )
+            return None
+        # Once is enough: its other uses are the same fault.
+        self.first(name.text)
+        guess = suggest(name.text, self.legal() if among is None else among)
+        noun = f"no {what} of this recipe" if what else "not defined here"
+        self.report(
+            "E101",
+            f"`{name}` is {noun}",
+            name.span,
+            secondary=self._meant(guess, name),
+            hint=f"did you mean `{guess}`?" if guess else "",
+            fix=Fix(name.span, guess) if guess else None,
+        )
+        return None
+
+    def _meant(self, guess: str | None, name: Name) -> tuple[Label, ...]:
+        """Shows what was probably meant, where it is a step of the same conversation."""
+        found = self.find(guess) if guess is not None else None
+        if found is None or found.what not in ("turn", "step", "let", "draw"):
+            return ()
+        return (Label(found.span, f"this {found.what} is"),)
+
+    def resolve_path(self, reference: Reference) -> tuple[Declared | None, tuple[Name, ...]]:
+        """What a dotted reference begins with, and the parts that are left: a library's names are
+        looked up in the library."""
+        declared = self.resolve(reference.parts[0])
+        rest = reference.parts[1:]
+        if declared is None or declared.what != "library" or not rest:
+            return declared, rest
+        inner: Scope = declared.thing
+        found = inner.names.get(rest[0].text)
+        if found is None:
+            if not inner.is_poisoned(rest[0].text):
+                guess = suggest(rest[0].text, inner.names)
+                self.report(
+                    "E101",
+                    f"`{declared.name}` has no `{rest[0]}`",
+                    rest[0].span,
+                    hint=f"did you mean `{guess}`?" if guess else "",
+                    fix=Fix(rest[0].span, guess) if guess else None,
+                )
+            return None, ()
+        self.used.add(declared.name)
+        return found, rest[1:]
+
+    def thing(self, expression: Expression, kinds: tuple[type, ...], noun: str, *, hint: str = "") -> Any:
+        """What a reference declares, when it is one of some kinds; `noun` says which, and `hint` what to
+        write where it is no reference.
+
+        None after a report, or where the name is poisoned.
+        """
+        if not isinstance(expression, Reference):
+            self.report("E202", f"{noun} is named here", expression.span, hint=hint)
+            return None
+        declared, rest = self.resolve_path(expression)
+        if declared is None:
+            return None
+        if isinstance(declared.thing, kinds) and not rest:
+            return declared.thing
+        self.report(
+            "E202",
+            f"`{expression}` is a {declared.what}, not {noun}",
+            expression.span,
+            secondary=(Label(declared.span, "declared here"),),
+        )
+        return None
+
+    def report(
+        self,
+        code: str,
+        message: str,
+        primary: Span | None,
+        *,
+        label: str = "",
+        secondary: tuple[Label, ...] = (),
+        hint: str = "",
+        fix: Fix | None = None,
+    ) -> None:
+        self.diagnostics.add(Diagnostic(code, message, primary, label, secondary, hint, fix))
+
+    def report_schema(self, name: Name) -> None:
+        """E202, once for each, for a field asked of a schema: only of its records has it a value."""
+        if self.first(f"{name} is a schema"):
+            self.report(
+                "E202",
+                f"`{name}` is a schema, and nothing of that name is drawn or made here",
+                name.span,
+                hint=f"for example `draw {name} from ...`",
+            )
+
+    def report_shares(self, name: str, primary: Span, shares: Iterable[Ratio]) -> None:
+        """E302 for percentages that do not sum to 100."""
+        shares = list(shares)
+        total = sum(share.percent for share in shares)
+        self.report(
+            "E302",
+            f"the shares of `{name}` sum to {total:f}%, not 100%",
+            primary,
+            secondary=tuple(Label(share.span, "") for share in shares),
+        )
+
+    def report_override(
+        self, message: str, name: str, text: str, hint: str, secondary: tuple[Label, ...] = ()
+    ) -> None:
+        """E602: a fault of `--set`, which has no place in a file."""
+        self.diagnostics.add(
+            Diagnostic("E602", message, None, secondary=secondary, hint=hint, command=f"--set {name}={text}")
+        )

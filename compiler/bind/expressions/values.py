@@ -1,0 +1,397 @@
+"""Constant values and written types: evaluated where they stand, against the type wanted there.
+
+A value in a plan is JSON: text, number or boolean as themselves; a ratio as its percentage; a
+range as `[low, high]` with null for an open end; a duration in seconds; an enum as its word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from synth.base.diagnostics.diagnostic import Label
+from synth.base.suggest import some_of, suggest
+from synth.compiler.bind.expressions.meant import counted, written_as
+from synth.compiler.bind.expressions.scope import Scope
+from synth.compiler.plan.types import (
+    BOOLEAN,
+    BUILT_IN_SCHEMAS,
+    CAPABILITIES,
+    COUNT,
+    DURATION,
+    NUMBER,
+    RANGE,
+    RATIO,
+    SCALARS,
+    TEXT,
+    UNKNOWN,
+    Schema,
+    Type,
+    fits,
+    record,
+)
+from synth.dsl.syntax import (
+    Boolean,
+    Call,
+    Damaged,
+    Duration,
+    Expression,
+    Integer,
+    List,
+    Number,
+    Range,
+    Ratio,
+    Reference,
+    Text,
+    TypeName,
+)
+
+# Returned where a fault was reported (or lies in a poisoned name), since None is a value.
+FAILED: Any = object()
+
+
+def constant(expression: Expression, wanted: Type, scope: Scope, what: str) -> Any:
+    """The value of an expression known at compile time, as JSON, or FAILED.
+
+    `what` names the place in messages: `temperature`, `the seed`.
+    """
+    if isinstance(expression, Damaged):
+        return FAILED
+    if isinstance(expression, Reference):
+        return _referenced(expression, wanted, scope, what)
+    if isinstance(expression, List):
+        if wanted.name != "list":
+            return _refuse(expression, wanted, scope, what, "a list")
+        items = [constant(item, wanted.arguments[0], scope, what) for item in expression.items]
+        if any(item is FAILED for item in items):
+            return FAILED
+        beyond = outside(items, wanted)
+        return _refuse(expression, wanted, scope, what, beyond) if beyond else items
+    if isinstance(expression, Call):
+        return _refuse(expression, wanted, scope, what, "a call")
+    found, value = _literal(expression)
+    if found is None:
+        scope.report(
+            "E202",
+            f"{what} is a fixed value and takes no `{{{{ }}}}`",
+            expression.span,
+            hint="only prompts and composed turns are templates",
+        )
+        return FAILED
+    if isinstance(expression, Range) and is_empty(expression):
+        scope.report(
+            "E202",
+            f"no number lies in `{expression.span.text}`",
+            expression.span,
+            hint="the smaller end comes first",
+        )
+        return FAILED
+    if not fits(found, wanted):
+        return _refuse(expression, wanted, scope, what, f"a {found.name}" if found != TEXT else "text")
+    beyond = outside(value, wanted)
+    return _refuse(expression, wanted, scope, what, beyond) if beyond else value
+
+
+def infer(expression: Expression, scope: Scope) -> tuple[Type, Any] | None:
+    """The type and value of an expression that says its own type; None after a report."""
+    if isinstance(expression, Damaged):
+        return None
+    if isinstance(expression, Reference):
+        declared, rest = scope.resolve_path(expression)
+        if declared is None:
+            return None
+        if not declared.constant or declared.type is None or rest or declared.what == "schema":
+            scope.report("E202", f"`{expression}` is a {declared.what}, not a value", expression.span)
+            return None
+        return None if declared.value is FAILED else (declared.type, declared.value)
+    if isinstance(expression, List):
+        return _infer_list(expression, scope)
+    if isinstance(expression, Call):
+        scope.report("E202", "a call is no value here", expression.span)
+        return None
+    found, value = _literal(expression)
+    if found is None:
+        scope.report("E202", "a fixed value takes no `{{ }}`", expression.span)
+        return None
+    return found, value
+
+
+def _infer_list(expression: List, scope: Scope) -> tuple[Type, Any] | None:
+    items = [infer(item, scope) for item in expression.items]
+    found = [item for item in items if item is not None]
+    if len(found) != len(items):
+        return None
+    if not found:
+        scope.report("E202", "an empty list says no type", expression.span, hint='for example `["word"]`')
+        return None
+    first = found[0][0]
+    for item, (type_, _) in zip(expression.items, found, strict=True):
+        if type_ != first:
+            scope.report("E202", f"this list holds {article(first)} first, then {article(type_)}", item.span)
+            return None
+    return Type("list", (first,)), [value for _, value in found]
+
+
+def field_type(type_: Type, name: str) -> Type | None:
+    """The type of a record's field; every member of a set has a `name`."""
+    if type_.name == "json":
+        type_ = type_.arguments[0]
+    if type_.name == "unknown":
+        return UNKNOWN
+    if type_.name != "record" or type_.schema is None:
+        return None
+    return type_.schema.field(name) or (TEXT if name == "name" else None)
+
+
+def _literal(
+    expression: Integer | Number | Ratio | Duration | Range | Boolean | Text,
+) -> tuple[Type | None, Any]:
+    match expression:
+        case Integer(value):
+            return COUNT, value
+        case Number(value):
+            return NUMBER, number(value)
+        case Ratio(percent):
+            return RATIO, number(percent)
+        case Duration(seconds):
+            return DURATION, number(seconds)
+        case Range(low, high):
+            return RANGE, [low, high]
+        case Boolean(value):
+            return BOOLEAN, value
+        case Text():
+            return (TEXT, expression.plain) if expression.plain is not None else (None, None)
+
+
+def weight(quantity: Integer | Ratio | None) -> int:
+    """A written share as a relative weight: 1 where none is given, percentages in their ten-thousandths."""
+    if quantity is None:
+        return 1
+    return int(quantity.percent * 10_000) if isinstance(quantity, Ratio) else quantity.value
+
+
+def is_empty(range_: Range) -> bool:
+    return range_.low is not None and range_.high is not None and range_.low > range_.high
+
+
+def number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _referenced(expression: Reference, wanted: Type, scope: Scope, what: str) -> Any:
+    first = expression.parts[0]
+    # Bare words are enum values before they are names.
+    if wanted.name == "enum" and len(expression.parts) == 1 and first.text in wanted.words:
+        return first.text
+    if wanted.name == "enum" and scope.find(first.text) is None and not scope.is_poisoned(first.text):
+        guess = suggest(first.text, wanted.words)
+        words = some_of(wanted.words, "or")
+        scope.report(
+            "E202",
+            f"{what} is {words}, not `{expression}`",
+            expression.span,
+            hint=f"did you mean `{guess}`?" if guess else "",
+        )
+        return FAILED
+    if wanted.name == "count" and scope.find(first.text) is None and (count := counted(str(expression))):
+        scope.report(
+            "E202",
+            f"{what} takes a count, and `{expression}` is a name",
+            expression.span,
+            hint=f"write `{count}`",
+        )
+        return FAILED
+    if wanted.name == "unknown" and scope.find(first.text) is None:
+        # It may be a word of the enum that was meant.
+        return FAILED
+    declared, rest = scope.resolve_path(expression)
+    if declared is None:
+        return FAILED
+    if not declared.constant or rest:
+        return _refuse(expression, wanted, scope, what, f"a {declared.what}")
+    if declared.value is FAILED:
+        return FAILED
+    if declared.type is not None and not fits(declared.type, wanted):
+        scope.report(
+            "E202",
+            f"{what} takes {article(wanted)}, and `{expression}` is {article(declared.type)}",
+            expression.span,
+            secondary=(Label(declared.span, "declared here"),),
+        )
+        return FAILED
+    beyond = outside(declared.value, wanted)
+    return _refuse(expression, wanted, scope, what, beyond) if beyond else declared.value
+
+
+def _refuse(expression: Expression, wanted: Type, scope: Scope, what: str, found: str) -> Any:
+    written = expression.span.text
+    shown = written if len(written) <= 40 and "\n" not in written else written.split("\n")[0][:36] + "..."
+    message = f"{what} takes {article(wanted)}, and `{shown}` is {found}"
+    scope.report("E202", message, expression.span, hint=written_as(expression, wanted))
+    return FAILED
+
+
+def outside(value: Any, type_: Type) -> str:
+    """What a value of the right type is, where it lies outside the type's bounds, or `""`."""
+    if value is None or (type_.low is None and type_.high is None):
+        return ""
+    size = len(value) if type_.name in ("text", "list") else value
+    if (type_.low is None or size >= type_.low) and (type_.high is None or size <= type_.high):
+        return ""
+    if type_.name == "text":
+        return f"text of {size} characters"
+    if type_.name == "list":
+        return f"a list of {size}"
+    return (
+        f"less than {type_.low}" if type_.low is not None and size < type_.low else f"more than {type_.high}"
+    )
+
+
+def article(type_: Type) -> str:
+    """`a count`, `text`, `an enum<a, b>`."""
+    if type_.name == "text" and type_.low is None and type_.high is None:
+        return str(type_)
+    return f"{'an' if str(type_)[0] in 'aeiou' else 'a'} {type_}"
+
+
+# Types ----------------------------------------------------------------------------------
+
+
+# What bounds are of, for the types that can have them.
+_BOUNDED = {"text": "its characters", "list": "its items", "count": "its value", "number": "its value"}
+# What to write instead of bounds, or of `<...>`, where a type has none.
+_INSTEAD = {
+    "enum": "an enum's bounds are its words: `enum<low, high>`",
+    "json": "the bounds stand with what it holds: `json<list<Message>(2..8)>`, `json<S>`",
+    "ratio": "`number(0..100)` has bounds",
+    "duration": "`number(0..100)` has bounds",
+    "path": "`text(1..80)` has bounds",
+}
+
+
+def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) -> Type | None:
+    """The type a recipe names; reports unknown names and misplaced arguments."""
+    if not _is_bare_enough(written, scope):
+        return None
+    name = written.name.text
+    low, high = (written.bounds.low, written.bounds.high) if written.bounds else (None, None)
+    if written.bounds is not None and is_empty(written.bounds):
+        scope.report(
+            "E202",
+            f"no number lies in `{low}..{high}`",
+            written.bounds.span,
+            hint="the smaller end comes first",
+        )
+    words = tuple(argument.name.text for argument in written.arguments)
+    match name:
+        case "enum":
+            if not words:
+                _bad_type(written, scope, "`enum` lists its words", "enum<strip, keep>")
+                return None
+            if not _are_bare(written, scope):
+                return None
+            twice = next((word for number, word in enumerate(words) if word in words[:number]), None)
+            if twice is not None:
+                _bad_type(written, scope, f"`enum` lists `{twice}` twice", "enum<strip, keep>")
+                return None
+            return Type("enum", words=words, optional=written.optional)
+        case "model":
+            if not _are_bare(written, scope):
+                return None
+            always_there(written, "a model is always given", scope)
+            meant = set(words)
+            for argument in written.arguments:
+                if argument.name.text not in CAPABILITIES:
+                    guess = suggest(argument.name.text, CAPABILITIES)
+                    meant.add(guess or "")
+                    scope.report(
+                        "E101",
+                        f"`{argument.name}` is no capability of a model",
+                        argument.span,
+                        hint=f"did you mean `{guess}`?" if guess else f"they are {', '.join(CAPABILITIES)}",
+                    )
+            return Type("model", words=tuple(word for word in CAPABILITIES if word in meant))
+        case "list" | "json":
+            if len(written.arguments) != 1:
+                _bad_type(written, scope, f"`{name}` says of what", f"{name}<Message>")
+                return None
+            what = "a list's items are all there" if name == "list" else "what is asked for is there"
+            always_there(written.arguments[0], what, scope)
+            inner = resolve_type(written.arguments[0], scope, schemas)
+            return inner and Type(name, (inner,), low=low, high=high, optional=written.optional)
+        case _ if name in SCALARS or name in ("messages", "preference", "chunk"):
+            return Type(name, low=low, high=high, optional=written.optional)
+    schema = schemas.get(name) or BUILT_IN_SCHEMAS.get(name)
+    if schema is not None:
+        scope.use(name)
+        found = record(schema)
+        return Type("record", schema=found.schema, optional=written.optional)
+    if not scope.is_poisoned(name):
+        legal: Sequence[str] = (*SCALARS, "list", "json", "enum", *schemas, *BUILT_IN_SCHEMAS)
+        guess = suggest(name, legal)
+        scope.first(name)
+        scope.report(
+            "E101",
+            f"`{name}` is no type",
+            written.name.span,
+            hint=f"did you mean `{guess}`?"
+            if guess
+            else "types are text, count, json<...> or a schema's name",
+        )
+    return None
+
+
+def _is_bare_enough(written: TypeName, scope: Scope) -> bool:
+    """Whether a type's bounds and arguments are ones that it can have; what says nothing is refused."""
+    name = written.name.text
+    if written.bounds is not None and name not in _BOUNDED:
+        scope.report(
+            "E202",
+            f"`{name}` has no bounds",
+            written.bounds.span,
+            hint=_INSTEAD.get(name, "bounds are of text (characters), list (items), count and number"),
+        )
+        return False
+    if written.arguments and name not in ("enum", "model", "list", "json"):
+        scope.report(
+            "E202",
+            f"`{name}` takes no `<...>`",
+            written.arguments[0].span,
+            hint="`list<...>`, `json<...>`, `enum<...>` and `model<...>` do",
+        )
+        return False
+    return True
+
+
+def _are_bare(written: TypeName, scope: Scope) -> bool:
+    """Whether the arguments of `enum` or `model` are words and nothing else."""
+    for each in written.arguments:
+        if each.arguments or each.bounds is not None or each.optional:
+            scope.report(
+                "E202", f"`{written.name}` lists words", each.span, hint=f"write `{each.name}` alone"
+            )
+            return False
+    return True
+
+
+def always_there(written: TypeName, why: str, scope: Scope) -> None:
+    """Reports a `?` on what cannot be absent; `why` says so."""
+    if written.optional:
+        scope.report(
+            "E202",
+            f"{why}, so `{written.span.text}` says nothing",
+            written.span,
+            hint="drop the `?`; fields of a schema and parameters can have it",
+        )
+
+
+def plain_word(written: TypeName, what: str, scope: Scope) -> str:
+    """A type that is a word and nothing else, such as a turn's role; what else is written is reported."""
+    if written.arguments or written.bounds is not None or written.optional:
+        scope.report("E202", f"{what} is one word", written.span, hint=f"write `{written.name}` alone")
+    return written.name.text
+
+
+def _bad_type(written: TypeName, scope: Scope, message: str, example: str) -> None:
+    scope.report("E202", message, written.span, hint=f"for example `{example}`")

@@ -1,0 +1,87 @@
+"""`--set name=value`: text from a command line, typed against the parameter it is for."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from synth.base.diagnostics.diagnostic import Label
+from synth.base.diagnostics.source import Span
+from synth.compiler.bind.expressions.meant import meant_by
+from synth.compiler.bind.expressions.scope import Scope
+from synth.compiler.bind.expressions.values import FAILED, article, number, outside
+from synth.compiler.plan.types import Type
+
+_EXAMPLES = {
+    "count": "10",
+    "number": "0.7",
+    "ratio": "40%",
+    "range": "2..8",
+    "duration": "30s",
+    "boolean": "true",
+}
+_UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
+
+
+def override(name: str, text: str, type_: Type, span: Span, scope: Scope) -> Any:
+    """The value of a parameter given as text, as JSON, or FAILED after reporting E602."""
+    try:
+        value = _parse(text.strip(), type_)
+        if outside(value, type_):
+            raise ValueError(text)
+        return value
+    except (ValueError, InvalidOperation):
+        bound = type_.low if type_.low is not None else type_.high
+        example = (
+            type_.words[0]
+            if type_.words
+            else str(bound)
+            if bound is not None and type_.name in ("count", "number")
+            else _EXAMPLES.get(type_.name, "...")
+        )
+        scope.report_override(
+            f"`{name}` is {article(type_)}; `{text}` is not",
+            name,
+            text,
+            f"for example `--set {name}={meant_by(text.strip(), type_) or example}`",
+            (Label(span, f"declared in {span.source.name}"),),
+        )
+        return FAILED
+
+
+def _parse(text: str, type_: Type) -> Any:
+    match type_.name:
+        case "text" | "path":
+            return text
+        case "count":
+            if not re.fullmatch(r"\d[\d_]*", text, re.ASCII):
+                raise ValueError(text)
+            return int(text)
+        case "number":
+            value = Decimal(text.replace("_", ""))
+            if not value.is_finite():
+                raise ValueError(text)
+            return number(value)
+        case "ratio":
+            if not re.fullmatch(r"\d[\d_]*(\.\d+)?%", text, re.ASCII):
+                raise ValueError(text)
+            return number(Decimal(text[:-1].replace("_", "")))
+        case "range":
+            low_text, dots, high_text = text.partition("..")
+            ends = [int(end) if end else None for end in (low_text, high_text)]
+            low_end, high_end = ends
+            empty = low_end is not None and high_end is not None and low_end > high_end
+            if not dots or ends == [None, None] or empty:
+                raise ValueError(text)
+            return ends
+        case "duration":
+            found = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)(ms|s|m|h)", text, re.ASCII)
+            if found is None:
+                raise ValueError(text)
+            return number(Decimal(found[1].replace("_", "")) * _UNITS[found[2]])
+        case "boolean" if text in ("true", "false"):
+            return text == "true"
+        case "enum" if text in type_.words:
+            return text
+    raise ValueError(text)

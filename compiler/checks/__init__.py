@@ -1,8 +1,0 @@
-"""The checks a recipe can ask for, each a pure function that gives a reason or None.
-
-`table` lists them; every other module holds those about one thing.
-"""
-
-from compiler.checks.table import CHECKS, Check, group_of, prepare_checks, run_check
-
-__all__ = ["CHECKS", "Check", "group_of", "prepare_checks", "run_check"]

@@ -1,0 +1,430 @@
+"""The plan: what a recipe asks for, ready to run and independent of its text.
+
+A plan is intensional: it holds cohorts, quotas, axes, draws and steps, never a list of
+samples.  It is frozen, its JSON is canonical, and `plan_hash` names it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
+
+from synth.compiler.plan.shown import plan_html, plan_line
+
+PLAN_FORMAT = 1
+
+Capability = Literal["chat", "json", "template", "embed", "logprobs", "frozen"]
+Role = Literal["user", "model"]
+
+
+def _encoder() -> Callable[[Any], str]:
+    """What writes canonical JSON, made once.  `json.dumps` makes an encoder for each value, and so
+    does `JSONEncoder.encode` underneath, where a fifth of the time goes on small ones."""
+    plain = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    # Absent where Python is not CPython.
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return plain.encode
+    # Circles are not looked for: a value that holds itself ends in a RecursionError.
+    chunks = make(None, plain.default, json.encoder.encode_basestring, None, ":", ",", True, False, True)
+    return lambda value: "".join(chunks(value, 0))
+
+
+_ENCODE = _encoder()
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, no escapes but those JSON needs."""
+    return _ENCODE(value)
+
+
+def digest(value: Any) -> str:
+    """sha256 of a value's canonical JSON, in hex.  Lone surrogates are hashed as they stand."""
+    return sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FilterPlan(Frozen):
+    name: str
+    arguments: tuple[JsonValue, ...] = ()
+
+
+class RefPlan(Frozen):
+    """A value looked up when a prompt is rendered: a draw, an earlier step, `nth`."""
+
+    path: tuple[str, ...]
+    filters: tuple[FilterPlan, ...] = ()
+
+
+Template = tuple[str | RefPlan, ...]
+
+# What a call's argument is: known now, or each sample's own.
+ArgumentValue = Annotated[RefPlan | JsonValue, Field(union_mode="left_to_right")]
+
+
+class Sampling(Frozen):
+    """How a model picks tokens.  None leaves the choice to the engine's default."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class ModelPlan(Frozen):
+    """A model as the recipe declares it; `--model` and synth.toml may map it elsewhere.
+
+    `reasoning` is how much it is to think before it answers.
+    """
+
+    name: str
+    capabilities: tuple[Capability, ...]
+    backend: str
+    id: str
+    revision: str | None = None
+    adapter: str | None = None
+    sampling: Sampling = Sampling()
+    reasoning: Literal["none", "minimal", "low", "medium", "high"] | None = None
+
+
+class Member(Frozen):
+    """One member of a set, or one value of a list that is drawn from."""
+
+    label: str
+    weight: Annotated[int, Field(ge=0)]
+    fields: dict[str, JsonValue]
+
+
+class DrawPlan(Frozen):
+    """A stratified draw.  A drawn list's members have the one field `value`."""
+
+    name: str
+    set: str
+    members: tuple[Member, ...]
+
+
+class AxisPlan(Frozen):
+    """`over name in set`: the grid's cells, one for each member."""
+
+    name: str
+    set: str
+    members: tuple[Member, ...]
+
+
+class CheckPlan(Frozen):
+    """One check with its arguments by parameter name."""
+
+    name: str
+    arguments: dict[str, ArgumentValue] = {}
+    label: str = ""
+
+
+class TextOutput(Frozen):
+    kind: Literal["text"] = "text"
+
+
+class JsonOutput(Frozen):
+    kind: Literal["json"] = "json"
+    schema_: dict[str, JsonValue] = Field(alias="schema")
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether it is something said with the reasoning behind it: a record of the two texts
+        `thought` and `content`, and of nothing else."""
+        fields = self.schema_.get("properties")
+        return (
+            isinstance(fields, dict)
+            and fields.keys() == {"thought", "content"}
+            and all(isinstance(field, dict) and field.get("type") == "string" for field in fields.values())
+        )
+
+
+class CallPlan(Frozen):
+    """A function of the language with its arguments by parameter name."""
+
+    name: str
+    arguments: dict[str, ArgumentValue] = {}
+
+
+class StepPlan(Frozen):
+    """A turn (it has a role and enters the transcript), a step or a let (they have none).
+
+    One of `value` (composed text), `call` (a function, such as `retrieve`) and `model` is given.
+    `needs` are the earlier steps that must be accepted before this one can start.  An evaluation's
+    step can see the `row` it is about; one that `scores` writes nothing: its value is how likely
+    the model finds the row's last message.  `judged_by` asks a model for the verdict of each check
+    that names one.  `on_length` says what becomes of text that was cut at the limit of tokens.
+    """
+
+    name: str
+    role: Role | None = None
+    model: str | None = None
+    output: TextOutput | JsonOutput = Field(default=TextOutput(), discriminator="kind")
+    value: Template | None = None
+    call: CallPlan | None = None
+    system: Template | None = None
+    prompt: Template | None = None
+    sees: Literal["prompt", "transcript", "row"] = "prompt"
+    scores: bool = False
+    sampling: Sampling = Sampling()
+    checks: tuple[CheckPlan, ...] = ()
+    must_fail: tuple[CheckPlan, ...] = ()
+    retry: Annotated[int, Field(ge=0)] = 0
+    needs: tuple[str, ...] = ()
+    judged_by: tuple[StepPlan, ...] = ()
+    on_length: Literal["refuse", "keep"] = "refuse"
+
+    @cached_property
+    def thinks(self) -> bool:
+        """Whether it is a turn whose value has the reasoning behind it besides what is said."""
+        return self.role is not None and isinstance(self.output, JsonOutput) and self.output.thinks
+
+    def said(self, value: Any) -> str:
+        """A value as text: what is said, where it `thinks`; of other JSON the canonical text."""
+        if self.thinks:
+            value = value["content"]
+        return value if isinstance(value, str) else canonical_json(value)
+
+
+class CohortPlan(Frozen):
+    """One conversation declaration: how many samples, what varies, what is generated."""
+
+    name: str
+    quota: Annotated[int, Field(ge=0)]
+    axes: tuple[AxisPlan, ...] = ()
+    times: Annotated[int, Field(ge=0)]
+    draws: tuple[DrawPlan, ...] = ()
+    steps: tuple[StepPlan, ...]
+    transcript: str | None = None
+    train_on: tuple[str, ...] = ()
+    train_every: Role | None = None
+    tags: tuple[str, ...] = ()
+
+    @property
+    def turns(self) -> tuple[StepPlan, ...]:
+        return tuple(step for step in self.steps if step.role is not None)
+
+    @property
+    def asking(self) -> tuple[StepPlan, ...]:
+        """The steps that ask a model, and those of the judges."""
+        return asking(self.steps)
+
+    def step(self, name: str) -> StepPlan:
+        return next(step for step in self.steps if step.name == name)
+
+
+def asking(steps: Iterable[StepPlan]) -> tuple[StepPlan, ...]:
+    """Those of some steps that ask a model, and after each step those of its judges."""
+    return tuple(each for step in steps for each in (step, *step.judged_by) if each.model is not None)
+
+
+class SourcePlan(Frozen):
+    """Rows or documents from outside.  `keep` are the checks that rows must pass; `bad_rows` says
+    whether rows that are no conversations end the run or are left out."""
+
+    name: str
+    type: Literal["messages", "chunk"]
+    reader: CallPlan
+    split: CallPlan | None = None
+    index: CallPlan | None = None
+    keep: tuple[CheckPlan, ...] = ()
+    bad_rows: Literal["fail", "skip"] = "fail"
+
+
+class PreferencePlan(Frozen):
+    """Pairs from the samples of a cohort.  `chosen` and `rejected` name a step of this block
+    (`padded`), a turn of the cohort (`direct.answer`) or its refused attempts."""
+
+    name: str
+    quota: int | None
+    source: str
+    steps: tuple[StepPlan, ...]
+    chosen: CallPlan
+    rejected: CallPlan
+
+
+class MixPart(Frozen):
+    """`share` is relative to the sum over the parts."""
+
+    name: str
+    share: Annotated[int, Field(ge=0)]
+    sources: tuple[str, ...]
+
+
+class MixPlan(Frozen):
+    name: str
+    parts: tuple[MixPart, ...]
+    total: int | None = None
+    when_short: Literal["fail", "shrink", "repeat"] = "fail"
+
+
+class MeasurePlan(Frozen):
+    """Bounds are ratios as percentages, or numbers; None is no bound."""
+
+    name: str
+    arguments: dict[str, JsonValue] = {}
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+class EvaluationPlan(Frozen):
+    name: str
+    of: str
+    measures: tuple[MeasurePlan, ...]
+
+
+Form = Literal[
+    "messages",
+    "prompt_completion",
+    "sharegpt",
+    "preference",
+    "sharegpt_preference",
+    "unpaired",
+    "rejected",
+]
+
+
+class ExportPlan(Frozen):
+    """One dataset.  `split` is the percentage of rows that train, None for no split.
+
+    `thought` says what becomes of private reasoning; `context` names the step whose passages open
+    each row.  `rejected` rows are the refused attempts of a conversation, `unpaired` ones its trained
+    turns and what was refused of them.  `licence` and `languages`
+    are for the card, as dataset hubs write them."""
+
+    name: str
+    type: Form = "messages"
+    source: str
+    to: str
+    split: str | None = None
+    columns: tuple[str, ...] = ()
+    roles: Literal["assistant", "model"] = "assistant"
+    format: Literal["jsonl", "parquet"] = "jsonl"
+    thought: Literal["strip", "keep", "wrap"] = "strip"
+    context: str | None = None
+    licence: str | None = None
+    languages: tuple[str, ...] = ()
+
+
+# Of a cohort, what decides how much and what for, not what is generated.
+_NOT_GENERATED = {"quota", "times", "train_on", "train_every", "transcript", "tags"}
+
+
+class Plan(Frozen):
+    format: int = PLAN_FORMAT
+    edition: int
+    recipe: str
+    docs: str = ""
+    seed: int
+    # How much of each cell may be lost, in percent of its samples (`synth.runtime.cohorts.source`).
+    losses: Annotated[int | float, Field(ge=0)] = 1000
+    params: dict[str, JsonValue] = {}
+    models: tuple[ModelPlan, ...] = ()
+    sources: tuple[SourcePlan, ...] = ()
+    cohorts: tuple[CohortPlan, ...] = ()
+    preferences: tuple[PreferencePlan, ...] = ()
+    mixes: tuple[MixPlan, ...] = ()
+    exports: tuple[ExportPlan, ...] = ()
+    evaluations: tuple[EvaluationPlan, ...] = ()
+
+    # Where the recipe's file lies: what its paths are relative to.  Not part of what the plan says.
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the plan's paths are relative to; the current one for a plan from JSON."""
+        return self._folder
+
+    def below(self, folder: Path) -> Plan:
+        """The same plan with its paths relative to a folder."""
+        plan = self.model_copy()
+        plan._folder = folder
+        return plan
+
+    def __repr__(self) -> str:
+        return f"<Plan {plan_line(self)}>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return plan_html(self)
+
+    def preference(self, name: str) -> PreferencePlan:
+        return next(preference for preference in self.preferences if preference.name == name)
+
+    def source(self, name: str) -> SourcePlan:
+        return next(source for source in self.sources if source.name == name)
+
+    @cached_property
+    def plan_hash(self) -> str:
+        """sha256 of the canonical JSON without what is at its default, in hex: a field that a later
+        version adds changes no plan that does not set it."""
+        return digest(self.model_dump(mode="json", exclude_defaults=True))
+
+    def to_json(self) -> str:
+        """Canonical JSON with a line end."""
+        return canonical_json(self.model_dump(mode="json")) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        return cls.model_validate_json(text)
+
+    def cohort(self, name: str) -> CohortPlan:
+        return next(cohort for cohort in self.cohorts if cohort.name == name)
+
+    def model(self, name: str) -> ModelPlan:
+        return next(model for model in self.models if model.name == name)
+
+    @cached_property
+    def pair_cohorts(self) -> tuple[CohortPlan, ...]:
+        """The preferences that generate, each as a cohort over the grid of the one it is made
+        from.  Its quota is the number of pairs; without one, every sample gets a pair."""
+        found = []
+        for pair in self.preferences:
+            if pair.steps:
+                base = self.cohort(pair.source)
+                quota = base.quota if pair.quota is None else pair.quota
+                update = {"name": pair.name, "quota": quota, "steps": pair.steps, "tags": ()}
+                # Made by copying, so that its steps stay the very ones of the preference.
+                found.append(base.model_copy(update={**update, "transcript": None, "train_on": ()}))
+        return tuple(found)
+
+    def fingerprint(self, cohort: CohortPlan) -> str:
+        """Names what is generated for a cohort: everything but how much and what is exported.
+
+        Two plans with the same fingerprint share samples, so a larger quota, another split
+        or other columns reuse what the log holds.  Where the models run is not part of it.
+        """
+        # Defaults are left out, so that what a later version adds renames nothing.
+        body = cohort.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_GENERATED)
+        return digest(
+            {"recipe": self.recipe, "seed": self.seed, "cohort": body, "models": self._asked(cohort.steps)}
+        )
+
+    def pair_fingerprint(self, pair: PreferencePlan) -> str:
+        """Names what a preference generates, as `fingerprint` does for a conversation."""
+        steps = [step.model_dump(mode="json", exclude_defaults=True) for step in pair.steps]
+        return digest(
+            {
+                "of": self.fingerprint(self.cohort(pair.source)),
+                "preference": pair.name,
+                "steps": steps,
+                "models": self._asked(pair.steps),
+            }
+        )
+
+    def _asked(self, steps: tuple[StepPlan, ...]) -> dict[str, Any]:
+        names = sorted({str(step.model) for step in asking(steps)})
+        return {name: {"capabilities": sorted(self.model(name).capabilities)} for name in names}

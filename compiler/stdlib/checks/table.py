@@ -1,0 +1,316 @@
+"""The table of checks: both what the binder knows of their arguments and what the runtime calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from synth.base.display import quoted
+from synth.base.suggest import suggest
+from synth.compiler.plan.model import CheckPlan, canonical_json
+from synth.compiler.plan.signature import HOW_MANY, TEXT_OR_ROLE, Parameter
+from synth.compiler.plan.types import CHUNKS, COUNT, MODEL, NUMBER, RANGE, RATIO, ROLE, TEXT, WORD
+from synth.compiler.stdlib.checks import conversation, evidence, language, repetition, script, text, words
+from synth.compiler.stdlib.checks.conversation import content_of, each_message, is_conversation, role_of
+from synth.compiler.stdlib.checks.direction import no_bidi_controls
+from synth.compiler.stdlib.checks.emoji import no_emoji
+from synth.compiler.stdlib.checks.strict_json import json_valid
+from synth.compiler.stdlib.near_duplicates import likeness
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with an argument's value: a message without a full stop, and what to write."""
+
+    value: Any
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`function(value, **arguments)` gives a reason for refusing, or None.
+
+    `takes` says of what: `text` (JSON counts as its text), `messages`, or either (`any`).  A check
+    that takes any looks at each message of a conversation, or has its own function for that,
+    `of_messages`.  One with `many` has no function: it compares samples with each other and is
+    judged in order over the whole cohort (`synth.compiler.stdlib.near_duplicates`).  Nor has one that only a model can
+    judge (`synth.compiler.plan.judge_steps`).
+
+    `fault` looks at arguments when a recipe is compiled; `prepare` loads what the function
+    needs and raises ConfigError when that is not installed.
+    """
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    function: Callable[..., str | None] | None
+    example: str
+    takes: str = "text"
+    many: bool = False
+    of_messages: Callable[..., str | None] | None = None
+    fault: Callable[[Mapping[str, Any]], Fault | None] | None = None
+    prepare: Callable[[], object] | None = None
+
+
+def run_check(name: str, arguments: Mapping[str, Any], value: Any) -> str | None:
+    """The reason why a value fails one check, or None.  Checks over many samples pass here, and
+    those that only a model can judge.
+
+    A value is a text or JSON.  A list of mappings with `role` and `content` is a conversation;
+    other JSON, and a conversation that is given to a check of texts alone, is its canonical text.
+    """
+    check = CHECKS[name]
+    if check.function is None:
+        return None
+    if check.takes == "text" or not is_conversation(value):
+        if check.takes == "messages":
+            return "is no conversation"
+        return check.function(value if isinstance(value, str) else canonical_json(value), **arguments)
+    if check.takes == "messages":
+        return check.function(value, **arguments)
+    if check.of_messages is not None:
+        return check.of_messages(value, **arguments)
+    return each_message(check.function, value, arguments)
+
+
+def prepare_checks(plans: Iterable[CheckPlan]) -> None:
+    """Loads what checks need before any of them runs.  Raises ConfigError for what is not installed."""
+    for name in dict.fromkeys(plan.name for plan in plans):
+        load = CHECKS[name].prepare
+        if load is not None:
+            load()
+
+
+def group_of(plan: CheckPlan) -> str:
+    """The named check that a check belongs to, or its own name."""
+    return plan.label.rpartition(".")[0] or plan.name
+
+
+def _supported(messages: Any, **arguments: Any) -> str | None:
+    """What the user asks need not stand anywhere."""
+    return each_message(evidence.supported_by, messages, arguments, role="model")
+
+
+def _contained(messages: Any, **arguments: Any) -> str | None:
+    """What is to be said is said in the end."""
+    return words.contains(_said(messages, "model")[-1], **arguments)
+
+
+def _drawn_on(messages: Any, **arguments: Any) -> str | None:
+    return evidence.draws_on("\n".join(_said(messages, "model")), **arguments)
+
+
+def _asked_beyond(messages: Any, **arguments: Any) -> str | None:
+    """What is asked last is what cannot be answered."""
+    return evidence.asks_beyond(_said(messages, "user")[-1], **arguments)
+
+
+def _said(messages: Any, role: str) -> list[str]:
+    """What the messages of a role say; nothing, where there is none."""
+    return [content_of(message) for message in messages if role_of(message) == role] or [""]
+
+
+def _differs(text: str, other: Any, similarity: float) -> str | None:
+    alike = likeness(text, other if isinstance(other, str) else canonical_json(other))
+    return None if alike < similarity else f"is {alike:.0%} like what it is to differ from"
+
+
+def _faulty_word(arguments: Mapping[str, Any]) -> Fault | None:
+    word = words.faulty_word(arguments["words"])
+    return None if word is None else Fault(word, f"there is nothing to be found in {quoted(word)}")
+
+
+def _faulty_phrase(arguments: Mapping[str, Any]) -> Fault | None:
+    phrase = arguments["phrase"]
+    return _faulty_word({"words": [phrase]}) if isinstance(phrase, str) else None
+
+
+def _faulty_script(arguments: Mapping[str, Any]) -> Fault | None:
+    name = script.unknown_script(arguments["words"])
+    if name is None:
+        return None
+    guess = suggest(name, script.COMMON)
+    hint = f"did you mean `{guess}`?" if guess else "scripts have Unicode's names, such as `Arabic` or `Han`"
+    return Fault(name, f"{quoted(name)} is no script", hint)
+
+
+def _faulty_language(arguments: Mapping[str, Any]) -> Fault | None:
+    code = language.unknown_language(arguments["words"])
+    if code is None:
+        return None
+    return Fault(
+        code,
+        f"{quoted(code)} is no language that can be told",
+        "languages are ISO codes, such as `ar` or `en`",
+    )
+
+
+def _faulty_ngram(arguments: Mapping[str, Any]) -> Fault | None:
+    if arguments["ngram"] > 0:
+        return None
+    return Fault(arguments["ngram"], "a run has at least one word", "for example `ngram = 4`")
+
+
+def _faulty_roles(arguments: Mapping[str, Any]) -> Fault | None:
+    if arguments["first"] != arguments["second"]:
+        return None
+    return Fault(arguments["second"], "nobody takes turns alone", "for example `alternates(user, model)`")
+
+
+def _faulty_similarity(arguments: Mapping[str, Any]) -> Fault | None:
+    if 0 < arguments["similarity"] <= 1:
+        return None
+    return Fault(
+        arguments["similarity"], "a similarity is above 0 and at most 1", "for example `similarity = 0.9`"
+    )
+
+
+_WORDS = Parameter("words", TEXT, variadic=True)
+_EVIDENCE = Parameter("evidence", CHUNKS, varies=True)
+
+CHECKS: Mapping[str, Check] = {
+    check.name: check
+    for check in (
+        Check("length", (Parameter("characters", RANGE),), text.length, "length(40..400)"),
+        Check("sentences", (Parameter("count", RANGE),), text.sentences, "sentences(1..2)"),
+        Check("starts_with", (Parameter("prefix", TEXT),), text.starts_with, 'starts_with("You are")'),
+        Check(
+            "ends_with",
+            (Parameter("suffix", TEXT_OR_ROLE),),
+            text.ends_with,
+            'ends_with("?")',
+            takes="any",
+            of_messages=conversation.ends_with_role,
+        ),
+        Check(
+            "opens_with_any",
+            (_WORDS,),
+            words.opens_with_any,
+            'opens_with_any("Yes", "No")',
+            fault=_faulty_word,
+        ),
+        Check(
+            "no_words",
+            (_WORDS,),
+            words.no_words,
+            'no_words("assistant", "AI")',
+            takes="any",
+            fault=_faulty_word,
+        ),
+        Check("no_emoji", (), no_emoji, "no_emoji()", takes="any"),
+        Check(
+            "max_repetition",
+            (Parameter("ngram", COUNT, 4), Parameter("share", RATIO, 15)),
+            repetition.max_repetition,
+            "max_repetition(ngram = 4, share = 15%)",
+            takes="any",
+            fault=_faulty_ngram,
+        ),
+        Check(
+            "script",
+            (_WORDS,),
+            script.script,
+            'script("Arabic", "Latin")',
+            takes="any",
+            fault=_faulty_script,
+        ),
+        Check(
+            "language",
+            (_WORDS,),
+            language.language,
+            'language("ar", "en")',
+            takes="any",
+            fault=_faulty_language,
+            prepare=language.identifier,
+        ),
+        Check("no_bidi_controls", (), no_bidi_controls, "no_bidi_controls()", takes="any"),
+        Check(
+            "distinct",
+            (Parameter("similarity", NUMBER, 0.9),),
+            None,
+            "distinct(similarity = 0.9)",
+            takes="any",
+            many=True,
+            fault=_faulty_similarity,
+        ),
+        Check(
+            "turns",
+            (Parameter("count", HOW_MANY, varies=True, may_lack=True),),
+            conversation.turns,
+            "turns(2..12)",
+            takes="messages",
+        ),
+        Check(
+            "alternates",
+            (Parameter("first", ROLE), Parameter("second", ROLE)),
+            conversation.alternates,
+            "alternates(user, model)",
+            takes="messages",
+            fault=_faulty_roles,
+        ),
+        Check(
+            "every",
+            (Parameter("role", ROLE), Parameter("has", WORD)),
+            conversation.every,
+            "every(model, has = thought)",
+            takes="messages",
+        ),
+        Check("json_valid", (), json_valid, "json_valid()"),
+        Check(
+            "supported_by",
+            (
+                _EVIDENCE,
+                Parameter("share", RATIO, 60, varies=True, may_lack=True),
+                Parameter("judge", MODEL, optional=True),
+            ),
+            evidence.supported_by,
+            "supported_by(evidence, share = 60%)",
+            takes="any",
+            of_messages=_supported,
+        ),
+        Check(
+            "draws_on",
+            (_EVIDENCE, Parameter("documents", HOW_MANY, varies=True, may_lack=True)),
+            evidence.draws_on,
+            "draws_on(evidence, documents = 2..)",
+            takes="any",
+            of_messages=_drawn_on,
+        ),
+        Check(
+            "asks_beyond",
+            (_EVIDENCE, Parameter("share", RATIO, 80, varies=True, may_lack=True)),
+            evidence.asks_beyond,
+            "asks_beyond(evidence, share = 80%)",
+            takes="any",
+            of_messages=_asked_beyond,
+        ),
+        Check(
+            "contains",
+            (Parameter("phrase", TEXT, varies=True, may_lack=True),),
+            words.contains,
+            'contains("not found")',
+            takes="any",
+            of_messages=_contained,
+            fault=_faulty_phrase,
+        ),
+        Check(
+            "differs_from",
+            (Parameter("other", TEXT, varies=True), Parameter("similarity", NUMBER, 0.8)),
+            _differs,
+            "differs_from(question, similarity = 0.8)",
+            fault=_faulty_similarity,
+        ),
+        Check(
+            "approved_by",
+            (
+                Parameter("judge", MODEL),
+                Parameter("question", TEXT, varies=True, may_lack=True),
+                Parameter("evidence", CHUNKS, optional=True, varies=True),
+            ),
+            None,
+            'approved_by(judge, "Can this be answered from the passages?", evidence)',
+            takes="any",
+        ),
+    )
+}

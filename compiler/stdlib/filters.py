@@ -1,0 +1,84 @@
+"""Template filters: how a value that is not text is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synth.compiler.plan.model import canonical_json
+from synth.compiler.plan.types import Schema, Type, is_transcript
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateFilter:
+    """`accepts` are the names of the types it prints.  One `by_field` prints records alone and is
+    given the names of their fields besides."""
+
+    name: str
+    accepts: tuple[str, ...]
+    function: Callable[..., str]
+    by_field: bool = False
+
+
+def numbered(chunks: Sequence[Mapping[str, Any]]) -> str:
+    """Passages with numbers to refer to: `[1] ...`."""
+    return "\n\n".join(f"[{number}] {chunk['text']}" for number, chunk in enumerate(chunks, 1))
+
+
+def cited(chunks: Sequence[Mapping[str, Any]]) -> str:
+    """Passages below the name of the document that each is from."""
+    return "\n\n".join(f"({chunk['document']})\n{chunk['text']}" for chunk in chunks)
+
+
+def plain(chunks: Sequence[Mapping[str, Any]]) -> str:
+    """Passages alone, a blank line between them."""
+    return "\n\n".join(str(chunk["text"]) for chunk in chunks)
+
+
+def chat(messages: Sequence[Mapping[str, Any]]) -> str:
+    """A conversation with its speakers: `User: ...` and `Model: ...`."""
+    return "\n".join(f"{str(m['role']).capitalize()}: {m['content']}" for m in messages)
+
+
+def fields(record: Mapping[str, Any], *names: str) -> str:
+    """A record's own fields as JSON, without those that are absent."""
+    return canonical_json({name: record[name] for name in names if record.get(name) is not None})
+
+
+FILTERS: Mapping[str, TemplateFilter] = {
+    each.name: each
+    for each in (
+        TemplateFilter(
+            "json",
+            ("json", "record", "list", "text", "count", "number", "boolean", "enum"),
+            canonical_json,
+        ),
+        TemplateFilter("fields", ("record", "json"), fields, by_field=True),
+        TemplateFilter("json_schema", ("schema",), canonical_json),
+        TemplateFilter("numbered", ("chunks",), numbered),
+        TemplateFilter("cited", ("chunks",), cited),
+        TemplateFilter("plain", ("chunks",), plain),
+        TemplateFilter("chat", ("messages",), chat),
+    )
+}
+
+
+def printers(type_: Type) -> tuple[str, ...]:
+    """The filters that print a type, for hints: those made for it, else `json`."""
+    found = [each.name for each in FILTERS.values() if can_print(each, type_)]
+    return tuple(name for name in found if name not in ("json", "fields")) or tuple(found[:1])
+
+
+def record_of(type_: Type) -> Schema | None:
+    """The schema of a record, or of JSON that is one."""
+    return type_.arguments[0].schema if type_.name == "json" else type_.schema
+
+
+def can_print(each: TemplateFilter, type_: Type) -> bool:
+    """Whether a filter prints a type.  Chunks and conversations are kinds of list."""
+    if each.by_field:
+        return record_of(type_) is not None
+    if type_.name == "list" and type_.arguments[0].name == "chunk":
+        return "chunks" in each.accepts or "list" in each.accepts
+    return type_.name in each.accepts or ("messages" in each.accepts and is_transcript(type_))

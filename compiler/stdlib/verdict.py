@@ -1,0 +1,103 @@
+"""Whether a text holds: as JSON, against its schema, and by the checks that need no model.
+
+The runtime judges answers and composed turns with it; the compiler judges what it can compose.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan, canonical_json
+from synth.compiler.stdlib.checks import group_of, run_check
+from synth.compiler.stdlib.checks.strict_json import parse_json
+from synth.compiler.stdlib.render import look_up
+
+
+class Refusal(NamedTuple):
+    """`check` names what refused a value; `reason` is a clause without a full stop."""
+
+    check: str
+    reason: str
+
+
+def value_of(step: StepPlan, text: str) -> Any:
+    """What a text stands for: itself, or the JSON that it is to be.  A Refusal where it is not."""
+    if not isinstance(step.output, JsonOutput):
+        return text
+    try:
+        value = parse_json(text)
+    except ValueError as error:
+        return Refusal("json_valid", str(error))
+    reason = misfit(canonical_json(step.output.schema_), value)
+    return value if reason is None else Refusal("schema", reason)
+
+
+def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | None:
+    """The first check that a value of a step fails.  `values` are what the sample has so far, for
+    checks whose arguments are each sample's own."""
+    if not step.checks and not step.must_fail:
+        return None
+    # Of a turn that thinks, what is checked is what it says.
+    said = step.said(value) if step.thinks else value
+    for check in step.checks:
+        # What a judge is asked about is judged once the value holds otherwise.
+        reason = None if "judge" in check.arguments else _reason(check, said, values)
+        if reason is not None:
+            return Refusal(check.label or check.name, reason)
+    for group in dict.fromkeys(group_of(check) for check in step.must_fail):
+        checks = [check for check in step.must_fail if group_of(check) == group]
+        if all(_reason(check, said, values) is None for check in checks):
+            return Refusal("must_fail", f"passes `{group}`, which it is meant to fail")
+    return None
+
+
+def composed_value(step: StepPlan, text: str, values: Mapping[str, Any]) -> Any:
+    """The value of what was composed, or a Refusal.  A text stands as it is; white space around
+    it is not looked at."""
+    value = value_of(step, text)
+    if isinstance(value, Refusal):
+        return value
+    if step.role is not None and not step.said(value).strip():
+        return Refusal("not_empty", "says nothing")
+    return refusal(step, value.strip() if isinstance(value, str) else value, values) or value
+
+
+def resolved(arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A function's arguments as they are in one sample."""
+    return {
+        name: look_up(argument, values) if isinstance(argument, RefPlan) else argument
+        for name, argument in arguments.items()
+    }
+
+
+def is_complete(arguments: Mapping[str, Any]) -> bool:
+    """Whether a sample has all that a check of it is to go by."""
+    return all(argument is not None for argument in arguments.values())
+
+
+def misfit(schema: str, value: Any) -> str | None:
+    """Why a value does not fit a JSON Schema, given as text, or None."""
+    from jsonschema.exceptions import best_match
+
+    error = best_match(_validator(schema).iter_errors(value))
+    if error is None:
+        return None
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+    message = error.message if len(error.message) <= 200 else error.message[:197] + "..."
+    return f"does not fit its schema{f' at `{place}`' if place else ''}: {message}"
+
+
+def _reason(check: CheckPlan, value: Any, values: Mapping[str, Any]) -> str | None:
+    """Why a value fails a check.  A sample that lacks what the check is to go by passes it."""
+    arguments = resolved(check.arguments, values)
+    return run_check(check.name, arguments, value) if is_complete(arguments) else None
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: str) -> Any:
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(schema))

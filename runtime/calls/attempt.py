@@ -1,0 +1,80 @@
+"""One attempt at a step, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from synth.compiler.plan.model import CheckPlan, Plan, StepPlan
+from synth.runtime.calls.rules import Rules
+from synth.runtime.engines.base import Message
+from synth.runtime.retrieval.service import LookUp, Passages
+from synth.store.log.history import LoggedSample
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`text` is what is said, `thought` the thinking before it; `seq` is the event of the call;
+    `reused` says that nothing was paid now.
+
+    Of a step that `scores`, `logprob` is the sum over `scored_tokens` tokens.
+    """
+
+    text: str
+    finish_reason: str
+    seq: int
+    call_key: str
+    reused: bool
+    logprob: float | None = None
+    scored_tokens: int = 0
+    thought: str | None = None
+
+
+class GaveUp(Exception):
+    """A call that failed for good; the sample is abandoned for this reason.
+
+    `lasting` says that the call itself is at fault: another run would fare no better.  `judged` says
+    that each of its tries was an answer, refused already.
+    """
+
+    def __init__(self, reason: str, *, lasting: bool = True, judged: bool = False) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
+        self.judged = judged
+
+
+class Missing(Exception):
+    """The log does not hold an answer, and there is no engine to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt (from 0) at one step of a cohort's sample: what the model is shown, in what
+    order of urgency, the sample's earlier calls by key, and what the answer must satisfy."""
+
+    cohort: str
+    sample_id: str
+    step: StepPlan
+    number: int
+    messages: Sequence[Message]
+    priority: int
+    earlier: LoggedSample
+    checks: tuple[CheckPlan, ...] = ()
+    must_fail: tuple[CheckPlan, ...] = ()
+
+
+class Caller(Protocol):
+    plan: Plan
+
+    def rules(self, sample_id: str) -> Rules:
+        """The rules that a sample's answers are judged by."""
+        ...
+
+    async def call(self, attempt: Attempt) -> Answer:
+        """Raises GaveUp, Missing or Stopped."""
+        ...
+
+    async def look_up(self, lookup: LookUp) -> Passages:
+        """Raises GaveUp or Missing."""
+        ...

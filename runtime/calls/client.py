@@ -1,0 +1,183 @@
+"""One answer for one attempt of one step: from the log when it is there, else from an engine.
+
+A `Caller` is what stands between a sample and the models.  The live one limits, retries and
+records; the preview counts what would be issued; the replay takes the log for the only engine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synth.compiler.plan.model import Plan
+from synth.runtime.calls.attempt import Answer, Attempt, GaveUp, Missing
+from synth.runtime.calls.breaker import Breakers, Held
+from synth.runtime.calls.models import Models
+from synth.runtime.calls.prompt import make_call, model_of, sampling_json
+from synth.runtime.calls.retry import Tries, identify, said_besides
+from synth.runtime.calls.rules import CURRENT, Rules
+from synth.runtime.engines.base import Call, Completion
+from synth.runtime.engines.thinking import joined, split
+from synth.runtime.events.budget import Stop
+from synth.runtime.events.progress import Progress
+from synth.runtime.events.recorder import Recorder
+from synth.runtime.retrieval.service import Indexes, LookUp, Passages
+from synth.store.log.events import Kind
+from synth.store.log.history import History, LoggedCall
+from synth.store.log.served import is_another
+
+
+class LiveCaller:
+    """Asks the engines, within limits, and records what they say."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        models: Models,
+        indexes: Indexes,
+        recorder: Recorder,
+        stop: Stop,
+        progress: Progress,
+        history: History,
+        breakers: Breakers | None = None,
+    ) -> None:
+        self.plan = plan
+        self._breakers = breakers or Breakers()
+        self._models = models
+        self._indexes = indexes
+        self._recorder = recorder
+        self._stop = stop
+        self._progress = progress
+        self._tries = Tries(models, recorder, stop, progress, self._breakers, plan.seed, history)
+
+    def rules(self, sample_id: str) -> Rules:
+        return CURRENT
+
+    async def call(self, attempt: Attempt) -> Answer:
+        step, model = attempt.step, model_of(self._models, attempt.step)
+        call = make_call(self.plan, model, attempt)
+        known = attempt.earlier.calls.get(call.key)
+        if known is not None:
+            # It costs no call, but its verdict and its sample are events as well.
+            await self._recorder.room()
+            self._progress.reused(step)
+            return logged(known)
+        columns = {
+            "sample_id": attempt.sample_id,
+            "step": step.name,
+            "attempt": attempt.number,
+            "model": step.model,
+        }
+        await self._models.ready(model)
+        while True:
+            await self._breakers.ready(step)
+            try:
+                completion, usage, cost = await self._tries.ask(model, step, call, columns)
+            except Held:
+                continue
+            break
+        text, inner = split(completion.text)
+        thought = joined(completion.thought, inner)
+        seq = self._recorder.emit(
+            Kind.CALL_COMPLETED,
+            {
+                **identify(model, call),
+                "messages": [{"role": m.role, "content": m.content} for m in call.messages],
+                "token_ids": list(call.token_ids) if call.token_ids is not None else None,
+                "schema": call.schema,
+                "sampling": sampling_json(call.sampling),
+                "seed": call.seed,
+                "text": text,
+                "finish_reason": completion.finish_reason,
+                "cached_tokens": usage.cached_tokens,
+                **said_besides(usage),
+                "served_by": completion.served_by,
+                **({} if thought is None else {"thought": thought}),
+                **({"odd": list(completion.odd)} if completion.odd else {}),
+                **_score(call, completion),
+            },
+            **columns,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            latency_ms=completion.latency_ms,
+        )
+        self._progress.completed(step, usage, cost)
+        asked, served = model.engine.identity.id, completion.served_by
+        if served is not None and is_another(asked, served):
+            self._progress.served_by(step.model, asked, served)
+        return Answer(
+            text,
+            completion.finish_reason,
+            seq,
+            call.key,
+            reused=False,
+            logprob=completion.logprob,
+            scored_tokens=completion.scored_tokens,
+            thought=thought,
+        )
+
+    async def look_up(self, lookup: LookUp) -> Passages:
+        from synth.runtime.retrieval import RetrievalShort
+
+        try:
+            return await self._indexes.look_up(lookup, self._recorder)
+        except RetrievalShort as short:
+            # Another run may find other documents there.
+            raise GaveUp(str(short), lasting=False) from None
+
+
+class PreviewCaller:
+    """Answers from the log alone and raises Missing where a call would be issued."""
+
+    def __init__(self, plan: Plan, models: Models) -> None:
+        self.plan = plan
+        self._models = models
+
+    def rules(self, sample_id: str) -> Rules:
+        return CURRENT
+
+    async def call(self, attempt: Attempt) -> Answer:
+        call = make_call(self.plan, model_of(self._models, attempt.step), attempt)
+        known = attempt.earlier.calls.get(call.key)
+        if known is None:
+            raise Missing
+        return logged(known)
+
+    async def look_up(self, lookup: LookUp) -> Passages:
+        return logged_passages(lookup)
+
+
+def logged_passages(lookup: LookUp) -> Passages:
+    """The passages that the log has.  Raises Missing."""
+    if lookup.known is None:
+        raise Missing
+    return lookup.known.passages
+
+
+def logged(call: LoggedCall, rules: Rules = CURRENT) -> Answer:
+    """An answer that the log has, to be judged by some rules: a call of an earlier version can have
+    its thinking in its text."""
+    text, thought = call.text, call.thought
+    if rules.splits_thinking:
+        text, inner = split(text, first=rules.first_tags)
+        thought = joined(thought, inner)
+    return Answer(
+        text,
+        call.finish_reason,
+        call.seq,
+        call.call_key,
+        reused=True,
+        logprob=call.logprob,
+        scored_tokens=call.scored_tokens,
+        thought=thought,
+    )
+
+
+def _score(call: Call, completion: Completion) -> dict[str, Any]:
+    """What the log holds of a scoring call and of no other."""
+    if call.scored is None:
+        return {}
+    return {
+        "scored": call.scored,
+        "logprob": completion.logprob,
+        "scored_tokens": completion.scored_tokens,
+    }

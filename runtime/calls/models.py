@@ -1,0 +1,315 @@
+"""The models of a run: each name in the recipe with the engine that answers for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from synth.base.errors import ConfigError
+from synth.base.text import spoken
+from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.plan.model import Capability, CohortPlan, ModelPlan, Plan, canonical_json, digest
+from synth.runtime.calls.rules import CURRENT
+from synth.runtime.engines import open_engine
+from synth.runtime.engines.base import Engine, EngineSpec, ModelIdentity, Writer
+from synth.runtime.money.prices import Priced
+from synth.runtime.money.usage import Usage
+from synth.runtime.service.limiter import SLOW_START, Limiter
+from synth.runtime.service.patience import Patience
+from synth.runtime.service.service import WORTH_SAYING_S, Service
+from synth.runtime.settings import Settings
+
+# How long an engine may take to close, in seconds.
+CLOSE_S = 30.0
+
+# What an engine's options say of pace alone, which no answer depends on.
+_PACE = frozenset({"concurrency", "requests_per_minute", "tokens_per_minute", "timeout", "patience"})
+# Where services are looked for when no option says it.
+_ADDRESSES = ("OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
+
+
+@dataclass(slots=True)
+class RunningModel:
+    """One engine under one name.  Models that run at the same place share engine and service."""
+
+    name: str
+    engine: Engine
+    service: Service
+    priced: Priced | None
+    # Whether `max_tokens` reaches whoever answers.
+    limited: bool = True
+    # The engine's identity as JSON: a part of every call.
+    identity: Mapping[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.identity = self.engine.identity.model_dump(mode="json")
+
+    @property
+    def unpriced(self) -> bool:
+        """Whether somebody may charge for it, and nobody knows how much."""
+        return self.priced is None and BACKENDS[self.engine.identity.backend].hosted
+
+    def cost(self, usage: Usage) -> float:
+        """Money for one call, in the unit of the prices; 0 where none is known."""
+        if self.priced is None:
+            return 0.0
+        prompt, completion, cached, reasoning, _ = usage
+        # What was never looked at, such as a call that was turned away, costs nothing either.
+        return self.priced.price.cost(prompt, completion, cached, reasoning) if prompt or completion else 0.0
+
+
+class Models:
+    """The models a plan uses, in its order.  Opening them loads tokenizers, not weights.
+
+    `patience`, in seconds, goes before each model's own.  With `asked` False they are only looked at,
+    for which no key is needed.
+    """
+
+    def __init__(
+        self, plan: Plan, settings: Settings, patience: float | None = None, *, asked: bool = True
+    ) -> None:
+        said = settings.check(plan)
+        self._running: dict[str, RunningModel] = {}
+        self._starting: dict[int, asyncio.Future[None]] = {}
+        self._set_up: dict[str, list[Any]] = {}
+        shared: dict[str, tuple[Engine, Service]] = {}
+        needed = {step.model for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.asking}
+        for model in plan.models:
+            if model.name not in needed:
+                continue
+            spec = replace(settings.spec(model), asked=asked)
+            place = canonical_json([spec.backend, spec.id, spec.revision, spec.adapter, dict(spec.options)])
+            if place not in shared:
+                engine = open_engine(spec)
+                wait = Patience.of(patience, spec.options.get("patience"))
+                shared[place] = engine, Service(_limiter(engine, spec.options), wait)
+            engine, service = shared[place]
+            self._running[model.name] = RunningModel(
+                model.name, engine, service, settings.price(spec), _is_limited(spec.options)
+            )
+            self._set_up[model.name] = _set_up(spec, engine)
+        _require_sayable(plan, self._running)
+        self.warnings = said + _warnings(plan.models, self._running)
+
+    def require_prices(self, max_cost: float) -> None:
+        """Raises ConfigError for a model that somebody may charge for when nobody knows how much:
+        a bound on money could not hold.  Warns where no model costs anything."""
+        for model in self:
+            if model.unpriced:
+                place = model.engine.identity
+                raise ConfigError(
+                    f"--max-cost needs prices, and none of `{model.name}` ({place}) is known: give it in "
+                    f'synth.toml, [prices."{place.id}"] with input and output per million tokens, 0 where '
+                    "it costs nothing"
+                )
+        if not any(model.priced for model in self):
+            self.warnings.append(f"--max-cost {max_cost:g} binds nothing: no model of this run costs money")
+
+    def __getitem__(self, name: str) -> RunningModel:
+        return self._running[name]
+
+    def __iter__(self) -> Iterator[RunningModel]:
+        return iter(self._running.values())
+
+    @property
+    def engines(self) -> Sequence[Engine]:
+        """Each engine once."""
+        return list({id(model.engine): model.engine for model in self}.values())
+
+    def lineages(self, plan: Plan) -> dict[str, dict[str, Any]]:
+        """What the samples of each cohort, and the pairs of each preference, come from.
+
+        An entry has the fingerprint, the identity of each model, and `lineage`, which names the
+        two in 16 hex digits: samples of one lineage make one dataset.  A preference's entry
+        says `of` which lineage its conversation is.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for cohort in plan.cohorts:
+            found[cohort.name] = self._lineage(cohort, plan.fingerprint(cohort), {})
+        for pairs in plan.pair_cohorts:
+            preference = plan.preference(pairs.name)
+            of = {"of": found[preference.source]["lineage"]}
+            found[pairs.name] = self._lineage(pairs, plan.pair_fingerprint(preference), of)
+        return found
+
+    def settings(self, plan: Plan) -> dict[str, str]:
+        """A digest of how the models of each cohort and preference are set up: options, addresses and
+        the engines' versions, without what is a matter of pace, and the rules answers are judged by."""
+        return {
+            cohort.name: digest([CURRENT.version, *(self._set_up[name] for name in _used(cohort))])[:16]
+            for cohort in (*plan.cohorts, *plan.pair_cohorts)
+        }
+
+    def _lineage(self, cohort: CohortPlan, fingerprint: str, of: dict[str, str]) -> dict[str, Any]:
+        models = {name: self[name].engine.identity.model_dump(mode="json") for name in _used(cohort)}
+        lineage = digest([fingerprint, models, *of.values()])[:16]
+        return {"lineage": lineage, "fingerprint": fingerprint, "models": models, **of}
+
+    async def ready(self, model: RunningModel) -> None:
+        """Starts a model's engine when its first call is due: a run that the log can answer
+        loads nothing.  Raises EngineError, to every caller alike."""
+        starting = self._starting.get(id(model.engine))
+        if starting is None:
+            starting = self._starting[id(model.engine)] = asyncio.ensure_future(model.engine.start())
+        if not starting.done():
+            await asyncio.shield(starting)
+        starting.result()
+
+    @property
+    def told(self) -> list[str]:
+        """What is to be said of services that do not answer, and of models that take long over it."""
+        writing = {
+            model.name: at
+            for model in self
+            if isinstance(model.engine, Writer) and (at := model.engine.writing) is not None
+        }
+        silent: dict[int, tuple[list[str], Service, float]] = {}
+        for model in self:
+            silence = model.service.silence
+            if silence is not None and silence >= WORTH_SAYING_S:
+                silent.setdefault(id(model.service), ([], model.service, silence))[0].append(
+                    f"`{model.name}`"
+                )
+        return [
+            f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} not answered for "
+            f"{spoken(silence)}{f' ({said})' if (said := service.absent) else ''}, waiting up to "
+            f"{spoken(service.waits)}"
+            for names, service, silence in silent.values()
+        ] + [
+            f"`{name}` is writing {answers:,} answer{'s' * (answers != 1)}, {tokens:,} tokens so far"
+            for name, (answers, tokens) in writing.items()
+        ]
+
+    @property
+    def loading(self) -> set[str]:
+        """The names of the models whose engine is starting."""
+        starting = {key for key, future in self._starting.items() if not future.done()}
+        return {model.name for model in self if id(model.engine) in starting}
+
+    async def close(self) -> None:
+        """Closes every engine that was started or is starting; one that takes longer than CLOSE_S is
+        left to the end of the process."""
+        started = [engine for engine in self.engines if id(engine) in self._starting]
+        closing = [asyncio.create_task(self._close(engine)) for engine in started]
+        if closing:
+            done, late = await asyncio.wait(closing, timeout=CLOSE_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            for task in done:
+                task.result()
+
+    async def _close(self, engine: Engine) -> None:
+        starting = self._starting[id(engine)]
+        await asyncio.wait([starting])
+        if not starting.cancelled():
+            starting.exception()
+        await engine.close()
+
+
+def _used(cohort: CohortPlan) -> list[str]:
+    """The names of the models that a cohort asks."""
+    return sorted({str(step.model) for step in cohort.asking})
+
+
+def _set_up(spec: EngineSpec, engine: Engine) -> list[Any]:
+    options = {name: value for name, value in spec.options.items() if name not in _PACE}
+    place = [spec.backend, spec.id, spec.revision, spec.adapter, engine.version]
+    return [*place, options, *(os.environ.get(name, "") for name in _ADDRESSES)]
+
+
+def _moves(identity: ModelIdentity) -> bool:
+    """Whether a name on the model hub is all that names a model's weights."""
+    local = identity.backend in ("vllm", "transformers")
+    return local and identity.revision is None and identity.weights is None
+
+
+_MEANING = {
+    "template": "prompts go as messages, so the exact tokens are not logged",
+    "frozen": "weights cannot be proven frozen",
+    "json": "JSON is only checked, not constrained",
+    "logprobs": "there are no token probabilities",
+    "embed": "there are no embeddings",
+    "chat": "it is not known to chat",
+}
+
+
+def _is_limited(options: Mapping[str, Any]) -> bool:
+    """Whether these options leave `max_tokens` in a request as it is."""
+    laid_over = options.get("extra_body", {})
+    return "max_tokens" not in options.get("omit", ()) and not any("tokens" in name for name in laid_over)
+
+
+def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) -> list[str]:
+    """What is less than the recipe asks for, each said once for all models that it holds of."""
+    rehearsed: list[str] = []
+    moving: dict[str, list[str]] = {}
+    poorer: dict[tuple[str, tuple[Capability, ...]], list[str]] = {}
+    noted: dict[tuple[str, str], list[str]] = {}
+    for model in models:
+        if model.name not in running:
+            continue
+        engine = running[model.name].engine
+        for note in getattr(engine, "notes", ()):
+            noted.setdefault((str(engine.identity), note), []).append(model.name)
+        if engine.identity.backend == "simulated":
+            rehearsed.append(model.name)
+        elif lacking := tuple(word for word in model.capabilities if word not in engine.capabilities):
+            poorer.setdefault((str(engine.identity), lacking), []).append(model.name)
+        if _moves(engine.identity) and "frozen" not in model.capabilities:
+            moving.setdefault(str(engine.identity), []).append(model.name)
+    found = []
+    for place, names in moving.items():
+        verb, whose = ("runs", "its") if len(names) == 1 else ("run", "their")
+        found.append(
+            f"{_listed(names)} {verb} on {place} without a revision: {whose} answers are kept under that "
+            "name, whatever weights it stands for later; add @REVISION"
+        )
+    if rehearsed:
+        verb, whose = ("is", "its") if len(rehearsed) == 1 else ("are", "their")
+        found.append(f"{_listed(rehearsed)} {verb} simulated: {whose} answers are a rehearsal, not data")
+    for (identity, lacking), names in poorer.items():
+        verb = "runs" if len(names) == 1 else "run"
+        meaning = "; ".join(_MEANING[word] for word in lacking)
+        found.append(f"{_listed(names)} {verb} on {identity}, which lacks {', '.join(lacking)}: {meaning}")
+    for (identity, note), names in noted.items():
+        verb = "runs" if len(names) == 1 else "run"
+        found.append(f"{_listed(names)} {verb} on {identity}: {note}, so that changes nothing")
+    return found
+
+
+def _require_sayable(plan: Plan, running: Mapping[str, RunningModel]) -> None:
+    """Raises ConfigError for a user's turn that sees the transcript, of a model that would answer it as
+    the model: one whose chat template is not known here."""
+    for cohort in (*plan.cohorts, *plan.pair_cohorts):
+        for step in cohort.steps:
+            if step.sees != "transcript" or step.role != "user" or step.model is None:
+                continue
+            place = running[step.model].engine
+            if "template" not in place.capabilities and place.identity.backend != "simulated":
+                raise ConfigError(
+                    f"`{step.name}` is a user's turn that sees the transcript, and {place.identity}, where "
+                    f"`{step.model}` runs, would answer as the model: map `{step.model}` to a local model, "
+                    "or quote the turns in a prompt"
+                )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a`, `b` and `c`."""
+    *first, last = [f"`{name}`" for name in names]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _limiter(engine: Engine, options: Mapping[str, Any]) -> Limiter:
+    """A local engine gets twice what it can run, so that it always has the next call in hand."""
+    return Limiter(
+        engine.concurrency if engine.adaptive else 2 * engine.concurrency,
+        adaptive=engine.adaptive,
+        # Who says how many calls a service bears is believed, and cut short where it does not.
+        start=options.get("concurrency", SLOW_START),
+        requests_per_minute=options.get("requests_per_minute"),
+        tokens_per_minute=options.get("tokens_per_minute"),
+    )

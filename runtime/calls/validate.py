@@ -1,0 +1,100 @@
+"""Whether an answer becomes a step's value, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan, canonical_json
+from synth.compiler.stdlib.verdict import (
+    Refusal,
+    composed_value,
+    is_complete,
+    misfit,
+    refusal,
+    resolved,
+    value_of,
+)
+from synth.runtime.calls.rules import CURRENT, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """`check` names what refused the answer; `reason` is a clause without a full stop."""
+
+    check: str
+    reason: str
+
+
+def judge(
+    step: StepPlan,
+    text: str,
+    finish_reason: str,
+    values: Mapping[str, Any] | None = None,
+    *,
+    thought: str | None = None,
+    rules: Rules = CURRENT,
+) -> Accepted | Rejected:
+    """The verdict on what an answer says.  White space around text is not part of its value.
+
+    `values` are what the sample has so far, for checks whose arguments are each sample's own;
+    `thought` is the thinking that came with the answer.
+    """
+    text, cut = text.strip(), finish_reason == "length"
+    if not text:
+        return Rejected("not_empty", "the answer is empty") if thought is None else _only_thinks(step, cut)
+    if cut and isinstance(step.output, JsonOutput):
+        return Rejected("complete", "was cut off at max_tokens, so its JSON cannot be trusted")
+    if cut and rules.heeds_length and step.on_length == "refuse":
+        remedy = "ask for less" if step.sampling.max_tokens is None else "raise it"
+        return Rejected(
+            "complete",
+            f"was cut off at {_limit(step)}: {remedy}, or keep such answers with `on_length = keep`",
+        )
+    value = value_of(step, text)
+    why = value if isinstance(value, Refusal) else refusal(step, value, values or {})
+    return Accepted(value) if why is None else Rejected(*why)
+
+
+def judge_composed(step: StepPlan, text: str, values: Mapping[str, Any]) -> Accepted | Rejected:
+    """The verdict on what no model wrote, but for that of judges."""
+    value = composed_value(step, text, values)
+    return Rejected(*value) if isinstance(value, Refusal) else Accepted(value)
+
+
+def _only_thinks(step: StepPlan, cut: bool) -> Rejected:
+    why = f", cut off at {_limit(step)}" if cut else ": no answer follows it"
+    return Rejected("thinking", f"is nothing but thinking{why}")
+
+
+def _limit(step: StepPlan) -> str:
+    most = step.sampling.max_tokens
+    return "the model's own limit of tokens" if most is None else f"max_tokens = {most}"
+
+
+def in_one_sample(checks: tuple[CheckPlan, ...], values: Mapping[str, Any]) -> tuple[CheckPlan, ...]:
+    """Checks with their arguments as they are in one sample, without those that it passes for lack
+    of one."""
+    if not checks or not any(
+        isinstance(argument, RefPlan) for check in checks for argument in check.arguments.values()
+    ):
+        return checks
+    given = [(check, resolved(check.arguments, values)) for check in checks]
+    return tuple(
+        CheckPlan.model_construct(name=check.name, arguments=arguments, label=check.label)
+        for check, arguments in given
+        if is_complete(arguments)
+    )
+
+
+def prepare(steps: Iterable[StepPlan]) -> None:
+    """Loads what verdicts on JSON need, so that the first of them does not wait for it."""
+    for step in steps:
+        if isinstance(step.output, JsonOutput):
+            misfit(canonical_json(step.output.schema_), None)

@@ -1,0 +1,61 @@
+"""The books of everything that a plan generates, each preference beside what it is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from synth.compiler.plan.model import CohortPlan, Plan
+from synth.runtime.cohorts.conversation import Cohort
+from synth.runtime.cohorts.preference import Pairs
+from synth.runtime.cohorts.source import Books, Ledger
+from synth.runtime.events.progress import Progress
+from synth.store.log.history import Finished, History
+
+Opener = Callable[[Plan, Mapping[str, Finished], Ledger, Progress, int | None], list[Books]]
+
+
+def open_books(
+    plan: Plan,
+    finished: Mapping[str, Finished],
+    ledger: Ledger,
+    progress: Progress,
+    limit: int | None = None,
+    cohorts: Sequence[CohortPlan] | None = None,
+) -> list[Books]:
+    """The books of a plan's conversations, or of some, and of the preferences made from them.
+
+    `finished` is what the log has of each, by name; `limit` keeps to that many samples of each.
+    """
+    books: list[Books] = []
+    bases: dict[str, Cohort] = {}
+    for cohort in plan.cohorts if cohorts is None else cohorts:
+        bases[cohort.name] = Cohort(plan, cohort, finished[cohort.name], ledger, progress, limit)
+        books.append(bases[cohort.name])
+    for made in plan.pair_cohorts:
+        preference = plan.preference(made.name)
+        if preference.source not in bases:
+            continue
+        base = bases[preference.source]
+        gone = finished[preference.source].forgotten
+        pairs = Pairs(plan, preference, made, base.sizes, finished[made.name], ledger, progress, limit, gone)
+        base.followers.append(pairs)
+        books.append(pairs)
+    return books
+
+
+def finished_samples(
+    history: History, lineages: Mapping[str, str], settings: Mapping[str, str], *, retry_lost: bool = False
+) -> dict[str, Finished]:
+    """What the log has finished of each lineage, by the cohort's name, for a run with these settings
+    of each."""
+    return {
+        name: history.finished(lineage, name, settings[name], retry_lost=retry_lost)
+        for name, lineage in lineages.items()
+    }
+
+
+def remember(books: Iterable[Books], history: History, lineages: Mapping[str, str]) -> None:
+    """Tells the checks over many samples of those that earlier runs completed."""
+    for each in books:
+        if isinstance(each, Cohort) and each.jury.sits:
+            each.remember(history.values(lineages[each.plan.name]))

@@ -1,0 +1,373 @@
+"""The bookkeeping of one cohort: which samples to open, which stand, what replaces the lost.
+
+No awaiting here: the scheduler asks what to open and tells how it ended.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+from synth.compiler.plan.model import CohortPlan, Plan
+from synth.compiler.plan.strata import Cell, CellNames, Labels, Slot, sample_id, stretches
+from synth.runtime.cohorts.dedup import Jury, Order
+from synth.runtime.cohorts.preference import Pairs
+from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
+from synth.runtime.cohorts.source import Ledger, Opening, most_losses, raise_losses
+from synth.runtime.cohorts.stuck_members import StuckMembers
+from synth.runtime.events.progress import Progress
+from synth.store.log.history import Finished
+
+# Cells that a shortage is told of one by one.
+_MOST_TOLD = 3
+
+
+@dataclass(slots=True)
+class _Row:
+    """The counts of one row, by cell, and why each lost its last sample.  `planned` are all slots,
+    `wanted` those within the limit.  Forgotten once the row is through and nothing is open."""
+
+    planned: Counter[Labels] = field(default_factory=Counter)
+    wanted: Counter[Labels] = field(default_factory=Counter)
+    lost: Counter[Labels] = field(default_factory=Counter)
+    spares: Counter[Labels] = field(default_factory=Counter)
+    why: dict[Labels, str] = field(default_factory=dict)
+    owed: list[Cell] = field(default_factory=list)
+    open: int = 0
+    through: bool = False
+
+
+def _some(cells: Sequence[str]) -> str:
+    more = len(cells) - _MOST_TOLD
+    others = f"; and on {more:,} other cell{'s' * (more > 1)}" if more > 0 else ""
+    return "; ".join(cells[:_MOST_TOLD]) + others
+
+
+class Cohort:
+    """One cohort of a run.  `limit` keeps to that many slots, spread over the rows.
+
+    `followers` are the preferences made from its samples; each is told of every sample.  One that
+    is `patient` gives no cell up: it goes by what a log has, where each replacement comes to an end.
+    """
+
+    base: str | None = None
+    patient = False
+
+    def __init__(
+        self,
+        plan: Plan,
+        cohort: CohortPlan,
+        finished: Finished,
+        ledger: Ledger,
+        progress: Progress,
+        limit: int | None,
+    ) -> None:
+        self.plan = cohort
+        self.jury = Jury(cohort)
+        self.followers: list[Pairs] = []
+        self._given_up: list[tuple[Labels, int, int, str]] = []
+        self._stuck = StuckMembers()
+        self._recipe = plan
+        self._finished = finished
+        self._ledger = ledger
+        self._counters = progress.cohort(cohort)
+        self._rows: dict[int, _Row] = {}
+        self._due: deque[Cell] = deque()
+        self._limit = cohort.quota if limit is None else min(limit, cohort.quota)
+        self._counters.quota = self._limit
+        self._grid = prod(len(axis.members) for axis in cohort.axes)
+        self._per_row = -(-self._limit // self._grid) if self._grid else 0
+        self._dealt = False
+        self._closing = False
+        self._found_lost = 0
+        self._slots = self._openings()
+
+    @property
+    def held(self) -> int:
+        return self.jury.held
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many samples each row of the grid is to have."""
+        full = [min(self._per_row, self.plan.times)] * self._grid
+        return [max(0, min(size, self._limit - row * size)) for row, size in enumerate(full)]
+
+    def remember(self, values: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """Takes the samples that earlier runs completed: later ones are judged beside them."""
+        for name, found in values:
+            self.jury.remember(name, found)
+
+    def shortage(self) -> str | None:
+        """Which cells were given up, what they lost, and what to do."""
+        stuck, unlucky = list[str](), list[str]()
+        for labels, lost, wanted, why in self._given_up:
+            cell = ", ".join(f"{name} {label}" for name, label in labels) or "its samples"
+            said = f"{cell} after losing {lost:,} for {wanted:,} to have{f' ({why})' if why else ''}"
+            (stuck if self._stuck.among(labels) else unlucky).append(said)
+        told = [
+            f"`{self.plan.name}` gave up on {_some(cells)}; {remedy}"
+            for cells, remedy in (
+                (stuck, "nothing passes there: change the check, or what is asked for"),
+                (unlucky, raise_losses(self._recipe.losses)),
+            )
+            if cells
+        ]
+        return "; ".join(told) or None
+
+    def openings(self) -> Iterator[Opening]:
+        """The slots that need a sample, in order; those the log has are counted on the way."""
+        return self._slots
+
+    def _openings(self) -> Iterator[Opening]:
+        completed, counters = self._finished.completed, self._counters
+        names: list[CellNames] = []
+        counts: list[int] = []
+        last: int | None = None
+        position = in_row = taken = 0
+        limited = self._limit < self.plan.quota
+        for cells, dealt in stretches(self._recipe, self.plan):
+            number = cells[dealt[0]].row
+            if number != last:
+                if last is not None:
+                    self._pass(last)
+                last, in_row = number, 0
+                names, counts = [], []
+            row = self._rows.setdefault(number, _Row())
+            for cell in cells[len(names) :]:
+                names.append(CellNames(self._recipe, self.plan, cell.labels))
+                counts.append(0)
+            told = set[int]()
+            for index in dealt:
+                ordinal = counts[index]
+                counts[index] += 1
+                position += 1
+                in_row += 1
+                if in_row > self._per_row or taken >= self._limit:
+                    continue
+                taken += 1
+                if limited:
+                    row.wanted[cells[index].labels] += 1
+                if not self.followers and completed.has(names[index][ordinal]):
+                    # All that is told of it below comes to this: it is done, and nobody asks which.
+                    counters.completed += 1
+                    counters.found += 1
+                    if index not in told:
+                        told.add(index)
+                        self._stuck.completed(cells[index].labels)
+                    continue
+                slot = Slot(position - 1, cells[index], ordinal)
+                opening = self._opening(slot, (0, slot.position, slot.cell.labels))
+                if self._is_open(opening):
+                    yield opening
+            # Asked for once the row is through, and its last stretch has them all.
+            row.planned.clear()
+            for cell, count in zip(cells, counts, strict=True):
+                row.planned[cell.labels] += count
+            if not limited:
+                row.wanted = row.planned
+        if last is not None:
+            self._pass(last)
+        self.jury.seal()
+        self._judge()
+        self._dealt = True
+        self._tell_if_through()
+
+    def replacements(self) -> Iterator[Opening]:
+        """The samples that take the place of lost ones and can be opened by now."""
+        while self._due:
+            cell = self._due.popleft()
+            row, labels = self._rows[cell.row], cell.labels
+            opening: Opening | None
+            if self._closing or self._lost_too_much(row, labels):
+                opening = self._further(cell, row)
+            else:
+                opening = self._spare(cell, row.spares[labels])
+            if opening is None:
+                self._give_up(cell, row)
+                continue
+            row.spares[labels] += 1
+            if self._is_open(opening):
+                yield opening
+
+    def _spare(self, cell: Cell, number: int) -> Opening:
+        """The replacement of this number, from 0, in a cell."""
+        slot = Slot(-1, cell, self._rows[cell.row].planned[cell.labels] + number)
+        return self._opening(slot, (1 + number, cell.row, cell.labels))
+
+    def _further(self, cell: Cell, row: _Row) -> Opening | None:
+        """The next replacement that the log has finished, where no other will be tried: a run that was
+        cut off may have left some out before it."""
+        labels = cell.labels
+        for number in range(row.spares[labels], self._finished.reach(labels) - row.planned[labels] + 1):
+            opening = self._spare(cell, number)
+            if self._finished.has(opening.name):
+                row.spares[labels] = number
+                return opening
+        return None
+
+    def _lost_too_much(self, row: _Row, labels: Labels) -> bool:
+        return not self.patient and (
+            row.lost[labels] > most_losses(row.wanted[labels], self._recipe.losses)
+            or self._stuck.among(labels)
+        )
+
+    def _give_up(self, cell: Cell, row: _Row) -> None:
+        """A sample that a cell lost is not replaced in this run."""
+        self._note_shortage(cell.labels, row)
+        self._forget(cell.row)
+        for follower in self.followers:
+            follower.not_replaced(cell.row)
+        self._tell_if_through()
+
+    def _note_shortage(self, labels: Labels, row: _Row) -> None:
+        if not self._closing and not any(labels == known for known, *_ in self._given_up):
+            self._given_up.append((labels, row.lost[labels], row.wanted[labels], row.why.get(labels, "")))
+
+    def close(self) -> None:
+        """Counts what the log has of the slots that were not come to, and of their replacements."""
+        finished = self._finished
+        if self._counters.found + self._found_lost == len(finished.completed) + len(finished.abandoned):
+            return
+        self._closing = True
+        for source in (self._slots, self.replacements()):
+            deque(source, maxlen=0)
+
+    def is_wanted(self, opening: Opening) -> bool:
+        cell = opening.slot.cell
+        if self.patient or not self._stuck.among(cell.labels):
+            return True
+        self._note_shortage(cell.labels, self._rows[cell.row])
+        self.passed_over(opening)
+        self._leave(cell.row)
+        self.jury.lost(opening.order)
+        self._judge()
+        self._tell_if_through()
+        return False
+
+    def opened(self) -> None:
+        self._counters.open += 1
+
+    def passed_over(self, opening: Opening) -> None:
+        for follower in self.followers:
+            follower.waits(opening.slot, opening.order, opening.name)
+
+    def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None:
+        """Takes note of how a sample ended and judges those whose turn it is."""
+        self._counters.open -= 1
+        match outcome:
+            case Done():
+                if self.jury.sits:
+                    self.jury.arrived(opening.order, sample)
+                    self._judge()
+                else:
+                    self._complete(opening.order, sample)
+            case Abandoned(step, reason, lasting):
+                self._ledger.abandoned(sample, step, reason, lasting)
+                self._lose(opening.order, opening.slot.cell, f"{step}: {reason}", sample)
+                self.jury.lost(opening.order)
+                self._judge()
+            case _:
+                self._ledger.pending(sample, outcome.steps)
+                for follower in self.followers:
+                    follower.waits(opening.slot, opening.order, opening.name)
+        self._tell_if_through()
+
+    def _opening(self, slot: Slot, order: Order) -> Opening:
+        return Opening(slot, sample_id(self._recipe, self.plan, slot.cell.labels, slot.ordinal), order)
+
+    def _is_open(self, opening: Opening) -> bool:
+        """False for a sample that the log has finished, after counting it."""
+        row = self._rows[opening.slot.cell.row]
+        row.open += 1
+        for follower in self.followers:
+            follower.expected(opening.slot.cell.row, opening.order)
+        if opening.name in self._finished.completed:
+            self._counters.completed += 1
+            self._counters.found += 1
+            self._stood(opening.slot, opening.order, opening.name, None)
+            return False
+        if opening.name in self._finished.abandoned:
+            self._found_lost += 1
+            counts = opening.name not in self._finished.unbound
+            self._lose(opening.order, opening.slot.cell, counts=counts)
+            return False
+        if self._closing:
+            row.open -= 1
+            self.passed_over(opening)
+            return False
+        self.jury.expect(opening.order)
+        return True
+
+    def _judge(self) -> None:
+        for order, sample, refusal in self.jury.verdicts():
+            if refusal is None:
+                self._complete(order, sample)
+            else:
+                step, why = refusal
+                self._ledger.refused(sample, step, why, sample.values[step])
+                reason = f"{why.check}: {why.reason}"
+                self._ledger.abandoned(sample, step, reason, True)
+                self._lose(order, sample.slot.cell, f"{step}: {reason}", sample)
+
+    def _complete(self, order: Order, sample: Sample) -> None:
+        self._counters.completed += 1
+        self._ledger.completed(sample)
+        self._stood(sample.slot, order, sample.sample_id, sample.values)
+
+    def _stood(self, slot: Slot, order: Order, name: str, values: Mapping[str, Any] | None) -> None:
+        self._stuck.completed(slot.cell.labels)
+        for follower in self.followers:
+            follower.stood(slot, order, name, values)
+        self._leave(slot.cell.row)
+
+    def _lose(
+        self, order: Order, cell: Cell, why: str = "", sample: Sample | None = None, *, counts: bool = True
+    ) -> None:
+        if sample is not None:
+            refused = sum(map(len, sample.rejected.values()))
+            self._stuck.lost(cell.labels, max(refused, 1))
+        for follower in self.followers:
+            follower.lost(cell.row, order)
+        self._counters.abandoned += 1
+        row = self._rows[cell.row]
+        row.lost[cell.labels] += counts
+        if why:
+            row.why[cell.labels] = why
+        if row.through:
+            self._due.append(cell)
+        else:
+            row.owed.append(cell)
+        row.open -= 1
+
+    def _pass(self, number: int) -> None:
+        """A row's slots are all known, so the ordinals of its replacements are too."""
+        row = self._rows[number]
+        row.through = True
+        self._due.extend(row.owed)
+        row.owed.clear()
+        for follower in self.followers:
+            follower.passed(number)
+        self._forget(number)
+
+    def _tell_if_through(self) -> None:
+        if (
+            self._dealt
+            and not self._closing
+            and not self._due
+            and not self._counters.open
+            and not self.jury.waiting
+        ):
+            for follower in self.followers:
+                follower.base_through()
+
+    def _leave(self, number: int) -> None:
+        self._rows[number].open -= 1
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        row = self._rows[number]
+        if row.through and row.open == 0 and not any(cell.row == number for cell in self._due):
+            del self._rows[number]

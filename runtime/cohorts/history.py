@@ -1,0 +1,49 @@
+"""The log as the scheduler asks it: off the event loop, one question at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from synth.store.log.history import History, LoggedSample
+
+
+class LoggedPast:
+    """Earlier calls and values from a history.  Samples the log never saw cost nothing to ask for.
+
+    `lineages` names each cohort's lineage; `settle` is awaited before values are read, so that
+    what this run completed is in the log.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        lineages: Mapping[str, str],
+        settle: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._history = history
+        self._lineages = lineages
+        self._settle = settle
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="synth-history")
+
+    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, LoggedSample]:
+        known = [name for name in names if self._history.knows(name)]
+        if not known:
+            return {}
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._worker, self._history.calls, known, self._lineages[cohort])
+
+    async def values(self, cohort: str, name: str) -> Mapping[str, Any]:
+        if self._settle is not None:
+            await self._settle()
+        loop = asyncio.get_running_loop()
+        lineage = self._lineages[cohort]
+        found = await loop.run_in_executor(self._worker, self._history.endings, lineage, [name])
+        values = found[name].values
+        assert values is not None, "only completed samples are asked for"
+        return values
+
+    def close(self) -> None:
+        self._worker.shutdown()

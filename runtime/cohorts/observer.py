@@ -1,0 +1,126 @@
+"""The live ledger: every verdict and every sample's end becomes an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from synth.compiler.plan.model import StepPlan
+from synth.runtime.calls.attempt import Answer
+from synth.runtime.calls.validate import Rejected
+from synth.runtime.cohorts.sample import Sample
+from synth.runtime.events.progress import Progress
+from synth.runtime.events.recorder import Recorder
+from synth.store.log.events import Kind
+
+
+class LiveLedger:
+    """Writes to the log through a recorder and counts in `progress`."""
+
+    def __init__(
+        self, recorder: Recorder, progress: Progress, lineages: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self._recorder = recorder
+        self._progress = progress
+        self._lineages = lineages
+
+    def accepted(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer) -> None:
+        self._progress.accepted(step)
+        self._recorder.emit(
+            Kind.STEP_ACCEPTED,
+            {"call": answer.seq, "call_key": answer.call_key},
+            sample_id=sample.sample_id,
+            step=step.name,
+            attempt=attempt,
+            model=step.model,
+        )
+
+    def rejected(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer, why: Rejected) -> None:
+        self._progress.rejected(step, why.check)
+        self._recorder.emit(
+            Kind.STEP_REJECTED,
+            {
+                "call": answer.seq,
+                "call_key": answer.call_key,
+                "check": why.check,
+                "reason": why.reason,
+                "text": answer.text,
+            },
+            sample_id=sample.sample_id,
+            step=step.name,
+            attempt=attempt,
+            model=step.model,
+        )
+
+    def completed(self, sample: Sample) -> None:
+        self._recorder.emit(
+            Kind.SAMPLE_COMPLETED,
+            {
+                **self._place(sample),
+                "values": sample.values,
+                "calls": sample.calls,
+                **_attempts(sample),
+                **_beside(sample),
+            },
+            sample_id=sample.sample_id,
+        )
+
+    def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None:
+        self._progress.abandonments[f"{step}: {reason.split(':', 1)[0]}"] += 1
+        self._recorder.emit(
+            Kind.SAMPLE_ABANDONED,
+            {
+                **self._place(sample),
+                "reason": reason,
+                "lasting": lasting,
+                "values": sample.values,
+                **_attempts(sample),
+                **_beside(sample),
+            },
+            sample_id=sample.sample_id,
+            step=step,
+        )
+
+    def refused(self, sample: Sample, step: str, why: Rejected, value: Any) -> None:
+        plan = sample.cohort.step(step)
+        self._progress.refused(plan, why.check)
+        call = sample.calls.get(step)
+        # Its attempts were refused one after the other, and this is the last.
+        sample.refuse(step, len(sample.rejected.get(step, ())), call, why)
+        self._recorder.emit(
+            Kind.STEP_REJECTED,
+            {
+                "call": call,
+                "call_key": None,
+                "check": why.check,
+                "reason": why.reason,
+                "text": value if isinstance(value, str) else None,
+            },
+            sample_id=sample.sample_id,
+            step=step,
+            model=plan.model,
+        )
+
+    def pending(self, sample: Sample, steps: tuple[str, ...]) -> None:
+        """Nothing to record: what was answered is in the log, and the next run goes on from it."""
+
+    def _place(self, sample: Sample) -> dict[str, Any]:
+        return {
+            "lineage": self._lineages[sample.cohort.name]["lineage"],
+            "cohort": sample.cohort.name,
+            "cell": dict(sample.slot.cell.labels),
+            "ordinal": sample.slot.ordinal,
+            **({"of": sample.of} if sample.of is not None else {}),
+        }
+
+
+def _beside(sample: Sample) -> dict[str, Any]:
+    """What there is of some samples only."""
+    return {
+        **({"thoughts": sample.thoughts} if sample.thoughts else {}),
+        **({"cut": sorted(sample.cut)} if sample.cut else {}),
+    }
+
+
+def _attempts(sample: Sample) -> dict[str, Any]:
+    return {"rejected": sample.rejected} if sample.rejected else {}

@@ -1,0 +1,96 @@
+"""What the scheduler asks of the books of a cohort, and what the books tell of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, Protocol
+
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.strata import Slot
+from synth.runtime.cohorts.dedup import Order
+from synth.runtime.cohorts.sample import Outcome, Sample, Witness
+
+# A cell is taken to have so many samples more, so that small ones have room for bad luck.
+_ROOM = 4
+
+
+def most_losses(planned: int, percent: float) -> int:
+    """How many samples a cell of `planned` slots may lose before it is given up: `percent` of them and
+    of four more.  With 1000%, and one answer in five that passes, a cell of one sample is given up
+    once in 80,000 times, a larger one more seldom."""
+    return ceil((planned + _ROOM) * percent / 100)
+
+
+def raise_losses(percent: float) -> str:
+    """What to do about a quota that is short for samples that were lost."""
+    allowed = f"`losses = {percent:g}%` of the recipe block allows no more"
+    return f"{allowed}: raise it, or try again with --retry-lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A sample to open, and its place in the jury's order.
+
+    `of` is the sample it is made from, if any, and `values` that sample's: None when the log
+    has them.  `given` is what its prompts can print besides.
+    """
+
+    slot: Slot
+    name: str
+    order: Order
+    of: str | None = None
+    values: Mapping[str, Any] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Ledger(Witness, Protocol):
+    """Is told how each sample ended."""
+
+    def completed(self, sample: Sample) -> None: ...
+
+    def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None: ...
+
+    def pending(self, sample: Sample, steps: tuple[str, ...]) -> None: ...
+
+
+class Books(Protocol):
+    """Which samples of one cohort to open.  No awaiting here: the scheduler asks what to open
+    and tells how it ended.  `base` is the cohort that its samples are made from, if any."""
+
+    plan: CohortPlan
+    base: str | None
+
+    @property
+    def held(self) -> int:
+        """Samples that are at their end and wait in memory for one before them."""
+        ...
+
+    def openings(self) -> Iterator[Opening]:
+        """The slots that need a sample, in order."""
+        ...
+
+    def replacements(self) -> Iterator[Opening]:
+        """What else can be opened by now."""
+        ...
+
+    def is_wanted(self, opening: Opening) -> bool:
+        """Whether a sample is still to be opened, now that there is room for it."""
+        ...
+
+    def opened(self) -> None: ...
+
+    def passed_over(self, opening: Opening) -> None:
+        """It was not opened, and will not be in this run."""
+        ...
+
+    def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None: ...
+
+    def close(self) -> None:
+        """Nothing more will be opened: counts what the log has of the rest of the quota."""
+        ...
+
+    def shortage(self) -> str | None:
+        """What can never be had of the quota, and what to do, as a clause, or None."""
+        ...

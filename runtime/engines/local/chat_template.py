@@ -1,0 +1,271 @@
+"""Conversations to exact prompt tokens, with text a model wrote kept as data.
+
+A chat template marks turns with control tokens such as `<end_of_turn>`.  A message may
+contain the same characters: they are then encoded as plain text, so the only control tokens
+in a prompt are the template's own.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from itertools import chain, islice, pairwise
+from typing import Any
+
+from synth.base.errors import CallFailed, EngineError
+from synth.base.text import valid_text
+from synth.runtime.engines.base import Message, MessageRole, without_system
+from synth.runtime.engines.thinking import opened
+
+_ROLES: Mapping[MessageRole, str] = {"system": "system", "user": "user", "model": "assistant"}
+
+# Characters that Unicode gives no meaning, so a sentinel survives `trim` and `lower`.
+_PRIVATE_USE = (range(0xF0000, 0xFFFFE), range(0xE000, 0xF900), range(0x100000, 0x10FFFE))
+
+# Some templates print today's date.  Prompt tokens are part of a call's key, so a run that is
+# resumed tomorrow would pay for every call again; the clock a template sees stands still.
+_CLOCK = datetime(2025, 1, 1)
+
+# A turn is encoded once and found again in every later prompt of its conversation: a thousand
+# seats use some three thousand turns at a time.  With turns of at most this many characters what
+# is kept takes a dozen megabytes as a rule and a hundred at the very most.
+_MOST_KEPT = 4096
+_LONGEST_KEPT = 4096
+
+
+class ChatTemplate:
+    """Renders conversations with a tokenizer's own chat template.
+
+    `arguments` are what the template is given besides the conversation.  Without `system` what a
+    system message says opens the first message, for templates that refuse that role.  Safe to use
+    from several threads: nothing but a cache is changed after construction.
+    Raises `EngineError` for a tokenizer without a chat template or without a fast backend.
+    """
+
+    def __init__(
+        self, tokenizer: Any, arguments: Mapping[str, Any] | None = None, *, system: bool = True
+    ) -> None:
+        name = getattr(tokenizer, "name_or_path", "") or "this model"
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise EngineError(f"`{name}` has no fast tokenizer: use a checkpoint with a tokenizer.json")
+        try:
+            self.text: str = tokenizer.get_chat_template()
+        except ValueError:
+            raise EngineError(f"`{name}` has no chat template: use its instruction-tuned variant") from None
+        self.hash = sha256(self.text.encode("utf-8")).hexdigest()
+        self._arguments = dict(arguments or {})
+        self._system = system
+        self._tokenizer = tokenizer
+        self._backend = backend
+        self._controls = {
+            token.content: number
+            for number, token in backend.get_added_tokens_decoder().items()
+            if token.special and token.content
+        }
+        self._control_ids = frozenset(self._controls.values())
+        # Longest first, as the tokenizer itself matches; `(?!)` matches nothing.
+        spellings = sorted(self._controls, key=len, reverse=True)
+        self._control = re.compile("|".join(map(re.escape, spellings)) or "(?!)")
+        self._by_turns = _is_divisible(backend)
+        self._kept = lru_cache(_MOST_KEPT)(self._encode_turn)
+
+    def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The prompt's token ids, ending where the model is to go on.
+
+        Without control tokens in the messages these are the ids of
+        `tokenizer.apply_chat_template(..., add_generation_prompt=True)`.  Half a surrogate pair,
+        which has no bytes, becomes U+FFFD.  Raises `CallFailed` (`bad_request`, not retryable)
+        when the template refuses the conversation.
+        """
+        conversation, shown, _ = self._hide(messages)
+        return self._to_ids(self._to_text(conversation, prompt=True), shown)
+
+    @cached_property
+    def opened_thinking(self) -> str:
+        """The tag of thinking that is open where the model is to go on, which its text then lacks;
+        nothing where there is none."""
+        try:
+            prompt = self._to_text([{"role": "user", "content": "?"}], prompt=True)
+        except CallFailed:
+            return ""
+        return opened(prompt)
+
+    def render_answer(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], int]:
+        """A conversation whose last message is the model's answer, and where the answer begins.
+
+        Up to that index these are the ids of `render` for the messages before; then come the
+        answer and the control token that ends the turn.  What the template puts behind that (a
+        line end, mostly) is not the model's to say and is left out.  Raises `CallFailed` as
+        `render` does, and for a conversation that does not end with an answer.
+        """
+        if not messages or messages[-1].role != "model":
+            raise CallFailed("bad_request", "the conversation does not end with an answer", retryable=False)
+        asked = self.render(messages[:-1])
+        conversation, shown, (mark,) = self._hide(messages, marks=1)
+        begin = self._to_text(conversation[:-1], prompt=True)
+        answer = self._answer(conversation, begin, mark)
+        ids = self._to_ids(begin + answer, shown)
+        if ids[: len(asked)] != asked:
+            # Characters on both sides of the seam would make one token, which no model is shown.
+            ids = asked + self._to_ids(answer, shown)
+        return ids, len(asked)
+
+    def _answer(self, conversation: list[dict[str, str]], begin: str, mark: str) -> str:
+        """What the model says after the prompt `begin`, with the control token that ends its turn."""
+        last = conversation[-1]
+        whole = self._to_text(conversation, prompt=False)
+        marked = self._to_text([*conversation[:-1], {**last, "content": mark}], prompt=False)
+        before, found, ending = marked.rpartition(mark)
+        if not found or not whole.endswith(ending):
+            # The template looks into the answer, so where its own words begin cannot be known.
+            return whole.removeprefix(begin) if whole.startswith(begin) else last["content"]
+        body = whole[: len(whole) - len(ending)]
+        end = self._control.search(ending)
+        kept = ending if end is None else ending[: end.end()]
+        for prompt in (begin, before):
+            if body.startswith(prompt):
+                return body.removeprefix(prompt) + kept
+        return last["content"] + kept
+
+    def _hide(
+        self, messages: Sequence[Message], marks: int = 0
+    ) -> tuple[list[dict[str, str]], dict[str, str], list[str]]:
+        """Messages for the template, with sentinels where they hold control tokens.
+
+        With them come what each sentinel stands for, and as many unused characters as `marks`.
+        """
+        if not self._system:
+            messages = without_system(messages)
+        contents = [valid_text(message.content) for message in messages]
+        literals = sorted({found for text in contents for found in self._control.findall(text)})
+        unused = _unused_characters([self.text, *contents], len(literals) + marks)
+        sentinels, spare = unused[: len(literals)], unused[len(literals) :]
+        hide = dict(zip(literals, sentinels, strict=True))
+        conversation = [
+            {
+                "role": _ROLES[message.role],
+                "content": self._control.sub(lambda found: hide[found.group()], text),
+            }
+            for message, text in zip(messages, contents, strict=True)
+        ]
+        return conversation, dict(zip(sentinels, literals, strict=True)), spare
+
+    def _to_ids(self, text: str, shown: Mapping[str, str]) -> tuple[int, ...]:
+        """Encode what a template made, in which sentinels stand for what `shown` says."""
+        if not shown:
+            starts = [found.start() for found in self._control.finditer(text)]
+            ids, controls = self._encode_turns(text, starts)
+            # A normaliser can make a control token out of other characters (full-width `＜s＞`).
+            if controls == len(starts):
+                return tuple(ids)
+        return tuple(self._encode_hidden(text, shown))
+
+    def _encode_turns(self, text: str, starts: list[int]) -> tuple[Iterable[int], int]:
+        """The ids of a text and how many of them are control tokens, which begin at `starts`."""
+        if not self._by_turns:
+            return self._encode_turn(text)
+        ids: list[int] = []
+        controls = 0
+        for start, end in pairwise([*(starts if starts[:1] == [0] else [0, *starts]), len(text)]):
+            encode = self._kept if end - start <= _LONGEST_KEPT else self._encode_turn
+            found, count = encode(text[start:end])
+            ids += found
+            controls += count
+        return ids, controls
+
+    def _encode_turn(self, text: str) -> tuple[array[int], int]:
+        ids = self._encode(self._backend, text)
+        return array("I", ids), self._count(ids)
+
+    def _to_text(self, conversation: list[dict[str, str]], *, prompt: bool) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            text = self._tokenizer.apply_chat_template(
+                conversation,
+                add_generation_prompt=prompt,
+                tokenize=False,
+                **{"strftime_now": _CLOCK.strftime, **self._arguments},
+            )
+        except (TemplateError, TypeError, ValueError) as fault:
+            raise CallFailed(
+                "bad_request", f"the chat template refuses this conversation: {fault}", retryable=False
+            ) from fault
+        return str(text)
+
+    def _encode_hidden(self, text: str, literals: Mapping[str, str]) -> Iterable[int]:
+        """Encode `text`, in which sentinels stand for control tokens that are only text."""
+        hidden = re.compile("|".join(map(re.escape, literals)) or "(?!)")
+        # What needs no care is encoded in one go with the control tokens around it, since
+        # some tokenizers treat the start of a text differently.
+        plain = ""
+        for piece in re.split(f"({self._control.pattern})", text):
+            if piece in self._controls:
+                plain += piece
+            elif hidden.search(piece) or self._count(self._encode(self._backend, piece)):
+                yield from self._encode(self._backend, plain)
+                yield from self._encode_literally(hidden.sub(lambda found: literals[found.group()], piece))
+                plain = ""
+            else:
+                plain += piece
+        yield from self._encode(self._backend, plain)
+
+    def _encode_literally(self, text: str) -> list[int]:
+        ids = self._encode(self._literal_backend, text)
+        if not self._count(ids):
+            return ids
+        # The vocabulary itself holds the control token as a word: take that word apart.
+        pieces = re.split(f"({self._control.pattern})", text)
+        apart = chain.from_iterable(piece if piece in self._controls else [piece] for piece in pieces)
+        return [number for piece in apart for number in self._encode(self._literal_backend, piece)]
+
+    @cached_property
+    def _literal_backend(self) -> Any:
+        """A copy of the tokenizer that matches no special tokens."""
+        from tokenizers import Tokenizer
+
+        copy = Tokenizer.from_str(self._backend.to_str())
+        copy.encode_special_tokens = True
+        return copy
+
+    def _encode(self, backend: Any, text: str) -> list[int]:
+        ids: list[int] = backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def _count(self, ids: Iterable[int]) -> int:
+        return sum(1 for number in ids if number in self._control_ids)
+
+
+def _is_divisible(backend: Any) -> bool:
+    """Whether a text's ids are those of its parts, each beginning with a control token.
+
+    A tokenizer takes the control tokens out first and encodes what lies between them piece by
+    piece, so they are, unless a token may reach out for the characters before it.
+    """
+    added = backend.get_added_tokens_decoder().values()
+    controls = [token for token in added if token.special]
+    first = {token.content[:1] for token in controls}
+    return (
+        backend.truncation is None
+        and backend.padding is None
+        and not any(token.lstrip or token.single_word for token in added)
+        and not any(token.normalized for token in controls)
+        and not any(first & set(token.content[1:]) for token in added if not token.special)
+    )
+
+
+def _unused_characters(texts: Sequence[str], count: int) -> list[str]:
+    """`count` characters that occur in none of the texts."""
+    if not count:
+        return []
+    used = set(chain.from_iterable(texts))
+    unused = (chr(code) for code in chain.from_iterable(_PRIVATE_USE) if chr(code) not in used)
+    found = list(islice(unused, count))
+    if len(found) < count:
+        raise CallFailed("bad_request", "a message holds every private-use character", retryable=False)
+    return found

@@ -1,0 +1,76 @@
+"""Options of models on this machine: how long an answer may take, and what their chat template is given."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue
+
+from synth.runtime.engines.base import LONGEST_S, WaitOptions
+from synth.runtime.engines.local.chat_template import ChatTemplate
+
+
+class LocalOptions(WaitOptions):
+    """Options of every model on this machine: slow ones have half an hour for an answer."""
+
+    timeout: Annotated[float, Field(gt=0, le=LONGEST_S)] = 1800.0
+
+
+class ChatOptions(LocalOptions):
+    """Options of every model on this machine that chats.
+
+    `chat_template_kwargs` are what the chat template is given besides the conversation, and
+    `reasoning` is how much the model is to think, where its template has a switch for that.  With
+    `omit = ["system"]` what a system message says opens the first message.
+    """
+
+    chat_template_kwargs: dict[str, JsonValue] = Field(default_factory=dict)
+    reasoning: str | None = None
+    omit: tuple[Literal["system"], ...] = ()
+
+    def template(self, tokenizer: Any) -> ChatTemplate:
+        """The tokenizer's chat template with what is set here.  Raises EngineError."""
+        plain = ChatTemplate(tokenizer)
+        if not self.model_fields_set & ChatOptions.model_fields.keys():
+            return plain
+        return ChatTemplate(tokenizer, self._arguments(plain.text), system="system" not in self.omit)
+
+    def request(self, template: str) -> dict[str, JsonValue] | None:
+        """What is set here and changes what is asked; None where nothing does."""
+        given: dict[str, JsonValue] = {
+            "chat_template_kwargs": self._arguments(template),
+            "omit": list(self.omit),
+        }
+        return {name: value for name, value in given.items() if value} or None
+
+    def notes(self, template: str) -> tuple[str, ...]:
+        """What is said here and changes nothing."""
+        idle = [f"`{name}`" for name in self.chat_template_kwargs if not _names(template, name)]
+        if self.reasoning is not None and not switches(template, self.reasoning):
+            idle.append(f"`reasoning = {self.reasoning}`")
+        return (f"its chat template does not know {' and '.join(idle)}",) if idle else ()
+
+    def _arguments(self, template: str) -> dict[str, JsonValue]:
+        given = {} if self.reasoning is None else switches(template, self.reasoning)
+        return {**given, **self.chat_template_kwargs}
+
+
+def switches(template: str, reasoning: str) -> dict[str, JsonValue]:
+    """The arguments by which a chat template is told how much to think, as far as it has such ones."""
+    thinks = reasoning != "none"
+    known: dict[str, JsonValue] = {name: thinks for name in _THINKING if _names(template, name)}
+    # Templates with levels and no way to think not at all know `low` as their least.
+    if _names(template, "reasoning_effort"):
+        known["reasoning_effort"] = reasoning if thinks else "low"
+    return known
+
+
+def _names(template: str, name: str) -> bool:
+    """Whether a chat template's statements mention a variable."""
+    variable = re.compile(rf"""(?<![.\w'"]){re.escape(name)}(?![\w'"])""")
+    return any(variable.search(statement[0]) for statement in _STATEMENT.finditer(template))
+
+
+_THINKING = ("enable_thinking", "thinking")
+_STATEMENT = re.compile(r"\{[%{].*?[%}]\}", re.DOTALL)

@@ -1,0 +1,442 @@
+"""vLLM's offline engine, in this process: the main engine.
+
+One thread owns the engine and alternates between adding the calls that have arrived and
+stepping, so a sample's next call joins the running batch without waiting for it to drain.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from heapq import heappop, heappush
+from importlib.metadata import packages_distributions, version
+from multiprocessing import resource_tracker
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from synth.base.errors import CallFailed, EngineDied
+from synth.compiler.plan.model import canonical_json
+from synth.runtime.engines.base import Call, EngineSpec
+from synth.runtime.engines.local.checkpoint import first_line, load_tokenizer, require
+from synth.runtime.engines.local.guard import require_guard
+from synth.runtime.engines.local.options import ChatOptions
+from synth.runtime.engines.local.thread import LocalEngine, Ticket
+from synth.runtime.engines.options import read_options
+
+_GIB = 1 << 30
+_MAX_MODEL_LEN = 8192
+_REBUILDS = 2
+# While others wait for a seat, answers are handed over together so often, in seconds: the event
+# loop then works through a few at a time, between which the engine has the interpreter to itself.
+_TOGETHER_S = 0.05
+# How long a killed process may take to be gone, in seconds.
+_GONE_S = 10.0
+
+# What vLLM, torch and the processes they start read from the environment.
+_ENVIRONMENT = {
+    "VLLM_LOGGING_LEVEL": "CRITICAL",
+    # A fork would copy locks that other threads of this process hold.
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+}
+_CPU_ENVIRONMENT = {
+    # In one process the engine starts in a third of the time and a step costs no messages.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+
+
+class VllmOptions(ChatOptions):
+    """What `synth.toml` may say about a vLLM model.  None leaves the choice to the machine.
+
+    `max_model_len` is in tokens: 8192, or the model's own limit if that is smaller.
+    `max_num_seqs` is how many calls run together: 256 on a GPU, 64 on a CPU.
+    `kv_cache_gb` fixes the key-value cache in GiB: by default what `gpu_memory_utilization`
+    leaves on a GPU, and 4 on a CPU.  `enforce_eager` skips compilation: by default on a CPU only.
+    `threads` are a CPU engine's, by default one for each CPU; OMP_NUM_THREADS overrules it.  With
+    one thread an answer does not depend on what runs beside it.  `max_lora_rank` is for adapters.
+    """
+
+    max_model_len: PositiveInt | None = None
+    max_num_seqs: PositiveInt | None = None
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.92
+    dtype: str = "auto"
+    tensor_parallel_size: PositiveInt = 1
+    enforce_eager: bool | None = None
+    load_format: str = "auto"
+    kv_cache_gb: PositiveFloat | None = None
+    threads: PositiveInt | None = None
+    max_lora_rank: PositiveInt = 16
+
+
+class _Turnstile:
+    """A lock that is granted in order of arrival.
+
+    Engines that share a process share vLLM's global state, so they step by turns; a plain lock
+    would be taken again at once by the thread that has just released it.
+    """
+
+    def __init__(self) -> None:
+        self._queue = threading.Lock()
+        self._inside = threading.Lock()
+
+    def __enter__(self) -> None:
+        with self._queue:
+            self._inside.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._inside.release()
+
+
+_TURN = _Turnstile()
+
+# Closing an engine that shares this process tears down vLLM's process groups for all of them,
+# so the closed ones wait here for the last.  Both are used inside `_TURN`.
+_live: set[int] = set()
+_closed: list[Any] = []
+
+
+class VllmEngine(LocalEngine):
+    """A model in vLLM.  Raises `EngineError` for an unknown model, revision or option."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        require(spec.backend, "vllm", "vllm")
+        self._options = read_options(VllmOptions, spec)
+        _set_defaults(_ENVIRONMENT)
+        import torch
+
+        self._on_cpu = not torch.cuda.is_available()
+        chosen = self._options.enforce_eager
+        self._eager = self._on_cpu if chosen is None else chosen
+        if self._on_cpu:
+            _set_defaults({**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._options.threads or _cpus())})
+            if self._eager:
+                # vLLM compiles what ranks a prompt's tokens all the same: 8 s of the first scoring
+                # call, and a dead engine where there is no C++ compiler.
+                _set_defaults({"TORCH_COMPILE_DISABLE": "1"})
+        if _spawns():
+            require_guard("vLLM's engine")
+        super().__init__(
+            spec,
+            options=self._options,
+            template=self._options.template(load_tokenizer(spec)),
+            capabilities=("chat", "json", "template", "logprobs"),
+            version=f"vllm {_version()}",
+            concurrency=self._options.max_num_seqs or (64 if self._on_cpu else 256),
+        )
+        self._engine: Any = None
+        self._turn: AbstractContextManager[None] = nullcontext()
+        self._context = 0
+        self._adapter: Any = None
+        self._deaths = 0
+        self._answered = 0
+        self._handed_over = 0.0
+        # The calls that have no seat yet, the most urgent first.
+        self._unseated: list[tuple[int, int]] = []
+
+    # In the thread -----------------------------------------------------------------
+
+    def _load(self) -> None:
+        # Without a handler of its own the logger would fall back to stderr until it is configured.
+        if not (logger := logging.getLogger("vllm")).handlers:
+            logger.addHandler(logging.NullHandler())
+        from vllm import EngineArgs, LLMEngine
+        from vllm.usage.usage_lib import UsageContext
+
+        arguments = EngineArgs(**self.engine_arguments())
+        self._adapter = self._lora()
+        if self._on_cpu:
+            tell_torch()
+        if shares_process := not _spawns():
+            self._turn = _TURN
+        else:
+            _shield_children()
+        with self._turn:
+            if shares_process:
+                _live.add(id(self))
+            engine = LLMEngine.from_engine_args(arguments, UsageContext.LLM_CLASS)
+            self._engine = engine
+            if self._adapter is not None:
+                # An adapter that cannot be read would otherwise stop the engine at the first call.
+                engine.add_lora(self._adapter)
+        if not shares_process:
+            threading.Thread(target=_watch, args=(engine.engine_core,), daemon=True).start()
+        self._context = engine.model_config.max_model_len
+
+    def engine_arguments(self) -> dict[str, Any]:
+        """What vLLM's `EngineArgs` are made of."""
+        from vllm import EngineArgs
+        from vllm.config import StructuredOutputsConfig
+
+        options, spec = self._options, self._spec
+        arguments: dict[str, Any] = {
+            "model": spec.id,
+            "revision": spec.revision,
+            "tokenizer_revision": spec.revision,
+            "dtype": options.dtype,
+            "max_model_len": options.max_model_len or min(_MAX_MODEL_LEN, self._longest_context()),
+            "max_num_seqs": self.concurrency,
+            "gpu_memory_utilization": options.gpu_memory_utilization,
+            "tensor_parallel_size": options.tensor_parallel_size,
+            "load_format": options.load_format,
+            "enforce_eager": self._eager,
+            "scheduling_policy": "priority",
+            # Other back ends can emit raw control characters inside JSON strings.
+            "structured_outputs_config": StructuredOutputsConfig(
+                backend="guidance", disable_any_whitespace=True
+            ),
+            "language_model_only": True,
+            "disable_log_stats": True,
+            "use_tqdm_on_load": False,
+        }
+        if hasattr(EngineArgs, "prefix_cache_retention_interval"):
+            # Any other value keeps sliding-window models from sharing prefixes at all.  vLLM 0.26
+            # has no such setting, and shares them.
+            arguments["prefix_cache_retention_interval"] = None
+        if self._on_cpu:
+            # A seeded request in a partial prefill kills the CPU engine.
+            arguments["enable_chunked_prefill"] = False
+        if self._on_cpu or options.kv_cache_gb is not None:
+            arguments["kv_cache_memory_bytes"] = int((options.kv_cache_gb or 4) * _GIB)
+        if spec.adapter is not None:
+            arguments |= {"enable_lora": True, "max_lora_rank": options.max_lora_rank}
+        return arguments
+
+    def _lora(self) -> Any:
+        if self._spec.adapter is None:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest(lora_name=self._spec.adapter, lora_int_id=1, lora_path=self._spec.adapter)
+
+    def _longest_context(self) -> int:
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(self._spec.id, revision=self._spec.revision or "main")
+        return int(getattr(config.get_text_config(), "max_position_embeddings", _MAX_MODEL_LEN))
+
+    def _unload(self) -> None:
+        engine, self._engine = self._engine, None
+        with _TURN:
+            _live.discard(id(self))
+            if engine is not None:
+                _closed.append(engine.engine_core)
+            while _closed and not _live:
+                _shut_down(_closed.pop())
+
+    def _serve(self) -> None:
+        while (arrived := self._arrivals(wait=not self._in_hand)) is not None:
+            try:
+                with self._turn:
+                    if gone := self._withdrawn() + self._late():
+                        self._engine.abort_request([str(ticket.number) for ticket in gone])
+                    for ticket in arrived:
+                        self._add(ticket)
+                    self._give_seats()
+                    if self._in_hand:
+                        self._step()
+                    self._stepped()
+            except Exception as fault:
+                self._rebuild(fault)
+            else:
+                self._hand_over_in_time()
+
+    def _hand_over_in_time(self) -> None:
+        """Hand over what was settled, unless that can wait a moment at no cost."""
+        now = time.monotonic()
+        if len(self._in_hand) <= self.concurrency or now - self._handed_over >= _TOGETHER_S:
+            self._hand_over()
+            self._handed_over = now
+
+    def _add(self, ticket: Ticket) -> None:
+        """Give a call to the engine, which may refuse it at once."""
+        if ticket.number not in self._in_hand:
+            return
+        length = len(ticket.token_ids)
+        if length >= self._context:
+            problem = f"the prompt has {length} tokens and `max_model_len` is {self._context}"
+            self._settle(ticket, CallFailed("too_long", problem, retryable=False))
+            return
+        try:
+            self._engine.add_request(
+                str(ticket.number),
+                {"type": "token", "prompt_token_ids": list(ticket.token_ids)},
+                sampling_params(ticket.call),
+                lora_request=self._adapter,
+                priority=ticket.call.priority,
+            )
+            heappush(self._unseated, (ticket.call.priority, ticket.number))
+        except _refusals() as fault:
+            # The front end may already know of a request that its core never saw.
+            self._engine.abort_request([str(ticket.number)])
+            self._settle(ticket, CallFailed("bad_request", first_line(fault), retryable=False))
+
+    def _give_seats(self) -> None:
+        """Says of whom vLLM begins with that their time counts: it has a seat for the most urgent."""
+        while self._unseated and len(self._seated) < self.concurrency:
+            _, number = heappop(self._unseated)
+            if (ticket := self._in_hand.get(number)) is not None:
+                self._seat((ticket,))
+
+    def _step(self) -> None:
+        for output in self._engine.step():
+            ticket = self._in_hand.get(int(output.request_id))
+            if ticket is None or not output.finished:
+                continue
+            answer = output.outputs[0]
+            if answer.finish_reason in ("stop", "length"):
+                self._answered += 1
+                if ticket.call.scored is not None:
+                    scores = _prompt_logprobs(output.prompt_logprobs, ticket.call.scored)
+                    self._settle(ticket, ticket.scores(scores))
+                    continue
+                cached = output.num_cached_tokens or 0
+                tokens = len(answer.token_ids)
+                self._settle(ticket, ticket.completion(answer.text, answer.finish_reason, tokens, cached))
+            else:
+                problem = f"vLLM ended the call with `{answer.finish_reason}`"
+                self._settle(ticket, CallFailed("server", problem, retryable=True))
+
+    def _rebuild(self, fault: Exception) -> None:
+        """Fail what was in hand and load the model again.  Raises `EngineDied` when that is in vain."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        dead = isinstance(fault, EngineDeadError)
+        reason = "its core process died" if dead else first_line(fault)
+        failed = CallFailed("engine", f"the vLLM engine stopped: {reason}", retryable=True)
+        for ticket in list(self._in_hand.values()):
+            self._settle(ticket, failed)
+        self._hand_over()
+        # An engine that has answered a full batch since was worth restarting.
+        self._deaths = 1 if self._answered >= self.concurrency else self._deaths + 1
+        self._answered = 0
+        if self._deaths > _REBUILDS:
+            raise EngineDied(
+                f"{self.identity} stopped {self._deaths} times ({reason}): "
+                "VLLM_LOGGING_LEVEL=INFO shows vLLM's own log"
+            )
+        self._unload()
+        self._load_quietly()
+
+
+def sampling_params(call: Call) -> Any:
+    """vLLM's `SamplingParams` for a call, made for it alone."""
+    from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+
+    if call.scored is not None:
+        # One token is the least that vLLM generates.  The prefix cache is not read for such a
+        # call, since cached positions have no logits.
+        return SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            prompt_logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            skip_clone=True,
+        )
+    sampling = call.sampling
+    return SamplingParams(
+        temperature=1.0 if sampling.temperature is None else sampling.temperature,
+        top_p=1.0 if sampling.top_p is None else sampling.top_p,
+        top_k=0 if sampling.top_k is None else sampling.top_k,
+        max_tokens=sampling.max_tokens,
+        stop=list(sampling.stop),
+        # 63 bits: -1 would mean no seed, and the engine's messages hold signed integers.
+        seed=call.seed & (1 << 63) - 1,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        # vLLM would otherwise copy it deeply, since a caller may use one for several requests.
+        skip_clone=True,
+        structured_outputs=(
+            None if call.schema is None else StructuredOutputsParams(json=canonical_json(dict(call.schema)))
+        ),
+    )
+
+
+@cache
+def _refusals() -> tuple[type[Exception], ...]:
+    """What vLLM raises for a request that it will not take."""
+    from vllm import exceptions
+
+    # Until 0.27 or so its own exceptions of this kind were ValueErrors.
+    named = getattr(exceptions, "VLLMClientError", ValueError)
+    return (named, ValueError, TypeError, OverflowError)
+
+
+def _prompt_logprobs(flat: Any, start: int) -> list[float]:
+    """The log-probabilities of the prompt's own tokens from an index (at least 1) on.
+
+    `flat` is vLLM's FlatLogprobs: of each token but the first the probability comes first.
+    """
+    return [flat.logprobs[place] for place in flat.start_indices[start:]]
+
+
+def _shut_down(core: Any) -> None:
+    """End an engine core and wait until its processes are gone, if it has any."""
+    manager = getattr(getattr(core, "resources", None), "engine_manager", None)
+    core.shutdown()
+    # vLLM kills what does not end in time, and leaves it at that.
+    for process in getattr(manager, "processes", ()):
+        process.join(_GONE_S)
+
+
+def _watch(core: Any) -> None:
+    """Wake a step that waits for a core process which was killed and can no longer answer."""
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    while not core.resources.engine_dead:
+        time.sleep(0.2)
+    core.outputs_queue.put_nowait(EngineDeadError())
+
+
+def _shield_children() -> None:
+    """Keep a Ctrl-C on the terminal from the processes that this thread will spawn.
+
+    The run then finishes what is in flight, and for that the engine's processes must live.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        # Starting the tracker unblocks SIGINT again, so it must be running before.
+        resource_tracker.ensure_running()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def tell_torch() -> None:
+    """Give torch what vLLM reads from the environment, which torch reads only when it is imported.
+
+    Where they differ on the number of threads, decoding is several times slower.
+    """
+    import torch
+    import torch._dynamo
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
+    torch._dynamo.config.disable = os.environ.get("TORCH_COMPILE_DISABLE") == "1"
+
+
+def _set_defaults(environment: Mapping[str, str]) -> None:
+    """Set variables that the user has not set."""
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+
+
+def _spawns() -> bool:
+    """Whether the engine's core is a process of its own."""
+    return os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") != "0"
+
+
+def _cpus() -> int:
+    """How many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _version() -> str:
+    """vLLM's version; its packages for other hardware have other names."""
+    return version(packages_distributions()["vllm"][0])

@@ -1,0 +1,155 @@
+"""What a run would issue: exactly in calls, as an estimate in tokens and money.
+
+With a log, the run's own scheduler walks the plan with a caller that knows the log and nothing
+else, so what is previewed is what would run.  Retries are not foreseen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from synth.compiler.plan.model import Plan, StepPlan, asking
+from synth.compiler.stdlib.requirements import require_runnable
+from synth.runtime.calls.attempt import Answer
+from synth.runtime.calls.client import PreviewCaller
+from synth.runtime.calls.models import Models
+from synth.runtime.calls.validate import Rejected
+from synth.runtime.cohorts.build import finished_samples, open_books, remember
+from synth.runtime.cohorts.history import LoggedPast
+from synth.runtime.cohorts.preference import Pairs
+from synth.runtime.cohorts.sample import Sample
+from synth.runtime.cohorts.scheduler import Scheduler
+from synth.runtime.events.budget import Stop
+from synth.runtime.events.progress import Progress
+from synth.runtime.money.estimate import Estimate, retries
+from synth.runtime.run import loop
+from synth.runtime.settings import Settings
+from synth.store.log.history import Finished, History
+from synth.store.log.log import Log
+
+_WINDOW = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """One step of a cohort: calls to make, answers the log has, tokens each, money in all.
+
+    `most` is the number of calls if every attempt but the last is refused.  `measured` says that
+    tokens are means of the log's calls of this step, not guesses.  `cost` is None where no price is
+    known; `prices` says which list it is from.
+    """
+
+    cohort: str
+    step: str
+    model: str
+    new: int
+    reused: int
+    most: int
+    prompt_tokens: float
+    completion_tokens: float
+    measured: bool
+    cost: float | None
+    prices: str | None
+
+
+def estimate(plan: Plan, settings: Settings, limit: int | None = None) -> list[StepCost]:
+    """What a run with an empty log issues: the quota, once for each step that asks a model; with a
+    limit, that many samples of each conversation."""
+    found = []
+    progress = Progress(plan, "estimate")
+    nothing = {cohort.name: Finished() for cohort in (*plan.cohorts, *plan.pair_cohorts)}
+    for cohort in (each.plan for each in open_books(plan, nothing, _Counting(), progress, limit)):
+        guess, most, quota = Estimate(plan, cohort), retries(cohort.steps), progress.cohort(cohort).quota
+        found += [_price(guess, settings, step, quota, 0, most[step.name], False) for step in cohort.asking]
+    return found
+
+
+def preview(plan: Plan, settings: Settings, log: Log, limit: int | None = None) -> list[StepCost]:
+    """What a run with this log issues.  Opens the models' tokenizers, but no model."""
+    require_runnable(plan)
+    return loop.run(_preview(plan, settings, log, limit))
+
+
+async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) -> list[StepCost]:
+    models, history = Models(plan, settings, asked=False), History(log)
+    progress, counts = Progress(plan, "preview"), _Counting()
+    lineages = {name: str(entry["lineage"]) for name, entry in models.lineages(plan).items()}
+    books = open_books(
+        plan, finished_samples(history, lineages, models.settings(plan)), counts, progress, limit
+    )
+    remember(books, history, lineages)
+    past = LoggedPast(history, lineages)
+    try:
+        await Scheduler(books, PreviewCaller(plan, models), past, counts, Stop(), window=_WINDOW).run()
+    finally:
+        past.close()
+    # Pairs of samples that are not judged yet, which every call of is to be made for.
+    unopened = {each.plan.name: each.unopened for each in books if isinstance(each, Pairs)}
+    found = []
+
+    @cache
+    def mean(step: str, model: str | None) -> tuple[float, float] | None:
+        return None if model is None else history.mean_tokens(step, model, models[model].identity)
+
+    def measured(step: StepPlan) -> tuple[float, float] | None:
+        return mean(step.name, step.model)
+
+    for cohort in (each.plan for each in books):
+        guess, most = Estimate(plan, cohort, measured), retries(cohort.steps)
+        for step in cohort.asking:
+            new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0)
+            known = measured(step) is not None
+            reused = progress.cohort(cohort).quota - new
+            found.append(_price(guess, settings, step, new, reused, most[step.name], known))
+    return found
+
+
+class _Counting:
+    """A ledger that counts the steps which the log cannot answer."""
+
+    def __init__(self) -> None:
+        self.new: Counter[tuple[str, str]] = Counter()
+
+    def accepted(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer) -> None:
+        """In the log already."""
+
+    def rejected(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer, why: Rejected) -> None:
+        """In the log already."""
+
+    def refused(self, sample: Sample, step: str, why: Rejected, value: Any) -> None:
+        """Its replacement is previewed in its turn."""
+
+    def completed(self, sample: Sample) -> None:
+        """Every call of it is in the log."""
+
+    def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None:
+        """Its replacement is previewed in its turn."""
+
+    def pending(self, sample: Sample, steps: tuple[str, ...]) -> None:
+        for step in asking(sample.cohort.step(name) for name in steps):
+            self.new[sample.cohort.name, step.name] += 1
+
+
+def _price(
+    estimate: Estimate, settings: Settings, step: StepPlan, new: int, reused: int, most: int, measured: bool
+) -> StepCost:
+    assert step.model is not None
+    prompt, completion = estimate.of(step)
+    priced = settings.price(settings.spec(estimate.plan.model(step.model)))
+    cost = None if priced is None else new * priced.price.cost(round(prompt), round(completion))
+    return StepCost(
+        estimate.cohort.name,
+        step.name,
+        step.model,
+        new,
+        reused,
+        new * most,
+        prompt,
+        completion,
+        measured,
+        cost,
+        None if priced is None else priced.source,
+    )

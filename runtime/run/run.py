@@ -1,0 +1,404 @@
+"""A run: a plan, engines and a log, until every quota is met or something says stop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import platform
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synth.base.errors import ConfigError
+from synth.base.leftovers import sweep
+from synth.base.version import VERSION
+from synth.compiler.plan.model import Plan
+from synth.compiler.stdlib.requirements import require_runnable
+from synth.runtime.calls.breaker import Breakers, Stuck
+from synth.runtime.calls.client import LiveCaller
+from synth.runtime.calls.models import Models
+from synth.runtime.calls.rules import CURRENT
+from synth.runtime.calls.validate import prepare
+from synth.runtime.cohorts.build import Opener, finished_samples, open_books, remember
+from synth.runtime.cohorts.history import LoggedPast
+from synth.runtime.cohorts.observer import LiveLedger
+from synth.runtime.cohorts.scheduler import Scheduler
+from synth.runtime.cohorts.source import Books
+from synth.runtime.events.budget import GRACE_S, Outcome, Stop, Stopped
+from synth.runtime.events.progress import Progress, progress_path, write_progress
+from synth.runtime.events.recorder import Recorder
+from synth.runtime.retrieval.service import Indexes, record
+from synth.runtime.run import loop
+from synth.runtime.run.shown import met, run_html, run_line
+from synth.runtime.settings import Settings
+from synth.runtime.sources.ingest import IngestedSource, ReadSource, check_sources, ingest, read_sources
+from synth.store.log.events import Kind
+from synth.store.log.history import History
+from synth.store.log.log import Log
+from synth.store.log.served import in_words
+from synth.store.log.versions import package_version
+
+if TYPE_CHECKING:
+    from synth.runtime.retrieval import IngestReport
+
+
+# By then a hundred first calls are out, and the loop has nothing to do until they are answered.
+_FIRST_CALLS_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Bounds and sizes of a run.  `limit` keeps to that many samples of each conversation;
+    `window` is how many samples are open at once, None for twice what the engines can hold.
+
+    `patience` is how long an outage of any model is waited out, None for each model's own, and
+    `grace` how long calls in flight are awaited once the run is told to stop; both in seconds.
+    """
+
+    limit: int | None = None
+    max_calls: int | None = None
+    max_minutes: float | None = None
+    max_cost: float | None = None
+    window: int | None = None
+    # Whether what earlier runs lost is tried again, whatever the reason.
+    retry_lost: bool = False
+    patience: float | None = None
+    grace: float = GRACE_S
+    # Whether a log that is short of events is gone on with.
+    accept_loss: bool = False
+    # Folders outside the project that sources may be read from.
+    allowed: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a bound that is none."""
+        for name, least in (("limit", 1), ("max_calls", 0), ("window", 1)):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < least):
+                raise ConfigError(f"`{name}` is a whole number from {least} on, and {value!r} is not")
+        for name in ("max_minutes", "max_cost", "patience", "grace"):
+            value = getattr(self, name)
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
+            ):
+                raise ConfigError(f"`{name}` is a number from 0 on, and {value!r} is not")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RunReport:
+    """How a run ended.  `short` says what can never be had of the quotas, `stuck` which steps nothing
+    passed; `sources` are those that are in the log by now, `indexes` what was made of documents."""
+
+    outcome: Outcome
+    reason: str
+    run_id: str
+    seconds: float
+    cost: float
+    counts: Mapping[str, Any]
+    warnings: tuple[str, ...]
+    short: tuple[str, ...] = ()
+    stuck: tuple[Stuck, ...] = ()
+    sources: tuple[IngestedSource, ...] = ()
+    indexes: Mapping[str, IngestReport] = field(default_factory=dict)
+
+    @property
+    def exit_status(self) -> int:
+        return {"finished": 0, "limited": 0, "interrupted": 130, "failed": 1}.get(self.outcome, 3)
+
+    def __repr__(self) -> str:
+        return f"<RunReport {run_line(self)}>"
+
+    def _repr_html_(self) -> str:
+        return run_html(self)
+
+
+@dataclass(slots=True)
+class Watch:
+    """What a caller of `run` can see and do while it goes on."""
+
+    on_start: Callable[[Progress, Models], None] | None = None
+    handle_signals: bool = True
+    stop: Stop | None = field(default=None, init=False)
+
+
+def run(
+    plan: Plan,
+    settings: Settings,
+    log_path: Path,
+    options: RunOptions | None = None,
+    watch: Watch | None = None,
+) -> RunReport:
+    """Runs a plan.  Raises SynthError when it cannot go on; what was committed is safe."""
+    require_runnable(plan)
+    options, watch = options or RunOptions(), watch or Watch()
+    check_sources(plan, options.allowed)
+    models, indexes = (
+        Models(plan, settings, options.patience),
+        Indexes(plan, settings, options.allowed, options.patience),
+    )
+    if options.max_cost is not None:
+        require_prices(models, indexes, options.max_cost)
+    with Log(log_path, writer=True, accept_loss=options.accept_loss) as log:
+        models.warnings += log.notices
+        return loop.run(run_books(plan, models, indexes, log, options, watch, open_books))
+
+
+def require_prices(models: Models, indexes: Indexes, max_cost: float) -> None:
+    """Raises ConfigError, before anything is paid for, where a bound on money could not hold, and
+    warns of what it does not bind."""
+    models.require_prices(max_cost)
+    models.warnings += [
+        f"--max-cost does not count what it costs to embed the passages of `{name}`"
+        for name in indexes.hosted
+    ]
+
+
+async def run_books(
+    plan: Plan,
+    models: Models,
+    indexes: Indexes,
+    log: Log,
+    options: RunOptions,
+    watch: Watch,
+    opener: Opener,
+) -> RunReport:
+    """Runs the books that `opener` opens for a plan, with a log that is open for writing."""
+    run_id = uuid.uuid4().hex[:12]
+    stop = watch.stop = Stop(options.max_calls, options.max_minutes, options.max_cost, grace=options.grace)
+    prices = {model.name: model.priced.source for model in models if model.priced is not None}
+    progress = Progress(plan, run_id, prices=prices, max_cost=options.max_cost)
+    progress.tellers += [lambda: models.told, lambda: indexes.told]
+    indexes.attend(stop)
+    lineages = models.lineages(plan)
+    breakers = Breakers((*plan.cohorts, *plan.pair_cohorts))
+    path = progress_path(log.path)
+    sweep(path)
+
+    def committed() -> None:
+        write_progress(path, progress, next_seq=log.next_seq, state="running")
+
+    with _signals(stop, watch.handle_signals), stop.clock():
+        history = History(log)
+        try:
+            if watch.on_start is not None:
+                watch.on_start(progress, models)
+            # A source that does not hold ends the run here, before anything is paid for.
+            sources = await read_sources(plan, log, options.allowed, lambda: stop.stopping)
+            reports = await _index(indexes, progress, stop)
+            recorder = Recorder(log, run_id, after_commit=committed)
+            try:
+                _register(plan, recorder, log)
+                started = _started(plan, lineages, options, models, sources, reports)
+                if log.loss is not None:
+                    started["accepted_loss"] = asdict(log.loss)
+                recorder.emit(Kind.RUN_STARTED, started)
+                record(reports, recorder)
+                ingesting = asyncio.create_task(_ingest(sources, recorder, stop))
+                error, short = await _generate(
+                    plan,
+                    models,
+                    indexes,
+                    history,
+                    recorder,
+                    stop,
+                    progress,
+                    breakers,
+                    lineages,
+                    options,
+                    opener,
+                )
+                ingested = await ingesting
+                error = error or stop.error
+                stuck = breakers.stuck()
+                outcome, reason = _outcome(stop, progress, stuck, short, options)
+                told = {"stuck": [each.to_json() for each in stuck]} if stuck else {}
+                recorder.emit(
+                    Kind.RUN_STOPPED,
+                    {"outcome": outcome, "reason": reason, "counts": progress.to_json(), **told},
+                )
+            finally:
+                await recorder.close()
+        finally:
+            await indexes.close()
+            await models.close()
+    write_progress(path, progress, next_seq=log.next_seq, state=outcome)
+    if error is not None:
+        raise error
+    return RunReport(
+        outcome=outcome,
+        reason=reason,
+        run_id=run_id,
+        seconds=progress.seconds,
+        cost=progress.cost,
+        counts=progress.to_json(),
+        warnings=(*models.warnings, *in_words(progress.served)),
+        short=short,
+        stuck=stuck,
+        sources=ingested,
+        indexes=reports,
+    )
+
+
+async def _index(indexes: Indexes, progress: Progress, stop: Stop) -> Mapping[str, IngestReport]:
+    """Brings the indexes up to date; nothing is told of them by a run that is stopped meanwhile."""
+    try:
+        return await stop.bounded(indexes.ingest(progress))
+    except (Stopped, asyncio.CancelledError):
+        if not stop.stopping:
+            raise
+        return {}
+
+
+async def _ingest(
+    sources: Sequence[ReadSource], recorder: Recorder, stop: Stop
+) -> tuple[IngestedSource, ...]:
+    """Logs what is new of some sources, while models answer.  A source that cannot be logged any
+    more stops the run."""
+    found = []
+    try:
+        for source in sources:
+            found.append(await ingest(source, recorder, lambda: stop.stopping))
+    except Exception as fault:
+        stop.stop("failed", str(fault), fault)
+    return tuple(found)
+
+
+async def _generate(
+    plan: Plan,
+    models: Models,
+    indexes: Indexes,
+    history: History,
+    recorder: Recorder,
+    stop: Stop,
+    progress: Progress,
+    breakers: Breakers,
+    lineages: Mapping[str, Mapping[str, Any]],
+    options: RunOptions,
+    opener: Opener,
+) -> tuple[Exception | None, tuple[str, ...]]:
+    ledger = LiveLedger(recorder, progress, lineages)
+    named = {name: str(entry["lineage"]) for name, entry in lineages.items()}
+    finished = finished_samples(history, named, models.settings(plan), retry_lost=options.retry_lost)
+    books = opener(plan, finished, ledger, progress, options.limit)
+    for each in books:
+        progress.cohort(each.plan).forgotten = len(finished[each.plan.name].forgotten)
+    remember(books, history, named)
+    if options.limit is not None:
+        stop.limit = _most_calls(options.limit, books, progress)
+    past = LoggedPast(history, named, recorder.settle)
+    caller = LiveCaller(plan, models, indexes, recorder, stop, progress, history, breakers)
+    window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
+    asking = [step for each in books for step in each.plan.asking]
+    preparing = asyncio.get_running_loop().call_later(_FIRST_CALLS_S, prepare, asking)
+    try:
+        await Scheduler(books, caller, past, ledger, stop, window=window, breakers=breakers).run()
+        error = None
+    except asyncio.CancelledError:
+        # A second Ctrl-C: what was in flight is not waited for.
+        if not stop.stopping:
+            raise
+        error = None
+    except Exception as fault:
+        stop.stop("failed", str(fault), fault)
+        error = fault
+    finally:
+        preparing.cancel()
+        past.close()
+    short = tuple(said for each in books if (said := each.shortage()) is not None)
+    return error, short
+
+
+def _most_calls(limit: int, books: Sequence[Books], progress: Progress) -> tuple[int, str]:
+    """How many calls a run with a limit may make, and what is said when they are made: a limit bounds
+    what is lost and tried again as it bounds what is to be had."""
+    needed = sum(progress.cohort(each.plan).quota * len(each.plan.asking) for each in books)
+    most = 10 * needed + 100
+    return most, (
+        f"--limit {limit} allows {most:,} calls, ten times the {needed:,} that so many samples take and 100 "
+        "more, and they are made"
+    )
+
+
+def _outcome(
+    stop: Stop,
+    progress: Progress,
+    stuck: tuple[Stuck, ...],
+    short: tuple[str, ...],
+    options: RunOptions,
+) -> tuple[Outcome, str]:
+    if stop.outcome is not None:
+        return stop.outcome, stop.told
+    if stuck:
+        return "stuck", "; ".join((*(each.sentence for each in stuck), *short))
+    if short:
+        return "short", "; ".join(short)
+    if options.max_cost is not None and progress.cost > options.max_cost:
+        # Only a service that counts beyond what it was asked for brings it so far.
+        return "out_of_budget", f"--max-cost {options.max_cost:g} is passed: {progress.cost:.4g} is spent"
+    cut = options.limit is not None and any(
+        progress.cohort(cohort).quota < cohort.quota for cohort in progress.plan.cohorts
+    )
+    return ("limited", f"--limit {options.limit}") if cut else ("finished", met(progress))
+
+
+def _register(plan: Plan, recorder: Recorder, log: Log) -> None:
+    """The plan itself is an event, once for each plan, so that a log explains itself."""
+    known = log.cursor().execute(
+        "SELECT 1 FROM events WHERE kind = ? AND (payload ->> 'plan_hash') = ? LIMIT 1",
+        [Kind.PLAN_REGISTERED.value, plan.plan_hash],
+    )
+    if known.fetchone() is None:
+        recorder.emit(
+            Kind.PLAN_REGISTERED, {"plan_hash": plan.plan_hash, "plan": plan.model_dump(mode="json")}
+        )
+
+
+def _started(
+    plan: Plan,
+    lineages: Mapping[str, Mapping[str, Any]],
+    options: RunOptions,
+    models: Models,
+    sources: Sequence[ReadSource],
+    reports: Mapping[str, IngestReport],
+) -> dict[str, Any]:
+    given = {name: getattr(options, name) for name in RunOptions.__slots__ if name != "allowed"}
+    return {
+        "plan_hash": plan.plan_hash,
+        "lineages": lineages,
+        "settings": models.settings(plan),
+        "sources": {
+            **{source.source.name: source.note for source in sources},
+            **{
+                name: {"version": r.digest, "index": r.version, "rows": r.chunks}
+                for name, r in reports.items()
+            },
+        },
+        "options": given,
+        "answers": CURRENT.record(),
+        "warnings": models.warnings,
+        "prices": {
+            model.name: {"by": model.priced.source, **model.priced.price.model_dump(exclude_defaults=True)}
+            for model in models
+            if model.priced is not None
+        },
+        "versions": {
+            "synth": VERSION,
+            "python": platform.python_version(),
+            "duckdb": package_version("duckdb"),
+            **{str(model.engine.identity): model.engine.version for model in models},
+        },
+    }
+
+
+def _signals(stop: Stop, handle: bool) -> AbstractContextManager[None]:
+    """The first Ctrl-C or SIGTERM stops cleanly; the second does not wait for what is in flight."""
+    task = asyncio.current_task()
+
+    def interrupted(name: str) -> None:
+        if stop.stopping and task is not None:
+            task.cancel()
+        stop.stop("interrupted", name)
+
+    return loop.interrupts(interrupted) if handle else nullcontext()

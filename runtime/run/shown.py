@@ -1,0 +1,48 @@
+"""How a run looks in a notebook: a line as text, tables as HTML."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from synth.base.display import escaped
+from synth.base.html import html_table
+
+if TYPE_CHECKING:
+    from synth.runtime.events.progress import Progress
+    from synth.runtime.run.run import RunReport
+
+
+def run_line(report: RunReport) -> str:
+    cohorts = [f"{name} {c['completed']:,} of {c['quota']:,}" for name, c in report.counts["cohorts"].items()]
+    calls = sum(step["issued"] for step in report.counts["steps"])
+    cost = f", cost {report.cost:,.4f}" if report.cost else ""
+    made = f"{', '.join(cohorts)}; {calls:,} calls in {report.seconds:,.1f} s{cost}"
+    reason = "" if report.outcome == "finished" else f" ({report.reason})"
+    return escaped(f"{report.outcome}{reason}: {made}")
+
+
+def run_html(report: RunReport) -> str:
+    counts = report.counts
+    cohorts = [
+        [name, c["quota"], c["completed"], c["found"], c["abandoned"], c["pending"]]
+        for name, c in counts["cohorts"].items()
+    ]
+    steps = [
+        [f"{s['cohort']}.{s['step']}", s["model"], s["issued"], s["reused"], s["rejected"], s["accepted"]]
+        for s in counts["steps"]
+    ]
+    return html_table(
+        run_line(report),
+        ("conversation", "quota", "completed", "from the log", "abandoned", "pending"),
+        cohorts,
+    ) + html_table("", ("step", "model", "calls", "reused", "rejected", "accepted"), steps)
+
+
+def met(progress: Progress) -> str:
+    """That every quota is met, and how many pairs were lost where no number of them was asked for."""
+    lost = [
+        f"`{pair.name}` has {counters.completed:,} pairs, after losing {counters.abandoned:,}"
+        for pair in progress.plan.preferences
+        if pair.quota is None and (counters := progress.cohorts[pair.name]).abandoned
+    ]
+    return "; ".join(("every quota is met", *lost))

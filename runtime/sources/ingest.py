@@ -1,0 +1,262 @@
+"""Rows from outside on their way into the log: read as a whole first, then logged as they are.
+
+A version of a source is named by how it is read and by its files' bytes.  One that the log has is
+not read again, and one that a crash cut short goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from synth.compiler.plan.model import Plan, SourcePlan, digest
+from synth.runtime.events.recorder import Recorder
+from synth.runtime.sources.locate import Located, locate
+from synth.runtime.sources.scan import Conversation, Scan, conversations, hash_file
+from synth.runtime.sources.shapes import Shape
+from synth.store.dataset.inputs.sources import SourceVersion, last_version, reader_digest, rows_there
+from synth.store.log.events import Kind
+from synth.store.log.log import Log
+
+# Of how rows are read.  The second version reads more of what a message says of itself (marks that
+# say what is trained on, and thoughts), the third lists of messages in the cells of tables, labels
+# and what more families of models think; files in which there is none of it keep the names that the
+# versions before gave to theirs.
+READING = 3
+
+# How much is done off the event loop at a time.
+_ROWS_AT_ONCE = 256
+_BYTES_AT_ONCE = 4 * 1024 * 1024
+# The recorder counts events; long rows wait for their commit by their size.
+_MOST_PENDING_BYTES = 4 * _BYTES_AT_ONCE
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSource:
+    """A source whose files hold.  `there` is how many of its rows the log has; it is `current`
+    where these are all and no other version was completed since.
+
+    `reading` is what the rows are read again with, None where the log has them all.  `left_out`
+    and `unread` are as in `SourceVersion`.
+    """
+
+    source: SourcePlan
+    reader: str
+    version: str
+    rows: int
+    shape: str
+    files: tuple[Mapping[str, Any], ...]
+    there: int
+    current: bool = False
+    reading: tuple[Located, Shape, array[int]] | None = field(default=None, repr=False)
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def note(self) -> dict[str, Any]:
+        """What `run.started` says of a source."""
+        left_out = {"left_out": self.left_out["rows"]} if self.left_out else {}
+        return {"version": self.version, "rows": self.rows, "there": self.there, **left_out}
+
+
+@dataclass(frozen=True, slots=True)
+class IngestedSource:
+    """A source in the log.  `new` of its `rows` were logged by this run; not `complete` when the
+    run was told to stop before the last.  `left_out` and `unread` are as in `SourceVersion`."""
+
+    name: str
+    version: str
+    shape: str
+    rows: int
+    new: int
+    complete: bool = True
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+def _never() -> bool:
+    return False
+
+
+def check_sources(plan: Plan, allowed: Sequence[Path] = ()) -> None:
+    """Raises ConfigError unless each source of conversations has files that may be read.
+
+    Reads none of them; `allowed` are folders outside the project that sources may be in.
+    """
+    for source in _of_messages(plan):
+        locate(plan, source, allowed)
+
+
+async def ingest_sources(
+    plan: Plan,
+    log: Log,
+    recorder: Recorder,
+    allowed: Sequence[Path] = (),
+    stopping: Callable[[], bool] = _never,
+) -> dict[str, IngestedSource]:
+    """Reads every source of conversations and logs what is new, by name; all is durable then.
+
+    Raises ConfigError, before anything is logged, when any of them does not hold.
+    """
+    read = await read_sources(plan, log, allowed, stopping)
+    return {each.source.name: await ingest(each, recorder, stopping) for each in read}
+
+
+async def read_sources(
+    plan: Plan, log: Log, allowed: Sequence[Path] = (), stopping: Callable[[], bool] = _never
+) -> list[ReadSource]:
+    """Reads every source of conversations that the log does not have; logs nothing.
+
+    Those that are not yet read when `stopping` says so are left out.  Raises ConfigError, in one
+    sentence, for a source that does not hold.
+    """
+    found = []
+    for source in _of_messages(plan):
+        read = await _read(plan, locate(plan, source, allowed), log, stopping)
+        if read is None:
+            break
+        found.append(read)
+    return found
+
+
+async def ingest(
+    source: ReadSource, recorder: Recorder, stopping: Callable[[], bool] = _never
+) -> IngestedSource:
+    """Logs the rows of a source that the log does not have, then that they are complete.
+
+    Reads beside the event loop, a slice at a time.  Raises ConfigError when a file changed since
+    it was read; no version is completed then.
+    """
+    new, pending = 0, 0
+    if source.reading is not None:
+        rows = islice(conversations(*source.reading), source.there, None)
+        while some := await asyncio.to_thread(_slice, rows):
+            for row in some:
+                _emit(source, row, recorder)
+                pending += row.size
+            new += len(some)
+            await recorder.room()
+            if pending > _MOST_PENDING_BYTES:
+                await recorder.settle()
+                pending = 0
+            if stopping():
+                return _ingested(source, new, complete=False)
+    if not source.current:
+        recorder.emit(
+            Kind.SOURCE_COMPLETED,
+            {
+                "source": source.source.name,
+                "reader": source.reader,
+                "version": source.version,
+                "rows": source.rows,
+                "shape": source.shape,
+                "files": list(source.files),
+                "reading": READING,
+                **({"left_out": source.left_out} if source.left_out else {}),
+                **({"unread": source.unread} if source.unread else {}),
+            },
+        )
+        await recorder.settle()
+    return _ingested(source, new)
+
+
+async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], bool]) -> ReadSource | None:
+    source = located.source
+    hashed = [await asyncio.to_thread(hash_file, file) for file in located.files]
+    reader = reader_digest(plan, source)
+    named = [reader, [[each.file.name, each.sha256] for each in hashed]]
+    versions = {reading: digest([reading, *named]) for reading in range(READING, 0, -1)}
+    for version in versions.values():
+        known, current, _ = await asyncio.to_thread(_in_log, plan, source, version, log)
+        if known is not None and known.reading == READING:
+            return ReadSource(
+                source,
+                reader,
+                version,
+                known.rows,
+                known.shape,
+                known.files,
+                known.rows,
+                current,
+                left_out=known.left_out,
+                unread=known.unread,
+            )
+    scan = Scan(located, tuple(hashed))
+    while await asyncio.to_thread(scan.advance, _ROWS_AT_ONCE):
+        if stopping():
+            return None
+    shape = scan.conclude()
+    version = versions[scan.reading]
+    known, _, there = await asyncio.to_thread(_in_log, plan, source, version, log)
+    return ReadSource(
+        source,
+        reader,
+        version,
+        scan.rows,
+        shape.name,
+        tuple({"path": each.file.name, "bytes": each.bytes, "sha256": each.sha256} for each in hashed),
+        there,
+        reading=(located, shape, scan.hashes) if there < scan.rows else None,
+        left_out=scan.left_out.found,
+        unread=scan.unread.found,
+    )
+
+
+def _in_log(plan: Plan, source: SourcePlan, version: str, log: Log) -> tuple[SourceVersion | None, bool, int]:
+    """The version as it was completed, whether none was completed since, and how many of its
+    rows the log has."""
+    with log.cursor() as cursor:
+        known = last_version(plan, source, cursor, log.next_seq, version)
+        if known is None:
+            return None, False, rows_there(cursor, source.name, version)
+        latest = last_version(plan, source, cursor, log.next_seq)
+        return known, latest == known, known.rows
+
+
+def _slice(rows: Iterator[Conversation]) -> list[Conversation]:
+    found: list[Conversation] = []
+    size = 0
+    for row in islice(rows, _ROWS_AT_ONCE):
+        found.append(row)
+        size += row.size
+        if size > _BYTES_AT_ONCE:
+            break
+    return found
+
+
+def _emit(source: ReadSource, row: Conversation, recorder: Recorder) -> None:
+    recorder.emit(
+        Kind.SOURCE_INGESTED,
+        {
+            "source": source.source.name,
+            "version": source.version,
+            "row": row.number,
+            "file": row.file,
+            "line": row.line,
+            "hash": row.hash,
+            "messages": row.messages,
+        },
+        sample_id=row.row_id,
+    )
+
+
+def _ingested(source: ReadSource, new: int, complete: bool = True) -> IngestedSource:
+    return IngestedSource(
+        source.source.name,
+        source.version,
+        source.shape,
+        source.rows,
+        new,
+        complete,
+        source.left_out,
+        source.unread,
+    )
+
+
+def _of_messages(plan: Plan) -> Iterator[SourcePlan]:
+    return (source for source in plan.sources if source.type == "messages")

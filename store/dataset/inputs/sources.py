@@ -1,0 +1,141 @@
+"""What the log has of the sources: the versions that are complete, and their rows.
+
+A version is what a source's files held when they were read.  Its rows count once its
+`source.completed` is in the log, and only then.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from synth.base.errors import LogDamaged, QuotaShort
+from synth.compiler.plan.model import Plan, SourcePlan, digest
+from synth.store.dataset.inputs.select import completed
+from synth.store.log.events import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVersion:
+    """A version whose rows are all in the log before `seq`, that of its `source.completed`.
+
+    `files` have `path`, `bytes` and `sha256`.  `reading` is the version of the reader that looked
+    at them; `left_out` says which rows it skipped (`rows`, `kinds`, `first`) and `unread` which keys
+    it passed over, by `rows` and `messages`.
+    """
+
+    source: str
+    reader: str
+    version: str
+    rows: int
+    shape: str
+    files: tuple[Mapping[str, Any], ...]
+    seq: int
+    reading: int = 1
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+def reader_digest(plan: Plan, source: SourcePlan) -> str:
+    """Names how a recipe reads a source, whatever of it is kept.
+
+    The recipe counts too: a path is relative to it, so another one may read another file.
+    """
+    body: list[object] = [plan.recipe, source.reader.model_dump(mode="json")]
+    # What is new is added where it is set, so that older logs are read by the names they have.
+    return digest(body if source.bad_rows == "fail" else [*body, source.bad_rows])
+
+
+def source_of(
+    plan: Plan, source: SourcePlan, cursor: duckdb.DuckDBPyConnection, events: int
+) -> SourceVersion:
+    """What the last run read of a source, among the first `events` events of the log.
+
+    Raises QuotaShort when no run read it as the plan does.
+    """
+    found = last_version(plan, source, cursor, events)
+    if found is None:
+        raise QuotaShort(
+            f"the log has no rows of the source `{source.name}` of `{plan.recipe}` as this recipe reads it: "
+            "`synth run` it first"
+        )
+    return found
+
+
+def last_version(
+    plan: Plan, source: SourcePlan, cursor: duckdb.DuckDBPyConnection, events: int, version: str | None = None
+) -> SourceVersion | None:
+    """The version of a source that was completed last, or the last completion of one version."""
+    row = cursor.execute(
+        """SELECT seq, payload FROM events
+           WHERE kind = ? AND seq < ? AND (payload ->> 'source') = ? AND (payload ->> 'reader') = ?
+           AND (payload ->> 'version') = coalesce(?, payload ->> 'version')
+           ORDER BY seq DESC LIMIT 1""",
+        [Kind.SOURCE_COMPLETED.value, events, source.name, reader_digest(plan, source), version],
+    ).fetchone()
+    if row is None:
+        return None
+    payload = json.loads(row[1])
+    fields = {name: payload[name] for name in ("source", "reader", "version", "rows", "shape")}
+    # These are not in what earlier versions logged.
+    fields |= {name: payload[name] for name in ("reading", "left_out", "unread") if name in payload}
+    return SourceVersion(**fields, files=tuple(payload["files"]), seq=row[0])
+
+
+def unread_in_words(unread: Mapping[str, Mapping[str, int]], most: int = 8) -> str:
+    """The keys that a reader passed over, the first of them named; nothing where there are none."""
+    found = [
+        f"`{name}` ({count:,} {what[:-1]}{'s' * (count != 1)})"
+        for what in ("rows", "messages")
+        for name, count in sorted(unread.get(what, {}).items(), key=lambda each: (-each[1], each[0]))
+    ]
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more
+
+
+def left_out_in_words(left_out: Mapping[str, Any], most: int = 3) -> list[str]:
+    """The first rows that a reader skipped, each with its place and what is wrong with it."""
+    first = [f"{each['file']}:{each['line']} {each['reason']}" for each in left_out.get("first", ())[:most]]
+    more = left_out.get("rows", 0) - len(first)
+    return [*first, f"and {more:,} more"] if more else first
+
+
+def rows_there(cursor: duckdb.DuckDBPyConnection, source: str, version: str) -> int:
+    """How many rows of a version the log has: the first ones, since they are logged in order."""
+    return len(_seqs(cursor, source, version, None))
+
+
+def source_rows(
+    cursor: duckdb.DuckDBPyConnection, version: SourceVersion
+) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Seq, row id and payload of a version's rows, in row order and a chunk at a time.
+
+    Eight bytes a row are held.  Raises LogDamaged when rows are missing.
+    """
+    seqs = _seqs(cursor, version.source, version.version, version.seq)
+    if len(seqs) != version.rows:
+        raise LogDamaged(
+            f"the log has {len(seqs)} of the {version.rows} rows of the source `{version.source}`: "
+            "restore it from a copy"
+        )
+    for seq, (row_id, payload) in zip(seqs, completed(cursor, seqs), strict=True):
+        yield seq, row_id, payload
+
+
+def _seqs(cursor: duckdb.DuckDBPyConnection, source: str, version: str, before: int | None) -> array[int]:
+    found = array("q")
+    rows = cursor.execute(
+        """SELECT seq FROM events
+           WHERE kind = ? AND seq < coalesce(?, seq + 1)
+           AND (payload ->> 'source') = ? AND (payload ->> 'version') = ?
+           ORDER BY seq""",
+        [Kind.SOURCE_INGESTED.value, before, source, version],
+    )
+    while chunk := rows.fetchmany(65_536):
+        found.extend(row[0] for row in chunk)
+    return found

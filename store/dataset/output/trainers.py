@@ -1,0 +1,36 @@
+"""What trainers have to be told, so that they train on the turns that are marked and on no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from synth.compiler.plan.model import ExportPlan
+
+
+def advice(export: ExportPlan, manifest: Mapping[str, Any]) -> str | None:
+    """One line on how a dataset's trained turns are trained on, where rows alone do not say so to
+    every trainer.  `manifest` is that of the dataset."""
+    if export.type not in ("messages", "sharegpt"):
+        return None
+    places = [place for part in manifest["source"].get("parts", ()) for place in part["places"]]
+    taken = [place for place in places if place["rows"]] or [manifest]
+    turns = [name for place in taken for name in place.get("trained_turns", ())]
+    partly = any(place.get("untrained_turns") or place.get("partly_trained") for place in taken)
+    marks = "axolotl takes `message_field_training: weight`"
+    if export.type == "sharegpt":
+        rule = "LLaMA-Factory trains on every `gpt` turn, with `mask_history: true` on the last alone; "
+        return (rule + marks) if partly else None
+    if not partly:
+        return "TRL trains on what users say too: set `assistant_only_loss`, or export `prompt_completion`"
+    named = ", ".join(f"`{name}`" for name in dict.fromkeys(turns))
+    trained = f"{named} alone" if named and len(taken) == 1 else "turns with `weight` 1 alone"
+    return f"to train on {trained}, export `prompt_completion`: TRL reads no `weight` ({marks})"
+
+
+def missing_labels(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """A clause on each label of unpaired rows that no row of a split has, though others are there."""
+    for split, labels in manifest["source"].get("labels", {}).items():
+        for label, count in labels.items():
+            if not count:
+                yield f"no row of {split} has the label {label}, and KTO compares rows of both"

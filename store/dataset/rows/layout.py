@@ -1,0 +1,204 @@
+"""The rows of a dataset: conversations and pairs in the form an export asks for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synth.compiler.bind.declarations.exports import FORMS
+from synth.compiler.plan.model import ExportPlan, Plan
+from synth.store.dataset.inputs.messages import Message, as_text
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """A column of messages, or of one: the DuckDB type of each field of a message."""
+
+    fields: Mapping[str, str]
+    single: bool = False
+
+
+# What a column holds: a DuckDB type, or messages.
+Column = str | Messages
+
+# A row, and what decides the split it goes to: the id of the sample that it is made from.
+Row = tuple[str, dict[str, Any]]
+
+# The same as a line of JSON, without the line's end.
+Line = tuple[str, str]
+
+_WEIGHTED = ("messages", "prompt_completion", "sharegpt")
+_SCALAR = {"label": "BOOLEAN", "step": "VARCHAR", "check": "VARCHAR", "reason": "VARCHAR"}
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_SHAREGPT_FORMS = ("sharegpt", "sharegpt_preference")
+_SHAREGPT = {"system": "system", "user": "human", "model": "gpt"}
+
+# The marks of `thought = wrap`, as any reader of them may take them: in whatever case, and with
+# white space inside.
+_MARK = re.compile(r"<(?=\s*/?\s*think\b)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation on its way into a dataset, from a sample or from a row of a source.
+
+    `key` decides its split: rows that repeat a conversation have its key and ids of their own.
+    `source` is where it is from, where rows say so.
+    """
+
+    id: str
+    key: str
+    messages: Sequence[Message]
+    source: str | None = None
+    tags: tuple[str, ...] = ()
+    columns: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What an export's rows look like.  `source` and `tags` are columns that only some have."""
+
+    export: ExportPlan
+    source: bool = False
+    tags: bool = False
+
+    @classmethod
+    def of(cls, plan: Plan, export: ExportPlan) -> Layout:
+        mixed = {mix.name: [name for part in mix.parts for name in part.sources] for mix in plan.mixes}
+        paired = {preference.name: [preference.source] for preference in plan.preferences}
+        behind = (mixed | paired).get(export.source, [export.source])
+        tags = any(cohort.tags for cohort in plan.cohorts if cohort.name in behind)
+        return cls(export, export.source in mixed, tags)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The columns and what each holds, in order."""
+        names = ("from", "value") if self.export.type in _SHAREGPT_FORMS else ("role", "content")
+        message = dict.fromkeys(names, "VARCHAR")
+        if self.export.type in _WEIGHTED:
+            message["weight"] = "TINYINT"
+        if self.export.thought == "keep":
+            message["thought"] = "VARCHAR"
+        found: dict[str, Column] = {"id": "VARCHAR"}
+        for name in FORMS[self.export.type]:
+            single = self.export.type == "sharegpt_preference" and name != "conversations"
+            found[name] = _SCALAR.get(name) or Messages(message, single)
+        if self.source:
+            found["source"] = "VARCHAR"
+        if self.tags:
+            found["tags"] = "VARCHAR[]"
+        return found | dict.fromkeys(self.export.columns, "VARCHAR")
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The columns and their DuckDB types, in order."""
+        return {name: _duckdb_type(column) for name, column in self.columns.items()}
+
+    def conversation(self, said: Conversation) -> Iterator[Row]:
+        """The rows of a conversation: one, save for `prompt_completion`, which has one for each
+        trained message."""
+        messages = [self.message(each) for each in said.messages]
+        more = self._more(said.source, said.tags, said.columns)
+        if self.export.type != "prompt_completion":
+            (column,) = FORMS[self.export.type]
+            yield said.key, {"id": said.id, column: messages, **more}
+            return
+        trained = [index for index, message in enumerate(messages) if message["weight"]]
+        for number, index in enumerate(trained):
+            name = said.id if len(trained) == 1 else f"{said.id}-{number}"
+            prompt = [{**message, "weight": 0} for message in messages[:index]]
+            yield said.key, {"id": name, "prompt": prompt, "completion": [messages[index]], **more}
+
+    def pair(
+        self,
+        name: str,
+        key: str,
+        prompt: Sequence[Message],
+        chosen: Message,
+        rejected: Message,
+        tags: tuple[str, ...],
+    ) -> Row:
+        """A row of `preference`: `key` is the sample that both answer in."""
+        before = [self.message(each) for each in prompt]
+        better, worse = self.message(chosen), self.message(rejected)
+        if self.export.type == "sharegpt_preference":
+            row: dict[str, Any] = {"conversations": before, "chosen": better, "rejected": worse}
+        else:
+            row = {"prompt": before, "chosen": [better], "rejected": [worse]}
+        return key, {"id": name, **row, **self._more(None, tags, None)}
+
+    def labelled(
+        self,
+        name: str,
+        key: str,
+        prompt: Sequence[Message],
+        completion: Message,
+        label: bool,
+        tags: tuple[str, ...],
+        columns: Mapping[str, str],
+        why: Mapping[str, str] | None = None,
+    ) -> Row:
+        """A row of `unpaired` or of `rejected`: `why` has the step, the check and its reason, which
+        the latter shows."""
+        row = {
+            "id": name,
+            "prompt": [self.message(each) for each in prompt],
+            "completion": [self.message(completion)],
+            "label": label,
+            **(why or {}),
+        }
+        return key, row | self._more(None, tags, columns)
+
+    def message(self, message: Message) -> dict[str, Any]:
+        """A message with the names, the thought and the weight that the export wants."""
+        role, content, thought = message["role"], message["content"], message.get("thought")
+        if self.export.thought == "wrap" and role == "model":
+            content = _wrapped(content, thought)
+        if self.export.type in _SHAREGPT_FORMS:
+            shown: dict[str, Any] = {"from": _SHAREGPT[role], "value": content}
+        else:
+            shown = {"role": self.export.roles if role == "model" else role, "content": content}
+        if self.export.type in _WEIGHTED:
+            shown["weight"] = message["weight"]
+        if self.export.thought == "keep" and thought is not None and role == "model":
+            shown["thought"] = thought
+        return shown
+
+    def _more(
+        self, source: str | None, tags: tuple[str, ...], columns: Mapping[str, str] | None
+    ) -> dict[str, Any]:
+        more: dict[str, Any] = {"source": source} if self.source else {}
+        if self.tags:
+            more["tags"] = list(tags)
+        return more | dict(columns or {})
+
+
+def _duckdb_type(column: Column) -> str:
+    if isinstance(column, str):
+        return column
+    fields = ", ".join(f'"{name}" {type_}' for name, type_ in column.fields.items())
+    return f"STRUCT({fields}){'' if column.single else '[]'}"
+
+
+def as_lines(rows: Iterable[Row]) -> list[Line]:
+    """Rows as lines of JSON."""
+    return [(key, _JSON(row)) for key, row in rows]
+
+
+def sample_columns(export: ExportPlan, payload: Mapping[str, Any]) -> dict[str, str]:
+    """The columns that an export takes from a sample: labels of its cell, and values of its steps
+    as text, what is no text as JSON."""
+    cell = payload["cell"]
+    return {
+        name: str(cell[name]) if name in cell else as_text(payload["values"][name]) for name in export.columns
+    }
+
+
+def _wrapped(content: str, thought: str | None) -> str:
+    """Content with its thought before it.  A mark inside either becomes `&lt;think>`, so that the
+    marks around the thought are the only ones."""
+    content = _MARK.sub("&lt;", content)
+    return content if thought is None else f"<think>{_MARK.sub('&lt;', thought)}</think>\n\n{content}"

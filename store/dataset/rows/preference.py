@@ -1,0 +1,312 @@
+"""The rows of a preference: pairs of a chosen and a rejected answer, in the order of the samples
+that they are made from."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import Any
+
+from synth.base.errors import QuotaShort
+from synth.compiler.plan.allot import allot
+from synth.compiler.plan.model import CallPlan, CohortPlan, PreferencePlan
+from synth.compiler.plan.strata import pair_id
+from synth.store.dataset.inputs.messages import Message, answered, attempted, before, spoken, unanswered
+from synth.store.dataset.inputs.provenance import Tally
+from synth.store.dataset.inputs.select import Models, columns, completed, pair_lineage, stream
+from synth.store.dataset.inputs.snapshot import View
+from synth.store.dataset.rows.layout import Layout, Row
+from synth.store.dataset.rows.splits import Side, sides
+from synth.store.log.events import Kind
+
+_NONE = -1
+
+
+@dataclass(slots=True)
+class _Found:
+    """Pairs that can be made, in slot order, a column for each thing known of them.
+
+    That is the row of the grid, the seq of the sample that the pair is made from, that of the
+    preference's own sample, which of the refused attempts is meant and the seq of its call;
+    `_NONE` where there is no such thing.
+    """
+
+    row: array[int] = field(default_factory=lambda: array("q"))
+    base: array[int] = field(default_factory=lambda: array("q"))
+    own: array[int] = field(default_factory=lambda: array("q"))
+    attempt: array[int] = field(default_factory=lambda: array("q"))
+    call: array[int] = field(default_factory=lambda: array("q"))
+
+    def add(self, row: int, base: int, own: int, attempt: int, call: int) -> None:
+        self.row.append(row)
+        self.base.append(base)
+        self.own.append(own)
+        self.attempt.append(attempt)
+        self.call.append(call)
+
+    def at(self, indexes: Sequence[int]) -> _Found:
+        """Those at some indexes."""
+        whole = (self.row, self.base, self.own, self.attempt, self.call)
+        return _Found(*(array("q", (column[index] for index in indexes)) for column in whole))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """One pair as the log has it: the sample it is made from, the preference's own sample, and
+    the refused attempt with its text."""
+
+    base: str
+    payload: Mapping[str, Any]
+    own: str | None
+    own_payload: Mapping[str, Any]
+    attempt: Mapping[str, Any]
+    attempted: str
+    thought: str | None
+
+    @property
+    def id(self) -> str:
+        name = self.own or self.base
+        return f"{name}-{self.attempt['attempt']}" if self.attempt else name
+
+
+class Pairs:
+    """The pairs of one preference.  Raises QuotaShort where its conversation was never run.
+
+    They are shared equally over the rows of the conversation's grid, the first in slot order from
+    each row; what a row cannot give comes from the others.  A pair whose answers are the same, or
+    one of them empty, is none.
+    """
+
+    unit = "pair"
+
+    def __init__(self, view: View, preference: PreferencePlan) -> None:
+        self._view = view
+        self._plan = preference
+        self._selection = view.selection(preference.source)
+        self._cohort = self._selection.cohort
+        self._sides = {"chosen": preference.chosen, "rejected": preference.rejected}
+        self._generates = any(side.name == "step" for side in self._sides.values())
+        attempts = [side for side in self._sides.values() if side.name == "attempts"]
+        self._attempts = str(attempts[0].arguments["name"]) if attempts else None
+        self._lineage: str | None = self._selection.lineage
+        self._models = [*self._selection.models.items()]
+        if self._generates:
+            self._lineage, own = pair_lineage(
+                view.plan,
+                preference.name,
+                self._selection.lineage,
+                view.cursor(),
+                view.events,
+                view.written_by,
+            )
+            self._models += own.items()
+        # Samples that a run can still make a pair from, and pairs that were left out.
+        self._open = 0
+        self._left_out = 0
+        self._pairs = self._choose(self._sound(self._find()))
+        self._tally = Tally(self._cohort, self._sides)
+
+    @property
+    def missing(self) -> int:
+        if self._plan.quota is None:
+            return self._open
+        return max(self._plan.quota - len(self._pairs.base) - self._forgotten_pairs, 0)
+
+    @property
+    def forgotten(self) -> int:
+        return self._forgotten_pairs if self._generates else self._selection.forgotten
+
+    @property
+    def _forgotten_pairs(self) -> int:
+        """Pairs of the preference's own that were made and are forgotten."""
+        if not self._generates:
+            return 0
+        return len(self._view.forgotten.of(self._lineage, "completed", "hidden"))
+
+    def incomplete(self) -> list[str]:
+        base, made = self._selection, len(self._pairs.base)
+        if base.missing:
+            return [f"`{base.cohort.name}` has {len(base.seqs)} of {base.cohort.quota} samples"]
+        if self.missing and self._open:
+            return [f"`{self._plan.name}` has {made} of {made + self.missing} pairs"]
+        return []
+
+    def prepare(self, *, partial: bool) -> None:
+        """Raises QuotaShort where no run can make the pairs that are missing."""
+        if not self.missing or partial:
+            return
+        left_out = f", with {self._left_out} left out for being empty or alike" if self._left_out else ""
+        made = f"all samples of `{self._cohort.name}`"
+        if self._attempts is not None:
+            made = f"all refused attempts at `{self._attempts}`"
+        raise QuotaShort(
+            f"`{self._plan.name}` asks for {self._plan.quota} pairs, and {made} make "
+            f"{len(self._pairs.base)}{left_out}: lower its count, or take what is there with --partial"
+        )
+
+    def rows(self, layout: Layout) -> Iterator[Row]:
+        for pair in self._read(self._pairs):
+            self._tally.sample(pair.payload["cell"])
+            answers: dict[str, Any] = {}
+            for side, plan in self._sides.items():
+                answers[side], call = self._answer(pair, plan)
+                self._tally.call(side, call)
+                own = pair.own_payload if plan.name == "step" else pair.payload
+                if plan.name != "attempts" and plan.arguments["name"] in own.get("cut", ()):
+                    self._tally.cut([side])
+            prompt = self._prompt(pair.payload["values"], pair.payload.get("thoughts", {}))
+            yield layout.pair(pair.id, pair.base, prompt, tags=self._cohort.tags, **answers)
+
+    def sides(self, split: str | None) -> Side:
+        return sides(split)
+
+    def models(self) -> Models:
+        return self._models
+
+    def manifest(self) -> dict[str, Any]:
+        return {
+            "source": {
+                "preference": self._plan.name,
+                "conversation": self._cohort.name,
+                "lineage": self._lineage,
+                "quota": self._plan.quota,
+                "pairs": len(self._pairs.base),
+                "left_out": self._left_out,
+            },
+            **self._tally.manifest(self._view.cursor()),
+        }
+
+    def _answer(self, pair: _Pair, side: CallPlan) -> tuple[Message, int | None]:
+        """What a side says, and the seq of the call that wrote it."""
+        name = str(side.arguments["name"])
+        if side.name == "attempts":
+            said = attempted(self._cohort.step(name), pair.attempted, pair.thought)
+            return said, pair.attempt["call"]
+        steps, payload = self._cohort.steps, pair.payload
+        if side.name == "step":
+            steps, payload = self._plan.steps, pair.own_payload
+        step = next(each for each in steps if each.name == name)
+        thought = payload.get("thoughts", {}).get(name)
+        return answered(step, payload["values"][name], thought), payload["calls"].get(name)
+
+    def _prompt(self, values: Mapping[str, Any], thoughts: Mapping[str, str]) -> Sequence[Message]:
+        """What both sides answer: all that is said before the turn of the conversation that one
+        of them is, or all that waits for an answer."""
+        for side in self._sides.values():
+            if side.name != "step":
+                return before(self._cohort, values, str(side.arguments["name"]), thoughts)
+        return unanswered(spoken(self._cohort, values, thoughts))
+
+    def _find(self) -> _Found:
+        """Every pair that can be made from the samples selected, whatever its answers say."""
+        found = _Found()
+        own = None
+        if self._generates:
+            made_as = next(each for each in self._view.plan.pair_cohorts if each.name == self._plan.name)
+            own = _Own(self._view, made_as, self._lineage)
+        # A step's name is a word of letters, digits and underscores.
+        refused = f"json_extract(payload, '$.rejected.{self._attempts}')" if self._attempts else "NULL"
+        samples = columns(self._view.cursor(), self._selection.seqs, f"sample_id, CAST({refused} AS VARCHAR)")
+        for position, (seq, name, attempts) in zip(self._selection.positions, samples, strict=True):
+            made = _NONE
+            if own is not None:
+                made = own.made(name)
+                if made == _NONE:
+                    self._open += not own.lost(name)
+                    continue
+            row = position // self._cohort.times
+            if self._attempts is None:
+                found.add(row, seq, made, _NONE, _NONE)
+            for number, attempt in enumerate(json.loads(attempts or "[]")):
+                if attempt["call"] is not None:
+                    found.add(row, seq, made, number, attempt["call"])
+        return found
+
+    def _sound(self, found: _Found) -> _Found:
+        """The pairs whose answers differ and say something."""
+        kept = array("q")
+        for index, pair in enumerate(self._read(found)):
+            texts = {self._answer(pair, side)[0]["content"].strip() for side in self._sides.values()}
+            if len(texts) == 2 and "" not in texts:
+                kept.append(index)
+        self._left_out = len(found.base) - len(kept)
+        return found.at(kept)
+
+    def _choose(self, found: _Found) -> _Found:
+        """As many pairs as are asked for, in slot order."""
+        if self._plan.quota is None:
+            return found
+        counts = Counter(found.row)
+        if self._generates:
+            counts = Counter(position // self._cohort.times for position in self._selection.positions)
+        shares = allot(self._plan.quota, [counts[row] for row in range(max(counts, default=-1) + 1)])
+        room = list(shares)
+        taken, spare = array("q"), array("q")
+        for index, row in enumerate(found.row):
+            (taken if room[row] else spare).append(index)
+            room[row] -= room[row] > 0
+        return found.at(sorted([*taken, *spare[: self._plan.quota - len(taken)]]))
+
+    def _read(self, found: _Found) -> Iterator[_Pair]:
+        bases = completed(self._view.cursor(), found.base)
+        nothing: Iterator[tuple[Any, ...]] = repeat((None, {}))
+        own = completed(self._view.cursor(), found.own) if self._generates else nothing
+        texts = columns(self._view.cursor(), found.call, "payload ->> 'text', payload ->> 'thought'")
+        for index, (base, payload) in enumerate(bases):
+            own_id, own_payload = next(own)
+            attempt: Mapping[str, Any] = {}
+            text, thought = "", None
+            if self._attempts is not None:
+                attempt = payload["rejected"][self._attempts][found.attempt[index]]
+                _, text, thought = next(texts)
+            yield _Pair(base, payload, own_id, own_payload, attempt, text.strip(), thought)
+
+
+class _Own:
+    """The samples that a preference made itself, by the sample each is made from."""
+
+    def __init__(self, view: View, pairs: CohortPlan, lineage: str | None) -> None:
+        self._plan, self._pairs = view.plan, pairs
+        self._forgotten = view.forgotten.events
+        self._pending = set(view.forgotten.of(lineage, "pending", "hidden"))
+        self._bases, self._seqs = self._ends(view, lineage, Kind.SAMPLE_COMPLETED, "true")
+        self._lost, _ = self._ends(
+            view, lineage, Kind.SAMPLE_ABANDONED, "(payload ->> 'lasting') IS DISTINCT FROM 'false'"
+        )
+
+    def made(self, base: str) -> int:
+        """The seq of the one made from a sample, or `_NONE`."""
+        at = _place(self._bases, base)
+        return _NONE if at is None or self._seqs[at] in self._forgotten else self._seqs[at]
+
+    def lost(self, base: str) -> bool:
+        """Whether the one made from a sample was given up for reasons of its own, or is forgotten."""
+        if _place(self._lost, base) is not None or _place(self._bases, base) is not None:
+            return True
+        return bool(self._pending) and pair_id(self._plan, self._pairs, base) in self._pending
+
+    @staticmethod
+    def _ends(view: View, lineage: str | None, kind: Kind, condition: str) -> tuple[array[int], array[int]]:
+        """The samples that such events are made from, as sorted numbers, and the events' seqs."""
+        bases, seqs = array("Q"), array("q")
+        rows = view.cursor().execute(
+            f"""SELECT CAST('0x' || (payload ->> 'of') AS UBIGINT) AS base, min(seq)
+                FROM events WHERE kind = ? AND seq < ? AND (payload ->> 'lineage') = ? AND {condition}
+                GROUP BY base ORDER BY base""",
+            [kind.value, view.events, lineage],
+        )
+        for base, seq in stream(rows):
+            bases.append(base)
+            seqs.append(seq)
+        return bases, seqs
+
+
+def _place(bases: array[int], name: str) -> int | None:
+    number = int(name, 16)
+    at = bisect_left(bases, number)
+    return at if at < len(bases) and bases[at] == number else None

@@ -1,0 +1,210 @@
+"""The rows of a `rejected` export: every attempt at a conversation's steps that was refused."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.store.dataset.inputs.messages import Message, attempted, before, said
+from synth.store.dataset.inputs.provenance import Tally, members_of
+from synth.store.dataset.inputs.select import Models, columns, completed, lineage_of, stream
+from synth.store.dataset.inputs.snapshot import View
+from synth.store.dataset.rows.layout import Layout, Row
+from synth.store.dataset.rows.splits import Side, sides
+from synth.store.log.events import Kind
+
+# Samples whose refused attempts are looked up together.
+_CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A refused attempt: what the log says of it, the seq of its call, its text with the thinking
+    that came with it and, as JSON, the messages that the model was shown."""
+
+    step: StepPlan
+    told: Mapping[str, Any]
+    call: int
+    text: str
+    thought: str | None
+    shown: str
+
+    @property
+    def name(self) -> str:
+        """Names it within its sample."""
+        return f"{self.step.name}-{self.told['attempt']}"
+
+
+class Refused:
+    """The refused attempts of a conversation's samples, completed or abandoned, of the lineage
+    that its dataset has.  Raises QuotaShort where it was never run.
+
+    Samples are in the order of their cells and of their numbers there, attempts in that of the
+    steps.  An empty answer makes no row, nor does what no model wrote.
+    """
+
+    unit = "sample"
+    missing = 0
+
+    def __init__(self, view: View, conversation: str) -> None:
+        self._view = view
+        self._cohort = view.plan.cohort(conversation)
+        self._lineage, self._models = lineage_of(
+            view.plan, self._cohort, view.cursor(), view.events, view.written_by
+        )
+        self._tally = Tally(self._cohort, (step.name for step in self._cohort.steps))
+        self._refused: dict[str, Counter[str]] = {}
+        self._empty = 0
+        self._ends = ends(view, self._cohort, self._lineage)
+
+    @property
+    def forgotten(self) -> int:
+        gone = self._view.forgotten
+        return len(gone.of(self._lineage, "completed", "hidden", "abandoned"))
+
+    def incomplete(self) -> list[str]:
+        """Nothing is: what was refused is what there is."""
+        return []
+
+    def prepare(self, *, partial: bool) -> None:
+        """There is nothing to decide."""
+
+    def rows(self, layout: Layout) -> Iterator[Row]:
+        for name, payload, found in with_attempts(self._view, self._cohort, self._ends):
+            yield from self._sample(layout, name, payload, found)
+
+    def sides(self, split: str | None) -> Side:
+        return sides(split)
+
+    def models(self) -> Models:
+        return tuple(self._models.items())
+
+    def manifest(self) -> dict[str, Any]:
+        refused = {name: dict(sorted(counts.items())) for name, counts in self._refused.items()}
+        counted = self._tally.manifest(self._view.cursor())
+        counted["written_by"] = {name: counted["written_by"][name] for name in refused}
+        return {
+            "source": {
+                "rejected": self._cohort.name,
+                "lineage": self._lineage,
+                "attempts": sum(counts.total() for counts in self._refused.values()),
+                "empty": self._empty,
+            },
+            "refused": refused,
+            **counted,
+        }
+
+    def _sample(
+        self, layout: Layout, name: str, payload: Mapping[str, Any], found: Sequence[Attempt]
+    ) -> Iterator[Row]:
+        """The rows of one sample."""
+        cell = payload["cell"]
+        made = 0
+        for attempt in found:
+            if not attempt.text.strip():
+                self._empty += 1
+                continue
+            made += 1
+            step, told = attempt.step, attempt.told
+            self._tally.call(step.name, attempt.call)
+            self._refused.setdefault(step.name, Counter())[told["check"]] += 1
+            yield layout.labelled(
+                f"{name}-{attempt.name}",
+                name,
+                self._prompt(step, payload, attempt.shown),
+                attempted(step, attempt.text.strip(), attempt.thought),
+                False,
+                self._cohort.tags,
+                {column: str(cell[column]) for column in layout.export.columns},
+                {"step": step.name, "check": told["check"], "reason": told["reason"]},
+            )
+        if made:
+            self._tally.sample(cell)
+
+    def _prompt(self, step: StepPlan, payload: Mapping[str, Any], shown: str) -> Sequence[Message]:
+        """What a turn of the model's replies to.  For what is no part of the conversation, or is
+        said by its user, and where an earlier turn is not known: what the model was shown."""
+        if step.role == "model" and is_known(self._cohort, payload, step.name):
+            return before(self._cohort, payload["values"], step.name, payload.get("thoughts", {}))
+        return [said(each["role"], each["content"]) for each in json.loads(shown)]
+
+
+def is_known(cohort: CohortPlan, payload: Mapping[str, Any], turn: str) -> bool:
+    """Whether a sample has all that is said before one of its turns."""
+    values = payload.get("values", {})
+    names = [each.name for each in cohort.turns]
+    return all(name in values for name in names[: names.index(turn)])
+
+
+def with_attempts(
+    view: View, cohort: CohortPlan, seqs: Sequence[int]
+) -> Iterator[tuple[str, Mapping[str, Any], list[Attempt]]]:
+    """Samples by the events of their ends, in the order of `seqs`: id, payload and the attempts
+    at their steps that were refused, in the order of the steps, save those that no model wrote."""
+    for start in range(0, len(seqs), _CHUNK):
+        samples = [
+            (name, payload, list(_attempts(cohort, payload)))
+            for name, payload in completed(view.cursor(), seqs[start : start + _CHUNK])
+        ]
+        calls = array("q", (told["call"] for *_, found in samples for _, told in found))
+        answers = columns(
+            view.cursor(),
+            calls,
+            "payload ->> 'text', payload ->> 'thought', CAST(payload -> 'messages' AS VARCHAR)",
+        )
+        for name, payload, found in samples:
+            yield name, payload, [Attempt(step, told, *next(answers)) for step, told in found]
+
+
+def _attempts(cohort: CohortPlan, payload: Mapping[str, Any]) -> Iterator[tuple[StepPlan, Mapping[str, Any]]]:
+    refused = payload.get("rejected", {})
+    for step in cohort.steps:
+        for attempt in refused.get(step.name, ()):
+            if attempt["call"] is not None:
+                yield step, attempt
+
+
+def ends(view: View, cohort: CohortPlan, lineage: str, *, given_up: bool = False) -> array[int]:
+    """The seqs of the last events of samples with refused attempts: of its completion where there is
+    one; of those that were `given_up` alone.  They are in the order of their cells and of their
+    numbers there."""
+    rows = view.cursor().execute(
+        f"""SELECT CAST(payload -> 'cell' AS VARCHAR) AS cell,
+                  CAST(payload ->> 'ordinal' AS BIGINT) AS ordinal,
+                  coalesce(min(seq) FILTER (WHERE kind = ?), max(seq))
+           FROM events WHERE kind IN (?, ?) AND seq < ? AND (payload ->> 'lineage') = ?
+           {"" if given_up else "AND (payload -> 'rejected') IS NOT NULL"}
+           GROUP BY cell, ordinal {"HAVING bool_and(kind <> ?)" if given_up else ""}
+           ORDER BY cell, ordinal""",
+        [
+            Kind.SAMPLE_COMPLETED.value,
+            Kind.SAMPLE_COMPLETED.value,
+            Kind.SAMPLE_ABANDONED.value,
+            view.events,
+            lineage,
+            *([Kind.SAMPLE_COMPLETED.value] if given_up else []),
+        ],
+    )
+    found: dict[str, array[int]] = {}
+    for cell, _, seq in stream(rows):
+        if seq in view.forgotten.events:
+            continue
+        found.setdefault(cell, array("q")).append(seq)
+    ordered = array("q")
+    for cell in sorted(found, key=lambda cell: _place(cohort, cell)):
+        ordered.extend(found[cell])
+    return ordered
+
+
+def _place(cohort: CohortPlan, cell: str) -> tuple[int, ...]:
+    """Where a cell stands in the grid, by the places of its members."""
+    labels = json.loads(cell)
+    return tuple(
+        [member.label for member in members].index(labels[name])
+        for name, members in members_of(cohort).items()
+    )

@@ -1,0 +1,212 @@
+"""Where conversations come from: the samples of a conversation, or the rows of a source."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from synth.compiler.plan.model import ExportPlan
+from synth.store.dataset.inputs.messages import passages, read, spoken, trained_turns, untrained_turns
+from synth.store.dataset.inputs.provenance import Tally
+from synth.store.dataset.inputs.select import Models, columns, completed, sample_ids
+from synth.store.dataset.inputs.snapshot import View
+from synth.store.dataset.rows.layout import Conversation, Layout, Line, as_lines, sample_columns
+from synth.store.dataset.rows.sql_rows import is_plain, plain_lines
+
+
+class Place(Protocol):
+    """Conversations in a fixed order, `available` of them.  `missing` are those that a run has
+    still to make."""
+
+    name: str
+
+    @property
+    def available(self) -> int: ...
+
+    @property
+    def missing(self) -> int: ...
+
+    @property
+    def forgotten(self) -> int:
+        """How many more there were that the log has forgotten."""
+        ...
+
+    def account(self) -> str:
+        """Why there are no more, as a clause; nothing where that is not known."""
+        ...
+
+    def ids(self) -> Iterator[str]:
+        """The ids of all, in order."""
+        ...
+
+    def conversations(
+        self, export: ExportPlan, taken: Sequence[int], copy: int = 1
+    ) -> Iterator[Conversation]:
+        """Those at the indexes `taken`, in that order; the second `copy` of one and later ones
+        have ids of their own."""
+        ...
+
+    def models(self) -> Models:
+        """Who answered."""
+        ...
+
+    def manifest(self) -> dict[str, Any]:
+        """What a manifest says of the place and of what was taken from it."""
+        ...
+
+
+class Samples:
+    """The samples of a conversation, in slot order."""
+
+    def __init__(self, view: View, name: str) -> None:
+        self.name = name
+        self._view = view
+        self._selection = view.selection(name)
+        self._cohort = self._selection.cohort
+        self._tally = Tally(self._cohort, (step.name for step in self._cohort.steps))
+
+    @property
+    def available(self) -> int:
+        return len(self._selection.seqs)
+
+    @property
+    def missing(self) -> int:
+        return self._selection.missing
+
+    @property
+    def forgotten(self) -> int:
+        return self._selection.forgotten
+
+    def account(self) -> str:
+        were = "was" if self.forgotten == 1 else "were"
+        return f"{self.forgotten} of them {were} forgotten" if self.forgotten else ""
+
+    def ids(self) -> Iterator[str]:
+        return sample_ids(self._view.cursor(), self._selection.seqs)
+
+    def conversations(
+        self, export: ExportPlan, taken: Sequence[int], copy: int = 1
+    ) -> Iterator[Conversation]:
+        seqs = _at(self._selection.seqs, taken)
+        for sample_id, payload in completed(self._view.cursor(), seqs):
+            if copy == 1:
+                self._tally.sample(payload["cell"])
+                self._tally.cut(payload.get("cut", ()))
+                for step in self._cohort.steps:
+                    self._tally.call(step.name, payload["calls"].get(step.name))
+            yield self._conversation(export, sample_id, payload, copy)
+
+    def lines(self, layout: Layout) -> Iterator[list[Line]]:
+        """The rows of all, in order, some at a time."""
+        export = layout.export
+        if not is_plain(self._cohort, export):
+            for said in self.conversations(export, range(self.available)):
+                yield as_lines(layout.conversation(said))
+            return
+
+        def laid(sample_id: str, payload: Mapping[str, Any]) -> list[Line]:
+            return as_lines(layout.conversation(self._conversation(export, sample_id, payload)))
+
+        for labels, count in self._selection.counts.items():
+            self._tally.sample(dict(labels), count)
+        yield from plain_lines(
+            self._cohort, export, laid, self._view.cursor(), self._selection.seqs, self._tally
+        )
+
+    def _conversation(
+        self, export: ExportPlan, sample_id: str, payload: Mapping[str, Any], copy: int = 1
+    ) -> Conversation:
+        values = payload["values"]
+        opening = [] if export.context is None else [passages(values[export.context])]
+        return Conversation(
+            _copied(sample_id, copy),
+            sample_id,
+            [*opening, *spoken(self._cohort, values, payload.get("thoughts", {}))],
+            self.name,
+            self._cohort.tags,
+            sample_columns(export, payload),
+        )
+
+    def models(self) -> Models:
+        return tuple(self._selection.models.items())
+
+    def manifest(self) -> dict[str, Any]:
+        trained = ["every(model)"] if self._cohort.transcript else list(trained_turns(self._cohort))
+        untrained = untrained_turns(self._cohort)
+        return {
+            "conversation": self.name,
+            "lineage": self._selection.lineage,
+            "quota": self._cohort.quota,
+            "samples": self.available,
+            **({"forgotten": self.forgotten} if self.forgotten else {}),
+            "trained_turns": trained,
+            **({"untrained_turns": untrained} if untrained else {}),
+            **self._tally.manifest(self._view.cursor()),
+        }
+
+
+class SourceRows:
+    """The rows of a source that pass its `keep`, in row order."""
+
+    def __init__(self, view: View, name: str) -> None:
+        self.name = name
+        self._view = view
+        self._kept = view.kept(name)
+        # Rows of which not all that the model says is trained on.
+        self._partly = 0
+
+    @property
+    def available(self) -> int:
+        return len(self._kept.seqs)
+
+    @property
+    def missing(self) -> int:
+        return 0
+
+    @property
+    def forgotten(self) -> int:
+        return self._kept.forgotten
+
+    def account(self) -> str:
+        return self._kept.account()
+
+    def ids(self) -> Iterator[str]:
+        return sample_ids(self._view.cursor(), self._kept.seqs)
+
+    def conversations(
+        self, export: ExportPlan, taken: Sequence[int], copy: int = 1
+    ) -> Iterator[Conversation]:
+        seqs = _at(self._kept.seqs, taken)
+        for _, row_id, payload in columns(self._view.cursor(), seqs, "sample_id, payload"):
+            messages = read(json.loads(payload)["messages"])
+            if copy == 1:
+                self._partly += any(each["role"] == "model" and not each["weight"] for each in messages)
+            yield Conversation(_copied(row_id, copy), row_id, messages, self.name)
+
+    def models(self) -> Models:
+        return ()
+
+    def manifest(self) -> dict[str, Any]:
+        version = self._kept.version
+        return {
+            "source": self.name,
+            "version": version.version,
+            "read": self._kept.read,
+            "kept": self.available,
+            "fell": dict(self._kept.fell),
+            **({"forgotten": self.forgotten} if self.forgotten else {}),
+            **({"partly_trained": self._partly} if self._partly else {}),
+            # Said where there is something to say: manifests of older logs stay as they are.
+            **({"left_out": version.left_out} if version.left_out else {}),
+            **({"unread": version.unread} if version.unread else {}),
+        }
+
+
+def _at(seqs: Sequence[int], taken: Sequence[int]) -> Sequence[int]:
+    return seqs if len(taken) == len(seqs) else array("q", (seqs[index] for index in taken))
+
+
+def _copied(name: str, copy: int) -> str:
+    return name if copy == 1 else f"{name}-{copy}"

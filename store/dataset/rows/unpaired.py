@@ -1,0 +1,166 @@
+"""The rows of an `unpaired` export: a conversation's trained turns as accepted, and what was refused."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from synth.compiler.plan.model import StepPlan
+from synth.store.dataset.inputs.messages import Message, answered, attempted, before, passages, trained_turns
+from synth.store.dataset.inputs.provenance import Tally
+from synth.store.dataset.inputs.select import Models
+from synth.store.dataset.inputs.snapshot import View
+from synth.store.dataset.rows.layout import Layout, Row
+from synth.store.dataset.rows.rejected import Attempt, ends, is_known, with_attempts
+from synth.store.dataset.rows.splits import Side, sides
+
+# The check over many samples: what it refuses is as good as another answer, which it resembles.
+_OVER_SAMPLES = "distinct"
+
+
+class Unpaired:
+    """The trained turns of a conversation's samples with the label true, and the attempts at them
+    that were refused with the label false; those of samples that were given up come last.
+
+    Left out are attempts that are empty, that equal the turn as accepted, that were refused for their
+    likeness to another sample, or before which not all of the conversation is known.  Raises
+    QuotaShort where the conversation was never run.
+    """
+
+    unit = "sample"
+
+    def __init__(self, view: View, conversation: str) -> None:
+        self._view = view
+        self._selection = view.selection(conversation)
+        self._cohort = self._selection.cohort
+        self._trained = [self._cohort.step(name) for name in trained_turns(self._cohort)]
+        self._tally = Tally(self._cohort, (step.name for step in self._trained))
+        self._labels: dict[str, Counter[bool]] = {}
+        self._refused: dict[str, Counter[str]] = {}
+        self._left_out = 0
+
+    @property
+    def missing(self) -> int:
+        return self._selection.missing
+
+    @property
+    def forgotten(self) -> int:
+        return self._selection.forgotten
+
+    def incomplete(self) -> list[str]:
+        there, missing = len(self._selection.seqs), self.missing
+        return [f"`{self._cohort.name}` has {there} of {there + missing} samples"] if missing else []
+
+    def prepare(self, *, partial: bool) -> None:
+        """There is nothing to decide."""
+
+    def rows(self, layout: Layout) -> Iterator[Row]:
+        side = self.sides(layout.export.split)
+        seqs = array("q", self._selection.seqs)
+        seqs.extend(ends(self._view, self._cohort, self._selection.lineage, given_up=True))
+        stands = len(self._selection.seqs)
+        samples = with_attempts(self._view, self._cohort, seqs)
+        for number, (name, payload, attempts) in enumerate(samples):
+            labels = self._labels.setdefault(side(name), Counter())
+            found = self._accepted(layout, name, payload) if number < stands else []
+            found += self._attempts(layout, name, payload, attempts, number < stands)
+            for row in found:
+                labels[row[1]["label"]] += 1
+            if found:
+                self._tally.sample(payload["cell"])
+            yield from found
+
+    def sides(self, split: str | None) -> Side:
+        return sides(split)
+
+    def models(self) -> Models:
+        return tuple(self._selection.models.items())
+
+    def manifest(self) -> dict[str, Any]:
+        return {
+            "source": {
+                "unpaired": self._cohort.name,
+                "lineage": self._selection.lineage,
+                "quota": self._cohort.quota,
+                "samples": len(self._selection.seqs),
+                "labels": {
+                    side: {"true": labels[True], "false": labels[False]}
+                    for side, labels in sorted(self._labels.items(), reverse=True)
+                },
+                "left_out": self._left_out,
+            },
+            "trained_turns": [step.name for step in self._trained],
+            "refused": {name: dict(sorted(counts.items())) for name, counts in self._refused.items()},
+            **self._tally.manifest(self._view.cursor()),
+        }
+
+    def _accepted(self, layout: Layout, name: str, payload: Mapping[str, Any]) -> list[Row]:
+        values = payload["values"]
+        found = []
+        for step in self._trained:
+            self._tally.call(step.name, payload["calls"].get(step.name))
+            answer = answered(step, values[step.name], payload.get("thoughts", {}).get(step.name))
+            if step.name in payload.get("cut", ()):
+                self._tally.cut([step.name])
+            found.append(self._row(layout, name, step.name, payload, step, answer, True))
+        return found
+
+    def _attempts(
+        self,
+        layout: Layout,
+        name: str,
+        payload: Mapping[str, Any],
+        attempts: Sequence[Attempt],
+        stands: bool,
+    ) -> list[Row]:
+        found = []
+        for attempt in attempts:
+            step = attempt.step
+            if step not in self._trained:
+                continue
+            text = attempt.text.strip()
+            answer = attempted(step, text, attempt.thought)
+            if not text or not self._is_sound(layout, payload, attempt, answer, stands):
+                self._left_out += 1
+                continue
+            self._tally.call(step.name, attempt.call)
+            self._refused.setdefault(step.name, Counter())[attempt.told["check"]] += 1
+            found.append(self._row(layout, name, attempt.name, payload, step, answer, False))
+        return found
+
+    def _is_sound(
+        self, layout: Layout, payload: Mapping[str, Any], attempt: Attempt, answer: Message, stands: bool
+    ) -> bool:
+        if attempt.told["check"] == _OVER_SAMPLES or not is_known(self._cohort, payload, attempt.step.name):
+            return False
+        if layout.export.context not in (None, *payload.get("values", {})):
+            return False
+        if not stands:
+            return True
+        accepted = answered(attempt.step, payload["values"][attempt.step.name])
+        return bool(answer["content"] != accepted["content"].strip())
+
+    def _row(
+        self,
+        layout: Layout,
+        name: str,
+        part: str,
+        payload: Mapping[str, Any],
+        step: StepPlan,
+        answer: Message,
+        label: bool,
+    ) -> Row:
+        values, cell = payload["values"], payload["cell"]
+        context = layout.export.context
+        opening = [] if context is None else [passages(values[context])]
+        return layout.labelled(
+            f"{name}-{part}",
+            name,
+            [*opening, *before(self._cohort, values, step.name, payload.get("thoughts", {}))],
+            answer,
+            label,
+            self._cohort.tags,
+            {column: str(cell[column]) for column in layout.export.columns},
+        )

@@ -1,0 +1,365 @@
+"""What the log already holds, as the runtime asks for it: finished samples and earlier calls."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import duckdb
+
+from synth.compiler.plan.strata import Labels
+from synth.store.log.events import Kind
+from synth.store.log.forgotten import forgotten_of, is_tombstone
+from synth.store.log.log import Log
+
+
+class SampleIds:
+    """A set of sample ids in eight bytes each, so that millions fit."""
+
+    def __init__(self, sorted_numbers: array[int] | None = None) -> None:
+        self._numbers = sorted_numbers if sorted_numbers is not None else array("Q")
+
+    def __contains__(self, sample_id: str) -> bool:
+        return self.has(int(sample_id, 16))
+
+    def has(self, number: int) -> bool:
+        """Whether the sample is among them whose id is this number in hex."""
+        at = bisect_left(self._numbers, number)
+        return at < len(self._numbers) and self._numbers[at] == number
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> SampleIds:
+        return cls(array("Q", sorted(int(name, 16) for name in names)))
+
+    def joined(self, other: SampleIds) -> SampleIds:
+        """These and others."""
+        return SampleIds(array("Q", sorted({*self._numbers, *other._numbers})))
+
+    def without(self, other: SampleIds) -> SampleIds:
+        return SampleIds(array("Q", (number for number in self._numbers if not other.has(number))))
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCall:
+    """A completed call as the log has it.  `token_ids` is None where a server rendered.
+
+    `logprob` is a scoring call's: the sum over the last `scored_tokens` of the tokens.
+    """
+
+    seq: int
+    call_key: str
+    step: str
+    attempt: int
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    messages: tuple[tuple[str, str], ...]
+    token_ids: tuple[int, ...] | None
+    identity: Mapping[str, Any]
+    sampling: Mapping[str, Any]
+    schema: Mapping[str, Any] | None
+    seed: int
+    logprob: float | None = None
+    scored_tokens: int = 0
+    thought: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedLookup:
+    """Passages that were looked up, and the digest of what the index held then."""
+
+    key: str
+    digest: str
+    passages: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSample:
+    """What the log holds of a sample: completed calls by call key, passages by their key, and for each
+    time that it was lost how many attempts at each step were refused."""
+
+    calls: dict[str, LoggedCall] = field(default_factory=dict)
+    lookups: dict[str, LoggedLookup] = field(default_factory=dict)
+    lost: list[dict[str, int]] = field(default_factory=list)
+
+    def tried(self, step: str) -> int:
+        """How many attempts at a step are not made again: they were refused when the sample was lost."""
+        return sum(each.get(step, 0) for each in self.lost)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a sample ended, in the run `run_id`: with accepted `values` and `thoughts` by step, or
+    given up at a step for a `reason`, and then `values` is None."""
+
+    run_id: str
+    step: str | None
+    values: dict[str, Any] | None
+    thoughts: dict[str, str]
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Finished:
+    """The samples of one lineage that need nothing more.  The `forgotten` ones are among them: the log
+    has nothing of them, and they are not made again.
+
+    The loss of the `unbound` among the abandoned does not bind this run: a service failed, nothing
+    passed in the run that lost them, or it ran with other settings.  `ordinals` has the last
+    ordinal of each cell, by its labels in order.
+    """
+
+    completed: SampleIds = field(default_factory=SampleIds)
+    abandoned: SampleIds = field(default_factory=SampleIds)
+    forgotten: SampleIds = field(default_factory=SampleIds)
+    unbound: SampleIds = field(default_factory=SampleIds)
+    ordinals: Callable[[], Mapping[Labels, int]] = dict
+
+    def has(self, sample_id: str) -> bool:
+        return sample_id in self.completed or sample_id in self.abandoned
+
+    def reach(self, labels: Labels) -> int:
+        """The last ordinal of a cell that is among them, or -1."""
+        if self._reach is None:
+            self._reach = self.ordinals()
+        return self._reach.get(tuple(sorted(labels)), -1)
+
+    _reach: Mapping[Labels, int] | None = field(default=None, init=False)
+
+
+class History:
+    """Questions to a log.  Uses a cursor of its own; call it from one thread at a time."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._cursor = log.cursor()
+        # For what is asked from the event loop while a thread asks about calls.
+        self._beside = log.cursor()
+        self._forgotten = forgotten_of(self._cursor)
+        self._called = self._ids("kind IN (?, ?)", [Kind.CALL_COMPLETED.value, Kind.RETRIEVAL_DONE.value])
+
+    def finished(
+        self, lineage: str, cohort: str = "", settings: str | None = None, *, retry_lost: bool = False
+    ) -> Finished:
+        """Samples completed or abandoned under a lineage.
+
+        A loss binds where it was lasting, in a run in which something passed the step, and under the
+        same `settings` of the cohort's models; those of a run that did not say are taken to be the
+        same.  With `retry_lost` none binds.
+        """
+        condition = "kind = ? AND (payload ->> 'lineage') = ?"
+        completed, abandoned = (
+            self._ids(condition, [kind.value, lineage])
+            for kind in (Kind.SAMPLE_COMPLETED, Kind.SAMPLE_ABANDONED)
+        )
+        unbound = abandoned
+        if abandoned and not retry_lost:
+            unbound = self._unbound(lineage, cohort, settings)
+        forgotten = SampleIds.of(self._forgotten.of(lineage, "completed", "hidden", "pending"))
+        if gone := self._forgotten.of(lineage, "abandoned"):
+            unbound = unbound.without(SampleIds.of(gone))
+        if forgotten:
+            completed = completed.joined(forgotten)
+        return Finished(completed, abandoned, forgotten, unbound, partial(self._ordinals, lineage))
+
+    @property
+    def forgotten_names(self) -> set[str]:
+        """The samples that the log has forgotten, of all lineages."""
+        return {name for lineage in self._forgotten.lineages.values() for name in lineage}
+
+    def forgotten(self, lineage: str) -> Finished:
+        """The samples of a lineage that the log has forgotten, as they had ended."""
+        gone = SampleIds.of(self._forgotten.of(lineage, "completed", "hidden", "pending"))
+        lost = SampleIds.of(self._forgotten.of(lineage, "abandoned"))
+        return Finished(gone, lost, gone, ordinals=partial(self._ordinals, lineage))
+
+    def _unbound(self, lineage: str, cohort: str, settings: str | None) -> SampleIds:
+        """The samples whose last loss does not bind."""
+        return self._numbers(
+            """SELECT CAST('0x' || sample_id AS UBIGINT) AS number FROM (
+                   SELECT sample_id, arg_max(free, seq) AS free FROM (
+                       SELECT lost.sample_id, lost.seq,
+                              (payload ->> 'lasting') = 'false'
+                              OR coalesce(others.run_id IS NOT NULL, false)
+                              OR coalesce(list_contains(stuck.steps, lost.step), false) AS free
+                       FROM events AS lost
+                       LEFT JOIN (SELECT run_id FROM events WHERE kind = ?
+                                  AND (payload -> 'settings' ->> ?) <> ?) AS others USING (run_id)
+                       LEFT JOIN (SELECT run_id, list(step) AS steps FROM (
+                                      SELECT run_id, unnest(CAST(each -> 'lost_at' AS VARCHAR[])) AS step
+                                      FROM (SELECT run_id, unnest(CAST(payload -> 'stuck' AS JSON[])) AS each
+                                            FROM events WHERE kind = ?
+                                            AND (payload -> 'stuck') IS NOT NULL)
+                                      WHERE (each ->> 'cohort') = ?)
+                                  GROUP BY run_id) AS stuck USING (run_id)
+                       WHERE lost.kind = ? AND (payload ->> 'lineage') = ?)
+                   GROUP BY sample_id)
+               WHERE free ORDER BY number""",
+            [
+                Kind.RUN_STARTED.value,
+                cohort,
+                settings,
+                Kind.RUN_STOPPED.value,
+                cohort,
+                Kind.SAMPLE_ABANDONED.value,
+                lineage,
+            ],
+        )
+
+    def _ordinals(self, lineage: str) -> dict[Labels, int]:
+        rows = self._beside.execute(
+            """SELECT CAST(payload -> 'cell' AS VARCHAR), max(CAST(payload ->> 'ordinal' AS BIGINT))
+               FROM events WHERE kind IN (?, ?) AND (payload ->> 'lineage') = ? GROUP BY 1""",
+            [Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value, lineage],
+        )
+        return {tuple(sorted(json.loads(cell).items())): ordinal for cell, ordinal in _stream(rows)}
+
+    def knows(self, sample_id: str) -> bool:
+        """Whether any call or retrieval of a sample is in the log."""
+        return sample_id in self._called
+
+    def calls(self, sample_ids: Iterable[str], lineage: str | None = None) -> dict[str, LoggedSample]:
+        """What the log holds of some samples; the first call of a key counts, and the last of what
+        was looked up.  They were lost as samples of a lineage."""
+        wanted = [sample_id for sample_id in sample_ids if sample_id in self._called]
+        found: dict[str, LoggedSample] = {}
+        if not wanted:
+            return found
+        rows = self._cursor.execute(
+            f"""SELECT sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, payload
+                FROM events WHERE (kind IN ('{Kind.CALL_COMPLETED.value}', '{Kind.RETRIEVAL_DONE.value}')
+                    OR kind = '{Kind.SAMPLE_ABANDONED.value}' AND (payload ->> 'lineage') = ?)
+                AND sample_id IN (SELECT unnest(?)) ORDER BY seq""",
+            [lineage, wanted],
+        )
+        for sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, text in _stream(rows):
+            sample, payload = found.setdefault(sample_id, LoggedSample()), json.loads(text)
+            if is_tombstone(payload):
+                continue
+            if kind == Kind.SAMPLE_ABANDONED.value:
+                refused = payload.get("rejected", {})
+                sample.lost.append({name: len(attempts) for name, attempts in refused.items()})
+            elif kind == Kind.RETRIEVAL_DONE.value:
+                key = payload["key"]
+                sample.lookups[key] = LoggedLookup(key, payload["index"]["digest"], payload["chunks"])
+            else:
+                call = _logged_call(seq, step, attempt, prompt_tokens, completion_tokens, payload)
+                sample.calls.setdefault(call.call_key, call)
+        return found
+
+    def values(self, lineage: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Sample id and accepted values by step of every completed sample of a lineage, in order."""
+        rows = self._cursor.execute(
+            f"""SELECT sample_id, payload FROM events WHERE kind = '{Kind.SAMPLE_COMPLETED.value}'
+                AND (payload ->> 'lineage') = ? ORDER BY seq""",
+            [lineage],
+        )
+        for sample_id, text in _stream(rows):
+            payload = json.loads(text)
+            if not is_tombstone(payload):
+                yield sample_id, payload["values"]
+
+    def endings(self, lineage: str, sample_ids: Iterable[str]) -> dict[str, Ending]:
+        """How samples ended under a lineage, each the last time; nothing of those that are forgotten."""
+        rows = self._cursor.execute(
+            f"""SELECT sample_id, kind, run_id, step, payload FROM events
+                WHERE kind IN ('{Kind.SAMPLE_COMPLETED.value}', '{Kind.SAMPLE_ABANDONED.value}')
+                AND sample_id IN (SELECT unnest(?)) AND (payload ->> 'lineage') = ? ORDER BY seq""",
+            [list(sample_ids), lineage],
+        )
+        found: dict[str, Ending] = {}
+        for sample_id, kind, run_id, step, text in _stream(rows):
+            payload = json.loads(text)
+            if is_tombstone(payload):
+                continue
+            completed = kind == Kind.SAMPLE_COMPLETED.value
+            found[sample_id] = Ending(
+                run_id,
+                step,
+                payload["values"] if completed else None,
+                payload.get("thoughts", {}),
+                payload.get("reason", ""),
+            )
+        return found
+
+    def rules(self) -> dict[str, dict[str, Any] | None]:
+        """What each run recorded of how answers are judged, by its id; None where it did not."""
+        rows = self._cursor.execute(
+            "SELECT run_id, CAST(payload -> 'answers' AS VARCHAR) FROM events WHERE kind = ?",
+            [Kind.RUN_STARTED.value],
+        )
+        return {run_id: None if text is None else json.loads(text) for run_id, text in _stream(rows)}
+
+    def answered(self, model: str, backend: str, id_: str) -> bool:
+        """Whether a model has answered any call while it ran there.  May be asked from any thread."""
+        found = self._log.cursor().execute(
+            """SELECT 1 FROM events WHERE kind = ? AND model = ?
+               AND (payload ->> '$.identity.backend') = ? AND (payload ->> '$.identity.id') = ? LIMIT 1""",
+            [Kind.CALL_COMPLETED.value, model, backend, id_],
+        )
+        return found.fetchone() is not None
+
+    def mean_tokens(self, step: str, model: str, identity: Mapping[str, Any]) -> tuple[float, float] | None:
+        """Mean prompt and completion tokens of a step's calls that a model answered where it runs now,
+        or None where there are none: those of a rehearsal say nothing of it."""
+        rows = self._cursor.execute(
+            """SELECT CAST(payload -> 'identity' AS VARCHAR), count(*), sum(prompt_tokens),
+               sum(completion_tokens) FROM events WHERE kind = ? AND step = ? AND model = ? GROUP BY 1""",
+            [Kind.CALL_COMPLETED.value, step, model],
+        ).fetchall()
+        same = [row for row in rows if row[0] is not None and json.loads(row[0]) == identity]
+        calls = sum(row[1] for row in same)
+        return (sum(row[2] for row in same) / calls, sum(row[3] for row in same) / calls) if calls else None
+
+    def _ids(self, condition: str, parameters: list[str]) -> SampleIds:
+        return self._numbers(
+            f"""SELECT DISTINCT CAST('0x' || sample_id AS UBIGINT) AS number
+                FROM events WHERE {condition} ORDER BY number""",
+            parameters,
+        )
+
+    def _numbers(self, query: str, parameters: Sequence[str | None]) -> SampleIds:
+        rows = self._cursor.execute(query, list(parameters))
+        numbers = array("Q")
+        while chunk := rows.fetchmany(65_536):
+            numbers.extend(row[0] for row in chunk)
+        return SampleIds(numbers)
+
+
+def _stream(rows: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
+    while chunk := rows.fetchmany(4096):
+        yield from chunk
+
+
+def _logged_call(
+    seq: int, step: str, attempt: int, prompt_tokens: int, completion_tokens: int, payload: dict[str, Any]
+) -> LoggedCall:
+    token_ids = payload.get("token_ids")
+    return LoggedCall(
+        seq=seq,
+        call_key=payload["call_key"],
+        step=step,
+        attempt=attempt,
+        text=payload["text"],
+        finish_reason=payload["finish_reason"],
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
+        messages=tuple((message["role"], message["content"]) for message in payload["messages"]),
+        token_ids=tuple(token_ids) if token_ids is not None else None,
+        identity=payload["identity"],
+        sampling=payload["sampling"],
+        schema=payload.get("schema"),
+        seed=payload["seed"],
+        logprob=payload.get("logprob"),
+        scored_tokens=payload.get("scored_tokens", 0),
+        thought=payload.get("thought"),
+    )

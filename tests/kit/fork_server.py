@@ -1,0 +1,193 @@
+"""Commands in processes of their own, without importing everything for each of them.
+
+A server imports the product once and forks for every command that it is asked for: the command has its
+own working directory, environment, streams and exit status, as `python -m synth` has.  What is read
+while Python or a module starts is the server's, so a command whose environment changes that is started
+afresh (`can_fork`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import random
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).parent.parent
+# Read by Python, its allocator, the loader or a library as it is imported.
+_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC", "HF_", "TZ", "OMP_", "VLLM_", "HOME", "XDG_")
+# What commands import when they need it.
+_WARM = (
+    *(f"synth.cli.{each.stem}" for each in (ROOT / "synth" / "cli").glob("*.py") if each.stem[0] != "_"),
+    "asyncio",
+    "genai_prices",
+    "google.genai",
+    "openai",
+    "synth.runtime.engines.hosted.gemini",
+    "synth.runtime.engines.hosted.openai",
+    "synth.runtime.engines.simulated.engine",
+    "synth.runtime.evaluation.evaluate",
+    "synth.runtime.run.run",
+    "synth.store.dataset.materialize",
+    "synth.store.forget.beside",
+    "synth.api",
+)
+_MOST_BYTES = 1 << 20
+BEFORE = "FORK_SERVER_BEFORE"
+
+
+def can_fork(environment: Mapping[str, str]) -> bool:
+    """Whether a process started now would read at its start what the server has read."""
+    changed = {
+        name
+        for name in {*environment, *os.environ}
+        if environment.get(name) != os.environ.get(name) and name.startswith(_AT_START)
+    }
+    return hasattr(os, "fork") and changed <= {"PYTHONPATH"} and environment.get("PYTHONPATH") == str(ROOT)
+
+
+class ForkServer:
+    """A server of its own, for commands that `environment` is to hold for from the start."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self._requests, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST_BYTES)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.kit.fork_server", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={**environment, "PYTHONPATH": str(ROOT)},
+            )
+
+    def run(
+        self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float
+    ) -> tuple[int, bytes, bytes]:
+        """Exit status (negative for a signal, as of `subprocess`), stdout and stderr of `synth ARGUMENTS`.
+
+        The module that FORK_SERVER_BEFORE names in the environment is imported in the process first.
+        Raises `subprocess.TimeoutExpired`.
+        """
+        request = json.dumps([list(arguments), str(cwd), dict(environment)]).encode()
+        told, tell = os.pipe()
+        with (
+            open(os.devnull, "rb") as nothing,
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+            open(told, "rb", buffering=0) as status,
+        ):
+            streams = [nothing.fileno(), out.fileno(), err.fileno(), tell]
+            socket.send_fds(self._requests, [request], streams)
+            os.close(tell)
+            pid = int(status.readline())
+            ended = _line_within(status.fileno(), timeout)
+            if ended is None:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(["synth", *arguments], timeout)
+            out.seek(0)
+            err.seek(0)
+            return int(ended), out.read(), err.read()
+
+    def close(self) -> None:
+        self._requests.close()
+        self._process.wait()
+
+
+@cache
+def fork_server() -> ForkServer:
+    """The one that a process of tests shares."""
+    return ForkServer(os.environ)
+
+
+def _line_within(descriptor: int, timeout: float) -> bytes | None:
+    ready, _, _ = select.select([descriptor], [], [], timeout)
+    return os.read(descriptor, 64) if ready else None
+
+
+def _serve(requests: socket.socket) -> None:
+    """Forks for each request, and returns in the process that is to run it; ends with its client."""
+    for module in _WARM:
+        import_module(module)
+    gc.collect()
+    gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        request, streams, _, _ = socket.recv_fds(requests, _MOST_BYTES, 4)
+        if not request:
+            os._exit(0)
+        if os.fork() == 0:
+            requests.close()
+            _begin(request, streams)
+            return
+        for stream in streams:
+            os.close(stream)
+
+
+def _begin(request: bytes, streams: Sequence[int]) -> None:
+    """Returns in the command's process; its parent tells the client how it ends."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    *standard, tell = streams
+    if pid := os.fork():
+        os.write(tell, b"%d\n" % pid)
+        _, status = os.waitpid(pid, 0)
+        os.write(tell, b"%d\n" % os.waitstatus_to_exitcode(status))
+        os._exit(0)
+    os.close(tell)
+    for number, stream in enumerate(standard):
+        os.dup2(stream, number)
+        os.close(stream)
+    arguments, cwd, environment = json.loads(request)
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(environment)
+    random.seed()
+    sys.path[0] = cwd
+    sys.argv[1:] = arguments
+
+
+def _run() -> int:
+    try:
+        runpy.run_module("synth", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            return 1
+        return end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _exit(status: int) -> NoReturn:
+    """Ends as Python does, but for taking every module apart, which costs more than most commands."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))
+    if BEFORE in os.environ:
+        import_module(os.environ[BEFORE])
+    _exit(_run())

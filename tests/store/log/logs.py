@@ -1,0 +1,220 @@
+"""Logs as a run would leave them, made of events alone: what happened is said, nothing is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from synth.compiler.plan.model import CohortPlan, Plan, canonical_json
+from synth.compiler.plan.strata import Slot, pair_id, sample_id, slots
+from synth.store.dataset.inputs.sources import reader_digest
+from synth.store.log.events import Event, Kind
+from synth.store.log.log import Log
+
+IDENTITY = {"backend": "simulated", "id": "nobody", "revision": None}
+
+# A refused attempt: its text, and the check that refused it.
+Attempt = tuple[str, str]
+
+
+class Story:
+    """Events of a plan in the order in which they are told.  A `lineage` names who answers."""
+
+    def __init__(self, plan: Plan, lineage: str = "1") -> None:
+        self.plan = plan
+        self.events: list[Event] = []
+        self.start(lineage)
+
+    def start(self, lineage: str) -> None:
+        """A run begins."""
+        self._lineages = {
+            cohort.name: {
+                "lineage": f"{cohort.name}-{lineage}",
+                "fingerprint": self.plan.fingerprint(cohort),
+                "models": {},
+            }
+            for cohort in self.plan.cohorts
+        }
+        for pairs in self.plan.pair_cohorts:
+            preference = self.plan.preference(pairs.name)
+            self._lineages[pairs.name] = {
+                "lineage": f"{pairs.name}-{lineage}",
+                "fingerprint": self.plan.pair_fingerprint(preference),
+                "models": {},
+                "of": self._lineages[preference.source]["lineage"],
+            }
+        registered = {"plan_hash": self.plan.plan_hash, "plan": self.plan.model_dump(mode="json")}
+        self.tell(Kind.PLAN_REGISTERED, registered)
+        self.tell(Kind.RUN_STARTED, {"plan_hash": self.plan.plan_hash, "lineages": self._lineages})
+
+    def tell(self, kind: Kind, payload: dict[str, Any], **columns: Any) -> int:
+        """Adds an event; gives its seq."""
+        seq = len(self.events)
+        self.events.append(Event(seq, kind, "run", 1_700_000_000_000_000 + seq, payload, **columns))
+        return seq
+
+    def complete(
+        self,
+        cohort: CohortPlan,
+        slot: Slot,
+        values: Mapping[str, Any],
+        *,
+        refused: Mapping[str, Sequence[Attempt]] | None = None,
+        ordinal: int | None = None,
+        thoughts: Mapping[str, str] | None = None,
+    ) -> str:
+        """A sample ends well; gives its id.  `ordinal` is another one than the slot's, for a
+        replacement; `refused` are attempts before the one that was accepted."""
+        name = self.name(cohort, slot, ordinal)
+        attempts = self._attempts(cohort, name, refused)
+        calls = {
+            step: self._call(cohort, name, step, len(attempts.get(step, ())), value)
+            for step, value in values.items()
+            if cohort.step(step).model is not None
+        }
+        payload = {**self._place(cohort, slot, ordinal), "values": dict(values), "calls": calls}
+        if thoughts:
+            payload["thoughts"] = dict(thoughts)
+        self.tell(Kind.SAMPLE_COMPLETED, payload | _rejected(attempts), sample_id=name)
+        return name
+
+    def abandon(
+        self,
+        cohort: CohortPlan,
+        slot: Slot,
+        refused: Mapping[str, Sequence[Attempt]] | None = None,
+        *,
+        values: Mapping[str, Any] | None = None,
+        lasting: bool = True,
+        of: str | None = None,
+        ordinal: int | None = None,
+    ) -> str:
+        """A sample is given up; gives its id.  `values` are those it had by then."""
+        name = self.name(cohort, slot, ordinal) if of is None else pair_id(self.plan, cohort, of)
+        attempts = self._attempts(cohort, name, refused)
+        payload = {**self._place(cohort, slot, ordinal), "reason": "no luck", "lasting": lasting}
+        if values is not None:
+            payload["values"] = dict(values)
+        if of is not None:
+            payload["of"] = of
+        self.tell(Kind.SAMPLE_ABANDONED, payload | _rejected(attempts), sample_id=name)
+        return name
+
+    def pair(
+        self, preference: str, slot: Slot, values: Mapping[str, Any], *, ordinal: int | None = None
+    ) -> str:
+        """A preference makes its own sample from one of its conversation's."""
+        cohort = next(each for each in self.plan.pair_cohorts if each.name == preference)
+        base = self.plan.cohort(self.plan.preference(preference).source)
+        of = self.name(base, slot, ordinal)
+        name = pair_id(self.plan, cohort, of)
+        calls = {step: self._call(cohort, name, step, 0, value) for step, value in values.items()}
+        place = self._place(cohort, slot, ordinal)
+        self.tell(
+            Kind.SAMPLE_COMPLETED,
+            {**place, "values": dict(values), "calls": calls, "of": of},
+            sample_id=name,
+        )
+        return name
+
+    def ingest(
+        self, source: str, conversations: Iterable[Sequence[Mapping[str, Any]]], version: str = "1"
+    ) -> list[str]:
+        """A source is read; gives the ids of its rows."""
+        names = []
+        for number, messages in enumerate(conversations):
+            names.append(sha256(f"{source} {number}".encode()).hexdigest()[:16])
+            self.tell(
+                Kind.SOURCE_INGESTED,
+                {
+                    "source": source,
+                    "version": version,
+                    "row": number,
+                    "file": "chat.jsonl",
+                    "line": number + 1,
+                    "hash": "",
+                    "messages": list(messages),
+                },
+                sample_id=names[-1],
+            )
+        self.tell(
+            Kind.SOURCE_COMPLETED,
+            {
+                "source": source,
+                "reader": reader_digest(self.plan, self.plan.source(source)),
+                "version": version,
+                "rows": len(names),
+                "shape": "messages",
+                "files": [],
+            },
+        )
+        return names
+
+    def name(self, cohort: CohortPlan, slot: Slot, ordinal: int | None = None) -> str:
+        number = slot.ordinal if ordinal is None else ordinal
+        return sample_id(self.plan, cohort, slot.cell.labels, number)
+
+    def write(self, path: Path, batch: int = 256) -> Path:
+        """The log with what was told so far."""
+        with Log(path, writer=True) as log:
+            for start in range(0, len(self.events), batch):
+                log.append(self.events[start : start + batch])
+        return path
+
+    def _place(self, cohort: CohortPlan, slot: Slot, ordinal: int | None) -> dict[str, Any]:
+        return {
+            "lineage": self._lineages[cohort.name]["lineage"],
+            "cohort": cohort.name,
+            "cell": dict(slot.cell.labels),
+            "ordinal": slot.ordinal if ordinal is None else ordinal,
+        }
+
+    def _attempts(
+        self, cohort: CohortPlan, name: str, refused: Mapping[str, Sequence[Attempt]] | None
+    ) -> dict[str, list[dict[str, Any]]]:
+        return {
+            step: [
+                {
+                    "attempt": number,
+                    "call": self._call(cohort, name, step, number, text),
+                    "check": check,
+                    "reason": "is not as asked for",
+                }
+                for number, (text, check) in enumerate(attempts)
+            ]
+            for step, attempts in (refused or {}).items()
+        }
+
+    def _call(self, cohort: CohortPlan, name: str, step: str, attempt: int, value: Any) -> int:
+        return self.tell(
+            Kind.CALL_COMPLETED,
+            {
+                "call_key": "",
+                "identity": IDENTITY,
+                "engine": "simulated",
+                "messages": [{"role": "user", "content": f"Write {step}."}],
+                "token_ids": None,
+                "text": value if isinstance(value, str) else canonical_json(value),
+                "finish_reason": "stop",
+                "seed": 0,
+            },
+            sample_id=name,
+            step=step,
+            attempt=attempt,
+            model=cohort.step(step).model,
+        )
+
+
+def _rejected(attempts: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    return {"rejected": attempts} if attempts else {}
+
+
+def all_slots(plan: Plan, name: str) -> list[Slot]:
+    return list(slots(plan, plan.cohort(name)))
+
+
+def chat(*contents: str) -> list[dict[str, Any]]:
+    """Messages of a user and a model by turns."""
+    return [{"role": ("user", "model")[number % 2], "content": text} for number, text in enumerate(contents)]

@@ -1,0 +1,35 @@
+"""Damaged logs: nothing is lost without a word, no row is wrong, and what holds can be had.
+
+`make damage` does the same to 200 of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.store.log.damage import Found, Truth, check, make
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
+    return make(tmp_path_factory.mktemp("truth"), samples=16)
+
+
+def test_damaged_logs_are_told_of_and_salvaged(truth: Truth, tmp_path: Path) -> None:
+    found = Found()
+    for seed in range(9):
+        (folder := tmp_path / str(seed)).mkdir()
+        check(truth, seed, folder, found)
+    told = asdict(found)
+    assert {name: told[name] for name in ("silent", "wrong", "mute", "short")} == {
+        "silent": [],
+        "wrong": [],
+        "mute": [],
+        "short": [],
+    }
+    assert set(found.ends) >= {"refused as damaged", "told what is missing"}
+    assert found.salvaged >= 2
+    assert found.kept > 0.5 * found.of
