@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.lib import harness, standalone
 from bench.lib.report import grid, index, write
+from synth.base.extras import DISTRIBUTION
 
 # In the order in which they run.  Each is a module with `measure(Options) -> Report`, or a script.
 NAMES = ("compile", "orchestration", "log", "memory", "vllm", "retrieval", "trainers", *standalone.SCRIPTS)
@@ -61,14 +62,14 @@ def run(name: str, options: harness.Options, size: str, out: Path) -> None:
     if name in standalone.SCRIPTS:
         report = standalone.measure(name, options)
     else:
-        report = import_module(f"bench.{name}").measure(options)
+        report = import_module(f"bench.suites.{name}").measure(options)
     facts = {
         "date": harness.today(),
         "size": size,
         "seconds": round(time.perf_counter() - began, 1),
         "load": load,
         "machine": harness.machine(),
-        "versions": harness.versions(("synth", *report.packages)),
+        "versions": harness.versions((DISTRIBUTION, *report.packages)),
     }
     written = write(name, report, facts, out)
     print(f"{report.title}\n{report.headline}\n")

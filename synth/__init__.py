@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from synth.models import Gemini, Model, OpenAI, Pocket, Simulated, Transformers, Vllm
     from synth.runtime.evaluation.evaluate import Report
     from synth.runtime.run.replay import Replayed
-    from synth.runtime.run.run import RunReport
+    from synth.runtime.run.report import RunReport
     from synth.store.dataset.output.written import Dataset
 
     __version__: str
@@ -74,7 +74,7 @@ _PLACES = {
     "Plan": "synth.compiler.plan.model",
     "Replayed": "synth.runtime.run.replay",
     "Report": "synth.runtime.evaluation.evaluate",
-    "RunReport": "synth.runtime.run.run",
+    "RunReport": "synth.runtime.run.report",
     **dict.fromkeys(
         ("ConfigError", "Diverged", "EngineError", "LogError", "QuotaShort", "RecipeError", "SynthError"),
         "synth.base.errors",

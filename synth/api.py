@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from synth.compiler.plan.model import Plan
     from synth.runtime.evaluation.evaluate import Report
     from synth.runtime.run.replay import Replayed
-    from synth.runtime.run.run import RunReport
+    from synth.runtime.run.report import RunReport
     from synth.runtime.settings import Settings
     from synth.store.dataset.output.written import Dataset
     from synth.store.log.log import Log
@@ -86,7 +86,7 @@ def run(
     The first Ctrl-C stops cleanly and the second at once; both raise KeyboardInterrupt.  Raises a
     SynthError when it cannot go on; what was committed is safe.
     """
-    from synth.runtime.run.run import RunOptions
+    from synth.runtime.run.report import RunOptions
     from synth.runtime.run.run import run as run_plan
     from synth.watching import watching
 
@@ -159,7 +159,7 @@ def evaluate(
     safe.
     """
     from synth.runtime.evaluation.evaluate import evaluate as take_measures
-    from synth.runtime.run.run import RunOptions
+    from synth.runtime.run.report import RunOptions
     from synth.watching import watching
 
     settings = _settings(plan, models, _backend(backend, simulate, pocket), student)

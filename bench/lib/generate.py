@@ -130,7 +130,8 @@ class Replay:
     def __init__(self, folder: Path, requests: Sequence[Request]) -> None:
         self._requests = requests
         import synth
-        from synth.runtime.engines.local.vllm import VllmEngine, tell_torch
+        from synth.runtime.engines.local.vllm import VllmEngine
+        from synth.runtime.engines.local.vllm_process import tell_torch
         from synth.runtime.settings import load
 
         plan = synth.compile(folder / "chain.recipe")

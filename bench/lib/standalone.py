@@ -6,10 +6,9 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from bench.lib.harness import Options, Unavailable, measured
+from bench.lib.harness import ROOT, Options, Unavailable, measured
 from bench.lib.report import Bars, Cell, Plot, Report, Table
 
 Figures = Mapping[str, Any]
@@ -30,15 +29,15 @@ class Script:
 
 
 def measure(name: str, options: Options) -> Report:
-    """Runs `python -m bench.NAME` and puts its figures into tables."""
+    """Runs `python -m bench.suites.NAME` and puts its figures into tables."""
     script = SCRIPTS[name]
-    if not (Path(__file__).parent / f"{name}.py").exists():
-        raise Unavailable(f"bench/{name}.py is not there")
+    if not (ROOT / "bench" / "suites" / f"{name}.py").exists():
+        raise Unavailable(f"bench/suites/{name}.py is not there")
     path = options.work / "figures.json"
     command = [
         sys.executable,
         "-m",
-        f"bench.{name}",
+        f"bench.suites.{name}",
         "--json",
         str(path),
         *options.pick(script.quick, script.normal),

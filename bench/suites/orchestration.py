@@ -336,17 +336,8 @@ def _crashes(results: list[dict[str, Any]]) -> Table:
         if cost is None:
             rows.append((found["name"], None, None, "all: it keeps nothing", None, None, None))
         elif "failed" in cost:
-            rows.append(
-                (
-                    found["name"],
-                    None,
-                    None,
-                    f"the second run had not ended after {_SECOND_S:g} s",
-                    None,
-                    None,
-                    None,
-                )
-            )
+            late = f"the second run had not ended after {_SECOND_S:g} s"
+            rows.append((found["name"], None, None, late, None, None, None))
         else:
             again = cost["again"]
             ended = "" if cost["finished"] else "; the second run failed"

@@ -23,6 +23,7 @@ from typing import Any
 
 from bench.lib.harness import ROOT, Options, Unavailable, measured
 from bench.lib.report import Report, Table, grid
+from synth.base.extras import install
 from synth.compiler.plan.model import CallPlan, SourcePlan
 from synth.runtime.engines.base import ModelIdentity
 from synth.runtime.retrieval import Index, Query, open_index
@@ -127,7 +128,7 @@ def measure(options: Options) -> Report:
     try:
         import lancedb  # noqa: F401
     except ImportError:
-        raise Unavailable("lancedb is not installed: pip install 'synth[retrieval]'") from None
+        raise Unavailable(f"lancedb is not installed: {install('retrieval')}") from None
     sizes: Sequence[int] = options.pick((100, 200), (2_500, 10_000), (2_500, 10_000, 100_000))
     ingested, asked = [], []
     figures: dict[str, Any] = {}

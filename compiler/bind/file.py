@@ -15,7 +15,7 @@ from synth.base.diagnostics.diagnostic import Diagnostics
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.blocks.bound import Bound, Param
-from synth.compiler.bind.blocks.check_blocks import NamedCheck, bind_block
+from synth.compiler.bind.blocks.check_blocks import bind_named
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.conversations.conversation import bind_conversation
 from synth.compiler.bind.conversations.evaluations import bind_evaluation
@@ -323,23 +323,9 @@ def _bind_let(statement: Statement, context: Context) -> None:
 
 
 def _bind_check(statement: Statement, context: Context) -> None:
-    if statement.name is None:
-        return
-    scope = context.scope
-    takes = resolve_type(statement.type, scope, context.bound.schemas) if statement.type else None
-    if (
-        takes is not None
-        and statement.type is not None
-        and (takes.optional or (takes.low, takes.high) != (None, None))
-    ):
-        scope.report(
-            "E202",
-            f"a check's type says what it is of, and `{statement.type.span.text}` says more",
-            statement.type.span,
-            hint=f"write `{takes.name}`; `length(1..400)` is a check of its own",
-        )
-    named = NamedCheck(statement.name.text, takes, tuple(bind_block(statement, takes, scope)))
-    scope.declare(Declared(named.name, "check", statement.name.span, thing=named))
+    named = bind_named(statement, context.bound.schemas, context.scope)
+    if named is not None:
+        context.scope.declare(Declared(named.name, "check", named.span, thing=named))
 
 
 def _bind_source(statement: Statement, context: Context) -> None:

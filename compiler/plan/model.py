@@ -6,51 +6,21 @@ samples.  It is frozen, its JSON is canonical, and `plan_hash` names it.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
+from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
 
+from synth.base.canonical import Frozen, canonical_json, digest
+from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
 
 PLAN_FORMAT = 1
 
 Capability = Literal["chat", "json", "template", "embed", "logprobs", "frozen"]
 Role = Literal["user", "model"]
-
-
-def _encoder() -> Callable[[Any], str]:
-    """What writes canonical JSON, made once.  `json.dumps` makes an encoder for each value, and so
-    does `JSONEncoder.encode` underneath, where a fifth of the time goes on small ones."""
-    plain = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    # Absent where Python is not CPython.
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if make is None:
-        return plain.encode
-    # Circles are not looked for: a value that holds itself ends in a RecursionError.
-    chunks = make(None, plain.default, json.encoder.encode_basestring, None, ":", ",", True, False, True)
-    return lambda value: "".join(chunks(value, 0))
-
-
-_ENCODE = _encoder()
-
-
-def canonical_json(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, no escapes but those JSON needs."""
-    return _ENCODE(value)
-
-
-def digest(value: Any) -> str:
-    """sha256 of a value's canonical JSON, in hex.  Lone surrogates are hashed as they stand."""
-    return sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class FilterPlan(Frozen):
@@ -253,69 +223,6 @@ class PreferencePlan(Frozen):
     steps: tuple[StepPlan, ...]
     chosen: CallPlan
     rejected: CallPlan
-
-
-class MixPart(Frozen):
-    """`share` is relative to the sum over the parts."""
-
-    name: str
-    share: Annotated[int, Field(ge=0)]
-    sources: tuple[str, ...]
-
-
-class MixPlan(Frozen):
-    name: str
-    parts: tuple[MixPart, ...]
-    total: int | None = None
-    when_short: Literal["fail", "shrink", "repeat"] = "fail"
-
-
-class MeasurePlan(Frozen):
-    """Bounds are ratios as percentages, or numbers; None is no bound."""
-
-    name: str
-    arguments: dict[str, JsonValue] = {}
-    at_most: float | None = None
-    at_least: float | None = None
-
-
-class EvaluationPlan(Frozen):
-    name: str
-    of: str
-    measures: tuple[MeasurePlan, ...]
-
-
-Form = Literal[
-    "messages",
-    "prompt_completion",
-    "sharegpt",
-    "preference",
-    "sharegpt_preference",
-    "unpaired",
-    "rejected",
-]
-
-
-class ExportPlan(Frozen):
-    """One dataset.  `split` is the percentage of rows that train, None for no split.
-
-    `thought` says what becomes of private reasoning; `context` names the step whose passages open
-    each row.  `rejected` rows are the refused attempts of a conversation, `unpaired` ones its trained
-    turns and what was refused of them.  `licence` and `languages`
-    are for the card, as dataset hubs write them."""
-
-    name: str
-    type: Form = "messages"
-    source: str
-    to: str
-    split: str | None = None
-    columns: tuple[str, ...] = ()
-    roles: Literal["assistant", "model"] = "assistant"
-    format: Literal["jsonl", "parquet"] = "jsonl"
-    thought: Literal["strip", "keep", "wrap"] = "strip"
-    context: str | None = None
-    licence: str | None = None
-    languages: tuple[str, ...] = ()
 
 
 # Of a cohort, what decides how much and what for, not what is generated.

@@ -1,6 +1,7 @@
 """Signatures of what recipes call: checks, readers, splitters, indexes, `retrieve` and measures.
 
-Each table of functions gives its signatures, and `synth.compiler.bind.expressions.arguments` is where arguments meet them.
+Each table of functions gives its signatures; `bind/expressions/arguments.py` is where arguments meet
+them.
 """
 
 from __future__ import annotations

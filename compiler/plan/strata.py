@@ -27,7 +27,8 @@ from itertools import chain, product
 from math import factorial, gcd
 from random import Random
 
-from synth.compiler.plan.model import CohortPlan, DrawPlan, Member, Plan, canonical_json
+from synth.base.canonical import canonical_json
+from synth.compiler.plan.model import CohortPlan, DrawPlan, Member, Plan
 
 # A block holds each member in proportion.  Weights with a longer period than this (say
 # 12345 : 6789) are dealt in blocks that approximate them; the counts end exact all the same.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synth.compiler.plan.model import canonical_json
+from synth.base.canonical import canonical_json
 from synth.compiler.plan.types import Schema, Type, is_transcript
 
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan, canonical_json
+from synth.base.canonical import canonical_json
+from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.compiler.stdlib.checks import group_of, run_check
 from synth.compiler.stdlib.checks.strict_json import parse_json
 from synth.compiler.stdlib.render import look_up

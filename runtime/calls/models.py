@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from synth.base.canonical import canonical_json, digest
 from synth.base.errors import ConfigError
 from synth.base.text import spoken
 from synth.compiler.plan.backends import BACKENDS
-from synth.compiler.plan.model import Capability, CohortPlan, ModelPlan, Plan, canonical_json, digest
+from synth.compiler.plan.model import Capability, CohortPlan, ModelPlan, Plan
 from synth.runtime.calls.rules import CURRENT
 from synth.runtime.engines import open_engine
 from synth.runtime.engines.base import Engine, EngineSpec, ModelIdentity, Writer

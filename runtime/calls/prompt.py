@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from synth.base.canonical import digest
 from synth.base.errors import CallFailed, EngineError
-from synth.compiler.plan.model import CohortPlan, JsonOutput, Plan, Sampling, StepPlan, digest
+from synth.compiler.plan.model import CohortPlan, JsonOutput, Plan, Sampling, StepPlan
 from synth.compiler.plan.strata import Slot, call_seed
 from synth.compiler.stdlib.render import render
 from synth.runtime.calls.attempt import Attempt, GaveUp

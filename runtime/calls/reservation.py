@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from synth.compiler.plan.model import canonical_json
+from synth.base.canonical import canonical_json
 from synth.runtime.calls.models import RunningModel
 from synth.runtime.engines.base import Call
 from synth.runtime.events.budget import Stop, Stopped

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan, canonical_json
+from synth.base.canonical import canonical_json
+from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.compiler.stdlib.verdict import (
     Refusal,
     composed_value,

@@ -7,7 +7,7 @@ what makes it free of races.  The invariants:
   is no barrier between steps, batches or cohorts.
 - Samples open in slot order and their calls carry that order as priority, so that the engines
   finish what is begun before they begin more.
-- Which ordinals of a cell are tried depends on which failed, never on when (`synth.runtime.cohorts.conversation`).
+- Which ordinals of a cell are tried depends on which failed, never on when (`conversation.py`).
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from synth.base.extras import install
 from synth.runtime.documents.decode import clean, decode
 from synth.runtime.documents.document import Block, Document, Scalar
 from synth.runtime.documents.faults import Unreadable
@@ -34,7 +35,7 @@ def read_html(data: bytes, name: str) -> Document:
     except ImportError:
         raise Unreadable(
             "is HTML, which needs `selectolax`, and that is not installed",
-            "pip install 'synth[documents]'",
+            install("documents"),
         ) from None
     declared = _CHARSET.search(data[:4096])
     text = decode(data, declared[1].decode("ascii") if declared else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from io import BytesIO
 
+from synth.base.extras import install
 from synth.runtime.documents.decode import clean
 from synth.runtime.documents.document import Block, Document
 from synth.runtime.documents.faults import Unreadable
@@ -18,7 +19,7 @@ def read_pdf(data: bytes, name: str) -> Document:
     except ImportError:
         raise Unreadable(
             "is a PDF, which needs `pypdf`, and that is not installed",
-            "pip install 'synth[documents]'",
+            install("documents"),
         ) from None
     # Its warnings about sloppy files would be written to the terminal.
     logging.getLogger("pypdf").setLevel(logging.CRITICAL)

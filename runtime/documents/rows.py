@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from synth.base.canonical import canonical_json
 from synth.base.display import quoted
 from synth.base.errors import ConfigError
-from synth.compiler.plan.model import canonical_json
 from synth.runtime.documents.decode import clean
 from synth.runtime.documents.document import Block, Document, Scalar
 from synth.runtime.documents.faults import Unreadable

@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from synth.base.canonical import digest
 from synth.base.errors import ConfigError
-from synth.compiler.plan.model import CallPlan, digest
+from synth.compiler.plan.model import CallPlan
 from synth.runtime.documents.document import Block, Document, Scalar
 from synth.runtime.documents.words import SENTENCE, count_words, find_words
 

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from synth.base.canonical import Frozen
 from synth.base.errors import EngineError
 from synth.base.suggest import some_of, suggest
-from synth.compiler.plan.model import Frozen
 from synth.runtime.engines.base import EngineSpec
 
 Options = TypeVar("Options", bound=Frozen)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from synth.base.errors import EngineError, QuotaShort
-from synth.compiler.plan.model import EvaluationPlan, Plan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.outputs import EvaluationPlan
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.models import Models
 from synth.runtime.cohorts.source import Books, Ledger
@@ -23,7 +24,8 @@ from synth.runtime.evaluation.verdicts import Measured
 from synth.runtime.events.progress import Progress
 from synth.runtime.retrieval.service import Indexes
 from synth.runtime.run import loop
-from synth.runtime.run.run import RunOptions, RunReport, Watch, require_prices, run_books
+from synth.runtime.run.report import RunOptions, RunReport
+from synth.runtime.run.run import Watch, require_prices, run_books
 from synth.runtime.settings import Settings
 from synth.store.dataset.inputs.select import WrittenBy, lineage_of, told_models
 from synth.store.log.history import Finished, History

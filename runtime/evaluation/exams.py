@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from synth.base.canonical import digest
 from synth.compiler.plan.model import (
     CallPlan,
     FilterPlan,
@@ -15,7 +16,6 @@ from synth.compiler.plan.model import (
     Sampling,
     StepPlan,
     Template,
-    digest,
 )
 from synth.runtime.evaluation.asks import Ask, Exam
 from synth.runtime.evaluation.items import Item

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from synth.compiler.plan.model import AxisPlan, CohortPlan, DrawPlan, ExportPlan, JsonOutput, Plan
+from synth.compiler.plan.model import AxisPlan, CohortPlan, DrawPlan, JsonOutput, Plan
+from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.inputs.messages import trained_turns
 from synth.store.dataset.inputs.select import WrittenBy, lineage_of
 from synth.store.dataset.materialize import exported

@@ -13,7 +13,9 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
-from synth.compiler.plan.model import MeasurePlan, ModelPlan, Plan, digest
+from synth.base.canonical import digest
+from synth.compiler.plan.model import ModelPlan, Plan
+from synth.compiler.plan.outputs import MeasurePlan
 from synth.compiler.stdlib.filters import chat
 from synth.runtime.evaluation import exams
 from synth.runtime.evaluation.asks import Exam

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from synth.compiler.plan.model import MeasurePlan
+from synth.compiler.plan.outputs import MeasurePlan
 
 # Enough to see what is wrong; the log and the dataset have the rest.
 _EXAMPLES = 5

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from synth.base.canonical import canonical_json
 from synth.compiler.plan.judge_steps import JUDGED
 from synth.compiler.plan.model import (
     CohortPlan,
@@ -19,7 +20,6 @@ from synth.compiler.plan.model import (
     StepPlan,
     Template,
     asking,
-    canonical_json,
 )
 from synth.runtime.money.tokens import count
 

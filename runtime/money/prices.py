@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from synth.compiler.plan.model import Frozen
+from synth.base.canonical import Frozen
 
 # Of an answer without `max_tokens`, where nobody says how long it can get.
 DEFAULT_OUTPUT_LIMIT = 16_384

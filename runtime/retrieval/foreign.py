@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from synth.base.canonical import digest
 from synth.base.display import quoted
 from synth.base.errors import ConfigError
 from synth.base.suggest import suggest
-from synth.compiler.plan.model import SourcePlan, digest
+from synth.compiler.plan.model import SourcePlan
 from synth.runtime.documents import Block, Chunk, Document, Scalar, Splitter
 from synth.runtime.documents.decode import clean
 from synth.runtime.documents.faults import Unreadable

@@ -17,9 +17,10 @@ from synth.compiler.plan.model import SourcePlan
 from synth.compiler.stdlib.checks.fold import fold
 from synth.runtime.documents.paths import inside_project
 from synth.runtime.events.budget import Stop
-from synth.runtime.retrieval.corpus import Corpus, open_corpus
+from synth.runtime.retrieval.corpus import Corpus
 from synth.runtime.retrieval.embedders import Embedder, default_embedder
 from synth.runtime.retrieval.errors import RetrievalShort
+from synth.runtime.retrieval.folder import open_corpus
 from synth.runtime.retrieval.ingest import Ingestion, IngestReport
 from synth.runtime.retrieval.lance import ChunkTable, connect, open_table, require_lancedb
 from synth.runtime.retrieval.pick import BREADTH, Hit, draw, fuse, pick, vary

@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from synth.base.canonical import digest
 from synth.base.display import quoted, visible
 from synth.base.errors import ConfigError
-from synth.compiler.plan.model import SourcePlan, digest
+from synth.compiler.plan.model import SourcePlan
 from synth.runtime.documents import FileFaults, Unreadable
 from synth.runtime.retrieval.corpus import Corpus, Piece
 from synth.runtime.retrieval.lance import ChunkTable, open_table, tag, write

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth.base.errors import ConfigError
+from synth.base.extras import install
 from synth.runtime.retrieval.pick import Hit
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _DIGITS = 5
 def require_lancedb() -> None:
     """Raises ConfigError when LanceDB is not installed; else keeps its log from the terminal."""
     if find_spec("lancedb") is None:
-        raise ConfigError("retrieval needs `lancedb`, which is not installed: pip install 'synth[retrieval]'")
+        raise ConfigError(f"retrieval needs `lancedb`, which is not installed: {install('retrieval')}")
     os.environ.setdefault("LANCEDB_LOG", "error")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from synth.compiler.plan.model import canonical_json
+from synth.base.canonical import canonical_json
 
 # Of how many passages, for each that is asked for, the varied choice is made.
 BREADTH = 8

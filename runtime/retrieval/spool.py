@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from synth.compiler.plan.model import CheckPlan, canonical_json
+from synth.base.canonical import canonical_json
+from synth.compiler.plan.model import CheckPlan
 from synth.compiler.stdlib.checks import run_check
 from synth.compiler.stdlib.checks.fold import fold
 from synth.compiler.stdlib.near_duplicates import NearDuplicates

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import platform
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synth.base.errors import ConfigError
 from synth.base.leftovers import sweep
 from synth.base.version import VERSION
 from synth.compiler.plan.model import Plan
@@ -27,12 +25,13 @@ from synth.runtime.cohorts.history import LoggedPast
 from synth.runtime.cohorts.observer import LiveLedger
 from synth.runtime.cohorts.scheduler import Scheduler
 from synth.runtime.cohorts.source import Books
-from synth.runtime.events.budget import GRACE_S, Outcome, Stop, Stopped
+from synth.runtime.events.budget import Outcome, Stop, Stopped
 from synth.runtime.events.progress import Progress, progress_path, write_progress
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.retrieval.service import Indexes, record
 from synth.runtime.run import loop
-from synth.runtime.run.shown import met, run_html, run_line
+from synth.runtime.run.report import RunOptions, RunReport
+from synth.runtime.run.shown import met
 from synth.runtime.settings import Settings
 from synth.runtime.sources.ingest import IngestedSource, ReadSource, check_sources, ingest, read_sources
 from synth.store.log.events import Kind
@@ -47,71 +46,6 @@ if TYPE_CHECKING:
 
 # By then a hundred first calls are out, and the loop has nothing to do until they are answered.
 _FIRST_CALLS_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """Bounds and sizes of a run.  `limit` keeps to that many samples of each conversation;
-    `window` is how many samples are open at once, None for twice what the engines can hold.
-
-    `patience` is how long an outage of any model is waited out, None for each model's own, and
-    `grace` how long calls in flight are awaited once the run is told to stop; both in seconds.
-    """
-
-    limit: int | None = None
-    max_calls: int | None = None
-    max_minutes: float | None = None
-    max_cost: float | None = None
-    window: int | None = None
-    # Whether what earlier runs lost is tried again, whatever the reason.
-    retry_lost: bool = False
-    patience: float | None = None
-    grace: float = GRACE_S
-    # Whether a log that is short of events is gone on with.
-    accept_loss: bool = False
-    # Folders outside the project that sources may be read from.
-    allowed: tuple[Path, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Raises ConfigError for a bound that is none."""
-        for name, least in (("limit", 1), ("max_calls", 0), ("window", 1)):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < least):
-                raise ConfigError(f"`{name}` is a whole number from {least} on, and {value!r} is not")
-        for name in ("max_minutes", "max_cost", "patience", "grace"):
-            value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf
-            ):
-                raise ConfigError(f"`{name}` is a number from 0 on, and {value!r} is not")
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class RunReport:
-    """How a run ended.  `short` says what can never be had of the quotas, `stuck` which steps nothing
-    passed; `sources` are those that are in the log by now, `indexes` what was made of documents."""
-
-    outcome: Outcome
-    reason: str
-    run_id: str
-    seconds: float
-    cost: float
-    counts: Mapping[str, Any]
-    warnings: tuple[str, ...]
-    short: tuple[str, ...] = ()
-    stuck: tuple[Stuck, ...] = ()
-    sources: tuple[IngestedSource, ...] = ()
-    indexes: Mapping[str, IngestReport] = field(default_factory=dict)
-
-    @property
-    def exit_status(self) -> int:
-        return {"finished": 0, "limited": 0, "interrupted": 130, "failed": 1}.get(self.outcome, 3)
-
-    def __repr__(self) -> str:
-        return f"<RunReport {run_line(self)}>"
-
-    def _repr_html_(self) -> str:
-        return run_html(self)
 
 
 @dataclass(slots=True)
@@ -155,6 +89,22 @@ def require_prices(models: Models, indexes: Indexes, max_cost: float) -> None:
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """What a run has, from its first event to its last."""
+
+    plan: Plan
+    models: Models
+    indexes: Indexes
+    history: History
+    recorder: Recorder
+    stop: Stop
+    progress: Progress
+    breakers: Breakers
+    lineages: Mapping[str, Mapping[str, Any]]
+    options: RunOptions
+
+
 async def run_books(
     plan: Plan,
     models: Models,
@@ -196,19 +146,19 @@ async def run_books(
                 recorder.emit(Kind.RUN_STARTED, started)
                 record(reports, recorder)
                 ingesting = asyncio.create_task(_ingest(sources, recorder, stop))
-                error, short = await _generate(
-                    plan,
-                    models,
-                    indexes,
-                    history,
-                    recorder,
-                    stop,
-                    progress,
-                    breakers,
-                    lineages,
-                    options,
-                    opener,
+                context = RunContext(
+                    plan=plan,
+                    models=models,
+                    indexes=indexes,
+                    history=history,
+                    recorder=recorder,
+                    stop=stop,
+                    progress=progress,
+                    breakers=breakers,
+                    lineages=lineages,
+                    options=options,
                 )
+                error, short = await _generate(context, opener)
                 ingested = await ingesting
                 error = error or stop.error
                 stuck = breakers.stuck()
@@ -265,35 +215,26 @@ async def _ingest(
     return tuple(found)
 
 
-async def _generate(
-    plan: Plan,
-    models: Models,
-    indexes: Indexes,
-    history: History,
-    recorder: Recorder,
-    stop: Stop,
-    progress: Progress,
-    breakers: Breakers,
-    lineages: Mapping[str, Mapping[str, Any]],
-    options: RunOptions,
-    opener: Opener,
-) -> tuple[Exception | None, tuple[str, ...]]:
-    ledger = LiveLedger(recorder, progress, lineages)
-    named = {name: str(entry["lineage"]) for name, entry in lineages.items()}
-    finished = finished_samples(history, named, models.settings(plan), retry_lost=options.retry_lost)
-    books = opener(plan, finished, ledger, progress, options.limit)
+async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, tuple[str, ...]]:
+    plan, models, stop, options = run.plan, run.models, run.stop, run.options
+    ledger = LiveLedger(run.recorder, run.progress, run.lineages)
+    named = {name: str(entry["lineage"]) for name, entry in run.lineages.items()}
+    finished = finished_samples(run.history, named, models.settings(plan), retry_lost=options.retry_lost)
+    books = opener(plan, finished, ledger, run.progress, options.limit)
     for each in books:
-        progress.cohort(each.plan).forgotten = len(finished[each.plan.name].forgotten)
-    remember(books, history, named)
+        run.progress.cohort(each.plan).forgotten = len(finished[each.plan.name].forgotten)
+    remember(books, run.history, named)
     if options.limit is not None:
-        stop.limit = _most_calls(options.limit, books, progress)
-    past = LoggedPast(history, named, recorder.settle)
-    caller = LiveCaller(plan, models, indexes, recorder, stop, progress, history, breakers)
+        stop.limit = _most_calls(options.limit, books, run.progress)
+    past = LoggedPast(run.history, named, run.recorder.settle)
+    caller = LiveCaller(
+        plan, models, run.indexes, run.recorder, stop, run.progress, run.history, run.breakers
+    )
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
     asking = [step for each in books for step in each.plan.asking]
     preparing = asyncio.get_running_loop().call_later(_FIRST_CALLS_S, prepare, asking)
     try:
-        await Scheduler(books, caller, past, ledger, stop, window=window, breakers=breakers).run()
+        await Scheduler(books, caller, past, ledger, stop, window=window, breakers=run.breakers).run()
         error = None
     except asyncio.CancelledError:
         # A second Ctrl-C: what was in flight is not waited for.

@@ -9,7 +9,7 @@ from synth.base.html import html_table
 
 if TYPE_CHECKING:
     from synth.runtime.events.progress import Progress
-    from synth.runtime.run.run import RunReport
+    from synth.runtime.run.report import RunReport
 
 
 def run_line(report: RunReport) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.base.errors import ConfigError
+from synth.base.extras import install
 from synth.runtime.sources.marks import without_nan
 from synth.runtime.sources.record import Record
 from synth.runtime.sources.shapes import Form
@@ -25,7 +26,7 @@ def read_arrow(path: Path, file: str, form: Form) -> Iterator[Record]:
     except ImportError:
         raise ConfigError(
             f"{file} is an Arrow file, and reading it needs `pyarrow`, which is not installed: "
-            "pip install 'synth[arrow]'"
+            f"{install('arrow')}"
         ) from None
     number = 0
     try:

@@ -14,7 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from synth.compiler.plan.model import Plan, SourcePlan, digest
+from synth.base.canonical import digest
+from synth.compiler.plan.model import Plan, SourcePlan
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.sources.locate import Located, locate
 from synth.runtime.sources.scan import Conversation, Scan, conversations, hash_file

@@ -14,6 +14,7 @@ from typing import IO, Any
 from unicodedata import name as character_name
 
 from synth.base.errors import ConfigError
+from synth.base.extras import install
 from synth.runtime.sources.faults import SAVE_AS_UTF8, Fault
 
 # A line is held in memory whole, several times over.
@@ -108,7 +109,7 @@ def _zstd(path: Path, file: str) -> IO[bytes]:
     except ImportError:
         raise ConfigError(
             f"{file} is packed by zstd, and reading it needs `zstandard`, which is not installed: "
-            "pip install 'synth[zstd]', or pack it by gzip"
+            f"{install('zstd')}, or pack it by gzip"
         ) from None
 
     def unpacked() -> Iterator[bytes]:

@@ -14,8 +14,8 @@ from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
+from synth.base.canonical import canonical_json, digest
 from synth.base.errors import ConfigError
-from synth.compiler.plan.model import canonical_json, digest
 from synth.runtime.sources.arrow import read_arrow
 from synth.runtime.sources.csv import read_csv
 from synth.runtime.sources.faults import Fault, Faults, Place, Unusable

@@ -12,7 +12,8 @@ import duckdb
 from synth.base.errors import ConfigError, LogError, QuotaShort
 from synth.base.version import VERSION
 from synth.compiler.bind.declarations.exports import FORMS, PAIRS
-from synth.compiler.plan.model import ExportPlan, Plan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.outputs import ExportPlan
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.store.dataset.inputs.select import Models, WrittenBy
 from synth.store.dataset.inputs.snapshot import View

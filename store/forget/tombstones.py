@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from synth.compiler.plan.model import canonical_json
+from synth.base.canonical import canonical_json
 from synth.store.forget.search import GONE, Texts
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import MARK

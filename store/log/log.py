@@ -10,8 +10,8 @@ from typing import Any
 
 import duckdb
 
+from synth.base.canonical import canonical_json
 from synth.base.errors import LogDamaged, LogError, LogFull, LogHeld
-from synth.compiler.plan.model import canonical_json
 from synth.store.log.chain import GENESIS, batch_hash, first_fault
 from synth.store.log.connection import attach, attach_for_writing, has_tables, require_file
 from synth.store.log.damage import damaged, is_damage, place, reason

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from synth.base.canonical import canonical_json
 from synth.base.errors import ConfigError, LogDamaged
 from synth.base.leftovers import draft, sweep
-from synth.compiler.plan.model import canonical_json
 from synth.store.log.chain import COLUMNS, GENESIS, batch_hash
 from synth.store.log.connection import attach_for_writing
 from synth.store.log.events import SCHEMA_VERSION, Kind

@@ -27,6 +27,7 @@ from collections.abc import Sequence
 
 from synth.base.diagnostics.diagnostic import Diagnostic, Severity
 from synth.base.display import escaped_block
+from synth.base.extras import install
 
 
 class SynthError(Exception):
@@ -86,9 +87,7 @@ class ExtraMissing(EngineError):
     """A backend's packages are not installed."""
 
     def __init__(self, backend: str, extra: str, module: str) -> None:
-        super().__init__(
-            f"the {backend} backend needs `{module}`, which is not installed: pip install 'synth[{extra}]'"
-        )
+        super().__init__(f"the {backend} backend needs `{module}`, which is not installed: {install(extra)}")
 
 
 class KeyMissing(EngineError):

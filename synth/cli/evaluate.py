@@ -85,7 +85,7 @@ def command(
     from synth.base.leftovers import write_whole
     from synth.cli.progress import Display
     from synth.runtime.evaluation.evaluate import evaluate
-    from synth.runtime.run.run import RunOptions
+    from synth.runtime.run.report import RunOptions
 
     plan = compile_recipe(recipe, overrides)
     if not plan.evaluations:

@@ -23,7 +23,7 @@ from synth.cli.options import (
 
 if TYPE_CHECKING:
     from synth.compiler.plan.model import Plan
-    from synth.runtime.run.run import RunReport
+    from synth.runtime.run.report import RunReport
     from synth.runtime.sources.ingest import IngestedSource
 
 
@@ -68,7 +68,8 @@ def command(
     Exit status: 0 met, 1 failed, 2 usage, 3 quotas not met, 5 trouble with the log, 130 interrupted.
     """
     from synth.cli.progress import Display
-    from synth.runtime.run.run import RunOptions, run
+    from synth.runtime.run.report import RunOptions
+    from synth.runtime.run.run import run
 
     plan = compile_recipe(recipe, overrides)
     settings = load_settings(recipe, plan, models, pocket, simulate)

@@ -87,7 +87,7 @@ def test_its_package_is_asked_for_before_anything_runs(monkeypatch: pytest.Monke
         require_runnable(plan)
     monkeypatch.undo()
     require_runnable(plan)
-    assert "pip install 'synth[language]'" in str(caught.value)
+    assert "pip install 'py3langid<0.5,>=0.4'" in str(caught.value)
 
 
 @settings(max_examples=50)

@@ -89,7 +89,8 @@ def test_bounds_hold_for_overrides(declared: str, default: str, inside: str, out
 def test_bounds_hold_for_answers_and_for_rehearsals(field: str, right: Any, wrong: Any) -> None:
     from random import Random
 
-    from synth.compiler.plan.model import JsonOutput, canonical_json
+    from synth.base.canonical import canonical_json
+    from synth.compiler.plan.model import JsonOutput
     from synth.runtime.engines.simulated.rehearsal import answer, wishes
 
     text = f"""schema S {{ v: {field} }}

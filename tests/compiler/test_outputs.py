@@ -10,7 +10,8 @@ from synth.base.diagnostics.diagnostic import Diagnostic, Severity
 from synth.base.errors import RecipeError
 from synth.compiler.bind.declarations.exports import FORMS
 from synth.compiler.compile import compile_text
-from synth.compiler.plan.model import ExportPlan, Plan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.outputs import ExportPlan
 
 RECIPE = """edition 1
 recipe outputs { seed = 1 }

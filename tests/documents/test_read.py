@@ -214,7 +214,10 @@ def test_a_missing_reader_is_one_sentence(
         monkeypatch.setitem(sys.modules, each, None)
     lay(tmp_path, {name: pdf("Biaya.")})
     sentence = refusal(tmp_path)
-    assert f"needs `{module}`, and that is not installed: pip install 'synth[documents]'" in sentence
+    assert (
+        f"needs `{module}`, and that is not installed: pip install 'selectolax>=1.0' 'pypdf<8,>=7'"
+        in sentence
+    )
 
 
 def test_jsonl_gives_a_document_a_line(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.base import suggest
-from synth.base.suggest import distance
+from synth.base.suggest import distance, suggest
 
 KINDS = ["turn", "step", "draw", "let", "check", "source", "set", "schema", "mix", "export", "conversation"]
 

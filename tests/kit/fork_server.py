@@ -28,7 +28,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 # Read by Python, its allocator, the loader or a library as it is imported.
 _AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC", "HF_", "TZ", "OMP_", "VLLM_", "HOME", "XDG_")
 # What commands import when they need it.

@@ -19,7 +19,7 @@ from tests.kit.fork_server import can_fork, fork_server
 # Set by `make soak`: more of what takes long.
 SOAK = "SOAK" in os.environ
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
 PERSONA = RECIPES / "persona.recipe"
 QUICKSTART = RECIPES / "quickstart.recipe"

@@ -68,9 +68,9 @@ def test_what_cannot_be_read_is_said_in_a_sentence(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(
         "synth.store.dataset.output.written.find_spec", lambda name: None if name in missing else find(name)
     )
-    with pytest.raises(synth.ConfigError, match=r"`to_pandas` needs `pandas`, .* 'synth\[pandas\]'"):
+    with pytest.raises(synth.ConfigError, match=r"`to_pandas` needs `pandas`, .* pip install 'pandas"):
         dataset.to_pandas()
-    with pytest.raises(synth.ConfigError, match=r"`to_arrow` needs `pyarrow`, .* 'synth\[arrow\]'"):
+    with pytest.raises(synth.ConfigError, match=r"`to_arrow` needs `pyarrow`, .* pip install 'pyarrow"):
         dataset.to_arrow()
     (dataset.folder / "eval.jsonl").unlink()
     with pytest.raises(synth.ConfigError, match="is gone: materialize the dataset again"):
@@ -86,7 +86,7 @@ def test_rows_are_read_as_they_are_asked_for(tmp_path: Path, monkeypatch: pytest
         read.append(line)
         return loads(line)
 
-    monkeypatch.setattr("store.written.json.loads", counted)
+    monkeypatch.setattr("synth.store.dataset.output.written.json.loads", counted)
     assert next(iter(dataset)) == first
     assert len(read) == 1
     assert len(dataset) == 20

@@ -56,8 +56,8 @@ def test_the_example_of_the_readme_runs_as_a_script(tmp_path: Path, tiny_gemma: 
     refused = script(tmp_path, example.replace(GUARD, "if True:"))
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1] == (
-        "synth.base.errors.EngineError: vLLM's engine runs in a process of its own, which imports train.py again: "
-        'put what train.py does below `if __name__ == "__main__":`'
+        "synth.base.errors.EngineError: vLLM's engine runs in a process of its own, which imports train.py "
+        'again: put what train.py does below `if __name__ == "__main__":`'
     )
     assert not (tmp_path / "synth.duckdb").exists()
     done = script(tmp_path, example)

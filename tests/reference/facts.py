@@ -25,7 +25,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from synth.compiler.plan.model import CheckPlan, CohortPlan, JsonOutput, MixPlan, Plan, StepPlan
+from synth.compiler.plan.model import CheckPlan, CohortPlan, JsonOutput, Plan, StepPlan
+from synth.compiler.plan.outputs import MixPlan
 from synth.compiler.plan.strata import Slot, slots
 from synth.compiler.stdlib.render import render
 from synth.compiler.stdlib.verdict import Refusal, composed_value

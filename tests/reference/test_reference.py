@@ -90,7 +90,7 @@ def test_a_page_of_a_code_shows_what_is_wrong_and_what_is_right(code: str) -> No
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
     emitted = {
         code
-        for folder in ("dsl", "compiler")
+        for folder in ("synth/base", "dsl", "compiler")
         for path in (ROOT / folder).rglob("*.py")
         for code in re.findall(r'"([EW]\d{3})"', path.read_text("utf-8"))
     }

@@ -174,7 +174,7 @@ def test_a_missing_package_is_one_sentence(university: Path, monkeypatch: pytest
         with pytest.raises(ExtraMissing):
             open_embedder(spec(backend))
     monkeypatch.setattr("synth.runtime.retrieval.lance.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'synth\[retrieval\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'lancedb"):
         ingest(university, source())
 
 

@@ -15,7 +15,7 @@ from unittest.mock import patch
 from hypothesis import strategies as st
 
 import synth
-from synth.runtime.run.run import RunReport
+from synth.runtime.run.report import RunReport
 from tests.kit.servers.storms import DEEDS, Phase, Schedule, StormyServer
 from tests.kit.support import query
 

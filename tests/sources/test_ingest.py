@@ -20,9 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synth.base.canonical import digest
 from synth.base.errors import ConfigError, LogDamaged, LogFull, QuotaShort
 from synth.compiler.compile import compile_text
-from synth.compiler.plan.model import Plan, digest
+from synth.compiler.plan.model import Plan
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.sources.ingest import IngestedSource, ingest_sources, read_sources
 from synth.runtime.sources.ingest import ingest as ingest_read

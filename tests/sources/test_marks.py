@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 import synth
+from synth.base.canonical import digest
 from synth.base.errors import ConfigError
-from synth.compiler.plan.model import Plan, digest
+from synth.compiler.plan.model import Plan
 from synth.store.log.events import Event, Kind
 from synth.store.log.log import Log
 from tests.kit.support import query, rows

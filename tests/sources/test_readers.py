@@ -156,7 +156,7 @@ def test_a_file_that_zstd_packed_without_its_package(tmp_path: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "zstandard", None)
     assert refusal(tmp_path, 'jsonl("chat.jsonl.zst")') == (
         "chat.jsonl.zst is packed by zstd, and reading it needs `zstandard`, which is not installed: "
-        "pip install 'synth[zstd]', or pack it by gzip"
+        "pip install 'zstandard>=0.23', or pack it by gzip"
     )
 
 
@@ -228,7 +228,7 @@ def test_arrow_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert refusal(tmp_path, 'dataset("data")') == (
         "data/chat.arrow is an Arrow file, and reading it needs `pyarrow`, which is not installed: "
-        "pip install 'synth[arrow]'"
+        "pip install 'pyarrow>=21'"
     )
 
 

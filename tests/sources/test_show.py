@@ -6,7 +6,7 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from synth.compiler.plan.model import digest
+from synth.base.canonical import digest
 from tests.kit.support import one_sentence, synth
 from tests.sources.helpers import after, ingest, logged, pair, plan_for, turns, write_lines, write_parquet
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from synth.base.errors import Diverged, QuotaShort
 from synth.compiler.compile import compile_text
-from synth.compiler.plan.model import MixPart, Plan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.outputs import MixPart
 from synth.compiler.plan.strata import largest_remainder
 from synth.store.dataset.materialize import materialize
 from synth.store.dataset.output.written import Dataset

@@ -14,16 +14,14 @@ from synth.compiler.bind.expressions.scope import Declared
 from synth.compiler.plan.model import (
     CallPlan,
     CheckPlan,
-    EvaluationPlan,
-    ExportPlan,
     Member,
-    MixPlan,
     ModelPlan,
     Role,
     Sampling,
     SourcePlan,
     Template,
 )
+from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.types import Schema, Type
 
 

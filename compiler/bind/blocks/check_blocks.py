@@ -12,10 +12,10 @@ from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.bind.expressions.values import article
+from synth.compiler.bind.expressions.values import article, resolve_type
 from synth.compiler.plan.model import CheckPlan, RefPlan
 from synth.compiler.plan.signature import TEXT_OR_ROLE
-from synth.compiler.plan.types import MODEL, ROLE, Type, is_transcript
+from synth.compiler.plan.types import MODEL, ROLE, Schema, Type, is_transcript
 from synth.compiler.stdlib.checks import CHECKS, Check
 from synth.dsl.syntax import Expression, List, Reference, Rule, Statement, Text
 
@@ -27,6 +27,27 @@ class NamedCheck:
     name: str
     takes: Type | None
     checks: tuple[CheckPlan, ...]
+    span: Span
+
+
+def bind_named(statement: Statement, schemas: dict[str, Schema], scope: Scope) -> NamedCheck | None:
+    """A check that is declared; None where it has no name."""
+    if statement.name is None:
+        return None
+    takes = resolve_type(statement.type, scope, schemas) if statement.type else None
+    if (
+        takes is not None
+        and statement.type is not None
+        and (takes.optional or (takes.low, takes.high) != (None, None))
+    ):
+        scope.report(
+            "E202",
+            f"a check's type says what it is of, and `{statement.type.span.text}` says more",
+            statement.type.span,
+            hint=f"write `{takes.name}`; `length(1..400)` is a check of its own",
+        )
+    checks = tuple(bind_block(statement, takes, scope))
+    return NamedCheck(statement.name.text, takes, checks, statement.name.span)
 
 
 def bind_block(statement: Statement, checked: Type | None, scope: Scope) -> list[CheckPlan]:

@@ -15,7 +15,7 @@ from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.declarations.exports import ATTEMPTS, PAIRS
 from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.plan.model import EvaluationPlan, ExportPlan, MeasurePlan
+from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MeasurePlan
 from synth.compiler.plan.signature import SOURCE, Parameter
 from synth.compiler.plan.types import COUNT, MODEL, NUMBER, PATH, RATIO, TEXT, WORD
 from synth.compiler.stdlib.checks import CHECKS

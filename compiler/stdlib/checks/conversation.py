@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from synth.base.canonical import canonical_json
 from synth.base.display import quoted
-from synth.compiler.plan.model import canonical_json
 from synth.compiler.stdlib.checks.reasons import Bounds, outside
 from synth.compiler.stdlib.checks.text import ends_with
 

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from synth.base.errors import ConfigError
+from synth.base.extras import install
 from synth.compiler.stdlib.checks.reasons import listed
 
 # The languages that can be told, by ISO 639 code, and the varieties that count to each.
@@ -59,6 +60,6 @@ def identifier() -> Any:
         from py3langid.langid import MODEL_FILE, LanguageIdentifier
     except ImportError:
         raise ConfigError(
-            "the check `language` needs `py3langid`, which is not installed: pip install 'synth[language]'"
+            f"the check `language` needs `py3langid`, which is not installed: {install('language')}"
         ) from None
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

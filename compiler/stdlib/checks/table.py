@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from synth.base.canonical import canonical_json
 from synth.base.display import quoted
 from synth.base.suggest import suggest
-from synth.compiler.plan.model import CheckPlan, canonical_json
+from synth.compiler.plan.model import CheckPlan
 from synth.compiler.plan.signature import HOW_MANY, TEXT_OR_ROLE, Parameter
 from synth.compiler.plan.types import CHUNKS, COUNT, MODEL, NUMBER, RANGE, RATIO, ROLE, TEXT, WORD
 from synth.compiler.stdlib.checks import conversation, evidence, language, repetition, script, text, words
@@ -35,8 +36,8 @@ class Check:
     `takes` says of what: `text` (JSON counts as its text), `messages`, or either (`any`).  A check
     that takes any looks at each message of a conversation, or has its own function for that,
     `of_messages`.  One with `many` has no function: it compares samples with each other and is
-    judged in order over the whole cohort (`synth.compiler.stdlib.near_duplicates`).  Nor has one that only a model can
-    judge (`synth.compiler.plan.judge_steps`).
+    judged in order over the whole cohort (`stdlib/near_duplicates.py`).  Nor has one that only a model can
+    judge (`plan/judge_steps.py`).
 
     `fault` looks at arguments when a recipe is compiled; `prepare` loads what the function
     needs and raises ConfigError when that is not installed.

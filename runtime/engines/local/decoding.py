@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from synth.base.canonical import canonical_json
 from synth.base.errors import CallFailed
-from synth.compiler.plan.model import Sampling, canonical_json
+from synth.compiler.plan.model import Sampling
 from synth.runtime.engines.base import Completion, FinishReason
 from synth.runtime.engines.local.thread import Ticket
 

@@ -7,27 +7,35 @@ stepping, so a sample's next call joins the running batch without waiting for it
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from heapq import heappop, heappush
-from importlib.metadata import packages_distributions, version
-from multiprocessing import resource_tracker
 from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from synth.base.canonical import canonical_json
 from synth.base.errors import CallFailed, EngineDied
-from synth.compiler.plan.model import canonical_json
 from synth.runtime.engines.base import Call, EngineSpec
 from synth.runtime.engines.local.checkpoint import first_line, load_tokenizer, require
 from synth.runtime.engines.local.guard import require_guard
 from synth.runtime.engines.local.options import ChatOptions
 from synth.runtime.engines.local.thread import LocalEngine, Ticket
+from synth.runtime.engines.local.vllm_process import (
+    CPU_ENVIRONMENT,
+    ENVIRONMENT,
+    Turnstile,
+    cpus,
+    set_defaults,
+    shield_children,
+    shut_down,
+    spawns,
+    tell_torch,
+    vllm_version,
+    watch,
+)
 from synth.runtime.engines.options import read_options
 
 _GIB = 1 << 30
@@ -36,21 +44,6 @@ _REBUILDS = 2
 # While others wait for a seat, answers are handed over together so often, in seconds: the event
 # loop then works through a few at a time, between which the engine has the interpreter to itself.
 _TOGETHER_S = 0.05
-# How long a killed process may take to be gone, in seconds.
-_GONE_S = 10.0
-
-# What vLLM, torch and the processes they start read from the environment.
-_ENVIRONMENT = {
-    "VLLM_LOGGING_LEVEL": "CRITICAL",
-    # A fork would copy locks that other threads of this process hold.
-    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-    "TORCH_CPP_LOG_LEVEL": "ERROR",
-}
-_CPU_ENVIRONMENT = {
-    # In one process the engine starts in a third of the time and a step costs no messages.
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-}
 
 
 class VllmOptions(ChatOptions):
@@ -76,26 +69,7 @@ class VllmOptions(ChatOptions):
     max_lora_rank: PositiveInt = 16
 
 
-class _Turnstile:
-    """A lock that is granted in order of arrival.
-
-    Engines that share a process share vLLM's global state, so they step by turns; a plain lock
-    would be taken again at once by the thread that has just released it.
-    """
-
-    def __init__(self) -> None:
-        self._queue = threading.Lock()
-        self._inside = threading.Lock()
-
-    def __enter__(self) -> None:
-        with self._queue:
-            self._inside.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._inside.release()
-
-
-_TURN = _Turnstile()
+_TURN = Turnstile()
 
 # Closing an engine that shares this process tears down vLLM's process groups for all of them,
 # so the closed ones wait here for the last.  Both are used inside `_TURN`.
@@ -109,26 +83,26 @@ class VllmEngine(LocalEngine):
     def __init__(self, spec: EngineSpec) -> None:
         require(spec.backend, "vllm", "vllm")
         self._options = read_options(VllmOptions, spec)
-        _set_defaults(_ENVIRONMENT)
+        set_defaults(ENVIRONMENT)
         import torch
 
         self._on_cpu = not torch.cuda.is_available()
         chosen = self._options.enforce_eager
         self._eager = self._on_cpu if chosen is None else chosen
         if self._on_cpu:
-            _set_defaults({**_CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._options.threads or _cpus())})
+            set_defaults({**CPU_ENVIRONMENT, "OMP_NUM_THREADS": str(self._options.threads or cpus())})
             if self._eager:
                 # vLLM compiles what ranks a prompt's tokens all the same: 8 s of the first scoring
                 # call, and a dead engine where there is no C++ compiler.
-                _set_defaults({"TORCH_COMPILE_DISABLE": "1"})
-        if _spawns():
+                set_defaults({"TORCH_COMPILE_DISABLE": "1"})
+        if spawns():
             require_guard("vLLM's engine")
         super().__init__(
             spec,
             options=self._options,
             template=self._options.template(load_tokenizer(spec)),
             capabilities=("chat", "json", "template", "logprobs"),
-            version=f"vllm {_version()}",
+            version=f"vllm {vllm_version()}",
             concurrency=self._options.max_num_seqs or (64 if self._on_cpu else 256),
         )
         self._engine: Any = None
@@ -154,10 +128,10 @@ class VllmEngine(LocalEngine):
         self._adapter = self._lora()
         if self._on_cpu:
             tell_torch()
-        if shares_process := not _spawns():
+        if shares_process := not spawns():
             self._turn = _TURN
         else:
-            _shield_children()
+            shield_children()
         with self._turn:
             if shares_process:
                 _live.add(id(self))
@@ -167,7 +141,7 @@ class VllmEngine(LocalEngine):
                 # An adapter that cannot be read would otherwise stop the engine at the first call.
                 engine.add_lora(self._adapter)
         if not shares_process:
-            threading.Thread(target=_watch, args=(engine.engine_core,), daemon=True).start()
+            threading.Thread(target=watch, args=(engine.engine_core,), daemon=True).start()
         self._context = engine.model_config.max_model_len
 
     def engine_arguments(self) -> dict[str, Any]:
@@ -229,7 +203,7 @@ class VllmEngine(LocalEngine):
             if engine is not None:
                 _closed.append(engine.engine_core)
             while _closed and not _live:
-                _shut_down(_closed.pop())
+                shut_down(_closed.pop())
 
     def _serve(self) -> None:
         while (arrived := self._arrivals(wait=not self._in_hand)) is not None:
@@ -376,67 +350,3 @@ def _prompt_logprobs(flat: Any, start: int) -> list[float]:
     `flat` is vLLM's FlatLogprobs: of each token but the first the probability comes first.
     """
     return [flat.logprobs[place] for place in flat.start_indices[start:]]
-
-
-def _shut_down(core: Any) -> None:
-    """End an engine core and wait until its processes are gone, if it has any."""
-    manager = getattr(getattr(core, "resources", None), "engine_manager", None)
-    core.shutdown()
-    # vLLM kills what does not end in time, and leaves it at that.
-    for process in getattr(manager, "processes", ()):
-        process.join(_GONE_S)
-
-
-def _watch(core: Any) -> None:
-    """Wake a step that waits for a core process which was killed and can no longer answer."""
-    from vllm.v1.engine.exceptions import EngineDeadError
-
-    while not core.resources.engine_dead:
-        time.sleep(0.2)
-    core.outputs_queue.put_nowait(EngineDeadError())
-
-
-def _shield_children() -> None:
-    """Keep a Ctrl-C on the terminal from the processes that this thread will spawn.
-
-    The run then finishes what is in flight, and for that the engine's processes must live.
-    """
-    if hasattr(signal, "pthread_sigmask"):
-        # Starting the tracker unblocks SIGINT again, so it must be running before.
-        resource_tracker.ensure_running()
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
-
-def tell_torch() -> None:
-    """Give torch what vLLM reads from the environment, which torch reads only when it is imported.
-
-    Where they differ on the number of threads, decoding is several times slower.
-    """
-    import torch
-    import torch._dynamo
-
-    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"].split(",")[0]))
-    torch._dynamo.config.disable = os.environ.get("TORCH_COMPILE_DISABLE") == "1"
-
-
-def _set_defaults(environment: Mapping[str, str]) -> None:
-    """Set variables that the user has not set."""
-    for name, value in environment.items():
-        os.environ.setdefault(name, value)
-
-
-def _spawns() -> bool:
-    """Whether the engine's core is a process of its own."""
-    return os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") != "0"
-
-
-def _cpus() -> int:
-    """How many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _version() -> str:
-    """vLLM's version; its packages for other hardware have other names."""
-    return version(packages_distributions()["vllm"][0])

@@ -18,8 +18,8 @@ from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
 
+from synth.base.canonical import digest
 from synth.base.errors import EngineError
-from synth.compiler.plan.model import digest
 
 # What a trainer leaves beside a checkpoint without its being any part of it.
 _APART = (

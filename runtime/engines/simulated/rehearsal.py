@@ -13,7 +13,8 @@ from itertools import groupby
 from random import Random
 from typing import Any
 
-from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, canonical_json
+from synth.base.canonical import canonical_json
+from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan
 from synth.compiler.stdlib.checks import CHECKS, group_of, run_check
 from synth.compiler.stdlib.checks.reasons import ends
 from synth.runtime.engines.simulated.vocabulary import NUMBERS, WORDS

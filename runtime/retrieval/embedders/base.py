@@ -13,9 +13,9 @@ from typing import Any, Literal, Protocol
 
 from pydantic import PositiveInt
 
+from synth.base.canonical import Frozen, digest
 from synth.base.errors import EngineDied
 from synth.base.text import spoken
-from synth.compiler.plan.model import Frozen, digest
 from synth.runtime.engines.base import ModelIdentity
 from synth.runtime.engines.hosted.session import malformed
 from synth.runtime.engines.wire.fields import vectors

@@ -16,6 +16,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from synth.base.errors import EngineError
 from synth.runtime.engines.base import EngineSpec, ModelIdentity
 from synth.runtime.engines.local import vllm as engines
+from synth.runtime.engines.local import vllm_process as process
 from synth.runtime.engines.local.checkpoint import (
     cannot_load,
     first_line,
@@ -95,15 +96,15 @@ class VllmEmbedder:
                 raise cannot_load(self._spec, fault) from fault
 
     def _load_model(self) -> None:
-        engines._set_defaults(engines._ENVIRONMENT)
+        process.set_defaults(process.ENVIRONMENT)
         if not (logger := logging.getLogger("vllm")).handlers:
             logger.addHandler(logging.NullHandler())
         import torch
 
         options, on_cpu = self._options, not torch.cuda.is_available()
         if on_cpu:
-            threads = str(options.threads or engines._cpus())
-            engines._set_defaults({**engines._CPU_ENVIRONMENT, "OMP_NUM_THREADS": threads})
+            threads = str(options.threads or process.cpus())
+            process.set_defaults({**process.CPU_ENVIRONMENT, "OMP_NUM_THREADS": threads})
         self._tokenizer = load_tokenizer(self._spec)
         arguments: dict[str, Any] = {
             "runner": "pooling",
@@ -122,7 +123,7 @@ class VllmEmbedder:
         if shares_process := os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "0":
             self._turn = engines._TURN
         else:
-            engines._shield_children()
+            process.shield_children()
         from vllm import LLM
 
         with self._turn:

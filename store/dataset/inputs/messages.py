@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synth.compiler.plan.model import CohortPlan, StepPlan, canonical_json
+from synth.base.canonical import canonical_json
+from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.compiler.stdlib.filters import numbered
 
 Message = Mapping[str, Any]

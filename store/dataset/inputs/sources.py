@@ -14,8 +14,9 @@ from typing import Any
 
 import duckdb
 
+from synth.base.canonical import digest
 from synth.base.errors import LogDamaged, QuotaShort
-from synth.compiler.plan.model import Plan, SourcePlan, digest
+from synth.compiler.plan.model import Plan, SourcePlan
 from synth.store.dataset.inputs.select import completed
 from synth.store.log.events import Kind
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from synth.base.canonical import digest
 from synth.base.display import escaped, escaped_json, plural
-from synth.compiler.plan.model import Plan, digest
+from synth.compiler.plan.model import Plan
 from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.sources import left_out_in_words, unread_in_words
 from synth.store.dataset.output.markdown import inert, prose

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from synth.compiler.plan.model import ExportPlan
+from synth.compiler.plan.outputs import ExportPlan
 
 
 def advice(export: ExportPlan, manifest: Mapping[str, Any]) -> str | None:

@@ -13,8 +13,9 @@ from typing import Any
 
 from synth.base.display import escaped
 from synth.base.errors import ConfigError
+from synth.base.extras import install
 from synth.base.html import html_table
-from synth.compiler.plan.model import ExportPlan
+from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.output.files import quoted
 from synth.store.dataset.output.trainers import advice, missing_labels
 from synth.store.log.connection import connect
@@ -177,6 +178,4 @@ def _cut(text: str) -> str:
 
 def _require(module: str, extra: str, method: str) -> None:
     if find_spec(module) is None:
-        raise ConfigError(
-            f"`{method}` needs `{module}`, which is not installed: pip install 'synth[{extra}]'"
-        )
+        raise ConfigError(f"`{method}` needs `{module}`, which is not installed: {install(extra)}")

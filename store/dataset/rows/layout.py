@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from synth.compiler.bind.declarations.exports import FORMS
-from synth.compiler.plan.model import ExportPlan, Plan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.inputs.messages import Message, as_text
 
 

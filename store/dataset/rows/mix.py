@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from synth.base.canonical import canonical_json
 from synth.base.errors import QuotaShort
-from synth.compiler.plan.model import MixPart, MixPlan, canonical_json
+from synth.compiler.plan.outputs import MixPart, MixPlan
 from synth.compiler.plan.strata import largest_remainder
 from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.snapshot import View

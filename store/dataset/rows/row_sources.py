@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from synth.compiler.plan.model import ExportPlan
+from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.inputs.messages import passages, read, spoken, trained_turns, untrained_turns
 from synth.store.dataset.inputs.provenance import Tally
 from synth.store.dataset.inputs.select import Models, columns, completed, sample_ids

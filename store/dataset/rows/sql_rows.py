@@ -19,7 +19,8 @@ from typing import Any
 
 import duckdb
 
-from synth.compiler.plan.model import CohortPlan, ExportPlan
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.inputs.provenance import Tally, members_of
 from synth.store.dataset.inputs.select import chunks, completed
 from synth.store.dataset.rows.layout import Line

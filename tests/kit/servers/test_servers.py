@@ -181,7 +181,7 @@ def test_a_full_server_says_so(openai_server: OpenAIServer) -> None:
 )
 def test_a_server_runs_as_a_process(module: str, path: str, body: dict[str, Any]) -> None:
     command = [sys.executable, "-m", f"tests.kit.servers.{module}", "--port", "0", "--empty-rate", "1"]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
         try:
             assert process.stdout is not None

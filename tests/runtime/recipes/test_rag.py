@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from synth.base.canonical import canonical_json
 from synth.compiler.compile import compile_file
-from synth.compiler.plan.model import canonical_json
 from synth.compiler.plan.strata import slots
 from synth.compiler.stdlib.checks import run_check
 from synth.compiler.stdlib.near_duplicates import NearDuplicates

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from synth.base.canonical import canonical_json
 from synth.compiler.compile import compile_file
-from synth.compiler.plan.model import canonical_json
 from synth.compiler.plan.strata import slots
 from synth.compiler.stdlib.checks import run_check
 from synth.runtime.calls.prompt import environment

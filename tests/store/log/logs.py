@@ -7,7 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from synth.compiler.plan.model import CohortPlan, Plan, canonical_json
+from synth.base.canonical import canonical_json
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Slot, pair_id, sample_id, slots
 from synth.store.dataset.inputs.sources import reader_digest
 from synth.store.log.events import Event, Kind

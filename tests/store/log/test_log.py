@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from synth.base.canonical import canonical_json
 from synth.base.errors import LogDamaged, LogError, LogFull, LogHeld
-from synth.compiler.plan.model import canonical_json
 from synth.store.log.chain import COLUMNS
 from synth.store.log.events import Event, Kind
 from synth.store.log.log import Log
@@ -177,7 +177,7 @@ def test_a_killed_writer_loses_no_acknowledged_batch(tmp_path: Path) -> None:
         """
         import sys
         from pathlib import Path
-        from synth.store.log.log import Log
+        from store.log import Log
         from tests.store.test_log import event
         with Log(Path(sys.argv[1]), writer=True) as log:
             while True:
@@ -211,8 +211,8 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
         """
         import resource, signal, sys
         from pathlib import Path
-        from synth.base.errors import LogFull
-        from synth.store.log.log import Log
+        from dsl.errors import LogFull
+        from store.log import Log
         from tests.store.test_log import event
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         with Log(Path(sys.argv[1]), writer=True) as log:

@@ -1,0 +1,78 @@
+"""What an index is made from: the files of a folder, or a table that somebody else made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+from synth.base.display import quoted, visible
+from synth.base.errors import ConfigError
+from synth.compiler.plan.model import SourcePlan
+from synth.runtime.documents import File, Splitter, find_files, read_file
+from synth.runtime.documents.paths import inside_project
+from synth.runtime.retrieval.corpus import Corpus, Passages, Piece
+
+_BLOCK = 1 << 20
+
+
+def open_corpus(source: SourcePlan, folder: Path, allowed: Sequence[Path]) -> Corpus:
+    """The corpus that a source of chunks reads; paths are relative to `folder`.
+
+    Raises ConfigError for a path outside the project that is not `allowed`, and for bounds of the
+    splitter that nothing can keep to.
+    """
+    written = str(source.reader.arguments["path"])
+    path = inside_project(folder, written, allowed, f"source `{source.name}`")
+    if source.reader.name == "lancedb":
+        from synth.runtime.retrieval.foreign import ForeignTable
+
+        return ForeignTable(path, visible(written), source)
+    glob = str(source.reader.arguments["glob"])
+    return FolderCorpus(path, visible(written), glob, Splitter.of(source.split), allowed)
+
+
+class FolderCorpus:
+    """The documents of a folder; a part is a file, stamped by the sha256 of its bytes."""
+
+    def __init__(
+        self, folder: Path, shown: str, glob: str, splitter: Splitter, allowed: Sequence[Path]
+    ) -> None:
+        self.shown = shown
+        self.settings = ["folder", splitter.by_heading, splitter.max_words, splitter.overlap]
+        self._folder = folder
+        self._glob = glob
+        self._splitter = splitter
+        self._allowed = allowed
+
+    def pieces(self) -> tuple[list[Piece], list[str]]:
+        found = find_files(self._folder, self._glob, self.shown, self._allowed)
+        warnings = []
+        if found.passed_over:
+            kinds = ", ".join(
+                f"{n} {visible(s) or 'without a suffix'}" for s, n in found.passed_over.most_common(5)
+            )
+            count = found.passed_over.total()
+            warnings.append(
+                f"{count} file{'s' * (count != 1)} in {quoted(self.shown, 200)} "
+                f"{'are' if count != 1 else 'is'} of no kind that is read, and left out: {kinds}"
+            )
+        return [Piece(file.name, _hash(file, self.shown), file) for file in found.files], warnings
+
+    def read(self, piece: Piece) -> Iterator[Passages]:
+        for document in read_file(piece.origin):
+            yield Passages(document.name, self._splitter.split(document))
+
+
+def _hash(file: File, folder: str) -> str:
+    hasher = sha256()
+    try:
+        with file.path.open("rb") as handle:
+            while block := handle.read(_BLOCK):
+                hasher.update(block)
+    except OSError as error:
+        raise ConfigError(
+            f"{quoted(f'{folder}/{file.name}', 200)} cannot be read ({error.strerror or error}): "
+            "ask for read permission on it"
+        ) from None
+    return hasher.hexdigest()
