@@ -79,7 +79,7 @@ def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
 
 def answers_as_user(model: ModelPlan) -> bool:
     """Whether a model can go on with a conversation as its user: where its chat template is known, and
-    in rehearsals."""
+    in simulations."""
     return "template" in model.capabilities or model.backend == "simulated"
 
 

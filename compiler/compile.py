@@ -64,7 +64,7 @@ def diagnose(
     diagnostics.extend(faults)
     if is_library(syntax):
         bind_library_file(syntax, diagnostics)
-        return Diagnosed(None, diagnostics.without_echoes(), library=True)
+        return Diagnosed(None, diagnostics.without_cascades(), library=True)
     bound = bind(syntax, overrides, diagnostics, lenient=lenient)
     check(bound, diagnostics)
     lint(bound, source.path.resolve().parent if source.path is not None else None, diagnostics)
@@ -73,7 +73,7 @@ def diagnose(
     if plan is not None:
         check_composed(bound, plan, diagnostics)
         plan = None if diagnostics.has_errors else plan
-    return Diagnosed(plan, diagnostics.without_echoes(), tuple(bound.notes))
+    return Diagnosed(plan, diagnostics.without_cascades(), tuple(bound.notes))
 
 
 def _compile(

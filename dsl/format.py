@@ -12,7 +12,7 @@ from itertools import islice
 
 from synth.base.diagnostics.source import Source
 from synth.base.display import text_width
-from synth.dsl.layout import Group, Piece, Row, TextBlock, layout
+from synth.dsl.layout import Group, Row, Segment, TextBlock, layout
 from synth.dsl.parse import parse
 from synth.dsl.recovery.brackets import PAIRS
 from synth.dsl.recovery.prepare import prepare
@@ -77,7 +77,7 @@ class _Printer:
                 self.write(row.comment)
             self.write("\n")
 
-    def pieces(self, pieces: Sequence[Piece], depth: int, end: str) -> None:
+    def pieces(self, pieces: Sequence[Segment], depth: int, end: str) -> None:
         for index, piece in enumerate(pieces):
             if isinstance(piece, str):
                 self.write(piece)
@@ -88,7 +88,7 @@ class _Printer:
             else:
                 self.group(piece, depth)
 
-    def fits(self, flat: str, pieces: Sequence[Piece], index: int, end: str) -> bool:
+    def fits(self, flat: str, pieces: Sequence[Segment], index: int, end: str) -> bool:
         """Whether the piece at an index fits, with all up to where the line can be broken next."""
         column = self.column + _width(flat)
         for piece in islice(pieces, index + 1, None):

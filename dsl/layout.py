@@ -42,7 +42,7 @@ class Group:
     flat: str | None
 
 
-Piece = str | TextBlock | Group
+Segment = str | TextBlock | Group
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Row:
     stand above.
     """
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[Segment, ...]
     comment: str
     spaced: bool
 
@@ -85,7 +85,7 @@ class _Body:
     opener: str = ""
     comment: str = ""
     rows: list[Row] = field(default_factory=list)
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[Segment] = field(default_factory=list)
     # The type of the last token, and whether a comma comes last but for line ends.
     previous: str = ""
     after_comma: bool = False
@@ -116,7 +116,7 @@ class _Body:
         if self.pieces:
             self.end_row()
 
-    def piece(self, token: Token) -> Piece:
+    def piece(self, token: Token) -> Segment:
         if token.type in _CLOSERS:
             inner = _Body(self.source, self.tokens, str(token))
             inner.read_to(_CLOSERS[token.type])
@@ -145,7 +145,7 @@ class _Body:
                 self.rows.append(Row((), line, self.spaced))
             self.spaced = not line
 
-    def group(self) -> Piece:
+    def group(self) -> Segment:
         """The brackets with all that was read."""
         flat = None if self.comment else _flat(self.opener, [row.flat for row in self.rows])
         if flat is not None and _is_solid(self.rows):

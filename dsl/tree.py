@@ -107,8 +107,8 @@ class Builder:
         span = self.place(_start(parts[0]), _end(tree))
         head_end = span.end if block is None else self.place(_start(block), _end(block)).start
         first = bisect_left(self.repairs, span.start)
-        mended = first < len(self.repairs) and self.repairs[first] <= head_end
-        damaged = mended or self.damage > damage
+        repaired = first < len(self.repairs) and self.repairs[first] <= head_end
+        damaged = repaired or self.damage > damage
         body = None if block is None else self.statements(block)
         return Statement(kind, name, annotation, quantity, tuple(clauses), value, body, docs, span, damaged)
 

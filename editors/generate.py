@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from synth.compiler.bind.declarations.exports import FORMS
-from synth.compiler.bind.expressions.kinds import HOLDERS, Holder, Kind, Need
+from synth.compiler.bind.expressions.kinds import HOLDERS, Arity, Block, Kind
 from synth.compiler.plan.model import Role
 from synth.compiler.plan.types import BUILT_IN_SCHEMAS, CAPABILITIES, SCALARS
 from synth.compiler.stdlib.checks import CHECKS
@@ -43,7 +43,7 @@ _STATEMENT_END = r"(?<=\})|(?=[,}])|$"
 def grammar() -> dict[str, Any]:
     """The grammar, as JSON."""
     repository: dict[str, Rule] = {}
-    for name, holder in {ANY: Holder("anything", rules=True), **HOLDERS}.items():
+    for name, holder in {ANY: Block("anything", rules=True), **HOLDERS}.items():
         if name == ANY or name in _held():
             inside = [_include("comments"), *_statements(holder)]
             repository[f"block-{name}"] = _brackets(r"\{", r"(\})", "block", inside)
@@ -56,10 +56,10 @@ def grammar() -> dict[str, Any]:
     }
 
 
-def root() -> Holder:
+def root() -> Block:
     """What stands in no braces: the statements of a recipe, and of a library."""
     roots = [holder for name, holder in HOLDERS.items() if name not in _held()]
-    return Holder("a file", {word: kind for holder in roots for word, kind in holder.kinds.items()})
+    return Block("a file", {word: kind for holder in roots for word, kind in holder.kinds.items()})
 
 
 def _held() -> set[str | None]:
@@ -67,7 +67,7 @@ def _held() -> set[str | None]:
     return {kind.holds for holder in HOLDERS.values() for kind in _all_kinds(holder)}
 
 
-def _all_kinds(holder: Holder) -> list[Kind]:
+def _all_kinds(holder: Block) -> list[Kind]:
     return [*holder.kinds.values(), *([holder.member] if holder.member else [])]
 
 
@@ -79,7 +79,7 @@ def text() -> str:
 # Statements -----------------------------------------------------------------------------------
 
 
-def _statements(holder: Holder) -> list[Rule]:
+def _statements(holder: Block) -> list[Rule]:
     """The rules for what may stand in a holder."""
     rules = [_kinds(kinds) for kinds in _alike(holder.kinds)]
     if holder.rules:
@@ -95,7 +95,7 @@ def _alike(kinds: Mapping[str, Kind]) -> list[list[Kind]]:
     """Kinds that look the same but for their word, together."""
     found: dict[tuple[Any, ...], list[Kind]] = {}
     for kind in kinds.values():
-        look = (kind.field is None, _field_words(kind), kind.name is Need.NO, kind.holds)
+        look = (kind.field is None, _field_words(kind), kind.name is Arity.NO, kind.holds)
         found.setdefault(look, []).append(kind)
     return list(found.values())
 
@@ -104,7 +104,7 @@ def _kinds(kinds: list[Kind]) -> Rule:
     first = kinds[0]
     begin = f"({_words(kind.word for kind in kinds)}){_NO_MORE}"
     scopes = ["keyword.control" if first.field is None else "support.type.property-name"]
-    if first.name is not Need.NO:
+    if first.name is not Arity.NO:
         begin += rf"(?:[ \t\f]+({NAME}))?"
         scopes.append("entity.name")
     words = _field_words(first)

@@ -72,7 +72,7 @@ def run(
     """Generates until every quota of a plan is met.  Nothing that is in the log is asked again.
 
     `models` says of models by name where they run, such as `{"base": Vllm("google/gemma-3-1b-it")}`,
-    and `backend` where all others do: `"simulated"` for a rehearsal (`simulate=True` says the same),
+    and `backend` where all others do: `"simulated"` for a simulation (`simulate=True` says the same),
     `"pocket"` for the model that comes along (`pocket=True`).  What neither places runs where the
     `synth.toml` nearest to the recipe says, else the recipe.  `limit` keeps to that many samples of
     each conversation; `max_cost` is in the unit of the prices; `retry_lost` tries again what

@@ -208,7 +208,7 @@ class Pocket(Model):
 
 
 class Simulated(Model):
-    """Nobody: seeded answers that fit each check, for rehearsals.  Two of one `id` answer alike;
+    """Nobody: seeded answers that fit each check, for simulations.  Two of one `id` answer alike;
     without one each model of a recipe answers in its own way."""
 
     backend = "simulated"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from editors.generate import PATH, grammar, root, text
-from synth.compiler.bind.expressions.kinds import HOLDERS, Holder, Kind, Need
+from synth.compiler.bind.expressions.kinds import HOLDERS, Arity, Block, Kind
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.filters import FILTERS
 from synth.dsl import Source, Span, parse
@@ -202,7 +202,7 @@ class Look:
         for offset in range(span.start, span.end):
             assert any(has.startswith(scope) for has in self.scopes[offset]), (span.text, scope)
 
-    def statements(self, nodes: Sequence[Statement | Rule], holder: Holder) -> None:
+    def statements(self, nodes: Sequence[Statement | Rule], holder: Block) -> None:
         for node in nodes:
             if isinstance(node, Rule):
                 self.at(
@@ -220,7 +220,7 @@ class Look:
             self.at(node.kind.span, "keyword.control")
         else:
             self.at(node.kind.span, "support.type.property-name")
-        if node.name is not None and kind.name is not Need.NO:
+        if node.name is not None and kind.name is not Arity.NO:
             self.at(node.name.span, "entity.name")
         if node.type is not None:
             self.type(node.type)

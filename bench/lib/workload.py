@@ -19,7 +19,7 @@ from typing import Any, Literal
 Name = Literal["p4", "r1"]
 Messages = list[dict[str, str]]
 # Messages, seed and whether JSON is wanted; the answer's text.
-Ask = Callable[[Messages, int, bool], Awaitable[str]]
+EvalEntry = Callable[[Messages, int, bool], Awaitable[str]]
 
 CALLS = {"p4": 4, "r1": 1}
 # Calls that must follow one another, at least.
@@ -93,7 +93,7 @@ def request(messages: Messages, seed: int, wants_json: bool) -> dict[str, Any]:
     return body
 
 
-async def persona(ask: Ask, number: int) -> Messages:
+async def persona(ask: EvalEntry, number: int) -> Messages:
     """One sample of `p4`: its four messages."""
     opening = await ask(user(persona_prompt(number)), 4 * number, False)
     acknowledgment, question = await asyncio.gather(
@@ -104,7 +104,7 @@ async def persona(ask: Ask, number: int) -> Messages:
     return [*shown, {"role": "assistant", "content": await ask(shown, 4 * number + 3, False)}]
 
 
-async def card(ask: Ask, number: int) -> Messages:
+async def card(ask: EvalEntry, number: int) -> Messages:
     """One sample of `r1`.  Raises ValueError when no try gave JSON."""
     prompt = card_prompt(number)
     for attempt in range(MOST_TRIES):
@@ -114,7 +114,7 @@ async def card(ask: Ask, number: int) -> Messages:
     raise ValueError(f"sample {number} had no JSON in {MOST_TRIES} tries")
 
 
-ONE: dict[Name, Callable[[Ask, int], Awaitable[Messages]]] = {"p4": persona, "r1": card}
+ONE: dict[Name, Callable[[EvalEntry, int], Awaitable[Messages]]] = {"p4": persona, "r1": card}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def job(description: str | None) -> Job:
     return Job(**vars(parser.parse_args()))
 
 
-async def run(job: Job, ask: Ask) -> None:
+async def run(job: Job, ask: EvalEntry) -> None:
     """Every sample at once, with at most `slots` calls in flight; the rows go to `out` at the end."""
     slots = asyncio.Semaphore(job.slots)
 

@@ -37,7 +37,7 @@ def asker(job: Job, response_format: Any = None) -> Any:
     from bespokelabs import curator
     from datasets import Dataset
 
-    class Ask(curator.LLM):
+    class EvalEntry(curator.LLM):
         def prompt(self, row: dict[str, Any]) -> Messages:
             messages: Messages = json.loads(row["messages"])
             return messages
@@ -45,7 +45,7 @@ def asker(job: Job, response_format: Any = None) -> Any:
         def parse(self, row: dict[str, Any], response: Any) -> dict[str, str]:
             return {"text": response if isinstance(response, str) else response.model_dump_json()}
 
-    ask = Ask(
+    ask = EvalEntry(
         model_name="bench",
         backend="openai",
         response_format=response_format,

@@ -24,7 +24,7 @@ class MixPlan(Frozen):
     when_short: Literal["fail", "shrink", "repeat"] = "fail"
 
 
-class MeasurePlan(Frozen):
+class MetricPlan(Frozen):
     """Bounds are ratios as percentages, or numbers; None is no bound."""
 
     name: str
@@ -36,7 +36,7 @@ class MeasurePlan(Frozen):
 class EvaluationPlan(Frozen):
     name: str
     of: str
-    measures: tuple[MeasurePlan, ...]
+    measures: tuple[MetricPlan, ...]
 
 
 Form = Literal[

@@ -51,7 +51,7 @@ def prepare(source: Source) -> Prepared:
     faults = pair(found)
     diagnostics = list(found.diagnostics)
     diagnostics += _diagnostics(found, faults)
-    text, inserted = _mend(found.text, faults)
+    text, inserted = _repair(found.text, faults)
     before = [at - count for count, at in enumerate(inserted)]
     shifted = frozenset(at + bisect_right(before, at) for at in found.damaged_texts)
     return Prepared(
@@ -67,11 +67,11 @@ def prepare(source: Source) -> Prepared:
 
 def _lines(source: Source, diagnostics: list[Diagnostic], faults: list[Fault]) -> set[int]:
     starts = (item.primary.start for item in diagnostics if item.primary)
-    mended = (fault.fix_at for fault in faults if fault.fix_at >= 0)
-    return {source.position(at)[0] for at in chain(starts, mended)}
+    repaired = (fault.fix_at for fault in faults if fault.fix_at >= 0)
+    return {source.position(at)[0] for at in chain(starts, repaired)}
 
 
-def _mend(text: str, faults: list[Fault]) -> tuple[str, tuple[int, ...]]:
+def _repair(text: str, faults: list[Fault]) -> tuple[str, tuple[int, ...]]:
     """The text with its brackets in pairs, and the offsets in it of what was inserted."""
     size = len(text)
     chars: list[tuple[int, int, str]] = []

@@ -100,7 +100,7 @@ class _Recovery:
             self.drop(token)
         elif token.type == "$END":
             self.finish()
-        elif not self.mend(token):
+        elif not self.repair(token):
             self.report_unexpected(token)
             self.drop(token)
 
@@ -121,7 +121,7 @@ class _Recovery:
 
     # Mending ------------------------------------------------------------------------------
 
-    def mend(self, token: Token) -> bool:
+    def repair(self, token: Token) -> bool:
         """Reports the token and keeps the statement.  False when that cannot be done, or was
         done often enough on this line for it to be something else than a statement."""
         start, _ = token_range(token)
@@ -143,7 +143,7 @@ class _Recovery:
         self.report_unexpected(token)
         if token[0].isalnum() and self.automaton.accepts("NAME"):
             self.automaton.feed("NAME", start)
-        self.mended(start, start)
+        self.repaired(start, start)
         self.automaton.read_on(end)
         return True
 
@@ -198,12 +198,12 @@ class _Recovery:
         _, at = token_range(self.automaton.statement[-1])
         for kind in kinds:
             self.automaton.feed(kind, at)
-        self.mended(start, at)
+        self.repaired(start, at)
         # What stands here may be another token after what was supplied.
         self.automaton.read_on(start)
         return True
 
-    def mended(self, start: int, at: int) -> None:
+    def repaired(self, start: int, at: int) -> None:
         """Notes that the token at `start` was met by a repair at `at`."""
         self.repairs.append(self.prepared.origin(at))
         self.mended_at = start

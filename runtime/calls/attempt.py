@@ -31,7 +31,7 @@ class Answer:
     thought: str | None = None
 
 
-class GaveUp(Exception):
+class CallAbandoned(Exception):
     """A call that failed for good; the sample is abandoned for this reason.
 
     `lasting` says that the call itself is at fault: another run would fare no better.  `judged` says
@@ -44,7 +44,7 @@ class GaveUp(Exception):
         self.judged = judged
 
 
-class Missing(Exception):
+class CacheMiss(Exception):
     """The log does not hold an answer, and there is no engine to ask."""
 
 
@@ -64,7 +64,7 @@ class Attempt:
     must_fail: tuple[CheckPlan, ...] = ()
 
 
-class Caller(Protocol):
+class ModelClient(Protocol):
     plan: Plan
 
     def rules(self, sample_id: str) -> Rules:
@@ -72,9 +72,9 @@ class Caller(Protocol):
         ...
 
     async def call(self, attempt: Attempt) -> Answer:
-        """Raises GaveUp, Missing or Stopped."""
+        """Raises CallAbandoned, CacheMiss or Stopped."""
         ...
 
     async def look_up(self, lookup: LookUp) -> Passages:
-        """Raises GaveUp or Missing."""
+        """Raises CallAbandoned or CacheMiss."""
         ...

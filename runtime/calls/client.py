@@ -1,6 +1,6 @@
 """One answer for one attempt of one step: from the log when it is there, else from an engine.
 
-A `Caller` is what stands between a sample and the models.  The live one limits, retries and
+A `ModelClient` is what stands between a sample and the models.  The live one limits, retries and
 records; the preview counts what would be issued; the replay takes the log for the only engine.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from synth.compiler.plan.model import Plan
-from synth.runtime.calls.attempt import Answer, Attempt, GaveUp, Missing
+from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned
 from synth.runtime.calls.breaker import Breakers, Held
 from synth.runtime.calls.models import Models
 from synth.runtime.calls.prompt import make_call, model_of, sampling_json
@@ -17,7 +17,7 @@ from synth.runtime.calls.retry import Tries, identify, said_besides
 from synth.runtime.calls.rules import CURRENT, Rules
 from synth.runtime.engines.base import Call, Completion
 from synth.runtime.engines.thinking import joined, split
-from synth.runtime.events.budget import Stop
+from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.retrieval.service import Indexes, LookUp, Passages
@@ -26,7 +26,7 @@ from synth.store.log.history import History, LoggedCall
 from synth.store.log.served import is_another
 
 
-class LiveCaller:
+class LiveClient:
     """Asks the engines, within limits, and records what they say."""
 
     def __init__(
@@ -35,7 +35,7 @@ class LiveCaller:
         models: Models,
         indexes: Indexes,
         recorder: Recorder,
-        stop: Stop,
+        stop: RunBudget,
         progress: Progress,
         history: History,
         breakers: Breakers | None = None,
@@ -122,11 +122,11 @@ class LiveCaller:
             return await self._indexes.look_up(lookup, self._recorder)
         except RetrievalShort as short:
             # Another run may find other documents there.
-            raise GaveUp(str(short), lasting=False) from None
+            raise CallAbandoned(str(short), lasting=False) from None
 
 
-class PreviewCaller:
-    """Answers from the log alone and raises Missing where a call would be issued."""
+class PreviewClient:
+    """Answers from the log alone and raises CacheMiss where a call would be issued."""
 
     def __init__(self, plan: Plan, models: Models) -> None:
         self.plan = plan
@@ -139,7 +139,7 @@ class PreviewCaller:
         call = make_call(self.plan, model_of(self._models, attempt.step), attempt)
         known = attempt.earlier.calls.get(call.key)
         if known is None:
-            raise Missing
+            raise CacheMiss
         return logged(known)
 
     async def look_up(self, lookup: LookUp) -> Passages:
@@ -147,9 +147,9 @@ class PreviewCaller:
 
 
 def logged_passages(lookup: LookUp) -> Passages:
-    """The passages that the log has.  Raises Missing."""
+    """The passages that the log has.  Raises CacheMiss."""
     if lookup.known is None:
-        raise Missing
+        raise CacheMiss
     return lookup.known.passages
 
 

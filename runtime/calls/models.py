@@ -63,7 +63,7 @@ class RunningModel:
 
 
 class Models:
-    """The models a plan uses, in its order.  Opening them loads tokenizers, not weights.
+    """The models a plan uses, in its order.  SampleRequest them loads tokenizers, not weights.
 
     `patience`, in seconds, goes before each model's own.  With `asked` False they are only looked at,
     for which no key is needed.
@@ -120,20 +120,20 @@ class Models:
         """Each engine once."""
         return list({id(model.engine): model.engine for model in self}.values())
 
-    def lineages(self, plan: Plan) -> dict[str, dict[str, Any]]:
+    def config_hashes(self, plan: Plan) -> dict[str, dict[str, Any]]:
         """What the samples of each cohort, and the pairs of each preference, come from.
 
-        An entry has the fingerprint, the identity of each model, and `lineage`, which names the
+        An entry has the fingerprint, the identity of each model, and `config_hash`, which names the
         two in 16 hex digits: samples of one lineage make one dataset.  A preference's entry
         says `of` which lineage its conversation is.
         """
         found: dict[str, dict[str, Any]] = {}
         for cohort in plan.cohorts:
-            found[cohort.name] = self._lineage(cohort, plan.fingerprint(cohort), {})
+            found[cohort.name] = self._config_hash(cohort, plan.fingerprint(cohort), {})
         for pairs in plan.pair_cohorts:
             preference = plan.preference(pairs.name)
             of = {"of": found[preference.source]["lineage"]}
-            found[pairs.name] = self._lineage(pairs, plan.pair_fingerprint(preference), of)
+            found[pairs.name] = self._config_hash(pairs, plan.pair_fingerprint(preference), of)
         return found
 
     def settings(self, plan: Plan) -> dict[str, str]:
@@ -144,10 +144,10 @@ class Models:
             for cohort in (*plan.cohorts, *plan.pair_cohorts)
         }
 
-    def _lineage(self, cohort: CohortPlan, fingerprint: str, of: dict[str, str]) -> dict[str, Any]:
+    def _config_hash(self, cohort: CohortPlan, fingerprint: str, of: dict[str, str]) -> dict[str, Any]:
         models = {name: self[name].engine.identity.model_dump(mode="json") for name in _used(cohort)}
-        lineage = digest([fingerprint, models, *of.values()])[:16]
-        return {"lineage": lineage, "fingerprint": fingerprint, "models": models, **of}
+        config_hash = digest([fingerprint, models, *of.values()])[:16]
+        return {"lineage": config_hash, "fingerprint": fingerprint, "models": models, **of}
 
     async def ready(self, model: RunningModel) -> None:
         """Starts a model's engine when its first call is due: a run that the log can answer
@@ -246,7 +246,7 @@ def _is_limited(options: Mapping[str, Any]) -> bool:
 
 def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) -> list[str]:
     """What is less than the recipe asks for, each said once for all models that it holds of."""
-    rehearsed: list[str] = []
+    simulated: list[str] = []
     moving: dict[str, list[str]] = {}
     poorer: dict[tuple[str, tuple[Capability, ...]], list[str]] = {}
     noted: dict[tuple[str, str], list[str]] = {}
@@ -257,7 +257,7 @@ def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) 
         for note in getattr(engine, "notes", ()):
             noted.setdefault((str(engine.identity), note), []).append(model.name)
         if engine.identity.backend == "simulated":
-            rehearsed.append(model.name)
+            simulated.append(model.name)
         elif lacking := tuple(word for word in model.capabilities if word not in engine.capabilities):
             poorer.setdefault((str(engine.identity), lacking), []).append(model.name)
         if _moves(engine.identity) and "frozen" not in model.capabilities:
@@ -269,9 +269,9 @@ def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) 
             f"{_listed(names)} {verb} on {place} without a revision: {whose} answers are kept under that "
             "name, whatever weights it stands for later; add @REVISION"
         )
-    if rehearsed:
-        verb, whose = ("is", "its") if len(rehearsed) == 1 else ("are", "their")
-        found.append(f"{_listed(rehearsed)} {verb} simulated: {whose} answers are a rehearsal, not data")
+    if simulated:
+        verb, whose = ("is", "its") if len(simulated) == 1 else ("are", "their")
+        found.append(f"{_listed(simulated)} {verb} simulated: {whose} answers are a simulation, not data")
     for (identity, lacking), names in poorer.items():
         verb = "runs" if len(names) == 1 else "run"
         meaning = "; ".join(_MEANING[word] for word in lacking)

@@ -11,7 +11,7 @@ from synth.base.errors import CallFailed, EngineError
 from synth.compiler.plan.model import CohortPlan, JsonOutput, Plan, Sampling, StepPlan
 from synth.compiler.plan.strata import Slot, call_seed
 from synth.compiler.stdlib.render import render
-from synth.runtime.calls.attempt import Attempt, GaveUp
+from synth.runtime.calls.attempt import Attempt, CallAbandoned
 from synth.runtime.calls.models import Models, RunningModel
 from synth.runtime.engines.base import Call, Message, ModelIdentity, render_answer
 
@@ -84,14 +84,14 @@ def model_of(models: Models, step: StepPlan) -> RunningModel:
 
 
 def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
-    """The call that an attempt makes.  Raises GaveUp when the chat template refuses."""
+    """The call that an attempt makes.  Raises CallAbandoned when the chat template refuses."""
     step = attempt.step
     if step.scores:
         return score_call(model, attempt)
     try:
         token_ids = model.engine.render(attempt.messages)
     except CallFailed as failure:
-        raise GaveUp(str(failure)) from None
+        raise CallAbandoned(str(failure)) from None
     schema = schema_of(step)
     seed = call_seed(plan, attempt.sample_id, step.name, attempt.number)
     key = call_key(model.identity, attempt.messages, token_ids, schema, sampling_json(step.sampling), seed)
@@ -112,13 +112,13 @@ def score_call(model: RunningModel, attempt: Attempt) -> Call:
     """The call that asks how likely a model finds the last of an attempt's messages.
 
     Neither sampling nor a seed has a part in that, so one conversation is scored once, whatever
-    sample and attempt it comes from.  Raises GaveUp when the chat template refuses, and
+    sample and attempt it comes from.  Raises CallAbandoned when the chat template refuses, and
     EngineError for a model that runs where it gives no token probabilities.
     """
     try:
         rendered = render_answer(model.engine, attempt.messages)
     except CallFailed as failure:
-        raise GaveUp(str(failure)) from None
+        raise CallAbandoned(str(failure)) from None
     if rendered is None:
         raise EngineError(
             f"`{model.name}` runs on {model.engine.identity}, which gives no token probabilities: "

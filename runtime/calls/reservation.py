@@ -22,7 +22,7 @@ from typing import Any
 from synth.base.canonical import canonical_json
 from synth.runtime.calls.models import RunningModel
 from synth.runtime.engines.base import Call
-from synth.runtime.events.budget import Stop, Stopped
+from synth.runtime.events.budget import RunBudget, Stopped
 from synth.runtime.money.prices import output_limit
 from synth.runtime.money.tokens import most
 from synth.runtime.money.usage import Usage
@@ -63,7 +63,7 @@ class Reserved:
 class Budget:
     """The money of one run.  `spent` is what answers cost and what lost ones can have cost."""
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: RunBudget) -> None:
         self.bound = stop.max_cost
         self.spent = 0.0
         self._stop = stop

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from synth.base.errors import AccessDenied, CallFailed, EngineDied, EngineError
 from synth.base.text import spoken
 from synth.compiler.plan.model import StepPlan
-from synth.runtime.calls.attempt import GaveUp
+from synth.runtime.calls.attempt import CallAbandoned
 from synth.runtime.calls.breaker import Breakers, Held
 from synth.runtime.calls.models import Models, RunningModel
 from synth.runtime.calls.reservation import Budget, Reserved
 from synth.runtime.engines.base import Call, Completion
-from synth.runtime.events.budget import Stop, Stopped
+from synth.runtime.events.budget import RunBudget, Stopped
 from synth.runtime.events.progress import Progress
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.money.usage import NOTHING, Usage, of_completion, of_failure
@@ -47,7 +47,7 @@ class Tries:
         self,
         models: Models,
         recorder: Recorder,
-        stop: Stop,
+        stop: RunBudget,
         progress: Progress,
         breakers: Breakers,
         seed: int,
@@ -67,7 +67,7 @@ class Tries:
             stop.wakes(model.service.limiter.drain)
 
     async def ask(self, model: RunningModel, step: StepPlan, call: Call, columns: dict[str, Any]) -> Answered:
-        """An answer, after as many tries as it takes.  Raises GaveUp for a call that fails for good,
+        """An answer, after as many tries as it takes.  Raises CallAbandoned for a call that fails for good,
         EngineError where every other would as well, Held and Stopped."""
         service = model.service
         asked = service.begin()
@@ -157,14 +157,14 @@ class Tries:
             model.service.spoke()
 
     def _wait(self, model: RunningModel, asked: Asked, failure: CallFailed) -> float:
-        """Seconds until a call is tried again.  Raises GaveUp, and EngineError."""
+        """Seconds until a call is tried again.  Raises CallAbandoned, and EngineError."""
         service = model.service
         if isinstance(failure, AccessDenied):
             if asked.denied >= _TRIES_DENIED:
-                raise GaveUp(f"{failure.kind}: {failure}", lasting=False)
+                raise CallAbandoned(f"{failure.kind}: {failure}", lasting=False)
             return backoff(asked.denied, None, self._random)
         if not failure.retryable:
-            raise GaveUp(f"{failure.kind}: {failure}")
+            raise CallAbandoned(f"{failure.kind}: {failure}")
         if service.away >= _MOST_AWAY:
             raise EngineError(
                 f"`{model.name}` ({model.engine.identity}) has sent its callers away {service.away} times "
@@ -199,7 +199,7 @@ class Tries:
         # Who answers and says nothing would have nothing more to say.
         lasting = failure.kind == "empty"
         reason = f"{failure.kind} {asked.issued} times in a row: {failure}"
-        raise GaveUp(reason, lasting=lasting, judged=asked.uselessly)
+        raise CallAbandoned(reason, lasting=lasting, judged=asked.uselessly)
 
     def _end_patience(self, model: RunningModel, failure: CallFailed) -> None:
         what = (

@@ -33,7 +33,7 @@ class Rejected:
     reason: str
 
 
-def judge(
+def validate(
     step: StepPlan,
     text: str,
     finish_reason: str,
@@ -63,7 +63,7 @@ def judge(
     return Accepted(value) if why is None else Rejected(*why)
 
 
-def judge_composed(step: StepPlan, text: str, values: Mapping[str, Any]) -> Accepted | Rejected:
+def validate_composed(step: StepPlan, text: str, values: Mapping[str, Any]) -> Accepted | Rejected:
     """The verdict on what no model wrote, but for that of judges."""
     value = composed_value(step, text, values)
     return Rejected(*value) if isinstance(value, Refusal) else Accepted(value)

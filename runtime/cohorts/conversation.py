@@ -13,10 +13,10 @@ from typing import Any
 
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, CellNames, Labels, Slot, sample_id, stretches
-from synth.runtime.cohorts.dedup import Jury, Order
+from synth.runtime.cohorts.dedup import Deduplicator, Order
 from synth.runtime.cohorts.preference import Pairs
 from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
-from synth.runtime.cohorts.source import Ledger, Opening, most_losses, raise_losses
+from synth.runtime.cohorts.source import SampleObserver, SampleRequest, most_losses, raise_losses
 from synth.runtime.cohorts.stuck_members import StuckMembers
 from synth.runtime.events.progress import Progress
 from synth.store.log.history import Finished
@@ -61,18 +61,18 @@ class Cohort:
         plan: Plan,
         cohort: CohortPlan,
         finished: Finished,
-        ledger: Ledger,
+        observer: SampleObserver,
         progress: Progress,
         limit: int | None,
     ) -> None:
         self.plan = cohort
-        self.jury = Jury(cohort)
+        self.deduplicator = Deduplicator(cohort)
         self.followers: list[Pairs] = []
         self._given_up: list[tuple[Labels, int, int, str]] = []
         self._stuck = StuckMembers()
         self._recipe = plan
         self._finished = finished
-        self._ledger = ledger
+        self._observer = observer
         self._counters = progress.cohort(cohort)
         self._rows: dict[int, _Row] = {}
         self._due: deque[Cell] = deque()
@@ -83,11 +83,11 @@ class Cohort:
         self._dealt = False
         self._closing = False
         self._found_lost = 0
-        self._slots = self._openings()
+        self._slots = self._requests()
 
     @property
     def held(self) -> int:
-        return self.jury.held
+        return self.deduplicator.held
 
     @property
     def sizes(self) -> list[int]:
@@ -98,7 +98,7 @@ class Cohort:
     def remember(self, values: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Takes the samples that earlier runs completed: later ones are judged beside them."""
         for name, found in values:
-            self.jury.remember(name, found)
+            self.deduplicator.remember(name, found)
 
     def shortage(self) -> str | None:
         """Which cells were given up, what they lost, and what to do."""
@@ -117,11 +117,11 @@ class Cohort:
         ]
         return "; ".join(told) or None
 
-    def openings(self) -> Iterator[Opening]:
+    def requests(self) -> Iterator[SampleRequest]:
         """The slots that need a sample, in order; those the log has are counted on the way."""
         return self._slots
 
-    def _openings(self) -> Iterator[Opening]:
+    def _requests(self) -> Iterator[SampleRequest]:
         completed, counters = self._finished.completed, self._counters
         names: list[CellNames] = []
         counts: list[int] = []
@@ -159,9 +159,9 @@ class Cohort:
                         self._stuck.completed(cells[index].labels)
                     continue
                 slot = Slot(position - 1, cells[index], ordinal)
-                opening = self._opening(slot, (0, slot.position, slot.cell.labels))
-                if self._is_open(opening):
-                    yield opening
+                request = self._request(slot, (0, slot.position, slot.cell.labels))
+                if self._is_open(request):
+                    yield request
             # Asked for once the row is through, and its last stretch has them all.
             row.planned.clear()
             for cell, count in zip(cells, counts, strict=True):
@@ -170,42 +170,42 @@ class Cohort:
                 row.wanted = row.planned
         if last is not None:
             self._pass(last)
-        self.jury.seal()
+        self.deduplicator.seal()
         self._judge()
         self._dealt = True
         self._tell_if_through()
 
-    def replacements(self) -> Iterator[Opening]:
+    def replacements(self) -> Iterator[SampleRequest]:
         """The samples that take the place of lost ones and can be opened by now."""
         while self._due:
             cell = self._due.popleft()
             row, labels = self._rows[cell.row], cell.labels
-            opening: Opening | None
+            request: SampleRequest | None
             if self._closing or self._lost_too_much(row, labels):
-                opening = self._further(cell, row)
+                request = self._further(cell, row)
             else:
-                opening = self._spare(cell, row.spares[labels])
-            if opening is None:
+                request = self._spare(cell, row.spares[labels])
+            if request is None:
                 self._give_up(cell, row)
                 continue
             row.spares[labels] += 1
-            if self._is_open(opening):
-                yield opening
+            if self._is_open(request):
+                yield request
 
-    def _spare(self, cell: Cell, number: int) -> Opening:
+    def _spare(self, cell: Cell, number: int) -> SampleRequest:
         """The replacement of this number, from 0, in a cell."""
         slot = Slot(-1, cell, self._rows[cell.row].planned[cell.labels] + number)
-        return self._opening(slot, (1 + number, cell.row, cell.labels))
+        return self._request(slot, (1 + number, cell.row, cell.labels))
 
-    def _further(self, cell: Cell, row: _Row) -> Opening | None:
+    def _further(self, cell: Cell, row: _Row) -> SampleRequest | None:
         """The next replacement that the log has finished, where no other will be tried: a run that was
         cut off may have left some out before it."""
         labels = cell.labels
         for number in range(row.spares[labels], self._finished.reach(labels) - row.planned[labels] + 1):
-            opening = self._spare(cell, number)
-            if self._finished.has(opening.name):
+            request = self._spare(cell, number)
+            if self._finished.has(request.name):
                 row.spares[labels] = number
-                return opening
+                return request
         return None
 
     def _lost_too_much(self, row: _Row, labels: Labels) -> bool:
@@ -235,14 +235,14 @@ class Cohort:
         for source in (self._slots, self.replacements()):
             deque(source, maxlen=0)
 
-    def is_wanted(self, opening: Opening) -> bool:
-        cell = opening.slot.cell
+    def is_wanted(self, request: SampleRequest) -> bool:
+        cell = request.slot.cell
         if self.patient or not self._stuck.among(cell.labels):
             return True
         self._note_shortage(cell.labels, self._rows[cell.row])
-        self.passed_over(opening)
+        self.passed_over(request)
         self._leave(cell.row)
-        self.jury.lost(opening.order)
+        self.deduplicator.lost(request.order)
         self._judge()
         self._tell_if_through()
         return False
@@ -250,71 +250,71 @@ class Cohort:
     def opened(self) -> None:
         self._counters.open += 1
 
-    def passed_over(self, opening: Opening) -> None:
+    def passed_over(self, request: SampleRequest) -> None:
         for follower in self.followers:
-            follower.waits(opening.slot, opening.order, opening.name)
+            follower.waits(request.slot, request.order, request.name)
 
-    def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None:
+    def ended(self, request: SampleRequest, sample: Sample, outcome: Outcome) -> None:
         """Takes note of how a sample ended and judges those whose turn it is."""
         self._counters.open -= 1
         match outcome:
             case Done():
-                if self.jury.sits:
-                    self.jury.arrived(opening.order, sample)
+                if self.deduplicator.sits:
+                    self.deduplicator.arrived(request.order, sample)
                     self._judge()
                 else:
-                    self._complete(opening.order, sample)
+                    self._complete(request.order, sample)
             case Abandoned(step, reason, lasting):
-                self._ledger.abandoned(sample, step, reason, lasting)
-                self._lose(opening.order, opening.slot.cell, f"{step}: {reason}", sample)
-                self.jury.lost(opening.order)
+                self._observer.abandoned(sample, step, reason, lasting)
+                self._lose(request.order, request.slot.cell, f"{step}: {reason}", sample)
+                self.deduplicator.lost(request.order)
                 self._judge()
             case _:
-                self._ledger.pending(sample, outcome.steps)
+                self._observer.pending(sample, outcome.steps)
                 for follower in self.followers:
-                    follower.waits(opening.slot, opening.order, opening.name)
+                    follower.waits(request.slot, request.order, request.name)
         self._tell_if_through()
 
-    def _opening(self, slot: Slot, order: Order) -> Opening:
-        return Opening(slot, sample_id(self._recipe, self.plan, slot.cell.labels, slot.ordinal), order)
+    def _request(self, slot: Slot, order: Order) -> SampleRequest:
+        return SampleRequest(slot, sample_id(self._recipe, self.plan, slot.cell.labels, slot.ordinal), order)
 
-    def _is_open(self, opening: Opening) -> bool:
+    def _is_open(self, request: SampleRequest) -> bool:
         """False for a sample that the log has finished, after counting it."""
-        row = self._rows[opening.slot.cell.row]
+        row = self._rows[request.slot.cell.row]
         row.open += 1
         for follower in self.followers:
-            follower.expected(opening.slot.cell.row, opening.order)
-        if opening.name in self._finished.completed:
+            follower.expected(request.slot.cell.row, request.order)
+        if request.name in self._finished.completed:
             self._counters.completed += 1
             self._counters.found += 1
-            self._stood(opening.slot, opening.order, opening.name, None)
+            self._stood(request.slot, request.order, request.name, None)
             return False
-        if opening.name in self._finished.abandoned:
+        if request.name in self._finished.abandoned:
             self._found_lost += 1
-            counts = opening.name not in self._finished.unbound
-            self._lose(opening.order, opening.slot.cell, counts=counts)
+            counts = request.name not in self._finished.unbound
+            self._lose(request.order, request.slot.cell, counts=counts)
             return False
         if self._closing:
             row.open -= 1
-            self.passed_over(opening)
+            self.passed_over(request)
             return False
-        self.jury.expect(opening.order)
+        self.deduplicator.expect(request.order)
         return True
 
     def _judge(self) -> None:
-        for order, sample, refusal in self.jury.verdicts():
+        for order, sample, refusal in self.deduplicator.verdicts():
             if refusal is None:
                 self._complete(order, sample)
             else:
                 step, why = refusal
-                self._ledger.refused(sample, step, why, sample.values[step])
+                self._observer.refused(sample, step, why, sample.values[step])
                 reason = f"{why.check}: {why.reason}"
-                self._ledger.abandoned(sample, step, reason, True)
+                self._observer.abandoned(sample, step, reason, True)
                 self._lose(order, sample.slot.cell, f"{step}: {reason}", sample)
 
     def _complete(self, order: Order, sample: Sample) -> None:
         self._counters.completed += 1
-        self._ledger.completed(sample)
+        self._observer.completed(sample)
         self._stood(sample.slot, order, sample.sample_id, sample.values)
 
     def _stood(self, slot: Slot, order: Order, name: str, values: Mapping[str, Any] | None) -> None:
@@ -358,7 +358,7 @@ class Cohort:
             and not self._closing
             and not self._due
             and not self._counters.open
-            and not self.jury.waiting
+            and not self.deduplicator.waiting
         ):
             for follower in self.followers:
                 follower.base_through()

@@ -20,7 +20,7 @@ from synth.runtime.cohorts.sample import Sample
 Order = tuple[int, int, Labels]
 
 
-class Jury:
+class Deduplicator:
     """Judges the set-wide checks of one cohort.  Without any it passes samples straight on.
 
     `held` slots' samples are at their end, but not yet judged: one before them is under way.

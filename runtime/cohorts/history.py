@@ -13,18 +13,18 @@ from synth.store.log.history import History, LoggedSample
 class LoggedPast:
     """Earlier calls and values from a history.  Samples the log never saw cost nothing to ask for.
 
-    `lineages` names each cohort's lineage; `settle` is awaited before values are read, so that
+    `config_hashes` names each cohort's lineage; `settle` is awaited before values are read, so that
     what this run completed is in the log.
     """
 
     def __init__(
         self,
         history: History,
-        lineages: Mapping[str, str],
+        config_hashes: Mapping[str, str],
         settle: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._history = history
-        self._lineages = lineages
+        self._config_hashes = config_hashes
         self._settle = settle
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="synth-history")
 
@@ -33,14 +33,16 @@ class LoggedPast:
         if not known:
             return {}
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._worker, self._history.calls, known, self._lineages[cohort])
+        return await loop.run_in_executor(
+            self._worker, self._history.calls, known, self._config_hashes[cohort]
+        )
 
     async def values(self, cohort: str, name: str) -> Mapping[str, Any]:
         if self._settle is not None:
             await self._settle()
         loop = asyncio.get_running_loop()
-        lineage = self._lineages[cohort]
-        found = await loop.run_in_executor(self._worker, self._history.endings, lineage, [name])
+        config_hash = self._config_hashes[cohort]
+        found = await loop.run_in_executor(self._worker, self._history.endings, config_hash, [name])
         values = found[name].values
         assert values is not None, "only completed samples are asked for"
         return values

@@ -14,15 +14,15 @@ from synth.runtime.events.recorder import Recorder
 from synth.store.log.events import Kind
 
 
-class LiveLedger:
+class LoggingObserver:
     """Writes to the log through a recorder and counts in `progress`."""
 
     def __init__(
-        self, recorder: Recorder, progress: Progress, lineages: Mapping[str, Mapping[str, Any]]
+        self, recorder: Recorder, progress: Progress, config_hashes: Mapping[str, Mapping[str, Any]]
     ) -> None:
         self._recorder = recorder
         self._progress = progress
-        self._lineages = lineages
+        self._config_hashes = config_hashes
 
     def accepted(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer) -> None:
         self._progress.accepted(step)
@@ -106,7 +106,7 @@ class LiveLedger:
 
     def _place(self, sample: Sample) -> dict[str, Any]:
         return {
-            "lineage": self._lineages[sample.cohort.name]["lineage"],
+            "lineage": self._config_hashes[sample.cohort.name]["lineage"],
             "cohort": sample.cohort.name,
             "cell": dict(sample.slot.cell.labels),
             "ordinal": sample.slot.ordinal,

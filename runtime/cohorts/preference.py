@@ -20,7 +20,7 @@ from synth.compiler.plan.model import CohortPlan, Plan, PreferencePlan
 from synth.compiler.plan.strata import Slot, pair_id
 from synth.runtime.cohorts.dedup import Order
 from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
-from synth.runtime.cohorts.source import Ledger, Opening, most_losses, raise_losses
+from synth.runtime.cohorts.source import SampleObserver, SampleRequest, most_losses, raise_losses
 from synth.runtime.events.progress import Progress
 from synth.store.log.history import Finished, SampleIds
 
@@ -70,7 +70,7 @@ class Pairs:
         cohort: CohortPlan,
         sizes: Sequence[int],
         finished: Finished,
-        ledger: Ledger,
+        observer: SampleObserver,
         progress: Progress,
         limit: int | None,
         gone: SampleIds | None = None,
@@ -80,7 +80,7 @@ class Pairs:
         self._gone = gone or SampleIds()
         self._recipe = plan
         self._finished = finished
-        self._ledger = ledger
+        self._observer = observer
         self._counters = progress.cohort(cohort)
         self._all = preference.quota is None
         quota = cohort.quota if limit is None else min(limit, cohort.quota)
@@ -90,43 +90,43 @@ class Pairs:
             for number, share in enumerate(shares)
         }
         self._quota = self._counters.quota = sum(shares)
-        self._due: deque[Opening] = deque()
+        self._due: deque[SampleRequest] = deque()
         self._base_through = False
 
-    def openings(self) -> Iterator[Opening]:
+    def requests(self) -> Iterator[SampleRequest]:
         """None of its own: pairs follow the samples they are made from."""
         return iter(())
 
-    def replacements(self) -> Iterator[Opening]:
+    def replacements(self) -> Iterator[SampleRequest]:
         """The pairs that can be opened by now."""
         self._spill()
         while self._due:
             yield self._due.popleft()
 
-    def is_wanted(self, opening: Opening) -> bool:
+    def is_wanted(self, request: SampleRequest) -> bool:
         return True
 
     def opened(self) -> None:
         self._counters.open += 1
 
-    def passed_over(self, opening: Opening) -> None:
+    def passed_over(self, request: SampleRequest) -> None:
         """A pair that is owed stays owed."""
 
     def close(self) -> None:
         """The conversation tells of what the log has."""
 
-    def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None:
+    def ended(self, request: SampleRequest, sample: Sample, outcome: Outcome) -> None:
         """Takes note of how a pair ended."""
         self._counters.open -= 1
         match outcome:
             case Done():
                 self._counters.completed += 1
-                self._ledger.completed(sample)
+                self._observer.completed(sample)
             case Abandoned(step, reason, lasting):
-                self._ledger.abandoned(sample, step, reason, lasting)
-                self._lose(self._rows[opening.slot.cell.row])
+                self._observer.abandoned(sample, step, reason, lasting)
+                self._lose(self._rows[request.slot.cell.row])
             case _:
-                self._ledger.pending(sample, outcome.steps)
+                self._observer.pending(sample, outcome.steps)
 
     @property
     def unopened(self) -> int:
@@ -216,10 +216,10 @@ class Pairs:
             self._lose(row)
         elif candidate.pending:
             asked = tuple(step.name for step in self.plan.steps)
-            self._ledger.pending(Sample(self.plan, candidate.slot, name, 0, of=candidate.name), asked)
+            self._observer.pending(Sample(self.plan, candidate.slot, name, 0, of=candidate.name), asked)
         else:
             order: Order = (0, candidate.slot.position, candidate.slot.cell.labels)
-            self._due.append(Opening(candidate.slot, name, order, candidate.name, candidate.values))
+            self._due.append(SampleRequest(candidate.slot, name, order, candidate.name, candidate.values))
 
     def _lose(self, row: _Row) -> None:
         self._counters.abandoned += 1

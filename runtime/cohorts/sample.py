@@ -13,11 +13,11 @@ from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.compiler.plan.strata import Slot, call_seed
 from synth.compiler.stdlib.render import render
 from synth.compiler.stdlib.verdict import is_complete, resolved
-from synth.runtime.calls.attempt import Answer, Attempt, Caller, GaveUp, Missing
+from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, ModelClient
 from synth.runtime.calls.breaker import Breakers
 from synth.runtime.calls.prompt import environment, messages_for
 from synth.runtime.calls.rules import Rules
-from synth.runtime.calls.validate import Accepted, Rejected, in_one_sample, judge, judge_composed
+from synth.runtime.calls.validate import Accepted, Rejected, in_one_sample, validate, validate_composed
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import Stopped
 from synth.runtime.retrieval.service import LookUp, Passages
@@ -82,7 +82,7 @@ class Pending:
 Outcome = Done | Abandoned | Pending
 
 
-class Witness(Protocol):
+class StepObserver(Protocol):
     """Is told of every verdict."""
 
     def accepted(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer) -> None: ...
@@ -105,9 +105,9 @@ class _Failed(Exception):
 
 async def run_sample(
     sample: Sample,
-    caller: Caller,
+    client: ModelClient,
     earlier: LoggedSample,
-    witness: Witness,
+    observer: StepObserver,
     breakers: Breakers | None = None,
 ) -> Outcome:
     """Runs a sample to its end.
@@ -115,20 +115,25 @@ async def run_sample(
     Steps that need nothing of each other run side by side.  When one fails for good, what is in
     flight beside it is still awaited and logged, since it was paid for; nothing new begins.
     """
-    run = _Run(sample, caller, earlier, witness, breakers or Breakers())
+    run = _Run(sample, client, earlier, observer, breakers or Breakers())
     return await run.all()
 
 
 class _Run:
     def __init__(
-        self, sample: Sample, caller: Caller, earlier: LoggedSample, witness: Witness, breakers: Breakers
+        self,
+        sample: Sample,
+        client: ModelClient,
+        earlier: LoggedSample,
+        observer: StepObserver,
+        breakers: Breakers,
     ) -> None:
         self._sample = sample
-        self._caller = caller
+        self._client = client
         self._earlier = earlier
-        self._witness = witness
+        self._observer = observer
         self._breakers = breakers
-        self._rules = caller.rules(sample.sample_id)
+        self._rules = client.rules(sample.sample_id)
         self._values = environment(sample.cohort, sample.slot) | dict(sample.given)
         self._branches: list[asyncio.Task[None]] = []
         self._needs: dict[str, set[str]] = {}
@@ -218,7 +223,7 @@ class _Run:
                 verdict = await self._judged(step, attempt, verdict)
             self._count(step, answer, verdict)
             if not isinstance(verdict, Rejected):
-                self._witness.accepted(self._sample, step, attempt, answer)
+                self._observer.accepted(self._sample, step, attempt, answer)
                 self._sample.calls[step.name] = answer.seq
                 if answer.thought is not None:
                     self._sample.thoughts[step.name] = answer.thought
@@ -228,7 +233,7 @@ class _Run:
                 return
             refusal = verdict
             self._sample.refuse(step.name, attempt, answer.seq, verdict)
-            self._witness.rejected(self._sample, step, attempt, answer, verdict)
+            self._observer.rejected(self._sample, step, attempt, answer, verdict)
         assert refusal is not None
         raise self._abandon(step, f"{refusal.check}: {refusal.reason}")
 
@@ -238,12 +243,12 @@ class _Run:
         if not self._rules.judges_composed:
             self._accept(step, text)
             return
-        verdict = judge_composed(step, text, self._values)
+        verdict = validate_composed(step, text, self._values)
         if not isinstance(verdict, Rejected):
             verdict = await self._judged(step, 0, verdict)
         if isinstance(verdict, Rejected):
             self._breakers.refused(step, verdict.check, verdict.reason, text)
-            self._witness.refused(self._sample, step.name, verdict, text)
+            self._observer.refused(self._sample, step.name, verdict, text)
             raise self._abandon(step, f"{verdict.check}: {verdict.reason}")
         self._breakers.passed(step)
         self._accept(step, verdict.value)
@@ -252,28 +257,28 @@ class _Run:
         assert step.call is not None
         sample, arguments = self._sample, resolved(step.call.arguments, self._values)
         try:
-            found = await self._caller.look_up(
+            found = await self._client.look_up(
                 LookUp(
                     sample.sample_id,
                     step,
                     arguments,
-                    call_seed(self._caller.plan, sample.sample_id, step.name, 0),
+                    call_seed(self._client.plan, sample.sample_id, step.name, 0),
                     self._earlier,
                 )
             )
             self._breakers.passed(step)
             return found
-        except GaveUp as error:
+        except CallAbandoned as error:
             if not error.judged:
                 self._breakers.gave_up(step, str(error))
             raise self._abandon(step, str(error), error.lasting) from None
-        except (Missing, Stopped):
+        except (CacheMiss, Stopped):
             raise _Failed(None) from None
 
     async def _ask(self, step: StepPlan, attempt: int, messages: Sequence[Message]) -> Answer:
         sample = self._sample
         try:
-            return await self._caller.call(
+            return await self._client.call(
                 Attempt(
                     sample.cohort.name,
                     sample.sample_id,
@@ -286,11 +291,11 @@ class _Run:
                     in_one_sample(step.must_fail, self._values),
                 )
             )
-        except GaveUp as error:
+        except CallAbandoned as error:
             if not error.judged:
                 self._breakers.gave_up(step, str(error))
             raise self._abandon(step, str(error), error.lasting) from None
-        except (Missing, Stopped):
+        except (CacheMiss, Stopped):
             raise _Failed(None) from None
 
     async def _judged(self, step: StepPlan, attempt: int, accepted: Accepted) -> Accepted | Rejected:
@@ -326,9 +331,9 @@ class _Run:
             verdict = _verdict(judging, answer, self._rules, {})
             self._count(judging, answer, verdict)
             if isinstance(verdict, Accepted):
-                self._witness.accepted(self._sample, judging, place, answer)
+                self._observer.accepted(self._sample, judging, place, answer)
                 return dict(verdict.value)
-            self._witness.rejected(self._sample, judging, place, answer, verdict)
+            self._observer.rejected(self._sample, judging, place, answer, verdict)
         return None
 
     def _count(self, step: StepPlan, answer: Answer, verdict: Accepted | Rejected) -> None:
@@ -352,7 +357,7 @@ class _Run:
 
 def _verdict(step: StepPlan, answer: Answer, rules: Rules, values: Mapping[str, Any]) -> Accepted | Rejected:
     if not step.scores:
-        return judge(step, answer.text, answer.finish_reason, values, thought=answer.thought, rules=rules)
+        return validate(step, answer.text, answer.finish_reason, values, thought=answer.thought, rules=rules)
     return Accepted({"logprob": answer.logprob, "tokens": answer.scored_tokens})
 
 

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
-from synth.runtime.calls.attempt import Caller
+from synth.runtime.calls.attempt import ModelClient
 from synth.runtime.calls.breaker import Breakers
 from synth.runtime.cohorts.sample import Sample, run_sample
-from synth.runtime.cohorts.source import Books, Ledger, Opening
-from synth.runtime.events.budget import Stop
+from synth.runtime.cohorts.source import SampleObserver, SampleRequest, SampleSource
+from synth.runtime.events.budget import RunBudget
 from synth.store.log.history import LoggedSample
 
 # How many slots are looked up in the log together.
@@ -48,19 +48,19 @@ class Scheduler:
 
     def __init__(
         self,
-        cohorts: Sequence[Books],
-        caller: Caller,
+        cohorts: Sequence[SampleSource],
+        client: ModelClient,
         past: Past,
-        ledger: Ledger,
-        stop: Stop,
+        observer: SampleObserver,
+        stop: RunBudget,
         *,
         window: int,
         breakers: Breakers | None = None,
     ) -> None:
         self._cohorts = cohorts
-        self._caller = caller
+        self._client = client
         self._past = past
-        self._ledger = ledger
+        self._observer = observer
         self._stop = stop
         self._breakers = breakers or Breakers()
         self._room = asyncio.Semaphore(window)
@@ -75,7 +75,7 @@ class Scheduler:
         one sample's stops the run and is raised at its end."""
         try:
             for cohort in self._cohorts:
-                await self._open_all(cohort, cohort.openings())
+                await self._open_all(cohort, cohort.requests())
             # Replacements can become due as long as anything is open.
             while not self._stop.stopping:
                 self._ended.clear()
@@ -108,26 +108,26 @@ class Scheduler:
         self._ended.set()
         self._room.release()
 
-    async def _open_all(self, cohort: Books, openings: Iterator[Opening]) -> None:
-        while not self._is_over(cohort) and (some := list(islice(openings, _LOOKAHEAD))):
-            known = await self._past.calls(cohort.plan.name, [opening.name for opening in some])
-            for opening in some:
-                await self._open_sample(cohort, opening, known.get(opening.name) or LoggedSample())
+    async def _open_all(self, cohort: SampleSource, requests: Iterator[SampleRequest]) -> None:
+        while not self._is_over(cohort) and (some := list(islice(requests, _LOOKAHEAD))):
+            known = await self._past.calls(cohort.plan.name, [request.name for request in some])
+            for request in some:
+                await self._open_sample(cohort, request, known.get(request.name) or LoggedSample())
                 await self._open_replacements()
 
     async def _open_replacements(self) -> None:
         for cohort in self._cohorts:
             if self._is_over(cohort):
                 continue
-            for opening in cohort.replacements():
-                known = await self._past.calls(cohort.plan.name, [opening.name])
-                await self._open_sample(cohort, opening, known.get(opening.name) or LoggedSample())
+            for request in cohort.replacements():
+                known = await self._past.calls(cohort.plan.name, [request.name])
+                await self._open_sample(cohort, request, known.get(request.name) or LoggedSample())
 
-    def _is_over(self, cohort: Books) -> bool:
+    def _is_over(self, cohort: SampleSource) -> bool:
         """Whether no more samples of a cohort are to be opened."""
         return self._stop.stopping or self._breakers.is_stuck(cohort.plan.name)
 
-    async def _open_sample(self, cohort: Books, opening: Opening, earlier: LoggedSample) -> None:
+    async def _open_sample(self, cohort: SampleSource, request: SampleRequest, earlier: LoggedSample) -> None:
         """Opens a sample as soon as the window has room; does nothing once its cohort is over."""
         while cohort.held >= MOST_HELD and self._open and not self._is_over(cohort):
             self._ended.clear()
@@ -135,31 +135,33 @@ class Scheduler:
         await self._room.acquire()
         if self._is_over(cohort):
             self._room.release()
-            cohort.passed_over(opening)
+            cohort.passed_over(request)
             return
-        if not cohort.is_wanted(opening):
+        if not cohort.is_wanted(request):
             self._room.release()
             return
-        given = dict(opening.given)
-        if opening.of is not None and cohort.base is not None:
-            given[cohort.base] = opening.values or await self._past.values(cohort.base, opening.of)
-        sample = Sample(cohort.plan, opening.slot, opening.name, self._opened, given, opening.of)
+        given = dict(request.given)
+        if request.of is not None and cohort.base is not None:
+            given[cohort.base] = request.values or await self._past.values(cohort.base, request.of)
+        sample = Sample(cohort.plan, request.slot, request.name, self._opened, given, request.of)
         self._opened += 1
         cohort.opened()
-        task = asyncio.create_task(self._live(cohort, opening, sample, earlier))
+        task = asyncio.create_task(self._live(cohort, request, sample, earlier))
         self._open.add(task)
 
-    async def _live(self, cohort: Books, opening: Opening, sample: Sample, earlier: LoggedSample) -> None:
+    async def _live(
+        self, cohort: SampleSource, request: SampleRequest, sample: Sample, earlier: LoggedSample
+    ) -> None:
         try:
             try:
-                outcome = await run_sample(sample, self._caller, earlier, self._ledger, self._breakers)
+                outcome = await run_sample(sample, self._client, earlier, self._observer, self._breakers)
             except asyncio.CancelledError:
                 outcome = sample.pending
             except Exception as error:
                 # An engine or the log cannot go on; what else is in flight is still awaited.
                 self._stop.stop("failed", str(error), error)
                 outcome = sample.pending
-            cohort.ended(opening, sample, outcome)
+            cohort.ended(request, sample, outcome)
         except Exception as error:
             self._stop.stop("failed", str(error), error)
         finally:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from synth.compiler.plan.model import CohortPlan
 from synth.compiler.plan.strata import Slot
 from synth.runtime.cohorts.dedup import Order
-from synth.runtime.cohorts.sample import Outcome, Sample, Witness
+from synth.runtime.cohorts.sample import Outcome, Sample, StepObserver
 
 # A cell is taken to have so many samples more, so that small ones have room for bad luck.
 _ROOM = 4
@@ -30,7 +30,7 @@ def raise_losses(percent: float) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class SampleRequest:
     """A sample to open, and its place in the jury's order.
 
     `of` is the sample it is made from, if any, and `values` that sample's: None when the log
@@ -45,7 +45,7 @@ class Opening:
     given: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Ledger(Witness, Protocol):
+class SampleObserver(StepObserver, Protocol):
     """Is told how each sample ended."""
 
     def completed(self, sample: Sample) -> None: ...
@@ -55,7 +55,7 @@ class Ledger(Witness, Protocol):
     def pending(self, sample: Sample, steps: tuple[str, ...]) -> None: ...
 
 
-class Books(Protocol):
+class SampleSource(Protocol):
     """Which samples of one cohort to open.  No awaiting here: the scheduler asks what to open
     and tells how it ended.  `base` is the cohort that its samples are made from, if any."""
 
@@ -67,25 +67,25 @@ class Books(Protocol):
         """Samples that are at their end and wait in memory for one before them."""
         ...
 
-    def openings(self) -> Iterator[Opening]:
+    def requests(self) -> Iterator[SampleRequest]:
         """The slots that need a sample, in order."""
         ...
 
-    def replacements(self) -> Iterator[Opening]:
+    def replacements(self) -> Iterator[SampleRequest]:
         """What else can be opened by now."""
         ...
 
-    def is_wanted(self, opening: Opening) -> bool:
+    def is_wanted(self, request: SampleRequest) -> bool:
         """Whether a sample is still to be opened, now that there is room for it."""
         ...
 
     def opened(self) -> None: ...
 
-    def passed_over(self, opening: Opening) -> None:
+    def passed_over(self, request: SampleRequest) -> None:
         """It was not opened, and will not be in this run."""
         ...
 
-    def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None: ...
+    def ended(self, request: SampleRequest, sample: Sample, outcome: Outcome) -> None: ...
 
     def close(self) -> None:
         """Nothing more will be opened: counts what the log has of the rest of the quota."""

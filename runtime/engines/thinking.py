@@ -20,7 +20,7 @@ REASONING_KEYS = (
 )
 
 _NAMES = "think|thinking|thought|thoughts|reasoning|seed:think"
-# Opening and closing tags of the families of models, and the first table that has them.
+# SampleRequest and closing tags of the families of models, and the first table that has them.
 _PAIRS = (
     (rf"<\s?(?:{_NAMES})\s?>", rf"<\s?/\s?(?:{_NAMES})\s?>", 1),
     # Mistral's.

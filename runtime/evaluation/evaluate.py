@@ -13,21 +13,21 @@ from synth.compiler.plan.model import Plan
 from synth.compiler.plan.outputs import EvaluationPlan
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.models import Models
-from synth.runtime.cohorts.source import Books, Ledger
+from synth.runtime.cohorts.source import SampleObserver, SampleSource
 from synth.runtime.engines.base import Scorer
-from synth.runtime.evaluation.asks import Asks, Exam
+from synth.runtime.evaluation.evalset import EvalSet, EvalSource
 from synth.runtime.evaluation.items import Items
-from synth.runtime.evaluation.measures import Measure, Results, open_measure
-from synth.runtime.evaluation.shown import measures_html, measures_line
+from synth.runtime.evaluation.metrics import Metric, Results, open_metric
+from synth.runtime.evaluation.shown import metrics_html, metrics_line
 from synth.runtime.evaluation.students import changed, with_student
 from synth.runtime.evaluation.verdicts import Measured
 from synth.runtime.events.progress import Progress
 from synth.runtime.retrieval.service import Indexes
 from synth.runtime.run import loop
 from synth.runtime.run.report import RunOptions, RunReport
-from synth.runtime.run.run import Watch, require_prices, run_books
+from synth.runtime.run.run import Watch, require_prices, run_sample_sources
 from synth.runtime.settings import Settings
-from synth.store.dataset.inputs.select import WrittenBy, lineage_of, told_models
+from synth.store.dataset.inputs.select import WrittenBy, config_hash_of, told_models
 from synth.store.log.history import Finished, History
 from synth.store.log.log import Log
 
@@ -68,10 +68,10 @@ class Report:
         return ended or (0 if self.held else 3)
 
     def __repr__(self) -> str:
-        return f"<Report {measures_line(self)}>"
+        return f"<Report {metrics_line(self)}>"
 
     def _repr_html_(self) -> str:
-        return measures_html(self)
+        return metrics_html(self)
 
 
 def evaluate(
@@ -96,7 +96,7 @@ def evaluate(
     if student:
         plan, warnings = with_student(plan, settings)
     underway = [_Underway(plan, each, options.allowed) for each in plan.evaluations]
-    writer = any(measure.asks for each in underway for measure in each.measures)
+    writer = any(metric.entries for each in underway for metric in each.measures)
     if not log_path.exists() and any(each.of_rows for each in underway):
         # To read it says so in one sentence; to write would make an empty one.
         writer = False
@@ -107,11 +107,11 @@ def evaluate(
         for each in underway:
             warnings += each.read(log, partial, written_by)
         asking = _Asking(plan, settings, log, options, watch, warnings)
-        measures = [measure for each in underway for measure in each.measures]
-        asking.ask(measure.exam() for measure in measures)
+        measures = [metric for each in underway for metric in each.measures]
+        asking.entry(metric.evalset() for metric in measures)
         # Then, since what a judge is asked about must have been said; and what the students ran on
         # is free by now.
-        asking.ask(measure.verdicts(asking.results) for measure in measures)
+        asking.entry(metric.verdicts(asking.results) for metric in measures)
         evaluations = tuple(each.evaluated(asking.results) for each in underway)
     return Report(evaluations, tuple(asking.runs), tuple(dict.fromkeys(warnings)), asking.limits)
 
@@ -126,13 +126,13 @@ def _written_by(plan: Plan, settings: Settings, log: Log) -> tuple[WrittenBy, li
     cursor, events = log.cursor(), log.next_seq
     try:
         for cohort in plan.cohorts:
-            lineage_of(plan, cohort, cursor, events, wanted)
+            config_hash_of(plan, cohort, cursor, events, wanted)
     except QuotaShort:
         given = {name: wanted[name] for name in settings.given if name in wanted}
         found: dict[str, Any] = {}
         for cohort in plan.cohorts:
             with suppress(QuotaShort):
-                found.update(lineage_of(plan, cohort, cursor, events, given)[1])
+                found.update(config_hash_of(plan, cohort, cursor, events, given)[1])
         said = (
             f"the log has no samples by `{settings.everywhere}`, so the rows that are measured are those of "
             f"the last run, written by {told_models(found)}"
@@ -147,8 +147,8 @@ class _Underway:
     def __init__(self, plan: Plan, evaluation: EvaluationPlan, allowed: Sequence[Path]) -> None:
         self._plan = plan
         self._evaluation = evaluation
-        self.measures: list[Measure] = [
-            open_measure(plan, evaluation.of, each, allowed) for each in evaluation.measures
+        self.measures: list[Metric] = [
+            open_metric(plan, evaluation.of, each, allowed) for each in evaluation.measures
         ]
         self._rows: int | None = None
         self._held_out: int | None = None
@@ -156,11 +156,11 @@ class _Underway:
     @property
     def of_rows(self) -> bool:
         """Whether the dataset is looked at."""
-        return any(measure.of_rows for measure in self.measures)
+        return any(metric.of_rows for metric in self.measures)
 
     def read(self, log: Log, partial: bool, written_by: WrittenBy) -> list[str]:
         """Shows every row to the measures that look at rows; gives warnings about them."""
-        looking = [measure for measure in self.measures if measure.of_rows]
+        looking = [metric for metric in self.measures if metric.of_rows]
         if not looking:
             return []
         items = Items(self._plan, log, self._evaluation.of, partial=partial, written_by=written_by)
@@ -168,14 +168,14 @@ class _Underway:
         for item, held_out in items.read():
             rows += 1
             asked += held_out
-            for measure in looking:
-                measure.see(item, held_out)
+            for metric in looking:
+                metric.see(item, held_out)
         self._rows, self._held_out = rows, asked if items.split else None
-        rehearsed = ", ".join(f"`{name}`" for name in items.rehearsed())
-        return [f"simulated models wrote {rehearsed}: these rows are a rehearsal"] if rehearsed else []
+        simulated = ", ".join(f"`{name}`" for name in items.simulated())
+        return [f"simulated models wrote {simulated}: these rows are a simulation"] if simulated else []
 
     def evaluated(self, results: Results) -> Evaluated:
-        measured = tuple(one for measure in self.measures for one in measure.measured(results))
+        measured = tuple(one for metric in self.measures for one in metric.measured(results))
         return Evaluated(self._evaluation, measured, self._rows, self._held_out)
 
 
@@ -193,23 +193,23 @@ class _Asking:
     results: Results = field(default_factory=lambda: Results({}))
     limits: dict[str, int] = field(default_factory=dict)
 
-    def ask(self, wanted: Iterable[Exam | None]) -> None:
+    def entry(self, wanted: Iterable[EvalSet | None]) -> None:
         """Asks what is not in the log, and takes note of the answers.  Once a run was stopped,
         nothing more is asked."""
-        exams = [
-            exam.first(self.options.limit)
-            for exam in _merged(wanted)
-            if exam.asks and not self._unrehearsed(exam)
+        evalsets = [
+            evalset.first(self.options.limit)
+            for evalset in _merged(wanted)
+            if evalset.entries and not self._without_simulated(evalset)
         ]
-        if not exams or any(run.exit_status for run in self.runs):
+        if not evalsets or any(run.exit_status for run in self.runs):
             return
-        for step in (step for exam in exams for step in exam.cohort.steps if step.name == "answer"):
+        for step in (step for evalset in evalsets for step in evalset.cohort.steps if step.name == "answer"):
             own, given = self.plan.model(str(step.model)).sampling.max_tokens, step.sampling.max_tokens
             if own is None and given is not None:
                 self.limits[str(step.model)] = max(given, self.limits.get(str(step.model), 0))
-        plan = _asking(self.plan, exams)
+        plan = _asking(self.plan, evalsets)
         models = Models(plan, self.settings, self.options.patience)
-        _require_scorers(models, exams)
+        _require_scorers(models, evalsets)
         indexes = Indexes(plan, self.settings, self.options.allowed, self.options.patience)
         options = self.options
         if options.max_cost is not None:
@@ -218,56 +218,66 @@ class _Asking:
             left = options.max_cost - sum(run.cost for run in self.runs)
             options = replace(options, max_cost=max(0.0, left))
 
-        def open_asks(
+        def open_eval_sources(
             made: Plan,
             finished: Mapping[str, Finished],
-            ledger: Ledger,
+            observer: SampleObserver,
             progress: Progress,
             limit: int | None,
-        ) -> list[Books]:
+        ) -> list[SampleSource]:
             history = History(self.log)
             return [
-                Asks(
-                    made, exam, finished[exam.name], _outdated(made, exam, indexes, history), ledger, progress
+                EvalSource(
+                    made,
+                    evalset,
+                    finished[evalset.name],
+                    _outdated(made, evalset, indexes, history),
+                    observer,
+                    progress,
                 )
-                for exam in exams
+                for evalset in evalsets
             ]
 
-        self.runs.append(loop.run(run_books(plan, models, indexes, self.log, options, self.watch, open_asks)))
-        history, lineages = History(self.log), models.lineages(plan)
+        self.runs.append(
+            loop.run(
+                run_sample_sources(plan, models, indexes, self.log, options, self.watch, open_eval_sources)
+            )
+        )
+        history, config_hashes = History(self.log), models.config_hashes(plan)
         answered = {
-            exam.name: _answers(plan, exam, lineages[exam.name]["lineage"], history) for exam in exams
+            evalset.name: _answers(plan, evalset, config_hashes[evalset.name]["lineage"], history)
+            for evalset in evalsets
         }
         self.results = Results({**self.results.values, **answered})
 
-    def _unrehearsed(self, exam: Exam) -> bool:
+    def _without_simulated(self, evalset: EvalSet) -> bool:
         """Whether an exam is about probabilities and its student simulated, which has none."""
-        found = [self.plan.model(str(step.model)) for step in exam.cohort.steps if step.scores]
+        found = [self.plan.model(str(step.model)) for step in evalset.cohort.steps if step.scores]
         simulated = any(self.settings.spec(model).backend == "simulated" for model in found)
         if simulated:
             self.warnings.append(
-                "`perplexity` is not rehearsed: simulated models give no token probabilities"
+                "`perplexity` is not simulated: simulated models give no token probabilities"
             )
         return simulated
 
 
-def _merged(exams: Iterable[Exam | None]) -> list[Exam]:
+def _merged(evalsets: Iterable[EvalSet | None]) -> list[EvalSet]:
     """Exams of one name made one: what several measures ask is asked once."""
-    found: dict[str, Exam] = {}
-    for exam in exams:
-        if exam is not None:
-            known = found.get(exam.name)
-            found[exam.name] = exam if known is None else known.merged(exam)
+    found: dict[str, EvalSet] = {}
+    for evalset in evalsets:
+        if evalset is not None:
+            known = found.get(evalset.name)
+            found[evalset.name] = evalset if known is None else known.merged(evalset)
     return list(found.values())
 
 
-def _asking(plan: Plan, exams: Sequence[Exam]) -> Plan:
+def _asking(plan: Plan, evalsets: Sequence[EvalSet]) -> Plan:
     """The plan of what is asked: the exams' cohorts, and the models and sources they need."""
-    calls = [step.call for exam in exams for step in exam.cohort.steps if step.call is not None]
+    calls = [step.call for evalset in evalsets for step in evalset.cohort.steps if step.call is not None]
     looked_up = {call.arguments["source"] for call in calls}
     return changed(
         plan,
-        cohorts=tuple(exam.cohort for exam in exams),
+        cohorts=tuple(evalset.cohort for evalset in evalsets),
         sources=tuple(source for source in plan.sources if source.name in looked_up),
         preferences=(),
         mixes=(),
@@ -276,10 +286,10 @@ def _asking(plan: Plan, exams: Sequence[Exam]) -> Plan:
     )
 
 
-def _require_scorers(models: Models, exams: Sequence[Exam]) -> None:
+def _require_scorers(models: Models, evalsets: Sequence[EvalSet]) -> None:
     """Raises EngineError, before anything is asked, for a model that cannot say how likely an
     answer is."""
-    for step in (step for exam in exams for step in exam.cohort.steps if step.scores):
+    for step in (step for evalset in evalsets for step in evalset.cohort.steps if step.scores):
         engine = models[str(step.model)].engine
         if not isinstance(engine, Scorer):
             raise EngineError(
@@ -288,13 +298,13 @@ def _require_scorers(models: Models, exams: Sequence[Exam]) -> None:
             )
 
 
-def _outdated(plan: Plan, exam: Exam, indexes: Indexes, history: History) -> set[str]:
+def _outdated(plan: Plan, evalset: EvalSet, indexes: Indexes, history: History) -> set[str]:
     """The asks whose passages were looked up in an index that holds something else by now."""
-    call = next((step.call for step in exam.cohort.steps if step.call is not None), None)
+    call = next((step.call for step in evalset.cohort.steps if step.call is not None), None)
     if call is None:
         return set()
     digest = indexes.digest(str(call.arguments["source"]))
-    known = history.calls(exam.named(plan))
+    known = history.calls(evalset.named(plan))
     return {
         name
         for name, sample in known.items()
@@ -302,12 +312,14 @@ def _outdated(plan: Plan, exam: Exam, indexes: Indexes, history: History) -> set
     }
 
 
-def _answers(plan: Plan, exam: Exam, lineage: str, history: History) -> dict[str, Mapping[str, Any] | None]:
+def _answers(
+    plan: Plan, evalset: EvalSet, config_hash: str, history: History
+) -> dict[str, Mapping[str, Any] | None]:
     """What came of the asks by row: values, or None where there will be none.  An ask that was not
     made, or that a service failed, is left out."""
-    named, unbound = exam.named(plan), history.finished(lineage).unbound
+    named, unbound = evalset.named(plan), history.finished(config_hash).unbound
     return {
         named[name].row: ending.values
-        for name, ending in history.endings(lineage, named).items()
+        for name, ending in history.endings(config_hash, named).items()
         if ending.values is not None or name not in unbound
     }

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from synth.compiler.plan.model import JsonOutput, StepPlan
-from synth.compiler.plan.outputs import MeasurePlan
+from synth.compiler.plan.outputs import MetricPlan
 from synth.compiler.stdlib.checks import run_check
-from synth.runtime.calls.validate import Rejected, judge
+from synth.runtime.calls.validate import Rejected, validate
 from synth.runtime.evaluation.items import Answer, Item
 from synth.runtime.evaluation.verdicts import Tally
 
@@ -20,7 +20,7 @@ def json_errors(arguments: Mapping[str, Any], answer: Answer) -> str | None:
     """No JSON, or JSON that does not fit the schema its row was made with."""
     assert answer.schema is not None, "only answers that must be JSON are judged"
     step = StepPlan(name="answer", output=JsonOutput(schema_=dict(answer.schema)))
-    verdict = judge(step, answer.text, "stop")
+    verdict = validate(step, answer.text, "stop")
     return f"{verdict.check}: {verdict.reason}" if isinstance(verdict, Rejected) else None
 
 
@@ -48,20 +48,20 @@ FAULTS: Mapping[str, Fault] = {
 OF_ANSWERS = frozenset((*FAULTS, "refusals"))
 
 
-def concerns(measure: MeasurePlan, item: Item, answer: Answer) -> bool:
+def concerns(metric: MetricPlan, item: Item, answer: Answer) -> bool:
     """Whether a measure looks at a row's answer at all: JSON errors are for what must be JSON, and
     refusals are counted among rows made so."""
-    among = measure.arguments.get("among")
+    among = metric.arguments.get("among")
     return (among is None or among in item.columns.values()) and (
-        measure.name != "json_errors" or answer.schema is not None
+        metric.name != "json_errors" or answer.schema is not None
     )
 
 
-def count_answer(measure: MeasurePlan, row: str, answer: Answer, tally: Tally) -> None:
+def count_answer(metric: MetricPlan, row: str, answer: Answer, tally: Tally) -> None:
     """Adds one answer to the tally of such a measure."""
-    if measure.name == "refusals":
-        phrase = run_check("no_words", {"words": measure.arguments["phrases"]}, answer.text)
+    if metric.name == "refusals":
+        phrase = run_check("no_words", {"words": metric.arguments["phrases"]}, answer.text)
         tally.add(row, phrase is not None, answer.text)
     else:
-        reason = FAULTS[measure.name](measure.arguments, answer)
+        reason = FAULTS[metric.name](metric.arguments, answer)
         tally.add(row, reason is not None, reason or answer.text)

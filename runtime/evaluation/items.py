@@ -10,7 +10,7 @@ from typing import Any
 from synth.compiler.plan.model import AxisPlan, CohortPlan, DrawPlan, JsonOutput, Plan
 from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.inputs.messages import trained_turns
-from synth.store.dataset.inputs.select import WrittenBy, lineage_of
+from synth.store.dataset.inputs.select import WrittenBy, config_hash_of
 from synth.store.dataset.materialize import exported
 from synth.store.dataset.rows.layout import Conversation, Layout
 from synth.store.log.log import Log
@@ -88,14 +88,14 @@ class Items:
             item = _item(said, layout, self._cohorts.get(said.source or ""))
             yield item, said.id == said.key and (side == "eval" or not self.split)
 
-    def rehearsed(self) -> list[str]:
+    def simulated(self) -> list[str]:
         """The conversations among the rows that simulated models wrote."""
         mixed = {mix.name: [name for part in mix.parts for name in part.sources] for mix in self._plan.mixes}
         found = []
         for name in mixed.get(self._export.source, [self._export.source]):
             if name in self._cohorts:
                 cursor, events = self._log.cursor(), self._log.next_seq
-                _, models = lineage_of(self._plan, self._cohorts[name], cursor, events, self._written_by)
+                _, models = config_hash_of(self._plan, self._cohorts[name], cursor, events, self._written_by)
                 if any(identity["backend"] == "simulated" for identity in models.values()):
                     found.append(name)
         return found

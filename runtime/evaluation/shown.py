@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from synth.runtime.evaluation.evaluate import Report
 
 
-def measures_line(report: Report) -> str:
+def metrics_line(report: Report) -> str:
     found = [each for evaluated in report.evaluations for each in evaluated.measured]
     missed = [f"{each.plan.name} of {each.of}" for each in found if not each.held]
     return f"{len(found)} measures, " + (f"missed: {', '.join(missed)}" if missed else "every bound holds")
 
 
-def measures_html(report: Report) -> str:
+def metrics_html(report: Report) -> str:
     rows = [
         [
             evaluated.plan.name,
@@ -31,4 +31,4 @@ def measures_html(report: Report) -> str:
         for each in evaluated.measured
     ]
     header = ("evaluation", "measure", "of", "by", "", "value", "judged")
-    return html_table(measures_line(report), header, rows)
+    return html_table(metrics_line(report), header, rows)

@@ -7,7 +7,7 @@ from typing import Any
 
 from synth.compiler.plan.backends import BACKENDS
 from synth.compiler.plan.model import ModelPlan, Plan
-from synth.compiler.plan.outputs import MeasurePlan
+from synth.compiler.plan.outputs import MetricPlan
 from synth.runtime.evaluation.faults import OF_ANSWERS
 from synth.runtime.settings import STUDENT, Settings
 
@@ -33,13 +33,13 @@ def with_student(plan: Plan, settings: Settings) -> tuple[Plan, list[str]]:
     return changed(plan, models=models, evaluations=tuple(evaluations)), warnings
 
 
-def _scores(measure: MeasurePlan) -> bool:
-    return measure.name == "perplexity" and measure.arguments["student"] == STUDENT
+def _scores(metric: MetricPlan) -> bool:
+    return metric.name == "perplexity" and metric.arguments["student"] == STUDENT
 
 
-def _of_student(measures: Sequence[MeasurePlan]) -> list[MeasurePlan]:
+def _of_student(measures: Sequence[MetricPlan]) -> list[MetricPlan]:
     """The measures that are not taken of the student yet, and can be."""
-    made: list[MeasurePlan] = []
+    made: list[MetricPlan] = []
     for each in measures:
         of_student = each.model_copy(update={"arguments": {**each.arguments, "student": STUDENT}})
         if (each.name in OF_ANSWERS or "student" in each.arguments) and of_student not in (*measures, *made):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from synth.compiler.plan.outputs import MeasurePlan
+from synth.compiler.plan.outputs import MetricPlan
 
 # Enough to see what is wrong; the log and the dataset have the rest.
 _EXAMPLES = 5
@@ -20,7 +20,7 @@ class Measured:
     many; `examples` are rows that count against it, with reasons.
     """
 
-    plan: MeasurePlan
+    plan: MetricPlan
     of: str
     value: float | None
     unit: str
@@ -45,7 +45,7 @@ class Tally:
     """Counts verdicts: how many answers were judged, and how many of them are `hits`.  Hits count
     against a measure with an upper bound, and the others against one with a lower bound alone."""
 
-    measure: MeasurePlan
+    metric: MetricPlan
     judged: int = 0
     hits: int = 0
     examples: list[tuple[str, str]] = field(default_factory=list)
@@ -54,10 +54,10 @@ class Tally:
         """Counts one answer; `reason` is shown where it counts against the measure."""
         self.judged += 1
         self.hits += hit
-        if hit == (self.measure.at_most is not None) and len(self.examples) < _EXAMPLES:
+        if hit == (self.metric.at_most is not None) and len(self.examples) < _EXAMPLES:
             self.examples.append((row, " ".join(reason.split())[:_LONGEST]))
 
     def measured(self, of: str, by: str = "", note: str = "") -> Measured:
         """Hits as a percentage."""
         value = 100 * self.hits / self.judged if self.judged else None
-        return Measured(self.measure, of, value, "%", self.judged, by, note, tuple(self.examples))
+        return Measured(self.metric, of, value, "%", self.judged, by, note, tuple(self.examples))

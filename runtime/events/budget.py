@@ -24,7 +24,7 @@ class Stopped(Exception):
 
 
 @dataclass(slots=True)
-class Stop:
+class RunBudget:
     """Bounds on a run.  Once stopped, no call is issued; those in flight are awaited for `grace`
     seconds, and `given_up` counts those that have no answer by then."""
 

@@ -23,7 +23,7 @@ class Passages:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Segment:
     """A part of a corpus that is read as a whole.  `stamp` changes when its content does."""
 
     name: str
@@ -37,10 +37,10 @@ class Corpus(Protocol):
     shown: str
     settings: Any
 
-    def pieces(self) -> tuple[list[Piece], list[str]]:
+    def segments(self) -> tuple[list[Segment], list[str]]:
         """The parts, by name, and warnings.  Raises ConfigError where they cannot be had."""
         ...
 
-    def read(self, piece: Piece) -> Iterator[Passages]:
+    def read(self, segment: Segment) -> Iterator[Passages]:
         """The documents of a part, empty ones too.  Raises Unreadable."""
         ...

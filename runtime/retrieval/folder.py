@@ -11,7 +11,7 @@ from synth.base.errors import ConfigError
 from synth.compiler.plan.model import SourcePlan
 from synth.runtime.documents import File, Splitter, find_files, read_file
 from synth.runtime.documents.paths import inside_project
-from synth.runtime.retrieval.corpus import Corpus, Passages, Piece
+from synth.runtime.retrieval.corpus import Corpus, Passages, Segment
 
 _BLOCK = 1 << 20
 
@@ -45,7 +45,7 @@ class FolderCorpus:
         self._splitter = splitter
         self._allowed = allowed
 
-    def pieces(self) -> tuple[list[Piece], list[str]]:
+    def segments(self) -> tuple[list[Segment], list[str]]:
         found = find_files(self._folder, self._glob, self.shown, self._allowed)
         warnings = []
         if found.passed_over:
@@ -57,10 +57,10 @@ class FolderCorpus:
                 f"{count} file{'s' * (count != 1)} in {quoted(self.shown, 200)} "
                 f"{'are' if count != 1 else 'is'} of no kind that is read, and left out: {kinds}"
             )
-        return [Piece(file.name, _hash(file, self.shown), file) for file in found.files], warnings
+        return [Segment(file.name, _hash(file, self.shown), file) for file in found.files], warnings
 
-    def read(self, piece: Piece) -> Iterator[Passages]:
-        for document in read_file(piece.origin):
+    def read(self, segment: Segment) -> Iterator[Passages]:
+        for document in read_file(segment.origin):
             yield Passages(document.name, self._splitter.split(document))
 
 

@@ -21,7 +21,7 @@ from synth.runtime.documents import Block, Chunk, Document, Scalar, Splitter
 from synth.runtime.documents.decode import clean
 from synth.runtime.documents.faults import Unreadable
 from synth.runtime.documents.rows import scalar
-from synth.runtime.retrieval.corpus import Passages, Piece
+from synth.runtime.retrieval.corpus import Passages, Segment
 from synth.runtime.retrieval.lance import require_lancedb
 
 _BATCH = 1024
@@ -55,7 +55,7 @@ class ForeignTable:
         split = source.split.model_dump(mode="json") if source.split is not None else None
         self.settings = ["lancedb", self._text, self._columns, split]
 
-    def pieces(self) -> tuple[list[Piece], list[str]]:
+    def segments(self) -> tuple[list[Segment], list[str]]:
         """The table at its newest version is the one part."""
         table = self._open()
         known = {field.name: field.type for field in table.schema}
@@ -72,12 +72,12 @@ class ForeignTable:
                     )
                 )
         stamp = digest([str(self._path), table.name, table.version])
-        return [Piece(table.name, stamp, (table, known))], []
+        return [Segment(table.name, stamp, (table, known))], []
 
-    def read(self, piece: Piece) -> Iterator[Passages]:
+    def read(self, segment: Segment) -> Iterator[Passages]:
         import pyarrow as pa
 
-        table, known = piece.origin
+        table, known = segment.origin
         rest = [
             name
             for name, kind in known.items()
@@ -96,7 +96,7 @@ class ForeignTable:
         for batch in table.search().select(columns).to_batches(_BATCH):
             for row in batch.to_pylist():
                 number += 1
-                yield self._passages(row, rest, piece.name, number, seen)
+                yield self._passages(row, rest, segment.name, number, seen)
         if number == 0:
             raise Unreadable("has no rows", "name another table")
 

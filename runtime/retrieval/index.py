@@ -16,7 +16,7 @@ from synth.base.text import valid_text
 from synth.compiler.plan.model import SourcePlan
 from synth.compiler.stdlib.checks.fold import fold
 from synth.runtime.documents.paths import inside_project
-from synth.runtime.events.budget import Stop
+from synth.runtime.events.budget import RunBudget
 from synth.runtime.retrieval.corpus import Corpus
 from synth.runtime.retrieval.embedders import Embedder, default_embedder
 from synth.runtime.retrieval.errors import RetrievalShort
@@ -106,7 +106,7 @@ class Index:
         self._place = place
         self._embedder = embedder
         # What it waits for an embedder by: the run's bounds, and patience.
-        self.stop: Stop | None = None
+        self.stop: RunBudget | None = None
         self.patience = Patience.of()
         self._connection: AsyncConnection | None = None
         self._state: State | None = None

@@ -17,7 +17,7 @@ from synth.base.display import quoted, visible
 from synth.base.errors import ConfigError
 from synth.compiler.plan.model import SourcePlan
 from synth.runtime.documents import FileFaults, Unreadable
-from synth.runtime.retrieval.corpus import Corpus, Piece
+from synth.runtime.retrieval.corpus import Corpus, Segment
 from synth.runtime.retrieval.lance import ChunkTable, open_table, tag, write
 from synth.runtime.retrieval.spool import Keeper, Spool
 from synth.runtime.retrieval.state import Part, Record, State
@@ -64,23 +64,23 @@ class Ingestion:
         """Raises ConfigError for what cannot be read, EngineError where the embedder fails."""
         with self.state.writing():
             record, table = await self._recover()
-            pieces, warnings = await asyncio.to_thread(self.corpus.pieces)
+            segments, warnings = await asyncio.to_thread(self.corpus.segments)
             known = self.state.parts(self.source.name) if record.version else {}
             settings = self._settings()
-            content = digest([settings, sorted([piece.name, piece.stamp] for piece in pieces)])[:16]
+            content = digest([settings, sorted([segment.name, segment.stamp] for segment in segments)])[:16]
             if record.version and record.digest == content:
                 return _report(record, list(known.values()), (), (), 0, warnings)
             keeper = Keeper(self.source.keep)
             if record.settings != settings or keeper.compares:
                 table = None
             changed = [
-                piece
-                for piece in pieces
-                if table is None or piece.name not in known or known[piece.name].stamp != piece.stamp
+                segment
+                for segment in segments
+                if table is None or segment.name not in known or known[segment.name].stamp != segment.stamp
             ]
             with Spool() as spool:
                 fresh = await asyncio.to_thread(self._read, changed, keeper, spool)
-                names = {piece.name for piece in pieces} - fresh.keys()
+                names = {segment.name for segment in segments} - fresh.keys()
                 parts = [*(part for name, part in known.items() if name in names), *fresh.values()]
                 self._require_passages(parts)
                 embedded = 0
@@ -130,26 +130,26 @@ class Ingestion:
         embedder = self.vectors.name if self.vectors is not None else None
         return digest([FORMAT, self.corpus.settings, keep, self.full_text, embedder])
 
-    def _read(self, pieces: Sequence[Piece], keeper: Keeper, spool: Spool) -> dict[str, Part]:
+    def _read(self, segments: Sequence[Segment], keeper: Keeper, spool: Spool) -> dict[str, Part]:
         """The passages of some parts, into the spool.  Raises ConfigError when one cannot be read."""
         faults = FileFaults(self.corpus.shown)
         parts: dict[str, Part] = {}
-        for piece in pieces:
+        for segment in segments:
             documents: set[str] = set()
             empty = chunks = 0
             try:
-                for passages in self.corpus.read(piece):
+                for passages in self.corpus.read(segment):
                     if not passages.chunks:
                         empty += 1
                         continue
                     documents.add(passages.document)
                     for chunk, vector in passages.pairs():
                         if keeper.keeps(chunk):
-                            spool.add(piece.name, chunk, vector)
+                            spool.add(segment.name, chunk, vector)
                             chunks += 1
             except Unreadable as fault:
-                faults.add(piece.name, fault.what, fault.remedy)
-            parts[piece.name] = Part(piece.name, piece.stamp, len(documents), empty, chunks)
+                faults.add(segment.name, fault.what, fault.remedy)
+            parts[segment.name] = Part(segment.name, segment.stamp, len(documents), empty, chunks)
         faults.raise_any()
         return parts
 

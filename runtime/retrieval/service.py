@@ -12,7 +12,7 @@ from synth.compiler.plan.backends import BACKENDS
 from synth.compiler.plan.model import Plan, SourcePlan, StepPlan
 from synth.compiler.stdlib.checks.reasons import ends
 from synth.runtime.engines.base import EngineSpec
-from synth.runtime.events.budget import Stop
+from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.service.patience import Patience
@@ -76,7 +76,7 @@ class Indexes:
         for source in plan.sources:
             if source.type == "chunk" and source.name in _asked(plan):
                 if settings.everywhere == "simulated":
-                    source = _rehearsed(source)
+                    source = _simulated(source)
                 embedder = _embedder(plan, settings, source)
                 if _hosted(plan, settings, source):
                     self.hosted.append(source.name)
@@ -84,7 +84,7 @@ class Indexes:
                 index.patience = Patience.of(patience, _patience(plan, settings, source))
                 self._indexes[source.name] = index
 
-    def attend(self, stop: Stop) -> None:
+    def attend(self, stop: RunBudget) -> None:
         """Has what the indexes wait for end with a run."""
         for index in self._indexes.values():
             index.stop = stop
@@ -223,9 +223,9 @@ def _hosted(plan: Plan, settings: Settings, source: SourcePlan) -> bool:
     return name is not None and BACKENDS[settings.spec(plan.model(str(name))).backend].hosted
 
 
-def _rehearsed(source: SourcePlan) -> SourcePlan:
-    """The source with an index of its own for a rehearsal, whose vectors are none."""
+def _simulated(source: SourcePlan) -> SourcePlan:
+    """The source with an index of its own for a simulation, whose vectors are none."""
     if source.index is None:
         return source
-    arguments = {**source.index.arguments, "uri": f"{source.index.arguments['uri']}.rehearsal"}
+    arguments = {**source.index.arguments, "uri": f"{source.index.arguments['uri']}.simulation"}
     return source.model_copy(update={"index": source.index.model_copy(update={"arguments": arguments})})

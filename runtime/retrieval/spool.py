@@ -63,7 +63,7 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def add(self, piece: str, chunk: Chunk, vector: Sequence[float] | None) -> None:
+    def add(self, segment: str, chunk: Chunk, vector: Sequence[float] | None) -> None:
         self.keys.update(chunk.metadata)
         metadata = canonical_json(dict(chunk.metadata))
         self._connection.execute(
@@ -71,7 +71,7 @@ class Spool:
             [
                 chunk.id,
                 chunk.document,
-                piece,
+                segment,
                 chunk.heading,
                 chunk.text,
                 chunk.ordinal,
@@ -99,9 +99,9 @@ class Spool:
             "SELECT id, document, piece, heading, text, ordinal, metadata, vector FROM chunks ORDER BY id"
         )
         while rows := cursor.fetchmany(_ROWS):
-            ids, documents, pieces, headings, texts, ordinals, metadata, own = zip(*rows, strict=True)
+            ids, documents, segments, headings, texts, ordinals, metadata, own = zip(*rows, strict=True)
             arrays = [
-                *(pa.array(column, pa.string()) for column in (ids, documents, pieces, headings, texts)),
+                *(pa.array(column, pa.string()) for column in (ids, documents, segments, headings, texts)),
                 pa.array([fold(text) for text in texts], pa.string()),
                 pa.array(ordinals, pa.int32()),
                 pa.ExtensionArray.from_storage(pa.json_(pa.utf8()), pa.array(metadata, pa.utf8())),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from synth.base.errors import AccessDenied, CallFailed, EngineDied, EngineError
 from synth.base.text import spoken
-from synth.runtime.events.budget import Stop, Stopped
+from synth.runtime.events.budget import RunBudget, Stopped
 from synth.runtime.retrieval.embedders.base import Embedder, Purpose, embedder_name
 from synth.runtime.retrieval.state import State
 from synth.runtime.service.limiter import backoff
@@ -40,7 +40,7 @@ class Vectors:
         self,
         embedder: Embedder,
         state: State,
-        stop: Stop | None = None,
+        stop: RunBudget | None = None,
         patience: Patience | None = None,
     ) -> None:
         self.name = embedder_name(embedder)
@@ -50,7 +50,7 @@ class Vectors:
         self._asked: dict[str, None] = {}
         self._asking = asyncio.Lock()
         self._random = Random()
-        self._stop = stop or Stop()
+        self._stop = stop or RunBudget()
         self._patience = patience or Patience.of()
         self._absent: str | None = None
         self._answers = 0

@@ -14,15 +14,15 @@ from typing import Any
 from synth.compiler.plan.model import Plan, StepPlan, asking
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.attempt import Answer
-from synth.runtime.calls.client import PreviewCaller
+from synth.runtime.calls.client import PreviewClient
 from synth.runtime.calls.models import Models
 from synth.runtime.calls.validate import Rejected
-from synth.runtime.cohorts.build import finished_samples, open_books, remember
+from synth.runtime.cohorts.build import finished_samples, open_sample_sources, remember
 from synth.runtime.cohorts.history import LoggedPast
 from synth.runtime.cohorts.preference import Pairs
 from synth.runtime.cohorts.sample import Sample
 from synth.runtime.cohorts.scheduler import Scheduler
-from synth.runtime.events.budget import Stop
+from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
 from synth.runtime.money.estimate import Estimate, retries
 from synth.runtime.run import loop
@@ -61,7 +61,7 @@ def estimate(plan: Plan, settings: Settings, limit: int | None = None) -> list[S
     found = []
     progress = Progress(plan, "estimate")
     nothing = {cohort.name: Finished() for cohort in (*plan.cohorts, *plan.pair_cohorts)}
-    for cohort in (each.plan for each in open_books(plan, nothing, _Counting(), progress, limit)):
+    for cohort in (each.plan for each in open_sample_sources(plan, nothing, _Counting(), progress, limit)):
         guess, most, quota = Estimate(plan, cohort), retries(cohort.steps), progress.cohort(cohort).quota
         found += [_price(guess, settings, step, quota, 0, most[step.name], False) for step in cohort.asking]
     return found
@@ -76,18 +76,20 @@ def preview(plan: Plan, settings: Settings, log: Log, limit: int | None = None) 
 async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) -> list[StepCost]:
     models, history = Models(plan, settings, asked=False), History(log)
     progress, counts = Progress(plan, "preview"), _Counting()
-    lineages = {name: str(entry["lineage"]) for name, entry in models.lineages(plan).items()}
-    books = open_books(
-        plan, finished_samples(history, lineages, models.settings(plan)), counts, progress, limit
+    config_hashes = {name: str(entry["lineage"]) for name, entry in models.config_hashes(plan).items()}
+    sample_sources = open_sample_sources(
+        plan, finished_samples(history, config_hashes, models.settings(plan)), counts, progress, limit
     )
-    remember(books, history, lineages)
-    past = LoggedPast(history, lineages)
+    remember(sample_sources, history, config_hashes)
+    past = LoggedPast(history, config_hashes)
     try:
-        await Scheduler(books, PreviewCaller(plan, models), past, counts, Stop(), window=_WINDOW).run()
+        await Scheduler(
+            sample_sources, PreviewClient(plan, models), past, counts, RunBudget(), window=_WINDOW
+        ).run()
     finally:
         past.close()
     # Pairs of samples that are not judged yet, which every call of is to be made for.
-    unopened = {each.plan.name: each.unopened for each in books if isinstance(each, Pairs)}
+    unopened = {each.plan.name: each.unopened for each in sample_sources if isinstance(each, Pairs)}
     found = []
 
     @cache
@@ -97,7 +99,7 @@ async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) 
     def measured(step: StepPlan) -> tuple[float, float] | None:
         return mean(step.name, step.model)
 
-    for cohort in (each.plan for each in books):
+    for cohort in (each.plan for each in sample_sources):
         guess, most = Estimate(plan, cohort, measured), retries(cohort.steps)
         for step in cohort.asking:
             new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0)

@@ -14,22 +14,22 @@ from typing import Any
 from synth.compiler.plan.model import Plan, StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.requirements import require_runnable
-from synth.runtime.calls.attempt import Answer, Attempt, GaveUp, Missing
+from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned
 from synth.runtime.calls.client import logged, logged_passages
 from synth.runtime.calls.prompt import call_key, sampling_json, schema_of
 from synth.runtime.calls.rules import CURRENT, Rules, recorded
 from synth.runtime.calls.validate import Rejected
-from synth.runtime.cohorts.build import open_books
+from synth.runtime.cohorts.build import open_sample_sources
 from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.history import LoggedPast
 from synth.runtime.cohorts.sample import Sample
 from synth.runtime.cohorts.scheduler import Scheduler
 from synth.runtime.engines.base import Message
-from synth.runtime.events.budget import Stop
+from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
 from synth.runtime.retrieval.service import LookUp, Passages
 from synth.runtime.run import loop
-from synth.store.dataset.inputs.select import WrittenBy, logged_lineage
+from synth.store.dataset.inputs.select import WrittenBy, logged_config_hash
 from synth.store.log.history import Ending, History, LoggedCall, LoggedSample
 from synth.store.log.log import Log
 
@@ -57,28 +57,30 @@ def replay(plan: Plan, log: Log, written_by: WrittenBy | None = None) -> Replaye
 
 
 async def _replay(plan: Plan, log: Log, written_by: WrittenBy | None) -> Replayed:
-    history, replayed, stop = History(log), Replayed(), Stop()
-    lineages, models = _lineages(plan, log, written_by)
-    past = _RememberingPast(history, lineages)
-    ledger = _Comparison(past, replayed)
-    caller = _LogCaller(plan, models, past, replayed)
+    history, replayed, stop = History(log), Replayed(), RunBudget()
+    config_hashes, models = _config_hashes(plan, log, written_by)
+    past = _RememberingPast(history, config_hashes)
+    observer = _Comparison(past, replayed)
+    client = _LogClient(plan, models, past, replayed)
     # What is forgotten cannot be run again; all else is, as if the log had finished nothing.
-    gone = {name: history.forgotten(lineage) for name, lineage in lineages.items()}
+    gone = {name: history.forgotten(config_hash) for name, config_hash in config_hashes.items()}
     replayed.forgotten = sum(len(each.completed) + len(each.abandoned) for each in gone.values())
     try:
         # One conversation after the other: each ran with models of its own.
         for each in plan.cohorts:
-            books = open_books(plan, gone, ledger, Progress(plan, "replay"), cohorts=[each])
-            for cohort in books:
+            sample_sources = open_sample_sources(
+                plan, gone, observer, Progress(plan, "replay"), cohorts=[each]
+            )
+            for cohort in sample_sources:
                 if isinstance(cohort, Cohort):
                     cohort.patient = True
-            await Scheduler(books, caller, past, ledger, stop, window=_WINDOW).run()
+            await Scheduler(sample_sources, client, past, observer, stop, window=_WINDOW).run()
     finally:
         past.close()
     return replayed
 
 
-def _lineages(
+def _config_hashes(
     plan: Plan, log: Log, written_by: WrittenBy | None
 ) -> tuple[dict[str, str], dict[str, Mapping[str, Any]]]:
     """The lineage of each cohort and preference, and the identities of its models by name."""
@@ -86,17 +88,19 @@ def _lineages(
     for pairs in plan.pair_cohorts:
         fingerprints[pairs.name] = plan.pair_fingerprint(plan.preference(pairs.name))
     found = {
-        name: logged_lineage(name, fingerprint, log.cursor(), log.next_seq, written_by)
+        name: logged_config_hash(name, fingerprint, log.cursor(), log.next_seq, written_by)
         for name, fingerprint in fingerprints.items()
     }
-    return {name: lineage for name, (lineage, _) in found.items()}, {n: m for n, (_, m) in found.items()}
+    return {name: config_hash for name, (config_hash, _) in found.items()}, {
+        n: m for n, (_, m) in found.items()
+    }
 
 
 class _RememberingPast(LoggedPast):
     """Also fetches how the samples ended, a chunk at a time."""
 
-    def __init__(self, history: History, lineages: Mapping[str, str]) -> None:
-        super().__init__(history, lineages)
+    def __init__(self, history: History, config_hashes: Mapping[str, str]) -> None:
+        super().__init__(history, config_hashes)
         self.endings: dict[str, Ending] = {}
         self._rules = {run_id: recorded(record) for run_id, record in history.rules().items()}
 
@@ -117,9 +121,9 @@ class _RememberingPast(LoggedPast):
     async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, LoggedSample]:
         names = list(names)
         running = asyncio.get_running_loop()
-        lineage = self._lineages[cohort]
+        config_hash = self._config_hashes[cohort]
         self.endings.update(
-            await running.run_in_executor(self._worker, self._history.endings, lineage, names)
+            await running.run_in_executor(self._worker, self._history.endings, config_hash, names)
         )
         calls = await super().calls(cohort, names)
         for name in calls:
@@ -186,7 +190,7 @@ def _difference(logged: Mapping[str, Any], sample: Sample) -> str:
     return next((step for step, value in sample.values.items() if logged.get(step) != value), "thoughts")
 
 
-class _LogCaller:
+class _LogClient:
     """Finds the logged call that an attempt leads to.
 
     The exact tokens of a local model's prompt are taken from the log, since rendering them
@@ -228,19 +232,19 @@ class _LogCaller:
         answered = {(known.step, known.attempt) for known in attempt.earlier.calls.values()}
         if (step.name, attempt.number) not in answered:
             self._give_up(attempt.sample_id, step)
-        raise Missing
+        raise CacheMiss
 
     async def look_up(self, lookup: LookUp) -> Passages:
         try:
             return logged_passages(lookup)
-        except Missing:
+        except CacheMiss:
             self._give_up(lookup.sample_id, lookup.step)
             raise
 
     def _give_up(self, sample_id: str, step: StepPlan) -> None:
-        """Raises GaveUp where the log did so at this step: it has no answer because there was none."""
+        """Raises CallAbandoned where the log did so at this step: it has no answer because there was none."""
         if self._past.given_up(sample_id) == step.name:
-            raise GaveUp("the log has no answer")
+            raise CallAbandoned("the log has no answer")
 
     def _key(self, known: LoggedCall, messages: Sequence[Message]) -> str:
         return call_key(known.identity, messages, known.token_ids, known.schema, known.sampling, known.seed)

@@ -16,16 +16,16 @@ from synth.base.version import VERSION
 from synth.compiler.plan.model import Plan
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.breaker import Breakers, Stuck
-from synth.runtime.calls.client import LiveCaller
+from synth.runtime.calls.client import LiveClient
 from synth.runtime.calls.models import Models
 from synth.runtime.calls.rules import CURRENT
 from synth.runtime.calls.validate import prepare
-from synth.runtime.cohorts.build import Opener, finished_samples, open_books, remember
+from synth.runtime.cohorts.build import Opener, finished_samples, open_sample_sources, remember
 from synth.runtime.cohorts.history import LoggedPast
-from synth.runtime.cohorts.observer import LiveLedger
+from synth.runtime.cohorts.observer import LoggingObserver
 from synth.runtime.cohorts.scheduler import Scheduler
-from synth.runtime.cohorts.source import Books
-from synth.runtime.events.budget import Outcome, Stop, Stopped
+from synth.runtime.cohorts.source import SampleSource
+from synth.runtime.events.budget import Outcome, RunBudget, Stopped
 from synth.runtime.events.progress import Progress, progress_path, write_progress
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.retrieval.service import Indexes, record
@@ -54,7 +54,7 @@ class Watch:
 
     on_start: Callable[[Progress, Models], None] | None = None
     handle_signals: bool = True
-    stop: Stop | None = field(default=None, init=False)
+    stop: RunBudget | None = field(default=None, init=False)
 
 
 def run(
@@ -76,7 +76,7 @@ def run(
         require_prices(models, indexes, options.max_cost)
     with Log(log_path, writer=True, accept_loss=options.accept_loss) as log:
         models.warnings += log.notices
-        return loop.run(run_books(plan, models, indexes, log, options, watch, open_books))
+        return loop.run(run_sample_sources(plan, models, indexes, log, options, watch, open_sample_sources))
 
 
 def require_prices(models: Models, indexes: Indexes, max_cost: float) -> None:
@@ -98,14 +98,14 @@ class RunContext:
     indexes: Indexes
     history: History
     recorder: Recorder
-    stop: Stop
+    stop: RunBudget
     progress: Progress
     breakers: Breakers
-    lineages: Mapping[str, Mapping[str, Any]]
+    config_hashes: Mapping[str, Mapping[str, Any]]
     options: RunOptions
 
 
-async def run_books(
+async def run_sample_sources(
     plan: Plan,
     models: Models,
     indexes: Indexes,
@@ -116,12 +116,14 @@ async def run_books(
 ) -> RunReport:
     """Runs the books that `opener` opens for a plan, with a log that is open for writing."""
     run_id = uuid.uuid4().hex[:12]
-    stop = watch.stop = Stop(options.max_calls, options.max_minutes, options.max_cost, grace=options.grace)
+    stop = watch.stop = RunBudget(
+        options.max_calls, options.max_minutes, options.max_cost, grace=options.grace
+    )
     prices = {model.name: model.priced.source for model in models if model.priced is not None}
     progress = Progress(plan, run_id, prices=prices, max_cost=options.max_cost)
     progress.tellers += [lambda: models.told, lambda: indexes.told]
     indexes.attend(stop)
-    lineages = models.lineages(plan)
+    config_hashes = models.config_hashes(plan)
     breakers = Breakers((*plan.cohorts, *plan.pair_cohorts))
     path = progress_path(log.path)
     sweep(path)
@@ -140,7 +142,7 @@ async def run_books(
             recorder = Recorder(log, run_id, after_commit=committed)
             try:
                 _register(plan, recorder, log)
-                started = _started(plan, lineages, options, models, sources, reports)
+                started = _started(plan, config_hashes, options, models, sources, reports)
                 if log.loss is not None:
                     started["accepted_loss"] = asdict(log.loss)
                 recorder.emit(Kind.RUN_STARTED, started)
@@ -155,7 +157,7 @@ async def run_books(
                     stop=stop,
                     progress=progress,
                     breakers=breakers,
-                    lineages=lineages,
+                    config_hashes=config_hashes,
                     options=options,
                 )
                 error, short = await _generate(context, opener)
@@ -191,7 +193,7 @@ async def run_books(
     )
 
 
-async def _index(indexes: Indexes, progress: Progress, stop: Stop) -> Mapping[str, IngestReport]:
+async def _index(indexes: Indexes, progress: Progress, stop: RunBudget) -> Mapping[str, IngestReport]:
     """Brings the indexes up to date; nothing is told of them by a run that is stopped meanwhile."""
     try:
         return await stop.bounded(indexes.ingest(progress))
@@ -202,7 +204,7 @@ async def _index(indexes: Indexes, progress: Progress, stop: Stop) -> Mapping[st
 
 
 async def _ingest(
-    sources: Sequence[ReadSource], recorder: Recorder, stop: Stop
+    sources: Sequence[ReadSource], recorder: Recorder, stop: RunBudget
 ) -> tuple[IngestedSource, ...]:
     """Logs what is new of some sources, while models answer.  A source that cannot be logged any
     more stops the run."""
@@ -217,24 +219,26 @@ async def _ingest(
 
 async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, tuple[str, ...]]:
     plan, models, stop, options = run.plan, run.models, run.stop, run.options
-    ledger = LiveLedger(run.recorder, run.progress, run.lineages)
-    named = {name: str(entry["lineage"]) for name, entry in run.lineages.items()}
+    observer = LoggingObserver(run.recorder, run.progress, run.config_hashes)
+    named = {name: str(entry["lineage"]) for name, entry in run.config_hashes.items()}
     finished = finished_samples(run.history, named, models.settings(plan), retry_lost=options.retry_lost)
-    books = opener(plan, finished, ledger, run.progress, options.limit)
-    for each in books:
+    sample_sources = opener(plan, finished, observer, run.progress, options.limit)
+    for each in sample_sources:
         run.progress.cohort(each.plan).forgotten = len(finished[each.plan.name].forgotten)
-    remember(books, run.history, named)
+    remember(sample_sources, run.history, named)
     if options.limit is not None:
-        stop.limit = _most_calls(options.limit, books, run.progress)
+        stop.limit = _most_calls(options.limit, sample_sources, run.progress)
     past = LoggedPast(run.history, named, run.recorder.settle)
-    caller = LiveCaller(
+    client = LiveClient(
         plan, models, run.indexes, run.recorder, stop, run.progress, run.history, run.breakers
     )
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
-    asking = [step for each in books for step in each.plan.asking]
+    asking = [step for each in sample_sources for step in each.plan.asking]
     preparing = asyncio.get_running_loop().call_later(_FIRST_CALLS_S, prepare, asking)
     try:
-        await Scheduler(books, caller, past, ledger, stop, window=window, breakers=run.breakers).run()
+        await Scheduler(
+            sample_sources, client, past, observer, stop, window=window, breakers=run.breakers
+        ).run()
         error = None
     except asyncio.CancelledError:
         # A second Ctrl-C: what was in flight is not waited for.
@@ -247,14 +251,14 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
     finally:
         preparing.cancel()
         past.close()
-    short = tuple(said for each in books if (said := each.shortage()) is not None)
+    short = tuple(said for each in sample_sources if (said := each.shortage()) is not None)
     return error, short
 
 
-def _most_calls(limit: int, books: Sequence[Books], progress: Progress) -> tuple[int, str]:
+def _most_calls(limit: int, sample_sources: Sequence[SampleSource], progress: Progress) -> tuple[int, str]:
     """How many calls a run with a limit may make, and what is said when they are made: a limit bounds
     what is lost and tried again as it bounds what is to be had."""
-    needed = sum(progress.cohort(each.plan).quota * len(each.plan.asking) for each in books)
+    needed = sum(progress.cohort(each.plan).quota * len(each.plan.asking) for each in sample_sources)
     most = 10 * needed + 100
     return most, (
         f"--limit {limit} allows {most:,} calls, ten times the {needed:,} that so many samples take and 100 "
@@ -263,7 +267,7 @@ def _most_calls(limit: int, books: Sequence[Books], progress: Progress) -> tuple
 
 
 def _outcome(
-    stop: Stop,
+    stop: RunBudget,
     progress: Progress,
     stuck: tuple[Stuck, ...],
     short: tuple[str, ...],
@@ -298,7 +302,7 @@ def _register(plan: Plan, recorder: Recorder, log: Log) -> None:
 
 def _started(
     plan: Plan,
-    lineages: Mapping[str, Mapping[str, Any]],
+    config_hashes: Mapping[str, Mapping[str, Any]],
     options: RunOptions,
     models: Models,
     sources: Sequence[ReadSource],
@@ -307,7 +311,7 @@ def _started(
     given = {name: getattr(options, name) for name in RunOptions.__slots__ if name != "allowed"}
     return {
         "plan_hash": plan.plan_hash,
-        "lineages": lineages,
+        "lineages": config_hashes,
         "settings": models.settings(plan),
         "sources": {
             **{source.source.name: source.note for source in sources},
@@ -333,7 +337,7 @@ def _started(
     }
 
 
-def _signals(stop: Stop, handle: bool) -> AbstractContextManager[None]:
+def _signals(stop: RunBudget, handle: bool) -> AbstractContextManager[None]:
     """The first Ctrl-C or SIGTERM stops cleanly; the second does not wait for what is in flight."""
     task = asyncio.current_task()
 

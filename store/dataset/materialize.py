@@ -16,7 +16,7 @@ from synth.compiler.plan.model import Plan
 from synth.compiler.plan.outputs import ExportPlan
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.store.dataset.inputs.select import Models, WrittenBy
-from synth.store.dataset.inputs.snapshot import View
+from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.output.card import card
 from synth.store.dataset.output.files import File, file_entry, opened, to_parquet
 from synth.store.dataset.output.folder import CARD, appearing
@@ -98,9 +98,9 @@ def materialize(
     exports = [export for export in plan.exports if only in (None, export.name)]
     if not exports:
         raise ConfigError(f"the recipe `{plan.recipe}` declares no export")
-    view = View(plan, log, position["events"], threads, written_by)
-    found = _ready(view, exports, partial)
-    spent = costs(plan, view.cursor(), position["events"])
+    snapshot = LogSnapshot(plan, log, position["events"], threads, written_by)
+    found = _ready(snapshot, exports, partial)
+    spent = costs(plan, snapshot.cursor(), position["events"])
     if written_by:
         position = {**position, "chosen": {name: dict(each) for name, each in sorted(written_by.items())}}
     return [_write(plan, export, rows, position, spent, out) for export, rows in found]
@@ -125,16 +125,18 @@ def exported(
 
     The export need not be one of the plan's own.  Raises QuotaShort as `materialize` does.
     """
-    view = View(plan, log, _position(log, None)["events"], written_by=written_by)
-    ((_, rows),) = _ready(view, [export], partial)
+    snapshot = LogSnapshot(plan, log, _position(log, None)["events"], written_by=written_by)
+    ((_, rows),) = _ready(snapshot, [export], partial)
     side = rows.sides(export.split)
     for key, row in rows.rows(_Bare.of(plan, export)):
         yield side(key), row["said"]
 
 
-def _ready(view: View, exports: Sequence[ExportPlan], partial: bool) -> list[tuple[ExportPlan, Rows]]:
+def _ready(
+    snapshot: LogSnapshot, exports: Sequence[ExportPlan], partial: bool
+) -> list[tuple[ExportPlan, Rows]]:
     """The rows of some exports, counted and not yet read."""
-    found = [(export, _rows_of(view, export)) for export in exports]
+    found = [(export, _rows_of(snapshot, export)) for export in exports]
     incomplete = list(dict.fromkeys(clause for _, rows in found for clause in rows.incomplete()))
     if incomplete and not partial:
         raise QuotaShort("; ".join(incomplete) + ": run it to the end, or take what is there with --partial")
@@ -148,8 +150,8 @@ class _Whole:
 
     unit = "sample"
 
-    def __init__(self, view: View, conversation: str) -> None:
-        self._samples = Samples(view, conversation)
+    def __init__(self, snapshot: LogSnapshot, conversation: str) -> None:
+        self._samples = Samples(snapshot, conversation)
 
     @property
     def missing(self) -> int:
@@ -185,15 +187,15 @@ class _Whole:
         return {"source": {name: whole.pop(name) for name in names if name in whole}, **whole}
 
 
-def _rows_of(view: View, export: ExportPlan) -> Rows:
+def _rows_of(snapshot: LogSnapshot, export: ExportPlan) -> Rows:
     if export.type == "rejected":
-        return Refused(view, export.source)
+        return Refused(snapshot, export.source)
     if export.type == "unpaired":
-        return Unpaired(view, export.source)
+        return Unpaired(snapshot, export.source)
     if export.type in PAIRS:
-        return Pairs(view, view.plan.preference(export.source))
-    mix = next((mix for mix in view.plan.mixes if mix.name == export.source), None)
-    return _Whole(view, export.source) if mix is None else Mixed(view, mix)
+        return Pairs(snapshot, snapshot.plan.preference(export.source))
+    mix = next((mix for mix in snapshot.plan.mixes if mix.name == export.source), None)
+    return _Whole(snapshot, export.source) if mix is None else Mixed(snapshot, mix)
 
 
 def _lines(rows: Rows, layout: Layout) -> Iterator[list[Line]]:

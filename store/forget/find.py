@@ -161,7 +161,7 @@ def _follow(cursor: duckdb.DuckDBPyConnection, target: Target) -> None:
 def _refuse(cursor: duckdb.DuckDBPyConnection, target: Target, named: bool) -> None:
     """Raises ConfigError where nothing is to be forgotten, or nothing would be left."""
     done = forgotten_of(cursor)
-    known = {name for lineage in done.lineages.values() for name in lineage}
+    known = {name for config_hash in done.config_hashes.values() for name in config_hash}
     if target.names and not target.names - known and not target.within and named:
         raise ConfigError("the log has forgotten that already: nothing is written")
     if not target.names and not target.within and target.left:

@@ -223,23 +223,23 @@ class _Writer:
         """Takes note of how a sample ended, and of the runs and steps that it was under way in."""
         ended = self._ended[name]
         if kind in (Kind.SAMPLE_COMPLETED, Kind.SAMPLE_ABANDONED) and not is_tombstone(payload):
-            lineage, outcome = payload["lineage"], kind.partition(".")[2]
-            ended[lineage] = "completed" if ended.get(lineage) == "completed" else outcome
+            config_hash, outcome = payload["lineage"], kind.partition(".")[2]
+            ended[config_hash] = "completed" if ended.get(config_hash) == "completed" else outcome
         elif step is not None:
             ended.setdefault(f"{run}\x1f{step}", "")
 
     def _told(self, name: str, runs: Runs) -> dict[str, Any]:
         """What is said of a sample or a row that is forgotten."""
         noted = self._ended[name]
-        lineages = {lineage: outcome for lineage, outcome in noted.items() if outcome}
+        config_hashes = {config_hash: outcome for config_hash, outcome in noted.items() if outcome}
         for run, _, step in (each.partition("\x1f") for each, outcome in noted.items() if not outcome):
             # What was not ended is not to be made any more either.
-            pending = runs.lineages(run, step, name)
-            if not lineages.keys() & set(runs.lineages(run)):
-                lineages |= dict.fromkeys(pending, "pending")
+            pending = runs.config_hashes(run, step, name)
+            if not config_hashes.keys() & set(runs.config_hashes(run)):
+                config_hashes |= dict.fromkeys(pending, "pending")
         return {
             "kind": "row" if name in self._target.rows else "sample",
-            "lineages": lineages,
+            "lineages": config_hashes,
             "events": self._tombstones[name],
         }
 

@@ -33,7 +33,7 @@ class Runs:
             elif not is_tombstone(payload):
                 self._plans[payload["plan_hash"]] = payload["plan"]
 
-    def lineages(self, run: str, step: str | None = None, name: str = "") -> list[str]:
+    def config_hashes(self, run: str, step: str | None = None, name: str = "") -> list[str]:
         """The lineages of a run; those that a sample of this name can have had a step under."""
         started = self._started.get(run, {"lineages": {}, "plan_hash": ""})
         found = {cohort: str(entry["lineage"]) for cohort, entry in started["lineages"].items()}

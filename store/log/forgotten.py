@@ -22,15 +22,15 @@ MARK = "forgotten"
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """`events` are the seqs of tombstones; `lineages` has, by lineage, how each forgotten sample of it
+    """`events` are the seqs of tombstones; `config_hashes` has, by lineage, how each forgotten sample of it
     had ended: `completed`, `abandoned` or `pending`."""
 
     events: frozenset[int] = frozenset()
-    lineages: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    config_hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def of(self, lineage: str | None, *outcomes: str) -> list[str]:
+    def of(self, config_hash: str | None, *outcomes: str) -> list[str]:
         """The forgotten samples of a lineage that had ended in one of some ways."""
-        found = self.lineages.get(lineage or "", {})
+        found = self.config_hashes.get(config_hash or "", {})
         return [name for name, outcome in found.items() if outcome in outcomes]
 
 
@@ -45,13 +45,13 @@ def forgotten_of(cursor: duckdb.DuckDBPyConnection) -> Forgotten:
     if not rows:
         return NOTHING
     events: set[int] = set()
-    lineages: dict[str, dict[str, str]] = {}
+    config_hashes: dict[str, dict[str, str]] = {}
     for name, text in rows:
         payload = json.loads(text)
         events.update(payload["events"])
-        for lineage, outcome in payload["lineages"].items():
-            lineages.setdefault(lineage, {})[name] = outcome
-    return Forgotten(frozenset(events), lineages)
+        for config_hash, outcome in payload["lineages"].items():
+            config_hashes.setdefault(config_hash, {})[name] = outcome
+    return Forgotten(frozenset(events), config_hashes)
 
 
 def is_tombstone(payload: Mapping[str, Any]) -> bool:

@@ -148,7 +148,7 @@ class History:
         self._called = self._ids("kind IN (?, ?)", [Kind.CALL_COMPLETED.value, Kind.RETRIEVAL_DONE.value])
 
     def finished(
-        self, lineage: str, cohort: str = "", settings: str | None = None, *, retry_lost: bool = False
+        self, config_hash: str, cohort: str = "", settings: str | None = None, *, retry_lost: bool = False
     ) -> Finished:
         """Samples completed or abandoned under a lineage.
 
@@ -158,31 +158,31 @@ class History:
         """
         condition = "kind = ? AND (payload ->> 'lineage') = ?"
         completed, abandoned = (
-            self._ids(condition, [kind.value, lineage])
+            self._ids(condition, [kind.value, config_hash])
             for kind in (Kind.SAMPLE_COMPLETED, Kind.SAMPLE_ABANDONED)
         )
         unbound = abandoned
         if abandoned and not retry_lost:
-            unbound = self._unbound(lineage, cohort, settings)
-        forgotten = SampleIds.of(self._forgotten.of(lineage, "completed", "hidden", "pending"))
-        if gone := self._forgotten.of(lineage, "abandoned"):
+            unbound = self._unbound(config_hash, cohort, settings)
+        forgotten = SampleIds.of(self._forgotten.of(config_hash, "completed", "hidden", "pending"))
+        if gone := self._forgotten.of(config_hash, "abandoned"):
             unbound = unbound.without(SampleIds.of(gone))
         if forgotten:
             completed = completed.joined(forgotten)
-        return Finished(completed, abandoned, forgotten, unbound, partial(self._ordinals, lineage))
+        return Finished(completed, abandoned, forgotten, unbound, partial(self._ordinals, config_hash))
 
     @property
     def forgotten_names(self) -> set[str]:
         """The samples that the log has forgotten, of all lineages."""
-        return {name for lineage in self._forgotten.lineages.values() for name in lineage}
+        return {name for config_hash in self._forgotten.config_hashes.values() for name in config_hash}
 
-    def forgotten(self, lineage: str) -> Finished:
+    def forgotten(self, config_hash: str) -> Finished:
         """The samples of a lineage that the log has forgotten, as they had ended."""
-        gone = SampleIds.of(self._forgotten.of(lineage, "completed", "hidden", "pending"))
-        lost = SampleIds.of(self._forgotten.of(lineage, "abandoned"))
-        return Finished(gone, lost, gone, ordinals=partial(self._ordinals, lineage))
+        gone = SampleIds.of(self._forgotten.of(config_hash, "completed", "hidden", "pending"))
+        lost = SampleIds.of(self._forgotten.of(config_hash, "abandoned"))
+        return Finished(gone, lost, gone, ordinals=partial(self._ordinals, config_hash))
 
-    def _unbound(self, lineage: str, cohort: str, settings: str | None) -> SampleIds:
+    def _unbound(self, config_hash: str, cohort: str, settings: str | None) -> SampleIds:
         """The samples whose last loss does not bind."""
         return self._numbers(
             """SELECT CAST('0x' || sample_id AS UBIGINT) AS number FROM (
@@ -211,15 +211,15 @@ class History:
                 Kind.RUN_STOPPED.value,
                 cohort,
                 Kind.SAMPLE_ABANDONED.value,
-                lineage,
+                config_hash,
             ],
         )
 
-    def _ordinals(self, lineage: str) -> dict[Labels, int]:
+    def _ordinals(self, config_hash: str) -> dict[Labels, int]:
         rows = self._beside.execute(
             """SELECT CAST(payload -> 'cell' AS VARCHAR), max(CAST(payload ->> 'ordinal' AS BIGINT))
                FROM events WHERE kind IN (?, ?) AND (payload ->> 'lineage') = ? GROUP BY 1""",
-            [Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value, lineage],
+            [Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value, config_hash],
         )
         return {tuple(sorted(json.loads(cell).items())): ordinal for cell, ordinal in _stream(rows)}
 
@@ -227,7 +227,7 @@ class History:
         """Whether any call or retrieval of a sample is in the log."""
         return sample_id in self._called
 
-    def calls(self, sample_ids: Iterable[str], lineage: str | None = None) -> dict[str, LoggedSample]:
+    def calls(self, sample_ids: Iterable[str], config_hash: str | None = None) -> dict[str, LoggedSample]:
         """What the log holds of some samples; the first call of a key counts, and the last of what
         was looked up.  They were lost as samples of a lineage."""
         wanted = [sample_id for sample_id in sample_ids if sample_id in self._called]
@@ -239,7 +239,7 @@ class History:
                 FROM events WHERE (kind IN ('{Kind.CALL_COMPLETED.value}', '{Kind.RETRIEVAL_DONE.value}')
                     OR kind = '{Kind.SAMPLE_ABANDONED.value}' AND (payload ->> 'lineage') = ?)
                 AND sample_id IN (SELECT unnest(?)) ORDER BY seq""",
-            [lineage, wanted],
+            [config_hash, wanted],
         )
         for sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, text in _stream(rows):
             sample, payload = found.setdefault(sample_id, LoggedSample()), json.loads(text)
@@ -256,25 +256,25 @@ class History:
                 sample.calls.setdefault(call.call_key, call)
         return found
 
-    def values(self, lineage: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def values(self, config_hash: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Sample id and accepted values by step of every completed sample of a lineage, in order."""
         rows = self._cursor.execute(
             f"""SELECT sample_id, payload FROM events WHERE kind = '{Kind.SAMPLE_COMPLETED.value}'
                 AND (payload ->> 'lineage') = ? ORDER BY seq""",
-            [lineage],
+            [config_hash],
         )
         for sample_id, text in _stream(rows):
             payload = json.loads(text)
             if not is_tombstone(payload):
                 yield sample_id, payload["values"]
 
-    def endings(self, lineage: str, sample_ids: Iterable[str]) -> dict[str, Ending]:
+    def endings(self, config_hash: str, sample_ids: Iterable[str]) -> dict[str, Ending]:
         """How samples ended under a lineage, each the last time; nothing of those that are forgotten."""
         rows = self._cursor.execute(
             f"""SELECT sample_id, kind, run_id, step, payload FROM events
                 WHERE kind IN ('{Kind.SAMPLE_COMPLETED.value}', '{Kind.SAMPLE_ABANDONED.value}')
                 AND sample_id IN (SELECT unnest(?)) AND (payload ->> 'lineage') = ? ORDER BY seq""",
-            [list(sample_ids), lineage],
+            [list(sample_ids), config_hash],
         )
         found: dict[str, Ending] = {}
         for sample_id, kind, run_id, step, text in _stream(rows):
@@ -310,7 +310,7 @@ class History:
 
     def mean_tokens(self, step: str, model: str, identity: Mapping[str, Any]) -> tuple[float, float] | None:
         """Mean prompt and completion tokens of a step's calls that a model answered where it runs now,
-        or None where there are none: those of a rehearsal say nothing of it."""
+        or None where there are none: those of a simulation say nothing of it."""
         rows = self._cursor.execute(
             """SELECT CAST(payload -> 'identity' AS VARCHAR), count(*), sum(prompt_tokens),
                sum(completion_tokens) FROM events WHERE kind = ? AND step = ? AND model = ? GROUP BY 1""",

@@ -21,7 +21,7 @@ import duckdb
 
 from synth.base.errors import LogDamaged
 from synth.store.log.chain import COLUMNS, GENESIS, batch_hash
-from synth.store.rescue.mend import Beyond, Mended
+from synth.store.rescue.repair import Beyond, Repaired
 
 _COLUMNS = ", ".join([*COLUMNS[:-1], "CAST(payload AS VARCHAR)"])
 _AT_ONCE = 64
@@ -123,23 +123,23 @@ def tell(file: Path, begin: int, wal: bool, out: BinaryIO) -> None:
     """What the reading process does."""
     with TemporaryDirectory(prefix="synth-doctor-") as folder:
         try:
-            mended = Mended(file, Path(folder), wal=wal)
-            mended.require_open()
-            table = mended.read(_table)
+            repaired = Repaired(file, Path(folder), wal=wal)
+            repaired.require_open()
+            table = repaired.read(_table)
         except (Beyond, duckdb.Error, OSError) as error:
             pickle.dump(str(error), out)
             return
-        pickle.dump(_Told(len(table), tuple(dict.fromkeys(mended.repairs))), out)
+        pickle.dump(_Told(len(table), tuple(dict.fromkeys(repaired.repairs))), out)
         out.flush()
         # From where a process ended, one batch at a time until it is past the place.
         some = 1 if begin else _AT_ONCE
         while begin < len(table):
-            for found in _checked(mended, table, begin, min(begin + some, len(table))):
+            for found in _checked(repaired, table, begin, min(begin + some, len(table))):
                 pickle.dump(found, out)
             out.flush()
             begin += some
             some = _AT_ONCE if some == _AT_ONCE else some + 1
-        mended.close()
+        repaired.close()
 
 
 def _table(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
@@ -148,16 +148,18 @@ def _table(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
     ).fetchall()
 
 
-def _checked(mended: Mended, table: Sequence[tuple[Any, ...]], begin: int, end: int) -> Iterator[Batch | Bad]:
+def _checked(
+    repaired: Repaired, table: Sequence[tuple[Any, ...]], begin: int, end: int
+) -> Iterator[Batch | Bad]:
     """The batches from one to another, read in one go where that can be."""
     try:
         first, last = table[begin][2], table[end - 1][2] + table[end - 1][1]
-        rows = _rows(mended, "seq >= ? AND seq < ?", [first, last])
+        rows = _rows(repaired, "seq >= ? AND seq < ?", [first, last])
     except (duckdb.Error, UnicodeDecodeError, Beyond):
         if end - begin > 1:
             middle = (begin + end) // 2
-            yield from _checked(mended, table, begin, middle)
-            yield from _checked(mended, table, middle, end)
+            yield from _checked(repaired, table, begin, middle)
+            yield from _checked(repaired, table, middle, end)
             return
         rows = []
     by_batch: dict[int, list[tuple[Any, ...]]] = {}
@@ -167,9 +169,9 @@ def _checked(mended: Mended, table: Sequence[tuple[Any, ...]], begin: int, end: 
         yield _check(table, index, by_batch.get(table[index][0], []))
 
 
-def _rows(mended: Mended, condition: str, parameters: list[int]) -> list[tuple[Any, ...]]:
+def _rows(repaired: Repaired, condition: str, parameters: list[int]) -> list[tuple[Any, ...]]:
     query = f"SELECT {_COLUMNS} FROM events WHERE {condition} ORDER BY seq"
-    return mended.read(lambda connection: connection.execute(query, parameters).fetchall())
+    return repaired.read(lambda connection: connection.execute(query, parameters).fetchall())
 
 
 def _check(table: Sequence[tuple[Any, ...]], index: int, rows: list[tuple[Any, ...]]) -> Batch | Bad:

@@ -136,7 +136,7 @@ def _as_json(report: Report) -> dict[str, Any]:
                 "rows": evaluated.rows,
                 "held_out": evaluated.held_out,
                 "held": evaluated.held,
-                "measures": [_measure_as_json(each) for each in evaluated.measured],
+                "measures": [_metric_as_json(each) for each in evaluated.measured],
             }
             for evaluated in report.evaluations
         ],
@@ -157,7 +157,7 @@ def _as_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _measure_as_json(each: Measured) -> dict[str, Any]:
+def _metric_as_json(each: Measured) -> dict[str, Any]:
     return {
         "measure": each.plan.name,
         "arguments": each.plan.arguments,

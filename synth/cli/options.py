@@ -52,7 +52,7 @@ def model_options(command: F) -> F:
     """`--model`, `--pocket` and `--simulate`."""
     for option in (
         click.option(
-            "--simulate", is_flag=True, help="Rehearse: every model answers from its seed, at no cost."
+            "--simulate", is_flag=True, help="Simulate: every model answers from its seed, at no cost."
         ),
         click.option("--pocket", is_flag=True, help="Every model is the 135M model that comes along."),
         click.option(

@@ -14,15 +14,15 @@ def told_origin(plan: Plan, log: Log, written_by: WrittenBy, as_of: int | None =
     """Who wrote the samples of a plan's conversations, and whether the log has others' as well; empty
     where no model is asked."""
     from synth.cli.output import plural
-    from synth.store.dataset.inputs.select import lineage_of, other_lineages, told_models
+    from synth.store.dataset.inputs.select import config_hash_of, other_config_hashes, told_models
 
     cursor, events = log.cursor(), log.next_seq if as_of is None else as_of + 1
     found: dict[str, Any] = {}
     others = 0
     for cohort in plan.cohorts:
-        lineage, models = lineage_of(plan, cohort, cursor, events, written_by)
+        config_hash, models = config_hash_of(plan, cohort, cursor, events, written_by)
         found.update(models)
-        others = max(others, other_lineages(plan, cohort, cursor, events, lineage))
+        others = max(others, other_config_hashes(plan, cohort, cursor, events, config_hash))
     if not found:
         return ""
     line = f"Written by {told_models(found)}"

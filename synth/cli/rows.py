@@ -35,7 +35,7 @@ def print_samples(plan: Plan, log: Path, run_id: str | None = None, *, lost: boo
     """A few samples of each conversation, those of one run first, and of what was `lost`."""
     from synth.base.errors import QuotaShort
     from synth.store.dataset.inputs.samples import logged_samples
-    from synth.store.dataset.inputs.select import lineage_of
+    from synth.store.dataset.inputs.select import config_hash_of
     from synth.store.log.log import Log
 
     trained = False
@@ -45,11 +45,13 @@ def print_samples(plan: Plan, log: Path, run_id: str | None = None, *, lost: boo
         cursor = opened.cursor()
         for cohort in plan.cohorts[:_COHORTS]:
             try:
-                lineage, _ = lineage_of(plan, cohort, cursor, opened.next_seq)
+                config_hash, _ = config_hash_of(plan, cohort, cursor, opened.next_seq)
             except QuotaShort:
                 continue
             for gone, most in ((False, each), (True, _LOST if lost else 0)):
-                for sample in logged_samples(cohort, lineage, cursor, most=most, run_id=run_id, lost=gone):
+                for sample in logged_samples(
+                    cohort, config_hash, cursor, most=most, run_id=run_id, lost=gone
+                ):
                     trained |= any(message["weight"] for _, message in sample.turns)
                     terminal.say()
                     for line in sample_lines(sample, width):

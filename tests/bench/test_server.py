@@ -13,7 +13,7 @@ import pytest
 from bench.lib.server import Server
 from bench.lib.workload import MOST_TRIES, Messages, card, is_card, persona, request, user
 from synth.compiler.compile import compile_file
-from synth.runtime.calls.validate import Accepted, judge
+from synth.runtime.calls.validate import Accepted, validate
 from tests.kit.support import PERSONA, ROOT
 
 
@@ -45,7 +45,7 @@ def test_answers_fit_the_checks_of_the_persona_recipe(server: Server) -> None:
     assert len(steps) == 4
     for seed in range(40):
         text = post(server, user("persona"), seed)
-        assert all(isinstance(judge(step, text, "stop"), Accepted) for step in steps)
+        assert all(isinstance(validate(step, text, "stop"), Accepted) for step in steps)
 
 
 def test_cards_fit_the_schema_of_their_recipe(server: Server) -> None:
@@ -53,7 +53,7 @@ def test_cards_fit_the_schema_of_their_recipe(server: Server) -> None:
     plan = compile_file(ROOT / "bench" / "recipes" / "cards.recipe").plan
     text = post(server, user("a card"), 1, wants_json=True)
     assert is_card(text)
-    assert isinstance(judge(plan.cohorts[0].steps[0], text, "stop"), Accepted)
+    assert isinstance(validate(plan.cohorts[0].steps[0], text, "stop"), Accepted)
 
 
 def test_one_card_in_ten_is_spoiled_once(server: Server) -> None:

@@ -14,7 +14,7 @@ from synth.base.errors import RecipeError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.compiler.stdlib.checks import run_check
-from synth.runtime.calls.validate import Accepted, Rejected, judge
+from synth.runtime.calls.validate import Accepted, Rejected, validate
 from tests.kit.servers.loopback import Asked
 from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import query, rows, synth
@@ -291,9 +291,9 @@ def step(*checks: CheckPlan, **more: Any) -> StepPlan:
 def test_a_sample_that_lacks_what_a_check_goes_by_passes_it() -> None:
     asked = step(CheckPlan(name="contains", arguments={"phrase": RefPlan(path=("kind", "says"))}))
     lacks, has = {"kind": {"says": None}}, {"kind": {"says": "not found"}}
-    assert judge(asked, "Found it.", "stop", lacks) == Accepted("Found it.")
-    assert judge(asked, "Found it.", "stop", has) == Rejected("contains", "does not hold `not found`")
-    assert judge(asked, "It is not found.", "stop", has) == Accepted("It is not found.")
+    assert validate(asked, "Found it.", "stop", lacks) == Accepted("Found it.")
+    assert validate(asked, "Found it.", "stop", has) == Rejected("contains", "does not hold `not found`")
+    assert validate(asked, "It is not found.", "stop", has) == Accepted("It is not found.")
 
 
 def test_of_a_turn_that_thinks_what_it_says_is_checked() -> None:
@@ -309,11 +309,11 @@ def test_of_a_turn_that_thinks_what_it_says_is_checked() -> None:
     )
     turn = step(*checks, role="model", output=JsonOutput(schema_=schema))
     reply = {"thought": "The secret is 42.", "content": "Clean rooms."}
-    assert judge(turn, json.dumps(reply), "stop") == Accepted(reply)
+    assert validate(turn, json.dumps(reply), "stop") == Accepted(reply)
     told = json.dumps({**reply, "content": "A secret."})
-    assert judge(turn, told, "stop") == Rejected("no_words", "holds `secret`")
+    assert validate(turn, told, "stop") == Rejected("no_words", "holds `secret`")
     # A step is not said, so it is checked as the JSON that it is.
-    assert judge(turn.model_copy(update={"role": None}), json.dumps(reply), "stop") == Rejected(
+    assert validate(turn.model_copy(update={"role": None}), json.dumps(reply), "stop") == Rejected(
         "no_words", "holds `thought`"
     )
 

@@ -65,13 +65,13 @@ def test_a_warning_is_said_once_for_all_models(tmp_path: Path) -> None:
     (tmp_path / "twins.recipe").write_text(TWINS)
     result = synth("run", "twins.recipe", cwd=tmp_path)
     warnings = [each for each in result.err.splitlines() if each.startswith("warning: ")]
-    assert warnings == ["warning: `base` and `judge` are simulated: their answers are a rehearsal, not data"]
+    assert warnings == ["warning: `base` and `judge` are simulated: their answers are a simulation, not data"]
     again = synth("run", RECIPES / "pillars.recipe", "--simulate", "--limit", "1", cwd=tmp_path)
     assert again.err.count("warning: ") == 1
 
 
 def test_options_choose_whose_samples_are_meant(tmp_path: Path) -> None:
-    """A log has a run and a rehearsal of one recipe: the last counts, unless the options say which."""
+    """A log has a run and a simulation of one recipe: the last counts, unless the options say which."""
     small = ("--set", "conversations=3")
     first = ("--model", "base=simulated:first")
     for options in (first, ["--simulate"]):

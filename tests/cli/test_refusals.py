@@ -264,13 +264,13 @@ def test_models_that_cannot_run_are_said_before_a_run(tmp_path: Path, text: str,
     for command_ in ("compile", "run"):
         assert said in one_sentence(call(command_, "q.recipe", cwd=tmp_path), 1)
     # What else is mapped does not go by it, and what no recipe needs is not looked at.
-    rehearsed = call("compile", "q.recipe", "--simulate", cwd=tmp_path)
-    assert (rehearsed.status, rehearsed.err) == (0, "")
+    simulated = call("compile", "q.recipe", "--simulate", cwd=tmp_path)
+    assert (simulated.status, simulated.err) == (0, "")
     (tmp_path / "synth.toml").write_text(text.replace("models.base", "models.another"))
     assert call("compile", "q.recipe", cwd=tmp_path).err == ""
 
 
-def test_a_rehearsal_is_checked_and_names_that_are_nearly_right_are_said(tmp_path: Path) -> None:
+def test_a_simulation_is_checked_and_names_that_are_nearly_right_are_said(tmp_path: Path) -> None:
     (tmp_path / "q.recipe").write_text(QUICKSTART.read_text("utf-8"))
     (tmp_path / "synth.toml").write_text('[models.bsae]\nbackend = "pocket"\n\n[simulate]\nlatncy = 1\n')
     told = call("compile", "q.recipe", cwd=tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from synth.base.errors import RecipeError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import Plan
-from synth.runtime.calls.validate import Accepted, judge
+from synth.runtime.calls.validate import Accepted, validate
 
 HEAD = "edition 1\nrecipe bounds { seed = 1 }\nmodel base: model<chat, json> from simulated()\n"
 
@@ -86,12 +86,12 @@ def test_bounds_hold_for_overrides(declared: str, default: str, inside: str, out
         ("list<count>(1..2)", [3], []),
     ],
 )
-def test_bounds_hold_for_answers_and_for_rehearsals(field: str, right: Any, wrong: Any) -> None:
+def test_bounds_hold_for_answers_and_for_simulations(field: str, right: Any, wrong: Any) -> None:
     from random import Random
 
     from synth.base.canonical import canonical_json
     from synth.compiler.plan.model import JsonOutput
-    from synth.runtime.engines.simulated.rehearsal import answer, wishes
+    from synth.runtime.engines.simulated.answers import answer, wishes
 
     text = f"""schema S {{ v: {field} }}
     conversation c times 2 {{
@@ -99,12 +99,12 @@ def test_bounds_hold_for_answers_and_for_rehearsals(field: str, right: Any, wron
       turn ask: user = "{{{{ made.v | json }}}}"
     }}"""
     step = compiled(text).cohorts[0].steps[0]
-    assert isinstance(judge(step, canonical_json({"v": right}), "stop"), Accepted)
-    assert not isinstance(judge(step, canonical_json({"v": wrong}), "stop"), Accepted)
+    assert isinstance(validate(step, canonical_json({"v": right}), "stop"), Accepted)
+    assert not isinstance(validate(step, canonical_json({"v": wrong}), "stop"), Accepted)
     assert isinstance(step.output, JsonOutput)
     for seed in range(50):
-        rehearsed = answer(wishes(()), step.output.schema_, Random(seed))
-        assert isinstance(judge(step, rehearsed, "stop"), Accepted)
+        simulated = answer(wishes(()), step.output.schema_, Random(seed))
+        assert isinstance(validate(step, simulated, "stop"), Accepted)
 
 
 def test_the_bounds_of_what_a_step_or_turn_writes_are_a_check_of_its_length() -> None:

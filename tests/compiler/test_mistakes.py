@@ -266,4 +266,4 @@ def test_a_user_turn_that_sees_the_transcript_is_not_mapped_to_a_service(
         ConfigError, match="`more` is a user's turn that sees the transcript, and openai:gpt-4o"
     ):
         api.run(plan, log=tmp_path / "mapped.duckdb", models={"base": api.OpenAI("gpt-4o")})
-    assert api.run(plan, log=tmp_path / "rehearsed.duckdb", simulate=True).exit_status == 0
+    assert api.run(plan, log=tmp_path / "simulated.duckdb", simulate=True).exit_status == 0

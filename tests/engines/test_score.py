@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from synth.base.errors import CallFailed, EngineError
 from synth.compiler.plan.model import CohortPlan, ModelPlan, Plan, Sampling, StepPlan
-from synth.runtime.calls.attempt import Answer, Attempt, GaveUp
-from synth.runtime.calls.client import LiveCaller, PreviewCaller
+from synth.runtime.calls.attempt import Answer, Attempt, CallAbandoned
+from synth.runtime.calls.client import LiveClient, PreviewClient
 from synth.runtime.calls.models import Models
 from synth.runtime.calls.prompt import call_key, score_call
 from synth.runtime.engines.base import (
@@ -31,8 +31,8 @@ from synth.runtime.engines.base import (
     render_answer,
 )
 from synth.runtime.engines.local.chat_template import ChatTemplate
-from synth.runtime.engines.local.thread import LocalEngine, Ticket
-from synth.runtime.events.budget import Stop
+from synth.runtime.engines.local.thread import LocalEngine, PendingRequest
+from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.retrieval.service import Indexes
@@ -281,7 +281,7 @@ def scoring_plan(spec: EngineSpec, *turns: str) -> tuple[Plan, Attempt]:
 def score(*logprobs: float) -> Completion | CallFailed:
     """The outcome of a call that scores the last two of three tokens."""
     made = Call("", (), (2, 7, 8), None, Sampling(), 0, scored=1)
-    return Ticket(made, (2, 7, 8), cast(Any, None), issued=0.0, number=0).scores(logprobs)
+    return PendingRequest(made, (2, 7, 8), cast(Any, None), issued=0.0, number=0).scores(logprobs)
 
 
 def test_a_score_is_the_sum_and_the_count() -> None:
@@ -539,7 +539,9 @@ def test_a_score_is_logged_and_asked_for_once(tiny_gemma: Path, tmp_path: Path) 
         with Log(tmp_path / "log.duckdb", writer=True) as log:
             recorder = Recorder(log, "run")
             indexes = Indexes(plan, Settings())
-            caller = LiveCaller(plan, models, indexes, recorder, Stop(), Progress(plan, "run"), History(log))
+            caller = LiveClient(
+                plan, models, indexes, recorder, RunBudget(), Progress(plan, "run"), History(log)
+            )
             answer = await caller.call(attempt)
             await recorder.close()
         made = score_call(models["base"], again)
@@ -555,7 +557,7 @@ def test_a_score_is_logged_and_asked_for_once(tiny_gemma: Path, tmp_path: Path) 
         (earlier,) = History(log).calls([attempt.sample_id]).values()
         (payload,) = log.cursor().execute("SELECT payload FROM events").fetchone() or ()
     assert f'"scored":{made.scored}' in payload.replace(" ", "")
-    preview = PreviewCaller(plan, Models(plan, Settings()))
+    preview = PreviewClient(plan, Models(plan, Settings()))
     known = run(preview.call(replace(attempt, earlier=earlier)))
     assert known == replace(answer, reused=True)
 
@@ -563,7 +565,7 @@ def test_a_score_is_logged_and_asked_for_once(tiny_gemma: Path, tmp_path: Path) 
 @pytest.mark.slow
 def test_a_conversation_that_cannot_be_rendered_costs_its_sample(tiny_gemma: Path) -> None:
     plan, attempt = scoring_plan(in_transformers(tiny_gemma), "Who?")
-    with pytest.raises(GaveUp, match="does not end with an answer"):
+    with pytest.raises(CallAbandoned, match="does not end with an answer"):
         score_call(Models(plan, Settings())["base"], attempt)
 
 

@@ -1,4 +1,4 @@
-"""Rehearsals: answers fit what is asked of them, in words and in JSON."""
+"""Simulations: answers fit what is asked of them, in words and in JSON."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_a_plan_is_evaluated_where_its_recipe_says(tmp_path: Path) -> None:
     assert [(each.of, each.value) for each in evaluated.measured] == [("dataset", 0.0), ("student", 0.0)]
     (run,) = report.runs
     assert run.counts["steps"][0]["issued"] == evaluated.held_out
-    assert report.warnings == ("simulated models wrote `direct`: these rows are a rehearsal",)
+    assert report.warnings == ("simulated models wrote `direct`: these rows are a simulation",)
     (again,) = synth.evaluate(plan, log=made.log, student=synth.Simulated("s")).runs
     assert again.counts["steps"][0]["issued"] == 0
 

@@ -258,11 +258,11 @@ def test_a_run_neither_opens_nor_reads_what_only_an_evaluation_uses(tmp_path: Pa
     ran = synth("run", made.recipe, "--model", "writer=simulated:w", "--json", cwd=tmp_path)
     assert ran.status == 0, ran.err
     assert ran.json()["sources"] == {}
-    ((lineages, versions),) = query(
+    ((config_hashes, versions),) = query(
         made.log,
         "SELECT payload ->> 'lineages', payload ->> 'versions' FROM events WHERE kind = 'run.started'",
     )
-    assert "small" not in lineages
+    assert "small" not in config_hashes
     assert "openai" not in versions
 
 

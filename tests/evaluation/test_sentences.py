@@ -64,17 +64,17 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     assert sentence == "nowhere/measures.json cannot be written: No such file or directory"
 
 
-def test_a_rehearsal_is_told_from_data(tmp_path: Path) -> None:
+def test_a_simulation_is_told_from_data(tmp_path: Path) -> None:
     made = project(tmp_path, DIRECT + EMOJI)
     assert synth("run", made.recipe, "--simulate", cwd=tmp_path).status == 0
     result = made.evaluate("--simulate", "--student", "simulated:s")
     assert result.status == 0
     assert result.err.splitlines() == [
-        "warning: `student` is simulated: its answers are a rehearsal, not data",
-        "warning: simulated models wrote `direct`: these rows are a rehearsal",
+        "warning: `student` is simulated: its answers are a simulation, not data",
+        "warning: simulated models wrote `direct`: these rows are a simulation",
     ]
     told = made.evaluate("--json").json()
-    assert told["warnings"] == ["simulated models wrote `direct`: these rows are a rehearsal"]
+    assert told["warnings"] == ["simulated models wrote `direct`: these rows are a simulation"]
 
 
 def test_the_table_says_what_holds_and_what_does_not(tmp_path: Path) -> None:

@@ -78,13 +78,13 @@ def test_shares_are_those_of_the_students_answers(tmp_path: Path) -> None:
     assert again.json()["evaluations"] == [found]
     assert sum(step["issued"] for run in again.json()["runs"] for step in run["steps"]) == 0
     # Who answered is in the log.
-    ((lineages,),) = set(
+    ((config_hashes,),) = set(
         query(
             made.log,
             "SELECT payload ->> 'lineages' FROM events WHERE run_id <> 'run' AND kind = 'run.started'",
         )
     )
-    ((models,),) = ((entry["models"],) for entry in json.loads(lineages).values())
+    ((models,),) = ((entry["models"],) for entry in json.loads(config_hashes).values())
     assert (models["student"]["backend"], models["student"]["id"]) == ("openai", "tuned")
 
 
@@ -101,12 +101,12 @@ def test_a_row_that_changed_is_asked_about_again_and_no_other(tmp_path: Path) ->
     assert values(found, "emoji", "student") == (0.0, len(rows))
 
 
-def _add_run(made: Project, lineage: str, changed: str) -> None:
+def _add_run(made: Project, config_hash: str, changed: str) -> None:
     """Another run in the log, in which one row asks something else."""
     with Log(made.log, writer=True) as log:
         story = Story(made.plan)
         start = len(story.events)
-        story.start(lineage)
+        story.start(config_hash)
         for number, slot in enumerate(all_slots(made.plan, "direct")):
             ask = f"Question {number + 1}?"
             said = f"{ask} Really?" if ask == changed else ask
@@ -363,12 +363,12 @@ def test_a_model_that_gives_no_probabilities(tmp_path: Path) -> None:
         assert sentence.startswith("`small` runs on openai:small, which gives no token probabilities")
         # Nothing is paid for on the way there.
         assert server.total == 0
-    # A rehearsal goes on without it.
-    rehearsed = made.evaluate("--simulate", "--student", "simulated:s")
-    assert rehearsed.status == 3
-    assert "warning: `perplexity` is not rehearsed: simulated models give no token probab" in rehearsed.err
-    assert "warning: `perplexity` is not taken of `student`: simulated gives no token pro" in rehearsed.err
-    assert rehearsed.out.count("holds") == 2
+    # A simulation goes on without it.
+    simulated = made.evaluate("--simulate", "--student", "simulated:s")
+    assert simulated.status == 3
+    assert "warning: `perplexity` is not simulated: simulated models give no token probab" in simulated.err
+    assert "warning: `perplexity` is not taken of `student`: simulated gives no token pro" in simulated.err
+    assert simulated.out.count("holds") == 2
 
 
 def test_perplexity_is_not_taken_of_a_hosted_student(tmp_path: Path, tiny_gemma: Path) -> None:

@@ -221,9 +221,9 @@ def test_a_bound_that_cannot_bind_is_no_secret(tmp_path: Path, openai_server: Op
     unknown = run(tmp_path, openai_server, "--max-cost", "1", toml="")
     assert "none of `w` (openai:writer) is known" in one_sentence(unknown, 1)
     assert openai_server.total == 0
-    rehearsed = run(tmp_path, openai_server, "--set", "n=2", "--simulate", "--max-cost", "1", toml="")
-    assert rehearsed.status == 0
-    assert "--max-cost 1 binds nothing" in rehearsed.err
+    simulated = run(tmp_path, openai_server, "--set", "n=2", "--simulate", "--max-cost", "1", toml="")
+    assert simulated.status == 0
+    assert "--max-cost 1 binds nothing" in simulated.err
 
 
 def test_an_evaluation_keeps_its_bound(tmp_path: Path, openai_server: OpenAIServer) -> None:

@@ -131,7 +131,7 @@ conversation c times 4 {
 
 
 def test_only_what_the_same_model_answered_is_measured(tmp_path: Path) -> None:
-    """A rehearsal says nothing of a real model, and what one model did nothing of another; nor does it
+    """A simulation says nothing of a real model, and what one model did nothing of another; nor does it
     take a key to look."""
     pytest.importorskip("openai")
     text = """

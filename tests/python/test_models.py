@@ -49,7 +49,7 @@ def test_a_model_runs_where_it_is_placed(tmp_path: Path) -> None:
     plan = synth.compile(QUICKSTART, conversations=2)
     log = tmp_path / "synth.duckdb"
     report = synth.run(plan, log=log, models={"base": synth.Simulated("one")})
-    assert report.warnings == ("`base` is simulated: its answers are a rehearsal, not data",)
+    assert report.warnings == ("`base` is simulated: its answers are a simulation, not data",)
     # Who answers is part of a call: another name answers anew, the same one from the log.
     again = synth.run(plan, log=log, models={"base": synth.Simulated("two", concurrency=4)})
     assert again.counts["steps"][0]["issued"] == 2

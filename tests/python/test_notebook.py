@@ -53,7 +53,7 @@ def test_a_notebook_runs_the_quickstart(tmp_path: Path, monkeypatch: pytest.Monk
     assert "identity.answer</td>" in _data(ran)["text/html"]
     assert _data(ran)["text/plain"].startswith("<RunReport finished: identity 40 of 40; 80 calls in ")
     told = "".join(each["text"] for each in ran if each["output_type"] == "stream")
-    assert told == "warning: `base` is simulated: its answers are a rehearsal, not data\n"
+    assert told == "warning: `base` is simulated: its answers are a simulation, not data\n"
     assert "user: You are &#x27;" in _data(made)["text/html"]
     assert _data(read)["text/plain"] == "('user', 40)"
     # The fault with its line, and none of the frames between.

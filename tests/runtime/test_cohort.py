@@ -10,7 +10,7 @@ from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
 from synth.compiler.plan.strata import sample_id
 from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.sample import Abandoned, Done, Sample
-from synth.runtime.cohorts.source import Opening, most_losses, raise_losses
+from synth.runtime.cohorts.source import SampleRequest, most_losses, raise_losses
 from synth.runtime.events.progress import Progress
 from synth.store.log.history import Finished, SampleIds
 
@@ -43,12 +43,12 @@ def ids(ordinals: range) -> SampleIds:
     return SampleIds(array("Q", numbers))
 
 
-def cohort(finished: Finished, ledger: Silent) -> Cohort:
-    return Cohort(PLAN, COHORT, finished, ledger, Progress(PLAN, "run"), None)
+def cohort(finished: Finished, observer: Silent) -> Cohort:
+    return Cohort(PLAN, COHORT, finished, observer, Progress(PLAN, "run"), None)
 
 
-def opened(books: Cohort) -> list[Opening]:
-    return [*books.openings(), *books.replacements()]
+def opened(sample_sources: Cohort) -> list[SampleRequest]:
+    return [*sample_sources.requests(), *sample_sources.replacements()]
 
 
 @pytest.mark.parametrize("lasting", [True, False])
@@ -59,30 +59,30 @@ def test_what_a_service_lost_does_not_use_up_a_cell_in_later_runs(lasting: bool)
         unbound=ids(range(0) if lasting else lost),
         ordinals=lambda: {(): len(lost) - 1},
     )
-    books = cohort(finished, Silent())
-    found = opened(books)
+    sample_sources = cohort(finished, Silent())
+    found = opened(sample_sources)
     if lasting:
         assert found == []
-        assert books.shortage() == (
+        assert sample_sources.shortage() == (
             f"`c` gave up on its samples after losing {len(lost)} for 1 to have; {raise_losses(PLAN.losses)}"
         )
     else:
         assert [each.slot.ordinal for each in found] == [len(lost)]
-        assert books.shortage() is None
+        assert sample_sources.shortage() is None
 
 
 def test_a_cell_is_tried_in_order_until_it_stands_or_is_given_up() -> None:
-    ledger = Silent()
-    books = cohort(Finished(), ledger)
+    observer = Silent()
+    sample_sources = cohort(Finished(), observer)
     tried = []
-    pending = opened(books)
+    pending = opened(sample_sources)
     while pending:
-        opening = pending.pop()
-        tried.append(opening.slot.ordinal)
-        books.opened()
-        sample = Sample(COHORT, opening.slot, opening.name, 0)
-        books.ended(opening, sample, Abandoned("s", "why") if len(tried) < 4 else Done())
-        pending += books.replacements()
+        request = pending.pop()
+        tried.append(request.slot.ordinal)
+        sample_sources.opened()
+        sample = Sample(COHORT, request.slot, request.name, 0)
+        sample_sources.ended(request, sample, Abandoned("s", "why") if len(tried) < 4 else Done())
+        pending += sample_sources.replacements()
     assert tried == [0, 1, 2, 3]
-    assert ledger.stood == [3]
-    assert books.shortage() is None
+    assert observer.stood == [3]
+    assert sample_sources.shortage() is None

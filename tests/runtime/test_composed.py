@@ -49,7 +49,7 @@ def project(folder: Path, body: str) -> Path:
 
 
 def made(recipe: Path) -> list[dict[str, Any]]:
-    """The rows that a rehearsal of a recipe gives."""
+    """The rows that a simulation of a recipe gives."""
     plan, log = api.compile(recipe), recipe.parent / "synth.duckdb"
     assert api.run(plan, log=log, simulate=True).exit_status == 0
     [dataset] = api.materialize(plan, log=log, out=recipe.parent)

@@ -22,11 +22,11 @@ from synth.compiler.plan.model import (
     StepPlan,
 )
 from synth.runtime.calls.validate import Rejected
-from synth.runtime.cohorts.build import open_books
+from synth.runtime.cohorts.build import open_sample_sources
 from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.preference import Pairs
 from synth.runtime.cohorts.sample import Abandoned, Done, Sample
-from synth.runtime.cohorts.source import Opening
+from synth.runtime.cohorts.source import SampleRequest
 from synth.runtime.events.progress import Progress
 from synth.store.log.history import Finished
 
@@ -89,37 +89,37 @@ def plan_of(times: int, quota: int | None, *, kinds: int = 3, distinct: bool = F
 
 def live(plan: Plan, losses: float, order: int, width: int = 8) -> tuple[Quiet, list[str | None]]:
     """Runs the books with outcomes that depend on names alone and endings in a random order."""
-    ledger, random = Quiet(), Random(order)
+    observer, random = Quiet(), Random(order)
     finished = {cohort.name: Finished() for cohort in (*plan.cohorts, *plan.pair_cohorts)}
-    books = open_books(plan, finished, ledger, Progress(plan, "run"))
-    base, pairs = books
+    sample_sources = open_sample_sources(plan, finished, observer, Progress(plan, "run"))
+    base, pairs = sample_sources
     assert isinstance(base, Cohort)
     assert isinstance(pairs, Pairs)
-    slots = base.openings()
-    going: list[tuple[Cohort | Pairs, Opening]] = []
+    slots = base.requests()
+    going: list[tuple[Cohort | Pairs, SampleRequest]] = []
     dealt = False
     while True:
         while not dealt and len(going) < width:
-            opening = next(slots, None)
-            if opening is None:
+            request = next(slots, None)
+            if request is None:
                 dealt = True
                 break
             base.opened()
-            going.append((base, opening))
+            going.append((base, request))
         for each in (base, pairs):
-            for opening in each.replacements():
+            for request in each.replacements():
                 each.opened()
-                going.append((each, opening))
+                going.append((each, request))
         if not going:
-            return ledger, [base.shortage(), pairs.shortage()]
-        each, opening = going.pop(random.randrange(len(going)))
-        sample = Sample(each.plan, opening.slot, opening.name, 0, of=opening.of)
+            return observer, [base.shortage(), pairs.shortage()]
+        each, request = going.pop(random.randrange(len(going)))
+        sample = Sample(each.plan, request.slot, request.name, 0, of=request.of)
         # Half of what is alike is alike in everything, for the check over many samples.
         sample.values = dict.fromkeys(
-            (step.name for step in each.plan.steps), opening.name[: 8 if order < 0 else 16]
+            (step.name for step in each.plan.steps), request.name[: 8 if order < 0 else 16]
         )
-        lost = int(sha256(opening.name.encode()).hexdigest()[:8], 16) / 16**8 < losses
-        each.ended(opening, sample, Abandoned("answer", "no good") if lost else Done())
+        lost = int(sha256(request.name.encode()).hexdigest()[:8], 16) / 16**8 < losses
+        each.ended(request, sample, Abandoned("answer", "no good") if lost else Done())
 
 
 @settings(max_examples=60, deadline=None)
@@ -144,20 +144,20 @@ def test_which_samples_get_a_pair_never_depends_on_who_finished_first(
 
 
 def test_pairs_are_shared_equally_over_the_rows() -> None:
-    ledger, said = live(plan_of(10, 12), 0.2, 1)
-    assert sorted(ledger.pairs.values()) == ["k0"] * 4 + ["k1"] * 4 + ["k2"] * 4
+    observer, said = live(plan_of(10, 12), 0.2, 1)
+    assert sorted(observer.pairs.values()) == ["k0"] * 4 + ["k1"] * 4 + ["k2"] * 4
     assert said == [None, None]
 
 
 def test_without_a_count_every_sample_gets_one_and_a_lost_pair_is_no_shortage() -> None:
-    ledger, said = live(plan_of(10, None), 0.3, 2)
-    assert 0 < len(ledger.pairs) < 30
+    observer, said = live(plan_of(10, None), 0.3, 2)
+    assert 0 < len(observer.pairs) < 30
     assert said == [None, None]
 
 
 def test_a_pair_for_every_sample_cannot_be_had_when_some_are_lost_and_that_is_said() -> None:
-    ledger, said = live(plan_of(10, 30), 0.3, 3)
-    lost = 30 - len(ledger.pairs)
+    observer, said = live(plan_of(10, 30), 0.3, 3)
+    lost = 30 - len(observer.pairs)
     assert said[1] == (
         f"`corrections` has {30 - lost} of 30 pairs, after losing {lost} from other samples of `direct`; "
         "`losses = 1000%` of the recipe block allows no more: raise it, or try again with --retry-lost"

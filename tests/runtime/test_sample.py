@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.compiler.plan.strata import Cell, Slot
-from synth.runtime.calls.attempt import Answer, Attempt, GaveUp
+from synth.runtime.calls.attempt import Answer, Attempt, CallAbandoned
 from synth.runtime.calls.rules import CURRENT, Rules
 from synth.runtime.cohorts.sample import Abandoned, Done, Sample, run_sample
 from synth.store.log.history import LoggedSample
@@ -90,11 +90,11 @@ def graphs(draw: st.DrawFn) -> list[StepPlan]:
 def test_a_step_is_asked_when_and_only_when_all_it_needs_is_there(
     steps: list[StepPlan], random: Any, failing: set[int]
 ) -> None:
-    lost = {f"s{number}": GaveUp("no") for number in failing}
-    caller, sample = Asked(ends=dict(lost)), sample_of(steps)
+    lost = {f"s{number}": CallAbandoned("no") for number in failing}
+    client, sample = Asked(ends=dict(lost)), sample_of(steps)
 
     async def run() -> Any:
-        ending = asyncio.create_task(run_sample(sample, caller, LoggedSample(), Nobody()))
+        ending = asyncio.create_task(run_sample(sample, client, LoggedSample(), Nobody()))
         failed = False
         await settle()
         while not ending.done():
@@ -106,18 +106,18 @@ def test_a_step_is_asked_when_and_only_when_all_it_needs_is_there(
                 and all(need in sample.values for need in step.needs)
             }
             if not failed:
-                assert set(caller.open) == due
-            name = random.choice(sorted(caller.open))
+                assert set(client.open) == due
+            name = random.choice(sorted(client.open))
             failed = failed or name in lost
-            caller.open[name].set_result(None)
+            client.open[name].set_result(None)
             await settle()
             if failed:
-                assert set(caller.open) < due, "nothing new begins"
+                assert set(client.open) < due, "nothing new begins"
         return await ending
 
     outcome = asyncio.run(run())
-    assert len(caller.asked) == len(set(caller.asked))
-    if any(name in lost for name in caller.asked):
+    assert len(client.asked) == len(set(client.asked))
+    if any(name in lost for name in client.asked):
         assert isinstance(outcome, Abandoned)
         assert outcome.step in lost
     else:
@@ -130,49 +130,49 @@ def _needs(steps: list[StepPlan], name: str) -> tuple[str, ...]:
     return next(step.needs for step in steps if step.name == name)
 
 
-async def answered(sample: Sample, caller: Asked, first: str, other: str) -> Any:
+async def answered(sample: Sample, client: Asked, first: str, other: str) -> Any:
     """Runs a sample of the diamond: one of its branches is answered, and then the other."""
-    ending = asyncio.create_task(run_sample(sample, caller, LoggedSample(), Nobody()))
+    ending = asyncio.create_task(run_sample(sample, client, LoggedSample(), Nobody()))
     await settle()
     for name in ("a", first):
-        caller.open[name].set_result(None)
+        client.open[name].set_result(None)
         await settle()
     assert not ending.done()
-    caller.open[other].set_result(None)
+    client.open[other].set_result(None)
     return await ending
 
 
 @pytest.mark.parametrize("first", ["b", "c"])
 def test_what_is_in_flight_beside_a_failure_is_awaited_and_kept(first: str) -> None:
-    caller, sample = Asked(ends={first: GaveUp("no")}), sample_of(DIAMOND)
+    client, sample = Asked(ends={first: CallAbandoned("no")}), sample_of(DIAMOND)
     other = {"b": "c", "c": "b"}[first]
-    assert asyncio.run(answered(sample, caller, first, other)) == Abandoned(first, "no")
+    assert asyncio.run(answered(sample, client, first, other)) == Abandoned(first, "no")
     assert set(sample.values) == {"a", other}
-    assert "d" not in caller.asked
+    assert "d" not in client.asked
 
 
 @pytest.mark.parametrize("first", ["b", "c"])
 def test_a_fault_is_raised_once_nothing_is_in_flight(first: str) -> None:
-    caller, sample = Asked(ends={first: RuntimeError("broken")}), sample_of(DIAMOND)
+    client, sample = Asked(ends={first: RuntimeError("broken")}), sample_of(DIAMOND)
     other = {"b": "c", "c": "b"}[first]
     with pytest.raises(RuntimeError, match="broken"):
-        asyncio.run(answered(sample, caller, first, other))
+        asyncio.run(answered(sample, client, first, other))
     assert set(sample.values) == {"a", other}
 
 
 def test_a_sample_that_is_cancelled_leaves_no_branch_behind() -> None:
-    caller, sample = Asked(), sample_of(DIAMOND)
+    client, sample = Asked(), sample_of(DIAMOND)
 
     async def run() -> None:
-        ending = asyncio.create_task(run_sample(sample, caller, LoggedSample(), Nobody()))
+        ending = asyncio.create_task(run_sample(sample, client, LoggedSample(), Nobody()))
         await settle()
-        caller.open["a"].set_result(None)
+        client.open["a"].set_result(None)
         await settle()
-        assert set(caller.open) == {"b", "c"}
+        assert set(client.open) == {"b", "c"}
         ending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await ending
-        assert not caller.open
+        assert not client.open
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(run())

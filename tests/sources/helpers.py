@@ -75,7 +75,7 @@ def refusal(folder: Path, reader: str, allowed: Sequence[Path] = ()) -> str:
     return sentence
 
 
-def mend(sentence: str) -> str:
+def repair(sentence: str) -> str:
     """A refusal as it is said in full: where rows are to be mended, they can be left out as well."""
     return sentence + ", or say `bad_rows = skip`" if " mend or remove " in sentence else sentence
 

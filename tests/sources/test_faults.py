@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.sources.helpers import mend, pair, refusal, write_lines, write_parquet
+from tests.sources.helpers import pair, refusal, repair, write_lines, write_parquet
 
 GOOD = pair()
 ASK = {"role": "user", "content": "a"}
@@ -201,7 +201,7 @@ LINES: dict[str, tuple[list[Any], str]] = {
 def test_rows_that_are_no_conversations(name: str, tmp_path: Path) -> None:
     rows, expected = LINES[name]
     write_lines(tmp_path / "data/chat.jsonl", rows)
-    assert refusal(tmp_path, 'jsonl("data/chat.jsonl")') == mend(f"data/chat.jsonl: {expected}")
+    assert refusal(tmp_path, 'jsonl("data/chat.jsonl")') == repair(f"data/chat.jsonl: {expected}")
 
 
 def test_mixed_shapes(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_mixed_shapes(tmp_path: Path) -> None:
 def test_a_fault_beside_mixed_shapes_is_said_first(tmp_path: Path) -> None:
     write_lines(tmp_path / "chat.jsonl", [GOOD, said(ASK, TELL), "7"])
     expected = "chat.jsonl: 1 of 3 lines is no object, line 3 (it is a number): mend or remove it"
-    assert refusal(tmp_path, 'jsonl("chat.jsonl")') == mend(expected)
+    assert refusal(tmp_path, 'jsonl("chat.jsonl")') == repair(expected)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_a_fault_beside_mixed_shapes_is_said_first(tmp_path: Path) -> None:
 )
 def test_names_of_columns(arguments: str, expected: str, tmp_path: Path) -> None:
     write_lines(tmp_path / "chat.jsonl", [{"prompt": "a", "answer": "b"}, {"prompt": "a", "answr": "b"}])
-    assert refusal(tmp_path, f'jsonl("chat.jsonl", {arguments})') == mend(expected)
+    assert refusal(tmp_path, f'jsonl("chat.jsonl", {arguments})') == repair(expected)
 
 
 ARABIC = json.dumps(pair("من أنت؟", "أنا هيثم"), ensure_ascii=False)
@@ -333,7 +333,7 @@ FILES: dict[str, tuple[bytes, str]] = {
 def test_files_that_are_not_what_they_should_be(name: str, tmp_path: Path) -> None:
     content, expected = FILES[name]
     (tmp_path / "chat.jsonl").write_bytes(content)
-    assert refusal(tmp_path, 'jsonl("chat.jsonl")') == mend(expected)
+    assert refusal(tmp_path, 'jsonl("chat.jsonl")') == repair(expected)
 
 
 def test_a_packed_file_that_was_cut(tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ TABLES: dict[str, tuple[str, str]] = {
 def test_tables_as_text(name: str, tmp_path: Path) -> None:
     content, expected = TABLES[name]
     (tmp_path / "chat.csv").write_bytes(content.encode())
-    assert refusal(tmp_path, 'csv("chat.csv")') == mend(expected)
+    assert refusal(tmp_path, 'csv("chat.csv")') == repair(expected)
 
 
 def test_a_table_in_a_code_page(tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ def test_parquet_that_holds_no_conversations(tmp_path: Path) -> None:
         [{"prompt": "a", "response": 3}, {"prompt": "a", "response": None}],
         "prompt VARCHAR, response INTEGER",
     )
-    assert refusal(tmp_path, 'parquet("chat.parquet")') == mend(
+    assert refusal(tmp_path, 'parquet("chat.parquet")') == repair(
         "chat.parquet: 1 of 2 rows has a `response` that is no text, row 1 (it is a number); 1 has no "
         "`response`, row 2 (it is null): mend or remove them"
     )

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 
 from tests.sources.helpers import (
     Messages,
-    mend,
     pair,
     read_back,
     refusal,
+    repair,
     turns,
     write_csv,
     write_lines,
@@ -314,7 +314,7 @@ def test_a_folder_that_is_no_dataset(name: str, tmp_path: Path) -> None:
     files, expected = FOLDERS[name]
     for file, content in files.items():
         write_lines(tmp_path / "data" / file, [content])
-    assert refusal(tmp_path, 'dataset("data")') == mend(expected)
+    assert refusal(tmp_path, 'dataset("data")') == repair(expected)
 
 
 def test_a_state_that_cannot_be_read(tmp_path: Path) -> None:

@@ -132,10 +132,10 @@ def test_a_card_says_what_its_export_says(tmp_path: Path) -> None:
     assert "language" not in front_matter(made(tmp_path))
 
 
-def test_a_rehearsal_says_so_first(tmp_path: Path) -> None:
+def test_a_simulation_says_so_first(tmp_path: Path) -> None:
     dataset = made(tmp_path)
     body = (dataset.folder / "README.md").read_text("utf-8").split("\n---\n", 1)[1]
-    assert body.lstrip().splitlines()[2].startswith("This is a rehearsal: ")
+    assert body.lstrip().splitlines()[2].startswith("This is a simulation: ")
     assert front_matter(dataset)["tags"] == ["synthetic", "simulated"]
 
 

@@ -13,7 +13,7 @@ from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.strata import slots
 from synth.runtime.calls.prompt import environment, messages_for
-from synth.runtime.cohorts.dedup import Jury
+from synth.runtime.cohorts.dedup import Deduplicator
 from synth.runtime.cohorts.sample import Sample
 from synth.store.dataset.materialize import materialize
 from synth.store.log.log import Log
@@ -131,13 +131,13 @@ def test_samples_are_compared_by_what_is_said() -> None:
     plan = plan_of("")
     cohort = plan.cohort("grounded")
     first, second = slots(plan, cohort)
-    jury = Jury(cohort)
+    deduplicator = Deduplicator(cohort)
     for number, (slot, thought) in enumerate(((first, "One."), (second, "Something else altogether."))):
         sample = Sample(cohort, slot, f"{number:016x}", number, environment(cohort, slot))
         sample.values.update(VALUES, answer={"thought": thought, "content": "It costs 5."})
-        jury.expect((0, number, ()))
-        jury.arrived((0, number, ()), sample)
-    verdicts = [refusal for _, _, refusal in jury.verdicts()]
+        deduplicator.expect((0, number, ()))
+        deduplicator.arrived((0, number, ()), sample)
+    verdicts = [refusal for _, _, refusal in deduplicator.verdicts()]
     assert verdicts[0] is None
     assert verdicts[1] is not None
     assert verdicts[1][0] == "answer"

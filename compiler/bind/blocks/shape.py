@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Fix
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import some_of, suggest
-from synth.compiler.bind.expressions.kinds import HOLDERS, Kind, Need
+from synth.compiler.bind.expressions.kinds import HOLDERS, Arity, Kind
 from synth.compiler.bind.expressions.remedies import elsewhere, is_sure
 from synth.dsl.syntax import Rule, Statement
 
@@ -73,7 +73,7 @@ def _check_parts(statement: Statement, kind: Kind, diagnostics: Diagnostics, *, 
 
 def _wrong_part(statement: Statement, kind: Kind) -> Diagnostic | None:
     word = statement.kind.text
-    parts: dict[str, tuple[Need, Span | None]] = {
+    parts: dict[str, tuple[Arity, Span | None]] = {
         "name": (kind.name, statement.name.span if statement.name else None),
         "type": (kind.type, statement.type.span if statement.type else None),
         "quantity": (kind.quantity, statement.quantity.span if statement.quantity else None),
@@ -81,7 +81,7 @@ def _wrong_part(statement: Statement, kind: Kind) -> Diagnostic | None:
         "body": (kind.body, statement.kind.span if statement.body is not None else None),
     }
     for part, (need, span) in parts.items():
-        if need is Need.NO and span is not None:
+        if need is Arity.NO and span is not None:
             return _too_many(word, _PARTS[part].split(" ", 1)[-1], span, kind)
     written: set[str] = set()
     for clause in statement.clauses:
@@ -90,11 +90,11 @@ def _wrong_part(statement: Statement, kind: Kind) -> Diagnostic | None:
         if clause.word in written and clause.word != "over":
             return _twice(clause.word, clause.span)
         written.add(clause.word)
-    lacking = [_PARTS[part] for part, (need, span) in parts.items() if need is Need.MUST and span is None]
+    lacking = [_PARTS[part] for part, (need, span) in parts.items() if need is Arity.MUST and span is None]
     lacking += [
         f"`{wanted}`"
         for wanted, need in kind.clauses.items()
-        if need is Need.MUST and statement.clause(wanted) is None
+        if need is Arity.MUST and statement.clause(wanted) is None
     ]
     return _missing(statement, kind, lacking[0]) if lacking else None
 

@@ -15,7 +15,7 @@ from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.declarations.exports import ATTEMPTS, PAIRS
 from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MeasurePlan
+from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MetricPlan
 from synth.compiler.plan.signature import SOURCE, Parameter
 from synth.compiler.plan.types import COUNT, MODEL, NUMBER, PATH, RATIO, TEXT, WORD
 from synth.compiler.stdlib.checks import CHECKS
@@ -35,7 +35,7 @@ _JUDGE = Parameter("judge", MODEL, optional=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class Metric:
     """A measure's signature, an example of it, and what can be wrong with its arguments' values."""
 
     parameters: tuple[Parameter, ...]
@@ -57,23 +57,21 @@ def _faulty_top_k(arguments: Mapping[str, Any]) -> Fault | None:
     )
 
 
-MEASURES: Mapping[str, Measure] = {
-    "json_errors": Measure((_STUDENT, *_SHARE), "json_errors(at_most = 0%)"),
-    "forbidden_words": Measure(
+MEASURES: Mapping[str, Metric] = {
+    "json_errors": Metric((_STUDENT, *_SHARE), "json_errors(at_most = 0%)"),
+    "forbidden_words": Metric(
         (Parameter("words", TEXT, variadic=True), _STUDENT, *_SHARE),
         'forbidden_words("AI", at_most = 0%)',
         CHECKS["no_words"].fault,
     ),
-    "emoji": Measure((_STUDENT, *_SHARE), "emoji(at_most = 0%)"),
-    "repetition": Measure(
+    "emoji": Metric((_STUDENT, *_SHARE), "emoji(at_most = 0%)"),
+    "repetition": Metric(
         (Parameter("ngram", COUNT, 4), Parameter("share", RATIO, 15), _STUDENT, *_SHARE),
         "repetition(at_most = 1%)",
         CHECKS["max_repetition"].fault,
     ),
-    "perplexity": Measure(
-        (Parameter("student", MODEL), *_LEVEL), "perplexity(student = small, at_most = 20)"
-    ),
-    "rag_accuracy": Measure(
+    "perplexity": Metric((Parameter("student", MODEL), *_LEVEL), "perplexity(student = small, at_most = 20)"),
+    "rag_accuracy": Metric(
         (
             Parameter("student", MODEL),
             _JUDGE,
@@ -85,8 +83,8 @@ MEASURES: Mapping[str, Measure] = {
         "rag_accuracy(student = small, judge = teacher, at_least = 80%)",
         _faulty_top_k,
     ),
-    "tone": Measure((_JUDGE, *_SHARE), "tone(at_least = 70%)"),
-    "refusals": Measure(
+    "tone": Metric((_JUDGE, *_SHARE), "tone(at_least = 70%)"),
+    "refusals": Metric(
         (
             Parameter("phrases", TEXT, variadic=True),
             Parameter("among", WORD, optional=True),
@@ -112,7 +110,7 @@ def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluat
             clause.value.span,
         )
         return None
-    measures: list[MeasurePlan] = []
+    measures: list[MetricPlan] = []
     places: list[Span] = []
     for rule, _ in check_shape(statement.body or (), "evaluation", scope.diagnostics):
         if isinstance(rule, Rule):
@@ -136,7 +134,7 @@ def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluat
     return Evaluation(plan, statement.name.span, tuple(places))
 
 
-def _check_questions(rule: Rule, measure: MeasurePlan, bound: Bound, scope: Scope) -> None:
+def _check_questions(rule: Rule, measure: MetricPlan, bound: Bound, scope: Scope) -> None:
     """What `rag_accuracy` is of: questions that passages answer, or a judge's view of the rows."""
     arguments = measure.arguments
     if measure.name != "rag_accuracy":
@@ -166,7 +164,7 @@ def _check_questions(rule: Rule, measure: MeasurePlan, bound: Bound, scope: Scop
 
 
 def _check_rows(
-    rule: Rule, measure: MeasurePlan, conversation: Conversation | None, bound: Bound, scope: Scope
+    rule: Rule, measure: MetricPlan, conversation: Conversation | None, bound: Bound, scope: Scope
 ) -> None:
     """Measures that need to know how a row was made are of one conversation's rows."""
     arguments = measure.arguments
@@ -204,7 +202,7 @@ def _check_rows(
             )
 
 
-def _measure(rule: Rule, scope: Scope) -> MeasurePlan | None:
+def _measure(rule: Rule, scope: Scope) -> MetricPlan | None:
     name = rule.name.text
     if name not in MEASURES:
         guess = suggest(name, MEASURES)
@@ -229,4 +227,4 @@ def _measure(rule: Rule, scope: Scope) -> MeasurePlan | None:
             "E202", f"`{name}` has no bound to keep", rule.span, hint=f"for example `{known.example}`"
         )
         return None
-    return MeasurePlan(name=name, arguments=values, **bounds)
+    return MetricPlan(name=name, arguments=values, **bounds)

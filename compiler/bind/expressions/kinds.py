@@ -19,7 +19,7 @@ LIST_OF_NAMES = Type("names")
 CALL = Type("call")
 
 
-class Need(Enum):
+class Arity(Enum):
     NO = "no"
     MAY = "may"
     MUST = "must"
@@ -34,19 +34,19 @@ class Kind:
 
     word: str
     example: str
-    name: Need = Need.NO
-    type: Need = Need.NO
-    quantity: Need = Need.NO
-    clauses: Mapping[str, Need] = field(default_factory=dict)
-    value: Need = Need.NO
-    body: Need = Need.NO
+    name: Arity = Arity.NO
+    type: Arity = Arity.NO
+    quantity: Arity = Arity.NO
+    clauses: Mapping[str, Arity] = field(default_factory=dict)
+    value: Arity = Arity.NO
+    body: Arity = Arity.NO
     holds: str | None = None
     field: Type | None = None
     repeats: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class Block:
     """What may stand inside something; `phrase` names it in messages.
 
     `member` is the kind of statements whose keyword is a name of the user's (set members,
@@ -60,7 +60,7 @@ class Holder:
 
 
 def _field(word: str, type_: Type, example: str) -> Kind:
-    return Kind(word, example, value=Need.MUST, field=type_, repeats=False)
+    return Kind(word, example, value=Arity.MUST, field=type_, repeats=False)
 
 
 def _table(*kinds: Kind) -> dict[str, Kind]:
@@ -81,190 +81,190 @@ _ASKING = (
     _field("sees", Type("enum", words=("prompt", "transcript")), "sees = transcript"),
     _field("retry", COUNT, "retry = 3"),
     _field("on_length", Type("enum", words=("refuse", "keep")), "on_length = keep"),
-    Kind("check", "check { length(1..400) }", body=Need.MUST, holds="checks"),
+    Kind("check", "check { length(1..400) }", body=Arity.MUST, holds="checks"),
     _field("checks", LIST_OF_NAMES, "checks = [house_style.plain]"),
     *_SAMPLING,
 )
 
-_SET = {"name": Need.MUST, "body": Need.MUST}
+_SET = {"name": Arity.MUST, "body": Arity.MUST}
 
 _TURN = Kind(
     "turn",
     "turn answer: model by base { sees = transcript }",
-    name=Need.MUST,
-    type=Need.MUST,
-    clauses={"by": Need.MAY},
-    value=Need.MAY,
-    body=Need.MAY,
+    name=Arity.MUST,
+    type=Arity.MUST,
+    clauses={"by": Arity.MAY},
+    value=Arity.MAY,
+    body=Arity.MAY,
     holds="turn",
 )
 
 # What a library may declare too: names that mean the same wherever they are used.
 _SHARED = (
-    Kind("edition", "edition 1", quantity=Need.MUST, repeats=False),
+    Kind("edition", "edition 1", quantity=Arity.MUST, repeats=False),
     Kind(
         "use",
         'use house_style from "lib/house_style.recipe"',
-        name=Need.MUST,
-        clauses={"from": Need.MUST},
+        name=Arity.MUST,
+        clauses={"from": Arity.MUST},
     ),
-    Kind("let", 'let banned = ["As an AI"]', name=Need.MUST, value=Need.MUST),
+    Kind("let", 'let banned = ["As an AI"]', name=Arity.MUST, value=Arity.MUST),
     Kind(
         "check",
         "check plain: text { no_emoji() }",
-        name=Need.MUST,
-        type=Need.MAY,
-        body=Need.MUST,
+        name=Arity.MUST,
+        type=Arity.MAY,
+        body=Arity.MUST,
         holds="checks",
     ),
-    Kind("schema", "schema craft { called: text }", name=Need.MUST, body=Need.MUST, holds="schema"),
+    Kind("schema", "schema craft { called: text }", name=Arity.MUST, body=Arity.MUST, holds="schema"),
     Kind(
         "set",
         'set worlds: topic { law { about = "courts" } }',
-        name=Need.MUST,
-        type=Need.MUST,
-        body=Need.MUST,
+        name=Arity.MUST,
+        type=Arity.MUST,
+        body=Arity.MUST,
         holds="set",
     ),
     Kind(
         "personas",
         'personas people { calm { voice = "calm" } }',
-        name=Need.MUST,
-        body=Need.MUST,
+        name=Arity.MUST,
+        body=Arity.MUST,
         holds="set",
     ),
     Kind(
         "tiers",
         'tiers levels { direct { evolve = "Ask for one fact." } }',
-        name=Need.MUST,
-        body=Need.MUST,
+        name=Arity.MUST,
+        body=Arity.MUST,
         holds="set",
     ),
 )
 
-HOLDERS: Mapping[str, Holder] = {
-    "file": Holder(
+HOLDERS: Mapping[str, Block] = {
+    "file": Block(
         "a recipe file",
         _table(
             *_SHARED,
             Kind(
                 "recipe",
                 "recipe name { seed = 1 }",
-                name=Need.MUST,
-                body=Need.MAY,
+                name=Arity.MUST,
+                body=Arity.MAY,
                 holds="recipe",
                 repeats=False,
             ),
-            Kind("param", "param size: count = 100", name=Need.MUST, type=Need.MUST, value=Need.MAY),
+            Kind("param", "param size: count = 100", name=Arity.MUST, type=Arity.MUST, value=Arity.MAY),
             Kind(
                 "model",
                 'model author: model<chat> from gemini("gemini-2.5-flash")',
-                name=Need.MUST,
-                type=Need.MUST,
-                clauses={"from": Need.MUST},
-                body=Need.MAY,
+                name=Arity.MUST,
+                type=Arity.MUST,
+                clauses={"from": Arity.MUST},
+                body=Arity.MAY,
                 holds="model",
             ),
             Kind(
                 "source",
                 'source natural: messages from jsonl("data/chat.jsonl")',
-                name=Need.MUST,
-                type=Need.MUST,
-                clauses={"from": Need.MUST},
-                body=Need.MAY,
+                name=Arity.MUST,
+                type=Arity.MUST,
+                clauses={"from": Arity.MUST},
+                body=Arity.MAY,
                 holds="source",
             ),
             Kind(
                 "conversation",
                 "conversation chats times 100 { }",
-                name=Need.MUST,
-                quantity=Need.MAY,
-                clauses={"over": Need.MAY, "times": Need.MUST},
-                body=Need.MUST,
+                name=Arity.MUST,
+                quantity=Arity.MAY,
+                clauses={"over": Arity.MAY, "times": Arity.MUST},
+                body=Arity.MUST,
                 holds="conversation",
             ),
             Kind(
                 "preference",
                 "preference corrections 150 from chats { }",
-                name=Need.MUST,
-                quantity=Need.MAY,
-                clauses={"from": Need.MUST},
-                body=Need.MUST,
+                name=Arity.MUST,
+                quantity=Arity.MAY,
+                clauses={"from": Arity.MUST},
+                body=Arity.MUST,
                 holds="preference",
             ),
             Kind(
                 "mix",
                 "mix training { own 60% from [chats], natural 40% from natural }",
-                name=Need.MUST,
-                body=Need.MUST,
+                name=Arity.MUST,
+                body=Arity.MUST,
                 holds="mix",
             ),
             Kind(
                 "export",
                 'export train: messages from chats to "out/train"',
-                name=Need.MUST,
-                type=Need.MUST,
-                clauses={"from": Need.MUST, "to": Need.MUST},
-                body=Need.MAY,
+                name=Arity.MUST,
+                type=Arity.MUST,
+                clauses={"from": Arity.MUST, "to": Arity.MUST},
+                body=Arity.MAY,
                 holds="export",
             ),
             Kind(
                 "evaluation",
                 "evaluation quality of train { emoji(at_most = 0%) }",
-                name=Need.MUST,
-                clauses={"of": Need.MUST},
-                body=Need.MUST,
+                name=Arity.MUST,
+                clauses={"of": Arity.MUST},
+                body=Arity.MUST,
                 holds="evaluation",
             ),
         ),
     ),
-    "library": Holder(
+    "library": Block(
         "a library",
-        _table(*_SHARED, Kind("library", "library house_style", name=Need.MUST, repeats=False)),
+        _table(*_SHARED, Kind("library", "library house_style", name=Arity.MUST, repeats=False)),
     ),
-    "recipe": Holder(
+    "recipe": Block(
         "a recipe", _table(_field("seed", COUNT, "seed = 11"), _field("losses", RATIO, "losses = 1000%"))
     ),
-    "model": Holder(
+    "model": Block(
         "a model",
         _table(
             *_SAMPLING,
             _field("reasoning", Type("enum", words=REASONING), "reasoning = low"),
         ),
     ),
-    "schema": Holder("a schema", member=Kind("", "called: text", type=Need.MUST)),
-    "set": Holder(
+    "schema": Block("a schema", member=Kind("", "called: text", type=Arity.MUST)),
+    "set": Block(
         "a set",
-        member=Kind("", 'calm 40% { voice = "calm" }', quantity=Need.MAY, body=Need.MUST, holds="member"),
+        member=Kind("", 'calm 40% { voice = "calm" }', quantity=Arity.MAY, body=Arity.MUST, holds="member"),
     ),
-    "member": Holder("a member", member=Kind("", 'voice = "calm"', value=Need.MUST)),
-    "source": Holder(
+    "member": Block("a member", member=Kind("", 'voice = "calm"', value=Arity.MUST)),
+    "source": Block(
         "a source",
         _table(
             _field("split", CALL, "split = by_heading(max_words = 220)"),
             _field("index", CALL, 'index = lancedb("index/docs", search = "hybrid")'),
-            Kind("keep", "keep { turns(2..12) }", body=Need.MUST, holds="checks", repeats=False),
+            Kind("keep", "keep { turns(2..12) }", body=Arity.MUST, holds="checks", repeats=False),
             _field("bad_rows", Type("enum", words=("fail", "skip")), "bad_rows = skip"),
         ),
     ),
-    "conversation": Holder(
+    "conversation": Block(
         "a conversation",
         _table(
-            Kind("draw", "draw world from worlds", name=Need.MUST, clauses={"from": Need.MUST}),
+            Kind("draw", "draw world from worlds", name=Arity.MUST, clauses={"from": Arity.MUST}),
             Kind(
                 "let",
                 "let evidence = retrieve(docs, query = topic.about, top_k = 3)",
-                name=Need.MUST,
-                value=Need.MUST,
+                name=Arity.MUST,
+                value=Arity.MUST,
             ),
             _TURN,
             Kind(
                 "step",
                 'step outline: text by author { prompt = "..." }',
-                name=Need.MUST,
-                type=Need.MUST,
-                clauses={"by": Need.MUST},
-                body=Need.MUST,
+                name=Arity.MUST,
+                type=Arity.MUST,
+                clauses={"by": Arity.MUST},
+                body=Arity.MUST,
                 holds="step",
             ),
             _field("transcript", LIST_OF_NAMES, "transcript = dialogue"),
@@ -272,17 +272,17 @@ HOLDERS: Mapping[str, Holder] = {
             _field("tags", Type("list", (TEXT,)), 'tags = ["negative"]'),
         ),
     ),
-    "turn": Holder(
+    "turn": Block(
         "a turn",
         _table(
             *_ASKING,
-            Kind("produces", "produces: json<Command>", type=Need.MUST, repeats=False),
+            Kind("produces", "produces: json<Command>", type=Arity.MUST, repeats=False),
             _field("must_fail", LIST_OF_NAMES, "must_fail = [plain]"),
         ),
     ),
-    "step": Holder("a step", _table(*_ASKING)),
-    "checks": Holder("a check", rules=True),
-    "preference": Holder(
+    "step": Block("a step", _table(*_ASKING)),
+    "checks": Block("a check", rules=True),
+    "preference": Block(
         "a preference",
         _table(
             _TURN,
@@ -290,15 +290,15 @@ HOLDERS: Mapping[str, Holder] = {
             _field("rejected", LIST_OF_NAMES, "rejected = padded"),
         ),
     ),
-    "mix": Holder(
+    "mix": Block(
         "a mix",
         _table(
             _field("total", COUNT, "total = 2_000"),
             _field("when_short", Type("enum", words=("fail", "shrink", "repeat")), "when_short = fail"),
         ),
-        member=Kind("", "natural 30% from natural", quantity=Need.MUST, clauses={"from": Need.MUST}),
+        member=Kind("", "natural 30% from natural", quantity=Arity.MUST, clauses={"from": Arity.MUST}),
     ),
-    "export": Holder(
+    "export": Block(
         "an export",
         _table(
             _field("split", RATIO, "split = 95%"),
@@ -311,5 +311,5 @@ HOLDERS: Mapping[str, Holder] = {
             _field("languages", Type("list", (TEXT,)), 'languages = ["en", "id"]'),
         ),
     ),
-    "evaluation": Holder("an evaluation", rules=True),
+    "evaluation": Block("an evaluation", rules=True),
 }

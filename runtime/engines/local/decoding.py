@@ -9,7 +9,7 @@ from synth.base.canonical import canonical_json
 from synth.base.errors import CallFailed
 from synth.compiler.plan.model import Sampling
 from synth.runtime.engines.base import Completion, FinishReason
-from synth.runtime.engines.local.thread import Ticket
+from synth.runtime.engines.local.thread import PendingRequest
 
 
 class Row:
@@ -21,18 +21,25 @@ class Row:
     """
 
     def __init__(
-        self, ticket: Ticket, *, tokenizer: Any, limit: int, ends: Collection[int], matcher: Any, device: Any
+        self,
+        pending: PendingRequest,
+        *,
+        tokenizer: Any,
+        limit: int,
+        ends: Collection[int],
+        matcher: Any,
+        device: Any,
     ) -> None:
         import torch
 
-        self.ticket = ticket
+        self.pending = pending
         self.finish_reason: FinishReason | None = None
         self._tokenizer = tokenizer
         self._limit = limit
         self._ends = ends
         self._matcher = matcher
-        self._sampling = ticket.call.sampling
-        self._generator = torch.Generator(device).manual_seed(ticket.call.seed & (1 << 63) - 1)
+        self._sampling = pending.call.sampling
+        self._generator = torch.Generator(device).manual_seed(pending.call.seed & (1 << 63) - 1)
         self._tokens: list[int] = []
         self._text = ""
         # A token holds at least one byte, so this many tokens hold the longest stop in full.
@@ -57,7 +64,7 @@ class Row:
     def completion(self) -> Completion:
         """The answer, once `finish_reason` is set; its tokens include the one that ended it."""
         assert self.finish_reason is not None
-        return self.ticket.completion(self._text, self.finish_reason, len(self._tokens))
+        return self.pending.completion(self._text, self.finish_reason, len(self._tokens))
 
     def _end(self, reason: FinishReason, text: str) -> None:
         self.finish_reason = reason

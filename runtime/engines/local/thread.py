@@ -1,6 +1,6 @@
 """Engines whose model runs on this machine: one thread owns the model, coroutines wait.
 
-A call becomes a `Ticket` in the thread's inbox; its future is settled on the event loop that
+A call becomes a `PendingRequest` in the thread's inbox; its future is settled on the event loop that
 issued it, with one wake-up of the loop for everything that finished together.  Only the thread
 touches the model and the tickets in hand, so neither needs a lock.
 """
@@ -41,7 +41,7 @@ _LOADING = threading.Lock()
 
 
 @dataclass(slots=True, eq=False)
-class Ticket:
+class PendingRequest:
     """One call in hand.  `issued` is on the monotonic clock; `number` counts the engine's calls;
     `begun` is what the prompt has of the answer already.  `seated` is when the model began with it,
     and at which of its steps."""
@@ -122,16 +122,16 @@ class LocalEngine(ABC):
         self.concurrency = concurrency
         self._spec = spec
         self._template = template
-        self._inbox: SimpleQueue[Ticket | None] = SimpleQueue()
+        self._inbox: SimpleQueue[PendingRequest | None] = SimpleQueue()
         self._cancelled: SimpleQueue[int] = SimpleQueue()
-        self._in_hand: dict[int, Ticket] = {}
+        self._in_hand: dict[int, PendingRequest] = {}
         self._outcomes: list[Outcome] = []
         self._numbers = count()
         self._closing = False
         self._timeout = options.timeout
         # Those in hand that the model is at, the first it began with first; it gives each of them a
         # token at every step.
-        self._seated: dict[int, Ticket] = {}
+        self._seated: dict[int, PendingRequest] = {}
         self._steps = 0
         self._loading = False
         # When it last finished a step, and last answered.
@@ -171,7 +171,7 @@ class LocalEngine(ABC):
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         number = next(self._numbers)
         begun = "" if call.scored is not None else self._template.opened_thinking
-        self._inbox.put(Ticket(call, ids, future, time.monotonic(), number, begun))
+        self._inbox.put(PendingRequest(call, ids, future, time.monotonic(), number, begun))
         # After the put: a thread that ends empties the inbox once, after it has set the fault.
         if (fault := self._fault) is not None:
             future.cancel()
@@ -203,7 +203,7 @@ class LocalEngine(ABC):
         seated = list(self._seated.values())
         if not seated or time.monotonic() - max(self._answered_at, seated[0].seated[0]) < _LONG_S:
             return None
-        return len(seated), sum(self._steps - ticket.seated[1] for ticket in seated)
+        return len(seated), sum(self._steps - pending.seated[1] for pending in seated)
 
     def _look_later(self) -> None:
         self._looking = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
@@ -268,78 +268,78 @@ class LocalEngine(ABC):
             self._unload()
         waiting = list(self._in_hand.values())
         while not self._inbox.empty():
-            ticket = self._inbox.get()
-            if ticket is not None:
-                waiting.append(ticket)
-        self._outcomes += [(ticket.future, self._fault) for ticket in waiting]
+            pending = self._inbox.get()
+            if pending is not None:
+                waiting.append(pending)
+        self._outcomes += [(pending.future, self._fault) for pending in waiting]
         self._hand_over()
 
-    def _arrivals(self, *, wait: bool) -> list[Ticket] | None:
+    def _arrivals(self, *, wait: bool) -> list[PendingRequest] | None:
         """New calls, now in hand; at least one when `wait`.  None when the engine is to close."""
         arrived = []
         while wait or not self._inbox.empty():
-            ticket = self._inbox.get()
-            if ticket is None:
+            pending = self._inbox.get()
+            if pending is None:
                 return None
-            if not ticket.future.cancelled():
-                self._in_hand[ticket.number] = ticket
-                arrived.append(ticket)
+            if not pending.future.cancelled():
+                self._in_hand[pending.number] = pending
+                arrived.append(pending)
                 wait = False
         return arrived
 
-    def _settle(self, ticket: Ticket, outcome: Completion | CallFailed) -> None:
+    def _settle(self, pending: PendingRequest, outcome: Completion | CallFailed) -> None:
         """Take a call out of hand; its caller learns the outcome at the next `_hand_over`."""
-        del self._in_hand[ticket.number]
-        self._seated.pop(ticket.number, None)
+        del self._in_hand[pending.number]
+        self._seated.pop(pending.number, None)
         self._answered_at = time.monotonic()
-        self._outcomes.append((ticket.future, outcome))
+        self._outcomes.append((pending.future, outcome))
 
     def _hand_over(self) -> None:
         """Give the callers everything that was settled."""
         outcomes, self._outcomes = self._outcomes, []
         _deliver(outcomes)
 
-    def _withdrawn(self) -> list[Ticket]:
+    def _withdrawn(self) -> list[PendingRequest]:
         """The calls in hand whose callers have gone away, taken out of hand."""
         gone = []
         while not self._cancelled.empty():
             # A call that went away before it arrived was never in hand.
             number = self._cancelled.get()
-            ticket = self._in_hand.pop(number, None)
+            pending = self._in_hand.pop(number, None)
             self._seated.pop(number, None)
-            if ticket is not None:
-                gone.append(ticket)
+            if pending is not None:
+                gone.append(pending)
         return gone
 
-    def _seat(self, tickets: Iterable[Ticket]) -> None:
+    def _seat(self, pending_requests: Iterable[PendingRequest]) -> None:
         """The model begins with some calls: from now on their time counts."""
         self._moved = now = time.monotonic()
-        for ticket in tickets:
-            ticket.seated = now, self._steps
-            self._seated[ticket.number] = ticket
+        for pending in pending_requests:
+            pending.seated = now, self._steps
+            self._seated[pending.number] = pending
 
     def _stepped(self) -> None:
         self._steps += 1
         self._moved = time.monotonic()
 
-    def _late(self) -> list[Ticket]:
+    def _late(self) -> list[PendingRequest]:
         """The calls that had all the time allowed, taken out of hand."""
         since = time.monotonic() - self._timeout
         late = []
-        for ticket in self._seated.values():
-            if ticket.seated[0] > since:
+        for pending in self._seated.values():
+            if pending.seated[0] > since:
                 break
-            late.append(ticket)
-        for ticket in late:
-            written = self._steps - ticket.seated[1]
+            late.append(pending)
+        for pending in late:
+            written = self._steps - pending.seated[1]
             problem = f"no end within {spoken(self._timeout)}, after {written:,} tokens"
             self._settle(
-                ticket,
+                pending,
                 CallFailed(
                     "timeout",
                     problem,
                     retryable=True,
-                    prompt_tokens=len(ticket.token_ids),
+                    prompt_tokens=len(pending.token_ids),
                     completion_tokens=written,
                 ),
             )

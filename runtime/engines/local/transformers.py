@@ -23,7 +23,7 @@ from synth.runtime.engines.base import EngineSpec
 from synth.runtime.engines.local.checkpoint import first_line, load_tokenizer, require
 from synth.runtime.engines.local.decoding import Row, json_matcher
 from synth.runtime.engines.local.options import ChatOptions
-from synth.runtime.engines.local.thread import LocalEngine, Ticket
+from synth.runtime.engines.local.thread import LocalEngine, PendingRequest
 from synth.runtime.engines.options import read_options
 
 # Positions whose logits are held at once, in float32: 256 MiB with a vocabulary of 262144.
@@ -126,13 +126,13 @@ class TransformersEngine(LocalEngine):
             torch.cuda.empty_cache()
 
     def _serve(self) -> None:
-        ready: dict[int, Row | Ticket] = {}
+        ready: dict[int, Row | PendingRequest] = {}
         while (arrived := self._arrivals(wait=not self._in_hand)) is not None:
-            for ticket in arrived:
+            for pending in arrived:
                 try:
-                    ready[ticket.number] = self._prepare(ticket)
+                    ready[pending.number] = self._prepare(pending)
                 except CallFailed as fault:
-                    self._settle(ticket, fault)
+                    self._settle(pending, fault)
             self._hand_over()
             self._withdrawn()
             # Calls also go away while a batch is decoded.
@@ -140,61 +140,61 @@ class TransformersEngine(LocalEngine):
             first = sorted(ready, key=lambda number: (self._in_hand[number].call.priority, number))
             batch = [ready.pop(number) for number in first[: self._options.batch_size]]
             self._seat(self._in_hand[number] for number in first[: self._options.batch_size])
-            scored = [work for work in batch if isinstance(work, Ticket)]
+            scored = [work for work in batch if isinstance(work, PendingRequest)]
             rows = [work for work in batch if isinstance(work, Row)]
             with self._failing(scored):
                 self._score(scored)
-            with self._failing([row.ticket for row in rows]):
+            with self._failing([row.pending for row in rows]):
                 self._decode(rows)
 
     @contextmanager
-    def _failing(self, tickets: list[Ticket]) -> Iterator[None]:
+    def _failing(self, pending_requests: list[PendingRequest]) -> Iterator[None]:
         """Fail what is left of some calls in hand when the model cannot go on with them."""
         try:
             yield
         except Exception as fault:
             failed = CallFailed("engine", f"decoding stopped: {first_line(fault)}", retryable=True)
-            for ticket in tickets:
-                if ticket.number in self._in_hand:
-                    self._settle(ticket, failed)
+            for pending in pending_requests:
+                if pending.number in self._in_hand:
+                    self._settle(pending, failed)
             self._hand_over()
 
-    def _prepare(self, ticket: Ticket) -> Row | Ticket:
+    def _prepare(self, pending: PendingRequest) -> Row | PendingRequest:
         """A call made ready, as a row to decode or as it is to score.
 
         Raises `CallFailed` for one that can never be answered.
         """
-        room = self._context - len(ticket.token_ids)
+        room = self._context - len(pending.token_ids)
         if room < 1:
-            problem = f"the prompt has {len(ticket.token_ids)} tokens and the context {self._context}"
+            problem = f"the prompt has {len(pending.token_ids)} tokens and the context {self._context}"
             raise CallFailed("too_long", problem, retryable=False)
-        if ticket.call.scored is not None:
-            return ticket
-        schema = ticket.call.schema
+        if pending.call.scored is not None:
+            return pending
+        schema = pending.call.schema
         if schema is not None and self._grammar_tokenizer is None:
             raise CallFailed("bad_request", "JSON needs the package `llguidance`", retryable=False)
         return Row(
-            ticket,
+            pending,
             tokenizer=self._tokenizer,
-            limit=min(room, ticket.call.sampling.max_tokens or self.default_limit or room),
+            limit=min(room, pending.call.sampling.max_tokens or self.default_limit or room),
             ends=self._ends,
             matcher=None if schema is None else json_matcher(self._grammar_tokenizer, schema),
             device=self._model.device,
         )
 
-    def _score(self, tickets: list[Ticket]) -> None:
+    def _score(self, pending_requests: list[PendingRequest]) -> None:
         """Answer scoring calls one after the other."""
-        for ticket in tickets:
+        for pending in pending_requests:
             if self._closing:
                 return
-            if ticket.number in self._in_hand:
-                self._settle(ticket, ticket.scores(self._logprobs(ticket)))
+            if pending.number in self._in_hand:
+                self._settle(pending, pending.scores(self._logprobs(pending)))
             self._stepped()
             self._late()
             self._hand_over()
             self._withdrawn()
 
-    def _logprobs(self, ticket: Ticket) -> list[float]:
+    def _logprobs(self, pending: PendingRequest) -> list[float]:
         """The log-probability of each scored token, computed in float32.
 
         Logits of a whole conversation can take gigabytes, so it goes through the model in
@@ -203,10 +203,10 @@ class TransformersEngine(LocalEngine):
         import torch
         from transformers import DynamicCache
 
-        assert ticket.call.scored is not None
-        ids = torch.tensor([ticket.token_ids], device=self._model.device)
+        assert pending.call.scored is not None
+        ids = torch.tensor([pending.token_ids], device=self._model.device)
         # The logits at a position are the next token's.
-        first, last = ticket.call.scored - 1, ids.shape[1] - 1
+        first, last = pending.call.scored - 1, ids.shape[1] - 1
         cache = DynamicCache(config=self._model.config)
         found: list[float] = []
         with torch.inference_mode():
@@ -226,7 +226,7 @@ class TransformersEngine(LocalEngine):
         from transformers import DynamicCache
 
         device = self._model.device
-        prompts = [row.ticket.token_ids for row in rows]
+        prompts = [row.pending.token_ids for row in rows]
         width = max(map(len, prompts), default=0)
         # Left padding: the last column is every row's newest token.
         ids = torch.tensor([[0] * (width - len(ids)) + list(ids) for ids in prompts], device=device)
@@ -252,7 +252,7 @@ class TransformersEngine(LocalEngine):
             self._late()
             self._hand_over()
             self._withdrawn()
-            going_on = [place for place, row in enumerate(rows) if row.ticket.number in self._in_hand]
+            going_on = [place for place, row in enumerate(rows) if row.pending.number in self._in_hand]
             if len(going_on) < len(rows):
                 rows = [rows[place] for place in going_on]
                 keep = torch.tensor(going_on, dtype=torch.long, device=device)
@@ -266,8 +266,8 @@ class TransformersEngine(LocalEngine):
         try:
             token = row.advance(logits)
         except CallFailed as fault:
-            self._settle(row.ticket, fault)
+            self._settle(row.pending, fault)
             return 0
         if row.finish_reason is not None:
-            self._settle(row.ticket, row.completion())
+            self._settle(row.pending, row.completion())
         return token

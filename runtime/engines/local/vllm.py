@@ -22,7 +22,7 @@ from synth.runtime.engines.base import Call, EngineSpec
 from synth.runtime.engines.local.checkpoint import first_line, load_tokenizer, require
 from synth.runtime.engines.local.guard import require_guard
 from synth.runtime.engines.local.options import ChatOptions
-from synth.runtime.engines.local.thread import LocalEngine, Ticket
+from synth.runtime.engines.local.thread import LocalEngine, PendingRequest
 from synth.runtime.engines.local.vllm_process import (
     CPU_ENVIRONMENT,
     ENVIRONMENT,
@@ -210,9 +210,9 @@ class VllmEngine(LocalEngine):
             try:
                 with self._turn:
                     if gone := self._withdrawn() + self._late():
-                        self._engine.abort_request([str(ticket.number) for ticket in gone])
-                    for ticket in arrived:
-                        self._add(ticket)
+                        self._engine.abort_request([str(pending.number) for pending in gone])
+                    for pending in arrived:
+                        self._add(pending)
                     self._give_seats()
                     if self._in_hand:
                         self._step()
@@ -229,54 +229,54 @@ class VllmEngine(LocalEngine):
             self._hand_over()
             self._handed_over = now
 
-    def _add(self, ticket: Ticket) -> None:
+    def _add(self, pending: PendingRequest) -> None:
         """Give a call to the engine, which may refuse it at once."""
-        if ticket.number not in self._in_hand:
+        if pending.number not in self._in_hand:
             return
-        length = len(ticket.token_ids)
+        length = len(pending.token_ids)
         if length >= self._context:
             problem = f"the prompt has {length} tokens and `max_model_len` is {self._context}"
-            self._settle(ticket, CallFailed("too_long", problem, retryable=False))
+            self._settle(pending, CallFailed("too_long", problem, retryable=False))
             return
         try:
             self._engine.add_request(
-                str(ticket.number),
-                {"type": "token", "prompt_token_ids": list(ticket.token_ids)},
-                sampling_params(ticket.call),
+                str(pending.number),
+                {"type": "token", "prompt_token_ids": list(pending.token_ids)},
+                sampling_params(pending.call),
                 lora_request=self._adapter,
-                priority=ticket.call.priority,
+                priority=pending.call.priority,
             )
-            heappush(self._unseated, (ticket.call.priority, ticket.number))
+            heappush(self._unseated, (pending.call.priority, pending.number))
         except _refusals() as fault:
             # The front end may already know of a request that its core never saw.
-            self._engine.abort_request([str(ticket.number)])
-            self._settle(ticket, CallFailed("bad_request", first_line(fault), retryable=False))
+            self._engine.abort_request([str(pending.number)])
+            self._settle(pending, CallFailed("bad_request", first_line(fault), retryable=False))
 
     def _give_seats(self) -> None:
         """Says of whom vLLM begins with that their time counts: it has a seat for the most urgent."""
         while self._unseated and len(self._seated) < self.concurrency:
             _, number = heappop(self._unseated)
-            if (ticket := self._in_hand.get(number)) is not None:
-                self._seat((ticket,))
+            if (pending := self._in_hand.get(number)) is not None:
+                self._seat((pending,))
 
     def _step(self) -> None:
         for output in self._engine.step():
-            ticket = self._in_hand.get(int(output.request_id))
-            if ticket is None or not output.finished:
+            pending = self._in_hand.get(int(output.request_id))
+            if pending is None or not output.finished:
                 continue
             answer = output.outputs[0]
             if answer.finish_reason in ("stop", "length"):
                 self._answered += 1
-                if ticket.call.scored is not None:
-                    scores = _prompt_logprobs(output.prompt_logprobs, ticket.call.scored)
-                    self._settle(ticket, ticket.scores(scores))
+                if pending.call.scored is not None:
+                    scores = _prompt_logprobs(output.prompt_logprobs, pending.call.scored)
+                    self._settle(pending, pending.scores(scores))
                     continue
                 cached = output.num_cached_tokens or 0
                 tokens = len(answer.token_ids)
-                self._settle(ticket, ticket.completion(answer.text, answer.finish_reason, tokens, cached))
+                self._settle(pending, pending.completion(answer.text, answer.finish_reason, tokens, cached))
             else:
                 problem = f"vLLM ended the call with `{answer.finish_reason}`"
-                self._settle(ticket, CallFailed("server", problem, retryable=True))
+                self._settle(pending, CallFailed("server", problem, retryable=True))
 
     def _rebuild(self, fault: Exception) -> None:
         """Fail what was in hand and load the model again.  Raises `EngineDied` when that is in vain."""
@@ -285,8 +285,8 @@ class VllmEngine(LocalEngine):
         dead = isinstance(fault, EngineDeadError)
         reason = "its core process died" if dead else first_line(fault)
         failed = CallFailed("engine", f"the vLLM engine stopped: {reason}", retryable=True)
-        for ticket in list(self._in_hand.values()):
-            self._settle(ticket, failed)
+        for pending in list(self._in_hand.values()):
+            self._settle(pending, failed)
         self._hand_over()
         # An engine that has answered a full batch since was worth restarting.
         self._deaths = 1 if self._answered >= self.concurrency else self._deaths + 1

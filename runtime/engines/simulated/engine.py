@@ -1,4 +1,4 @@
-"""A rehearsal of a model: answers that fit what is asked, from the seed alone, at no cost.
+"""A simulation of a model: answers that fit what is asked, from the seed alone, at no cost.
 
 Options: `latency` in seconds a call, `jitter` as a share of it, `failures` as the share of tries
 that fail (half rate limits, half server errors), `concurrency`, and those of every model.
@@ -18,7 +18,7 @@ from synth.base.errors import CallFailed
 from synth.compiler.plan.model import Capability, CheckPlan
 from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, WaitOptions
 from synth.runtime.engines.options import read_options
-from synth.runtime.engines.simulated.rehearsal import Wishes, answer, wishes
+from synth.runtime.engines.simulated.answers import Wishes, answer, wishes
 
 Asked = tuple[tuple[CheckPlan, ...], tuple[CheckPlan, ...]]
 

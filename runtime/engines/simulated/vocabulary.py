@@ -1,4 +1,4 @@
-"""The words that rehearsals are made of, by language."""
+"""The words that simulations are made of, by language."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Vectors without a model, for rehearsals: words and parts of words, hashed.
+"""Vectors without a model, for simulations: words and parts of words, hashed.
 
-Texts that share words are near each other, so a rehearsal retrieves much what a full-text search
+Texts that share words are near each other, so a simulation retrieves much what a full-text search
 would.
 """
 

@@ -21,7 +21,7 @@ from synth.store.log.forgotten import is_tombstone
 class Kept:
     """The rows of a source that passed, by the seq of their events, in row order.
 
-    `fell` counts the others by the check that refused them first, in the order of the checks;
+    `dropped` counts the others by the check that refused them first, in the order of the checks;
     `forgotten` are those that the log has forgotten.
     """
 
@@ -29,15 +29,15 @@ class Kept:
     version: SourceVersion
     read: int
     seqs: array[int]
-    fell: Mapping[str, int]
+    dropped: Mapping[str, int]
     forgotten: int = 0
 
     def account(self) -> str:
         """What became of the rows that were read, as a clause; nothing where all were kept."""
-        refused = [f"{check} {count}" for check, count in self.fell.items() if count]
+        refused = [f"{check} {count}" for check, count in self.dropped.items() if count]
         told = []
         if refused:
-            fallen = sum(self.fell.values())
+            fallen = sum(self.dropped.values())
             told.append(f"{fallen} of {self.read} fell to its `keep`: {', '.join(refused)}")
         if self.forgotten:
             told.append(f"{self.forgotten} {'was' if self.forgotten == 1 else 'were'} forgotten")
@@ -49,7 +49,7 @@ def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConn
 
     The first check that refuses a row counts it.  `distinct` compares a row with those kept so far.
     """
-    fell = {_label(check): 0 for check in source.keep}
+    dropped = {_label(check): 0 for check in source.keep}
     gate = _Gate(source.keep)
     seqs = array("q")
     read = forgotten = 0
@@ -62,8 +62,8 @@ def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConn
         if refused is None:
             seqs.append(seq)
         else:
-            fell[_label(refused)] += 1
-    return Kept(source, version, read, seqs, fell, forgotten)
+            dropped[_label(refused)] += 1
+    return Kept(source, version, read, seqs, dropped, forgotten)
 
 
 class _Gate:

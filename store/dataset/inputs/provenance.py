@@ -17,7 +17,7 @@ from synth.store.log.served import others as served_by_others
 _CHUNK = 50_000
 
 
-class Tally:
+class ProvenanceCounts:
     """Counts samples by the members they drew, and remembers the calls behind them.
 
     `written` are the names that authors are listed under, such as those of the steps.

@@ -40,7 +40,7 @@ class LoggedSample:
 
 def logged_samples(
     cohort: CohortPlan,
-    lineage: str,
+    config_hash: str,
     cursor: duckdb.DuckDBPyConnection,
     *,
     most: int,
@@ -55,7 +55,7 @@ def logged_samples(
            WHERE kind = ? AND (payload ->> 'lineage') = ? AND (payload ->> 'cohort') = ?
            AND (payload ->> 'forgotten') IS NULL
            ORDER BY run_id IS DISTINCT FROM ?, seq LIMIT ?""",
-        [kind.value, lineage, cohort.name, run_id, most],
+        [kind.value, config_hash, cohort.name, run_id, most],
     ).fetchall()
     for name, step, text in found:
         payload = json.loads(text)

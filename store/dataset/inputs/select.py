@@ -36,7 +36,7 @@ class Selection:
     """
 
     cohort: CohortPlan
-    lineage: str
+    config_hash: str
     models: Mapping[str, Any]
     seqs: array[int]
     positions: array[int]
@@ -61,9 +61,9 @@ def select(
     `events` is the log position: only events with a smaller seq count.  The lineage is that of
     the last run which generated this cohort.  Raises QuotaShort when no run did.
     """
-    lineage, models = lineage_of(plan, cohort, cursor, events, written_by)
-    there = _by_cell(cursor, events, lineage)
-    gone = _Gone(plan, cohort, forgotten, lineage)
+    config_hash, models = config_hash_of(plan, cohort, cursor, events, written_by)
+    there = _by_cell(cursor, events, config_hash)
+    gone = _Gone(plan, cohort, forgotten, config_hash)
     seqs, positions, counts = array("q"), array("q"), Counter[Labels]()
     start, row = 0, None
     for cells, dealt in stretches(plan, cohort):
@@ -78,21 +78,21 @@ def select(
         taken = Counter(index for index, seq in zip(dealt, found, strict=True) if seq is not None)
         counts.update({cells[index].labels: n for index, n in taken.items()})
         start += len(dealt)
-    return Selection(cohort, lineage, models, seqs, positions, counts, gone.slots)
+    return Selection(cohort, config_hash, models, seqs, positions, counts, gone.slots)
 
 
 class _Gone:
     """Counts the `slots` of a cohort whose samples the log has forgotten."""
 
-    def __init__(self, plan: Plan, cohort: CohortPlan, forgotten: Forgotten, lineage: str) -> None:
+    def __init__(self, plan: Plan, cohort: CohortPlan, forgotten: Forgotten, config_hash: str) -> None:
         self.slots = 0
         self._plan, self._cohort = plan, cohort
         self._events = forgotten.events
         # Nothing says which cells these are of, but their names do.
-        self._names = {int(name, 16) for name in forgotten.of(lineage, "pending", "hidden")}
+        self._names = {int(name, 16) for name in forgotten.of(config_hash, "pending", "hidden")}
         self._row: Sequence[Cell] | None = None
         self._dealt = Counter[int]()
-        self.any = bool(forgotten.of(lineage, "completed") or self._names)
+        self.any = bool(forgotten.of(config_hash, "completed") or self._names)
 
     def without(
         self, cells: Sequence[Cell], dealt: Sequence[int], found: Sequence[int | None]
@@ -115,7 +115,7 @@ def _name(labels: Labels) -> Labels:
     return tuple(sorted(labels))
 
 
-def _by_cell(cursor: duckdb.DuckDBPyConnection, events: int, lineage: str) -> dict[Labels, Sequence[int]]:
+def _by_cell(cursor: duckdb.DuckDBPyConnection, events: int, config_hash: str) -> dict[Labels, Sequence[int]]:
     """The events of a lineage's completed samples, for each cell in the order of their ordinals."""
     rows = cursor.execute(
         """SELECT cell, list(seq ORDER BY ordinal) FROM (
@@ -124,7 +124,7 @@ def _by_cell(cursor: duckdb.DuckDBPyConnection, events: int, lineage: str) -> di
                    FROM events WHERE kind = ? AND seq < ?)
                WHERE (part[3] ->> '$') = ? GROUP BY ALL)
            GROUP BY cell""",
-        [Kind.SAMPLE_COMPLETED.value, events, lineage],
+        [Kind.SAMPLE_COMPLETED.value, events, config_hash],
     )
     return {_name(tuple(json.loads(cell).items())): array("q", seqs) for cell, seqs in stream(rows)}
 
@@ -193,7 +193,7 @@ def stream(rows: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
         yield from chunk
 
 
-def lineage_of(
+def config_hash_of(
     plan: Plan,
     cohort: CohortPlan,
     cursor: duckdb.DuckDBPyConnection,
@@ -205,10 +205,10 @@ def lineage_of(
 
     Raises QuotaShort when no run did.
     """
-    return logged_lineage(cohort.name, plan.fingerprint(cohort), cursor, events, written_by)
+    return logged_config_hash(cohort.name, plan.fingerprint(cohort), cursor, events, written_by)
 
 
-def logged_lineage(
+def logged_config_hash(
     name: str,
     fingerprint: str,
     cursor: duckdb.DuckDBPyConnection,
@@ -227,12 +227,12 @@ def logged_lineage(
     raise QuotaShort(f"the log has no run of `{name}` as this recipe describes it: `synth run` it first")
 
 
-def other_lineages(
-    plan: Plan, cohort: CohortPlan, cursor: duckdb.DuckDBPyConnection, events: int, lineage: str
+def other_config_hashes(
+    plan: Plan, cohort: CohortPlan, cursor: duckdb.DuckDBPyConnection, events: int, config_hash: str
 ) -> int:
     """How many other models' samples the log has of a cohort, as the recipe describes it."""
     entries = _entries(cohort.name, plan.fingerprint(cohort), None, cursor, events)
-    return len({entry["lineage"] for entry in entries} - {lineage})
+    return len({entry["lineage"] for entry in entries} - {config_hash})
 
 
 def told_models(models: Mapping[str, Any]) -> str:
@@ -243,7 +243,7 @@ def told_models(models: Mapping[str, Any]) -> str:
     )
 
 
-def pair_lineage(
+def pair_config_hash(
     plan: Plan,
     name: str,
     base: str,

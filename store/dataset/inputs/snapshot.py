@@ -12,7 +12,7 @@ from synth.store.log.forgotten import forgotten_of
 from synth.store.log.log import Log
 
 
-class View:
+class LogSnapshot:
     """`events` is the log position: only events with a smaller seq count.  `written_by` says which
     models' samples, where those of the last run are not meant."""
 

@@ -38,15 +38,15 @@ def card(
     export, source = layout.export, manifest["source"]
     files = {name: f for name, f in manifest["files"].items() if "split" in f}
     total = sum(f["rows"] for f in files.values())
-    rehearsed = _rehearsal(models)
+    simulated = _simulation(models)
     lines = [
         "---",
-        *_front_matter(plan, layout, files, rehearsed is not None),
+        *_front_matter(plan, layout, files, simulated is not None),
         "---",
         "",
         f"# {plan.recipe} / {export.name}",
         "",
-        *([rehearsed, ""] if rehearsed is not None else []),
+        *([simulated, ""] if simulated is not None else []),
         *([prose(plan.docs), ""] if plan.docs else []),
         f"{total} rows of `{export.type}`, {_origin(source)}",
         "",
@@ -101,7 +101,7 @@ def _costs(costs: Mapping[str, Any] | None) -> Iterator[str]:
 
 
 def _front_matter(
-    plan: Plan, layout: Layout, files: Mapping[str, Mapping[str, Any]], rehearsed: bool
+    plan: Plan, layout: Layout, files: Mapping[str, Mapping[str, Any]], simulated: bool
 ) -> Iterator[str]:
     """What dataset hubs and `load_dataset` read.  Its texts are quoted as JSON, which YAML takes."""
     export = layout.export
@@ -112,7 +112,7 @@ def _front_matter(
     yield from _languages(export.languages)
     yield f"size_categories: [{json.dumps(size_category(total))}]"
     yield "task_categories: [text-generation]"
-    yield f"tags: [synthetic{', simulated' if rehearsed else ''}]"
+    yield f"tags: [synthetic{', simulated' if simulated else ''}]"
     yield from ("configs:", "- config_name: default")
     # `datasets` caches what it read under this front matter and the folder's name, so other rows
     # need another front matter.
@@ -149,15 +149,15 @@ def _digest(files: Mapping[str, Mapping[str, Any]]) -> str:
     return f"sha256:{digest({name: f['sha256'] for name, f in files.items()})}"
 
 
-def _rehearsal(models: Models) -> str | None:
+def _simulation(models: Models) -> str | None:
     """The sentence that opens a card whose rows a simulator had a hand in, or None."""
     simulated = {name for name, identity in models if identity["backend"] == "simulated"}
     if not simulated:
         return None
     if all(name in simulated for name, _ in models):
-        return "This is a rehearsal: a simulator answered in place of every model, so it teaches nothing."
+        return "This is a simulation: a simulator answered in place of every model, so it teaches nothing."
     names = ", ".join(f"`{name}`" for name in sorted(simulated))
-    return f"This is in part a rehearsal: a simulator answered in place of {names}."
+    return f"This is in part a simulation: a simulator answered in place of {names}."
 
 
 def _features(layout: Layout) -> Iterator[str]:
@@ -214,9 +214,9 @@ def _mix(source: Mapping[str, Any]) -> Iterator[str]:
     )
     places = [place for part in source["parts"] for place in part["places"]]
     for place in places:
-        fell = ", ".join(f"{n} fell to `{check}`" for check, n in place.get("fell", {}).items() if n)
+        dropped = ", ".join(f"{n} fell to `{check}`" for check, n in place.get("fell", {}).items() if n)
         if "source" in place:
-            yield f"- `{place['source']}`: {place['read']} rows" + (f", {fell}" if fell else "")
+            yield f"- `{place['source']}`: {place['read']} rows" + (f", {dropped}" if dropped else "")
             if left_out := place.get("left_out"):
                 none = "it is no conversation" if left_out["rows"] == 1 else "they are no conversations"
                 yield f"  - left out, since {none}: {plural(left_out['rows'], 'row')}"

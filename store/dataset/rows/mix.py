@@ -13,10 +13,10 @@ from synth.base.errors import QuotaShort
 from synth.compiler.plan.outputs import MixPart, MixPlan
 from synth.compiler.plan.strata import largest_remainder
 from synth.store.dataset.inputs.select import Models
-from synth.store.dataset.inputs.snapshot import View
+from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.apportion import chosen, interleaved, largest_total, place_counts
 from synth.store.dataset.rows.layout import Conversation, Layout, Row
-from synth.store.dataset.rows.row_sources import Place, Samples, SourceRows
+from synth.store.dataset.rows.row_sources import RowSource, Samples, SourceRows
 from synth.store.dataset.rows.splits import Side, apart, held_out_of, last, sides
 
 
@@ -25,7 +25,7 @@ class _Part:
     """A part of a mix, and the places that its rows come from."""
 
     plan: MixPart
-    places: tuple[Place, ...]
+    places: tuple[RowSource, ...]
 
     @property
     def available(self) -> int:
@@ -61,10 +61,12 @@ class Mixed:
 
     unit = "sample"
 
-    def __init__(self, view: View, mix: MixPlan) -> None:
-        self._seed = view.plan.seed
+    def __init__(self, snapshot: LogSnapshot, mix: MixPlan) -> None:
+        self._seed = snapshot.plan.seed
         self._mix = mix
-        self._parts = [_Part(part, tuple(_place(view, name) for name in part.sources)) for part in mix.parts]
+        self._parts = [
+            _Part(part, tuple(_place(snapshot, name) for name in part.sources)) for part in mix.parts
+        ]
         self._counts: tuple[int, ...] = ()
 
     @property
@@ -151,7 +153,7 @@ class Mixed:
                 held_out.update(last(self._taken(place, count), here // each))
         return apart(frozenset(held_out))
 
-    def _taken(self, place: Place, count: int) -> Iterator[str]:
+    def _taken(self, place: RowSource, count: int) -> Iterator[str]:
         """The ids of the rows that a place gives, each once."""
         if count >= place.available:
             return place.ids()
@@ -168,7 +170,7 @@ class Mixed:
         streams = [self._place(layout, *each) for each in zip(part.places, counts, strict=True)]
         return (next(streams[index]) for index in interleaved(counts))
 
-    def _place(self, layout: Layout, place: Place, count: int) -> Iterator[Conversation]:
+    def _place(self, layout: Layout, place: RowSource, count: int) -> Iterator[Conversation]:
         """Whole copies of a place first, where it is repeated, and then those of its rows that come
         first by the hash of their ids: the same ones, and some more, when the mix grows."""
         if not count:
@@ -179,7 +181,7 @@ class Mixed:
         if rest:
             yield from place.conversations(layout.export, self._first(place, rest), copies + 1)
 
-    def _first(self, place: Place, count: int) -> array[int]:
+    def _first(self, place: RowSource, count: int) -> array[int]:
         return chosen(array("Q", (self._rank(name) for name in place.ids())), count)
 
     def _rank(self, row: str) -> int:
@@ -223,7 +225,7 @@ class Mixed:
         }
 
 
-def _place(view: View, name: str) -> Place:
-    if any(source.name == name for source in view.plan.sources):
-        return SourceRows(view, name)
-    return Samples(view, name)
+def _place(snapshot: LogSnapshot, name: str) -> RowSource:
+    if any(source.name == name for source in snapshot.plan.sources):
+        return SourceRows(snapshot, name)
+    return Samples(snapshot, name)

@@ -17,9 +17,9 @@ from synth.compiler.plan.allot import allot
 from synth.compiler.plan.model import CallPlan, CohortPlan, PreferencePlan
 from synth.compiler.plan.strata import pair_id
 from synth.store.dataset.inputs.messages import Message, answered, attempted, before, spoken, unanswered
-from synth.store.dataset.inputs.provenance import Tally
-from synth.store.dataset.inputs.select import Models, columns, completed, pair_lineage, stream
-from synth.store.dataset.inputs.snapshot import View
+from synth.store.dataset.inputs.provenance import ProvenanceCounts
+from synth.store.dataset.inputs.select import Models, columns, completed, pair_config_hash, stream
+from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides
 from synth.store.log.events import Kind
@@ -84,32 +84,32 @@ class Pairs:
 
     unit = "pair"
 
-    def __init__(self, view: View, preference: PreferencePlan) -> None:
-        self._view = view
+    def __init__(self, snapshot: LogSnapshot, preference: PreferencePlan) -> None:
+        self._snapshot = snapshot
         self._plan = preference
-        self._selection = view.selection(preference.source)
+        self._selection = snapshot.selection(preference.source)
         self._cohort = self._selection.cohort
         self._sides = {"chosen": preference.chosen, "rejected": preference.rejected}
         self._generates = any(side.name == "step" for side in self._sides.values())
         attempts = [side for side in self._sides.values() if side.name == "attempts"]
         self._attempts = str(attempts[0].arguments["name"]) if attempts else None
-        self._lineage: str | None = self._selection.lineage
+        self._config_hash: str | None = self._selection.config_hash
         self._models = [*self._selection.models.items()]
         if self._generates:
-            self._lineage, own = pair_lineage(
-                view.plan,
+            self._config_hash, own = pair_config_hash(
+                snapshot.plan,
                 preference.name,
-                self._selection.lineage,
-                view.cursor(),
-                view.events,
-                view.written_by,
+                self._selection.config_hash,
+                snapshot.cursor(),
+                snapshot.events,
+                snapshot.written_by,
             )
             self._models += own.items()
         # Samples that a run can still make a pair from, and pairs that were left out.
         self._open = 0
         self._left_out = 0
         self._pairs = self._choose(self._sound(self._find()))
-        self._tally = Tally(self._cohort, self._sides)
+        self._tally = ProvenanceCounts(self._cohort, self._sides)
 
     @property
     def missing(self) -> int:
@@ -126,7 +126,7 @@ class Pairs:
         """Pairs of the preference's own that were made and are forgotten."""
         if not self._generates:
             return 0
-        return len(self._view.forgotten.of(self._lineage, "completed", "hidden"))
+        return len(self._snapshot.forgotten.of(self._config_hash, "completed", "hidden"))
 
     def incomplete(self) -> list[str]:
         base, made = self._selection, len(self._pairs.base)
@@ -173,12 +173,12 @@ class Pairs:
             "source": {
                 "preference": self._plan.name,
                 "conversation": self._cohort.name,
-                "lineage": self._lineage,
+                "lineage": self._config_hash,
                 "quota": self._plan.quota,
                 "pairs": len(self._pairs.base),
                 "left_out": self._left_out,
             },
-            **self._tally.manifest(self._view.cursor()),
+            **self._tally.manifest(self._snapshot.cursor()),
         }
 
     def _answer(self, pair: _Pair, side: CallPlan) -> tuple[Message, int | None]:
@@ -207,11 +207,13 @@ class Pairs:
         found = _Found()
         own = None
         if self._generates:
-            made_as = next(each for each in self._view.plan.pair_cohorts if each.name == self._plan.name)
-            own = _Own(self._view, made_as, self._lineage)
+            made_as = next(each for each in self._snapshot.plan.pair_cohorts if each.name == self._plan.name)
+            own = _Own(self._snapshot, made_as, self._config_hash)
         # A step's name is a word of letters, digits and underscores.
         refused = f"json_extract(payload, '$.rejected.{self._attempts}')" if self._attempts else "NULL"
-        samples = columns(self._view.cursor(), self._selection.seqs, f"sample_id, CAST({refused} AS VARCHAR)")
+        samples = columns(
+            self._snapshot.cursor(), self._selection.seqs, f"sample_id, CAST({refused} AS VARCHAR)"
+        )
         for position, (seq, name, attempts) in zip(self._selection.positions, samples, strict=True):
             made = _NONE
             if own is not None:
@@ -253,10 +255,10 @@ class Pairs:
         return found.at(sorted([*taken, *spare[: self._plan.quota - len(taken)]]))
 
     def _read(self, found: _Found) -> Iterator[_Pair]:
-        bases = completed(self._view.cursor(), found.base)
+        bases = completed(self._snapshot.cursor(), found.base)
         nothing: Iterator[tuple[Any, ...]] = repeat((None, {}))
-        own = completed(self._view.cursor(), found.own) if self._generates else nothing
-        texts = columns(self._view.cursor(), found.call, "payload ->> 'text', payload ->> 'thought'")
+        own = completed(self._snapshot.cursor(), found.own) if self._generates else nothing
+        texts = columns(self._snapshot.cursor(), found.call, "payload ->> 'text', payload ->> 'thought'")
         for index, (base, payload) in enumerate(bases):
             own_id, own_payload = next(own)
             attempt: Mapping[str, Any] = {}
@@ -270,13 +272,13 @@ class Pairs:
 class _Own:
     """The samples that a preference made itself, by the sample each is made from."""
 
-    def __init__(self, view: View, pairs: CohortPlan, lineage: str | None) -> None:
-        self._plan, self._pairs = view.plan, pairs
-        self._forgotten = view.forgotten.events
-        self._pending = set(view.forgotten.of(lineage, "pending", "hidden"))
-        self._bases, self._seqs = self._ends(view, lineage, Kind.SAMPLE_COMPLETED, "true")
+    def __init__(self, snapshot: LogSnapshot, pairs: CohortPlan, config_hash: str | None) -> None:
+        self._plan, self._pairs = snapshot.plan, pairs
+        self._forgotten = snapshot.forgotten.events
+        self._pending = set(snapshot.forgotten.of(config_hash, "pending", "hidden"))
+        self._bases, self._seqs = self._ends(snapshot, config_hash, Kind.SAMPLE_COMPLETED, "true")
         self._lost, _ = self._ends(
-            view, lineage, Kind.SAMPLE_ABANDONED, "(payload ->> 'lasting') IS DISTINCT FROM 'false'"
+            snapshot, config_hash, Kind.SAMPLE_ABANDONED, "(payload ->> 'lasting') IS DISTINCT FROM 'false'"
         )
 
     def made(self, base: str) -> int:
@@ -291,14 +293,16 @@ class _Own:
         return bool(self._pending) and pair_id(self._plan, self._pairs, base) in self._pending
 
     @staticmethod
-    def _ends(view: View, lineage: str | None, kind: Kind, condition: str) -> tuple[array[int], array[int]]:
+    def _ends(
+        snapshot: LogSnapshot, config_hash: str | None, kind: Kind, condition: str
+    ) -> tuple[array[int], array[int]]:
         """The samples that such events are made from, as sorted numbers, and the events' seqs."""
         bases, seqs = array("Q"), array("q")
-        rows = view.cursor().execute(
+        rows = snapshot.cursor().execute(
             f"""SELECT CAST('0x' || (payload ->> 'of') AS UBIGINT) AS base, min(seq)
                 FROM events WHERE kind = ? AND seq < ? AND (payload ->> 'lineage') = ? AND {condition}
                 GROUP BY base ORDER BY base""",
-            [kind.value, view.events, lineage],
+            [kind.value, snapshot.events, config_hash],
         )
         for base, seq in stream(rows):
             bases.append(base)

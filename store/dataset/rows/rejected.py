@@ -11,9 +11,9 @@ from typing import Any
 
 from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.store.dataset.inputs.messages import Message, attempted, before, said
-from synth.store.dataset.inputs.provenance import Tally, members_of
-from synth.store.dataset.inputs.select import Models, columns, completed, lineage_of, stream
-from synth.store.dataset.inputs.snapshot import View
+from synth.store.dataset.inputs.provenance import ProvenanceCounts, members_of
+from synth.store.dataset.inputs.select import Models, columns, completed, config_hash_of, stream
+from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides
 from synth.store.log.events import Kind
@@ -51,21 +51,21 @@ class Refused:
     unit = "sample"
     missing = 0
 
-    def __init__(self, view: View, conversation: str) -> None:
-        self._view = view
-        self._cohort = view.plan.cohort(conversation)
-        self._lineage, self._models = lineage_of(
-            view.plan, self._cohort, view.cursor(), view.events, view.written_by
+    def __init__(self, snapshot: LogSnapshot, conversation: str) -> None:
+        self._snapshot = snapshot
+        self._cohort = snapshot.plan.cohort(conversation)
+        self._config_hash, self._models = config_hash_of(
+            snapshot.plan, self._cohort, snapshot.cursor(), snapshot.events, snapshot.written_by
         )
-        self._tally = Tally(self._cohort, (step.name for step in self._cohort.steps))
+        self._tally = ProvenanceCounts(self._cohort, (step.name for step in self._cohort.steps))
         self._refused: dict[str, Counter[str]] = {}
         self._empty = 0
-        self._ends = ends(view, self._cohort, self._lineage)
+        self._ends = ends(snapshot, self._cohort, self._config_hash)
 
     @property
     def forgotten(self) -> int:
-        gone = self._view.forgotten
-        return len(gone.of(self._lineage, "completed", "hidden", "abandoned"))
+        gone = self._snapshot.forgotten
+        return len(gone.of(self._config_hash, "completed", "hidden", "abandoned"))
 
     def incomplete(self) -> list[str]:
         """Nothing is: what was refused is what there is."""
@@ -75,7 +75,7 @@ class Refused:
         """There is nothing to decide."""
 
     def rows(self, layout: Layout) -> Iterator[Row]:
-        for name, payload, found in with_attempts(self._view, self._cohort, self._ends):
+        for name, payload, found in with_attempts(self._snapshot, self._cohort, self._ends):
             yield from self._sample(layout, name, payload, found)
 
     def sides(self, split: str | None) -> Side:
@@ -86,12 +86,12 @@ class Refused:
 
     def manifest(self) -> dict[str, Any]:
         refused = {name: dict(sorted(counts.items())) for name, counts in self._refused.items()}
-        counted = self._tally.manifest(self._view.cursor())
+        counted = self._tally.manifest(self._snapshot.cursor())
         counted["written_by"] = {name: counted["written_by"][name] for name in refused}
         return {
             "source": {
                 "rejected": self._cohort.name,
-                "lineage": self._lineage,
+                "lineage": self._config_hash,
                 "attempts": sum(counts.total() for counts in self._refused.values()),
                 "empty": self._empty,
             },
@@ -142,18 +142,18 @@ def is_known(cohort: CohortPlan, payload: Mapping[str, Any], turn: str) -> bool:
 
 
 def with_attempts(
-    view: View, cohort: CohortPlan, seqs: Sequence[int]
+    snapshot: LogSnapshot, cohort: CohortPlan, seqs: Sequence[int]
 ) -> Iterator[tuple[str, Mapping[str, Any], list[Attempt]]]:
     """Samples by the events of their ends, in the order of `seqs`: id, payload and the attempts
     at their steps that were refused, in the order of the steps, save those that no model wrote."""
     for start in range(0, len(seqs), _CHUNK):
         samples = [
             (name, payload, list(_attempts(cohort, payload)))
-            for name, payload in completed(view.cursor(), seqs[start : start + _CHUNK])
+            for name, payload in completed(snapshot.cursor(), seqs[start : start + _CHUNK])
         ]
         calls = array("q", (told["call"] for *_, found in samples for _, told in found))
         answers = columns(
-            view.cursor(),
+            snapshot.cursor(),
             calls,
             "payload ->> 'text', payload ->> 'thought', CAST(payload -> 'messages' AS VARCHAR)",
         )
@@ -169,11 +169,13 @@ def _attempts(cohort: CohortPlan, payload: Mapping[str, Any]) -> Iterator[tuple[
                 yield step, attempt
 
 
-def ends(view: View, cohort: CohortPlan, lineage: str, *, given_up: bool = False) -> array[int]:
+def ends(
+    snapshot: LogSnapshot, cohort: CohortPlan, config_hash: str, *, given_up: bool = False
+) -> array[int]:
     """The seqs of the last events of samples with refused attempts: of its completion where there is
     one; of those that were `given_up` alone.  They are in the order of their cells and of their
     numbers there."""
-    rows = view.cursor().execute(
+    rows = snapshot.cursor().execute(
         f"""SELECT CAST(payload -> 'cell' AS VARCHAR) AS cell,
                   CAST(payload ->> 'ordinal' AS BIGINT) AS ordinal,
                   coalesce(min(seq) FILTER (WHERE kind = ?), max(seq))
@@ -185,14 +187,14 @@ def ends(view: View, cohort: CohortPlan, lineage: str, *, given_up: bool = False
             Kind.SAMPLE_COMPLETED.value,
             Kind.SAMPLE_COMPLETED.value,
             Kind.SAMPLE_ABANDONED.value,
-            view.events,
-            lineage,
+            snapshot.events,
+            config_hash,
             *([Kind.SAMPLE_COMPLETED.value] if given_up else []),
         ],
     )
     found: dict[str, array[int]] = {}
     for cell, _, seq in stream(rows):
-        if seq in view.forgotten.events:
+        if seq in snapshot.forgotten.events:
             continue
         found.setdefault(cell, array("q")).append(seq)
     ordered = array("q")

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.inputs.messages import passages, read, spoken, trained_turns, untrained_turns
-from synth.store.dataset.inputs.provenance import Tally
+from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns, completed, sample_ids
-from synth.store.dataset.inputs.snapshot import View
+from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.layout import Conversation, Layout, Line, as_lines, sample_columns
 from synth.store.dataset.rows.sql_rows import is_plain, plain_lines
 
 
-class Place(Protocol):
+class RowSource(Protocol):
     """Conversations in a fixed order, `available` of them.  `missing` are those that a run has
     still to make."""
 
@@ -60,12 +60,12 @@ class Place(Protocol):
 class Samples:
     """The samples of a conversation, in slot order."""
 
-    def __init__(self, view: View, name: str) -> None:
+    def __init__(self, snapshot: LogSnapshot, name: str) -> None:
         self.name = name
-        self._view = view
-        self._selection = view.selection(name)
+        self._snapshot = snapshot
+        self._selection = snapshot.selection(name)
         self._cohort = self._selection.cohort
-        self._tally = Tally(self._cohort, (step.name for step in self._cohort.steps))
+        self._tally = ProvenanceCounts(self._cohort, (step.name for step in self._cohort.steps))
 
     @property
     def available(self) -> int:
@@ -84,13 +84,13 @@ class Samples:
         return f"{self.forgotten} of them {were} forgotten" if self.forgotten else ""
 
     def ids(self) -> Iterator[str]:
-        return sample_ids(self._view.cursor(), self._selection.seqs)
+        return sample_ids(self._snapshot.cursor(), self._selection.seqs)
 
     def conversations(
         self, export: ExportPlan, taken: Sequence[int], copy: int = 1
     ) -> Iterator[Conversation]:
         seqs = _at(self._selection.seqs, taken)
-        for sample_id, payload in completed(self._view.cursor(), seqs):
+        for sample_id, payload in completed(self._snapshot.cursor(), seqs):
             if copy == 1:
                 self._tally.sample(payload["cell"])
                 self._tally.cut(payload.get("cut", ()))
@@ -112,7 +112,7 @@ class Samples:
         for labels, count in self._selection.counts.items():
             self._tally.sample(dict(labels), count)
         yield from plain_lines(
-            self._cohort, export, laid, self._view.cursor(), self._selection.seqs, self._tally
+            self._cohort, export, laid, self._snapshot.cursor(), self._selection.seqs, self._tally
         )
 
     def _conversation(
@@ -137,23 +137,23 @@ class Samples:
         untrained = untrained_turns(self._cohort)
         return {
             "conversation": self.name,
-            "lineage": self._selection.lineage,
+            "lineage": self._selection.config_hash,
             "quota": self._cohort.quota,
             "samples": self.available,
             **({"forgotten": self.forgotten} if self.forgotten else {}),
             "trained_turns": trained,
             **({"untrained_turns": untrained} if untrained else {}),
-            **self._tally.manifest(self._view.cursor()),
+            **self._tally.manifest(self._snapshot.cursor()),
         }
 
 
 class SourceRows:
     """The rows of a source that pass its `keep`, in row order."""
 
-    def __init__(self, view: View, name: str) -> None:
+    def __init__(self, snapshot: LogSnapshot, name: str) -> None:
         self.name = name
-        self._view = view
-        self._kept = view.kept(name)
+        self._snapshot = snapshot
+        self._kept = snapshot.kept(name)
         # Rows of which not all that the model says is trained on.
         self._partly = 0
 
@@ -173,13 +173,13 @@ class SourceRows:
         return self._kept.account()
 
     def ids(self) -> Iterator[str]:
-        return sample_ids(self._view.cursor(), self._kept.seqs)
+        return sample_ids(self._snapshot.cursor(), self._kept.seqs)
 
     def conversations(
         self, export: ExportPlan, taken: Sequence[int], copy: int = 1
     ) -> Iterator[Conversation]:
         seqs = _at(self._kept.seqs, taken)
-        for _, row_id, payload in columns(self._view.cursor(), seqs, "sample_id, payload"):
+        for _, row_id, payload in columns(self._snapshot.cursor(), seqs, "sample_id, payload"):
             messages = read(json.loads(payload)["messages"])
             if copy == 1:
                 self._partly += any(each["role"] == "model" and not each["weight"] for each in messages)
@@ -195,7 +195,7 @@ class SourceRows:
             "version": version.version,
             "read": self._kept.read,
             "kept": self.available,
-            "fell": dict(self._kept.fell),
+            "fell": dict(self._kept.dropped),
             **({"forgotten": self.forgotten} if self.forgotten else {}),
             **({"partly_trained": self._partly} if self._partly else {}),
             # Said where there is something to say: manifests of older logs stay as they are.

@@ -9,9 +9,9 @@ from typing import Any
 
 from synth.compiler.plan.model import StepPlan
 from synth.store.dataset.inputs.messages import Message, answered, attempted, before, passages, trained_turns
-from synth.store.dataset.inputs.provenance import Tally
+from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models
-from synth.store.dataset.inputs.snapshot import View
+from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.rejected import Attempt, ends, is_known, with_attempts
 from synth.store.dataset.rows.splits import Side, sides
@@ -31,12 +31,12 @@ class Unpaired:
 
     unit = "sample"
 
-    def __init__(self, view: View, conversation: str) -> None:
-        self._view = view
-        self._selection = view.selection(conversation)
+    def __init__(self, snapshot: LogSnapshot, conversation: str) -> None:
+        self._snapshot = snapshot
+        self._selection = snapshot.selection(conversation)
         self._cohort = self._selection.cohort
         self._trained = [self._cohort.step(name) for name in trained_turns(self._cohort)]
-        self._tally = Tally(self._cohort, (step.name for step in self._trained))
+        self._tally = ProvenanceCounts(self._cohort, (step.name for step in self._trained))
         self._labels: dict[str, Counter[bool]] = {}
         self._refused: dict[str, Counter[str]] = {}
         self._left_out = 0
@@ -59,9 +59,9 @@ class Unpaired:
     def rows(self, layout: Layout) -> Iterator[Row]:
         side = self.sides(layout.export.split)
         seqs = array("q", self._selection.seqs)
-        seqs.extend(ends(self._view, self._cohort, self._selection.lineage, given_up=True))
+        seqs.extend(ends(self._snapshot, self._cohort, self._selection.config_hash, given_up=True))
         stands = len(self._selection.seqs)
-        samples = with_attempts(self._view, self._cohort, seqs)
+        samples = with_attempts(self._snapshot, self._cohort, seqs)
         for number, (name, payload, attempts) in enumerate(samples):
             labels = self._labels.setdefault(side(name), Counter())
             found = self._accepted(layout, name, payload) if number < stands else []
@@ -82,7 +82,7 @@ class Unpaired:
         return {
             "source": {
                 "unpaired": self._cohort.name,
-                "lineage": self._selection.lineage,
+                "lineage": self._selection.config_hash,
                 "quota": self._cohort.quota,
                 "samples": len(self._selection.seqs),
                 "labels": {
@@ -93,7 +93,7 @@ class Unpaired:
             },
             "trained_turns": [step.name for step in self._trained],
             "refused": {name: dict(sorted(counts.items())) for name, counts in self._refused.items()},
-            **self._tally.manifest(self._view.cursor()),
+            **self._tally.manifest(self._snapshot.cursor()),
         }
 
     def _accepted(self, layout: Layout, name: str, payload: Mapping[str, Any]) -> list[Row]:

@@ -99,7 +99,7 @@ class Diagnostics:
         for diagnostic in diagnostics:
             self.add(diagnostic)
 
-    def without_echoes(self) -> Diagnostics:
+    def without_cascades(self) -> Diagnostics:
         """The same, less what follows from faults of the text itself.
 
         Nothing more is said about a line whose text is at fault.  Where a bracket is missing,

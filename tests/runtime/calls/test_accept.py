@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from synth.compiler.plan.model import CheckPlan, JsonOutput, Sampling, StepPlan
 from synth.runtime.calls.rules import FIRST
-from synth.runtime.calls.validate import Accepted, Rejected, judge
+from synth.runtime.calls.validate import Accepted, Rejected, validate
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -25,26 +25,26 @@ KEPT = TEXT.model_copy(update={"on_length": "keep", "sampling": Sampling(max_tok
 
 def test_text_that_was_cut_is_refused_unless_it_is_to_be_kept() -> None:
     hint = "or keep such answers with `on_length = keep`"
-    assert judge(TEXT, "cut", "length") == Rejected(
+    assert validate(TEXT, "cut", "length") == Rejected(
         "complete", f"was cut off at the model's own limit of tokens: ask for less, {hint}"
     )
     limited = TEXT.model_copy(update={"sampling": Sampling(max_tokens=2)})
-    assert judge(limited, "cut", "length") == Rejected(
+    assert validate(limited, "cut", "length") == Rejected(
         "complete", f"was cut off at max_tokens = 2: raise it, {hint}"
     )
-    assert judge(KEPT, "cut", "length") == Accepted("cut")
-    assert judge(TEXT, "cut", "length", rules=FIRST) == Accepted("cut")
-    refused = judge(KEPT, "", "length", thought="hm")
+    assert validate(KEPT, "cut", "length") == Accepted("cut")
+    assert validate(TEXT, "cut", "length", rules=FIRST) == Accepted("cut")
+    refused = validate(KEPT, "", "length", thought="hm")
     assert refused == Rejected("thinking", "is nothing but thinking, cut off at max_tokens = 2")
-    assert judge(TEXT, " ", "stop", thought="hm") == Rejected(
+    assert validate(TEXT, " ", "stop", thought="hm") == Rejected(
         "thinking", "is nothing but thinking: no answer follows it"
     )
 
 
 def test_text_is_taken_without_the_space_around_it() -> None:
-    assert judge(TEXT, "  ok\n", "stop") == Accepted("ok")
-    assert judge(TEXT, " \n ", "stop") == Rejected("not_empty", "the answer is empty")
-    assert judge(TEXT, "too long", "stop") == Rejected("length", "has 8 characters; at most 5 are allowed")
+    assert validate(TEXT, "  ok\n", "stop") == Accepted("ok")
+    assert validate(TEXT, " \n ", "stop") == Rejected("not_empty", "the answer is empty")
+    assert validate(TEXT, "too long", "stop") == Rejected("length", "has 8 characters; at most 5 are allowed")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_text_is_taken_without_the_space_around_it() -> None:
     ],
 )
 def test_json_is_refused_with_a_reason(text: str, check: str, reason: str) -> None:
-    verdict = judge(COMMAND, text, "stop")
+    verdict = validate(COMMAND, text, "stop")
     assert isinstance(verdict, Rejected)
     assert verdict.check == check
     assert reason in verdict.reason
@@ -70,11 +70,11 @@ def test_json_is_refused_with_a_reason(text: str, check: str, reason: str) -> No
 
 
 def test_json_that_was_cut_is_never_trusted() -> None:
-    assert judge(COMMAND, '{"action": "x"}', "length") == Rejected(
+    assert validate(COMMAND, '{"action": "x"}', "length") == Rejected(
         "complete", "was cut off at max_tokens, so its JSON cannot be trusted"
     )
 
 
 @given(st.text())
 def test_no_answer_breaks_the_judge(text: str) -> None:
-    assert isinstance(judge(COMMAND, text, "stop"), Accepted | Rejected)
+    assert isinstance(validate(COMMAND, text, "stop"), Accepted | Rejected)

@@ -143,7 +143,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("mended", "field", "message"), REFUSALS)
 def test_a_loss_binds_only_runs_with_the_settings_that_led_to_it(
-    tmp_path: Path, openai_server: OpenAIServer, mended: dict[str, str], field: str, message: str
+    tmp_path: Path, openai_server: OpenAIServer, repaired: dict[str, str], field: str, message: str
 ) -> None:
     path = recipe(tmp_path, 30, "produces: json<Claim>\n    retry = 2")
 
@@ -159,7 +159,7 @@ def test_a_loss_binds_only_runs_with_the_settings_that_led_to_it(
     assert f"bad_request: {message}" in first.out
     assert "the options of `author` in synth.toml" in first.out
     assert openai_server.total <= 40 + 64
-    configure(tmp_path, id="any", **mended)
+    configure(tmp_path, id="any", **repaired)
     second = run(path, openai_server)
     assert second.status == 0, second.out
 

@@ -314,9 +314,9 @@ def test_thoughts_are_kept_dropped_or_wrapped_without_a_call(
     written = synth("materialize", folder / "recipes/rag.recipe", *settings, cwd=tmp_path)
     assert written.status == 0, written.err
     for row in all_rows(tmp_path / "out/rag"):
-        opening, *said = row["messages"]
-        assert (opening["role"], opening["weight"]) == ("system", 0)
-        assert opening["content"].startswith("[1] ")
+        request, *said = row["messages"]
+        assert (request["role"], request["weight"]) == ("system", 0)
+        assert request["content"].startswith("[1] ")
         assert [message["weight"] for message in said] == [0, 1] * (len(said) // 2)
         answers = said[1::2]
         assert all(("thought" in message) == (thought == "keep") for message in answers)

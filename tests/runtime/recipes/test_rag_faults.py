@@ -102,9 +102,9 @@ def test_a_category_without_a_passage_leaves_the_quota_short_until_it_has_some(f
         # The reason was the documents', not the samples': with others they are tried again.
         shutil.move(folder / "kontak", docs / "kontak")
         total = server.total
-        mended = run(folder, server, "--json")
-        assert mended.status == 0, mended.err
-        assert mended.json()["cohorts"]["grounded"]["found"] == 44
+        repaired = run(folder, server, "--json")
+        assert repaired.status == 0, repaired.err
+        assert repaired.json()["cohorts"]["grounded"]["found"] == 44
         assert server.total > total
     replayed = synth("replay", "recipes/rag.recipe", *SMALL, "--json", cwd=folder)
     assert (replayed.status, replayed.json()["pending"]) == (0, 0)

@@ -225,7 +225,7 @@ def test_it_is_replayed_and_verified(done: tuple[Path, dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("name", ["rag", "rag_turns"])
-def test_a_rehearsal_meets_every_quota(tmp_path: Path, name: str) -> None:
+def test_a_simulation_meets_every_quota(tmp_path: Path, name: str) -> None:
     """What nobody wrote is supported, refuses and compares as it is asked to, from the passages."""
     project(tmp_path)
     recipe = f"recipes/{name}.recipe"

@@ -21,18 +21,18 @@ Attempt = tuple[str, str]
 
 
 class Story:
-    """Events of a plan in the order in which they are told.  A `lineage` names who answers."""
+    """Events of a plan in the order in which they are told.  A `config_hash` names who answers."""
 
-    def __init__(self, plan: Plan, lineage: str = "1") -> None:
+    def __init__(self, plan: Plan, config_hash: str = "1") -> None:
         self.plan = plan
         self.events: list[Event] = []
-        self.start(lineage)
+        self.start(config_hash)
 
-    def start(self, lineage: str) -> None:
+    def start(self, config_hash: str) -> None:
         """A run begins."""
-        self._lineages = {
+        self._config_hashes = {
             cohort.name: {
-                "lineage": f"{cohort.name}-{lineage}",
+                "lineage": f"{cohort.name}-{config_hash}",
                 "fingerprint": self.plan.fingerprint(cohort),
                 "models": {},
             }
@@ -40,15 +40,15 @@ class Story:
         }
         for pairs in self.plan.pair_cohorts:
             preference = self.plan.preference(pairs.name)
-            self._lineages[pairs.name] = {
-                "lineage": f"{pairs.name}-{lineage}",
+            self._config_hashes[pairs.name] = {
+                "lineage": f"{pairs.name}-{config_hash}",
                 "fingerprint": self.plan.pair_fingerprint(preference),
                 "models": {},
-                "of": self._lineages[preference.source]["lineage"],
+                "of": self._config_hashes[preference.source]["lineage"],
             }
         registered = {"plan_hash": self.plan.plan_hash, "plan": self.plan.model_dump(mode="json")}
         self.tell(Kind.PLAN_REGISTERED, registered)
-        self.tell(Kind.RUN_STARTED, {"plan_hash": self.plan.plan_hash, "lineages": self._lineages})
+        self.tell(Kind.RUN_STARTED, {"plan_hash": self.plan.plan_hash, "lineages": self._config_hashes})
 
     def tell(self, kind: Kind, payload: dict[str, Any], **columns: Any) -> int:
         """Adds an event; gives its seq."""
@@ -166,7 +166,7 @@ class Story:
 
     def _place(self, cohort: CohortPlan, slot: Slot, ordinal: int | None) -> dict[str, Any]:
         return {
-            "lineage": self._lineages[cohort.name]["lineage"],
+            "lineage": self._config_hashes[cohort.name]["lineage"],
             "cohort": cohort.name,
             "cell": dict(slot.cell.labels),
             "ordinal": slot.ordinal if ordinal is None else ordinal,

@@ -109,16 +109,16 @@ def test_what_is_missing_is_told_and_nothing_written_until_it_is_accepted(tmp_pa
 
 def test_a_witness_that_is_behind_is_normal(tmp_path: Path) -> None:
     path = written(tmp_path / "log.duckdb", [3])
-    witness = tmp_path / "log.duckdb.witness"
-    behind = witness.read_bytes()
+    observer = tmp_path / "log.duckdb.witness"
+    behind = observer.read_bytes()
     with Log(path, writer=True) as log:
         log.append([event(3), event(4)])
-    witness.write_bytes(behind)
+    observer.write_bytes(behind)
     with Log(path) as log:
         assert log.notices == ()
     with Log(path, writer=True) as log:
         assert (log.notices, log.next_seq) == ((), 5)
-    assert witness.read_bytes() != behind
+    assert observer.read_bytes() != behind
 
 
 def test_a_log_without_its_witness_says_so_once_and_gets_one(tmp_path: Path) -> None:
@@ -193,11 +193,11 @@ def test_a_witness_of_which_one_line_was_cut_is_read_by_the_other(tmp_path: Path
     with Log(path, writer=True) as log:
         log.append([event(3)])
         log.append([event(4)])
-    witness = tmp_path / "log.duckdb.witness"
-    text = bytearray(witness.read_bytes())
+    observer = tmp_path / "log.duckdb.witness"
+    text = bytearray(observer.read_bytes())
     assert len(text) == 1024
     text[512 * line + 20 : 512 * line + 60] = bytes(40)
-    witness.write_bytes(text)
+    observer.write_bytes(text)
     path.write_bytes(older)
     with pytest.raises(LogShort, match=r"short of [12] events?"):
         Log(path, writer=True)
@@ -205,15 +205,15 @@ def test_a_witness_of_which_one_line_was_cut_is_read_by_the_other(tmp_path: Path
 
 def test_something_else_in_the_place_of_the_witness_is_left_alone(tmp_path: Path) -> None:
     path = written(tmp_path / "log.duckdb", [3])
-    witness = tmp_path / "log.duckdb.witness"
-    witness.unlink()
-    witness.write_text("somebody's notes\n")
+    observer = tmp_path / "log.duckdb.witness"
+    observer.unlink()
+    observer.write_text("somebody's notes\n")
     with Log(path, writer=True) as log:
         assert "cannot be read" in log.notices[0]
         log.append([event(3)])
-    assert witness.read_text() == "somebody's notes\n"
-    witness.unlink()
-    os.mkfifo(witness)
+    assert observer.read_text() == "somebody's notes\n"
+    observer.unlink()
+    os.mkfifo(observer)
     with Log(path, writer=True) as log:
         assert log.next_seq == 4
         log.append([event(4)])

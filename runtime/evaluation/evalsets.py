@@ -17,7 +17,7 @@ from synth.compiler.plan.model import (
     StepPlan,
     Template,
 )
-from synth.runtime.evaluation.asks import Ask, Exam
+from synth.runtime.evaluation.evalset import EvalEntry, EvalSet
 from synth.runtime.evaluation.items import Item
 from synth.runtime.evaluation.questions import Question
 
@@ -25,7 +25,7 @@ from synth.runtime.evaluation.questions import Question
 _RETRY = 2
 
 
-def answers(of: str, student: ModelPlan, items: Iterable[Item]) -> Exam:
+def answers(of: str, student: ModelPlan, items: Iterable[Item]) -> EvalSet:
     """A student answers in place of each row's last trained answer.  Every measure of these
     answers is taken of the same ones."""
     items = tuple(items)
@@ -38,14 +38,18 @@ def answers(of: str, student: ModelPlan, items: Iterable[Item]) -> Exam:
         # An answer that finds no end is what is to be measured.
         on_length="keep",
     )
-    return Exam.of(f"{of}.{student.name}", [step], (Ask(item.id, {"row": item.asked}) for item in items))
+    return EvalSet.of(
+        f"{of}.{student.name}", [step], (EvalEntry(item.id, {"row": item.asked}) for item in items)
+    )
 
 
-def likelihood(of: str, student: ModelPlan, items: Iterable[Item]) -> Exam:
+def likelihood(of: str, student: ModelPlan, items: Iterable[Item]) -> EvalSet:
     """How likely a student finds each row's last trained answer, given what is before it."""
     step = StepPlan(name="score", model=student.name, sees="row", scores=True)
-    asks = (Ask(item.id, {"row": [*item.asked, {"role": "model", "content": item.given}]}) for item in items)
-    return Exam.of(f"{of}.{student.name}.likelihood", [step], asks)
+    entries = (
+        EvalEntry(item.id, {"row": [*item.asked, {"role": "model", "content": item.given}]}) for item in items
+    )
+    return EvalSet.of(f"{of}.{student.name}.likelihood", [step], entries)
 
 
 _GROUNDED = (
@@ -55,7 +59,7 @@ _GROUNDED = (
 )
 
 
-def questions(student: ModelPlan, asked: Iterable[Question], path: str, source: str, top_k: int) -> Exam:
+def questions(student: ModelPlan, asked: Iterable[Question], path: str, source: str, top_k: int) -> EvalSet:
     """A student answers questions from passages that are looked up for each."""
     asked = tuple(asked)
     looked_up: dict[str, Any] = {"source": source, "query": RefPlan(path=("question",)), "top_k": top_k}
@@ -73,8 +77,8 @@ def questions(student: ModelPlan, asked: Iterable[Question], path: str, source: 
     )
     # Other questions, and other passages for them, are another exam.
     name = f"{student.name}.{source}.{digest([path, top_k])[:6]}"
-    asks = (Ask(each.id, {"question": each.question}) for each in asked)
-    return Exam.of(name, [evidence, answer], asks)
+    entries = (EvalEntry(each.id, {"question": each.question}) for each in asked)
+    return EvalSet.of(name, [evidence, answer], entries)
 
 
 _CORRECT: Template = (
@@ -89,7 +93,7 @@ _CORRECT: Template = (
 )
 
 
-def verdicts(exam: str, judge: ModelPlan, answered: Mapping[str, Mapping[str, str]]) -> Exam:
+def verdicts(evalset: str, judge: ModelPlan, answered: Mapping[str, Mapping[str, str]]) -> EvalSet:
     """A judge says of each answer of an exam whether it is correct.  `answered` has, by row, the
     `question`, the `reference` and the `answer`."""
     fields = {"why": {"type": "string", "maxLength": 400}, "correct": {"type": "boolean"}}
@@ -101,11 +105,11 @@ def verdicts(exam: str, judge: ModelPlan, answered: Mapping[str, Mapping[str, st
         sampling=_steady(judge),
         retry=_RETRY,
     )
-    asks = (Ask(row, given) for row, given in answered.items())
-    return Exam.of(f"{exam}.by.{judge.name}", [step], asks)
+    entries = (EvalEntry(row, given) for row, given in answered.items())
+    return EvalSet.of(f"{evalset}.by.{judge.name}", [step], entries)
 
 
-def voices(of: str, judge: ModelPlan, personas: Mapping[str, str], said: Mapping[str, str]) -> Exam:
+def voices(of: str, judge: ModelPlan, personas: Mapping[str, str], said: Mapping[str, str]) -> EvalSet:
     """A judge says whose voice it hears.  `personas` are descriptions by name; `said` what the
     user's side of each row says."""
     listed = "\n".join(f"- {name}: {personas[name]}" for name in sorted(personas))
@@ -121,8 +125,8 @@ def voices(of: str, judge: ModelPlan, personas: Mapping[str, str], said: Mapping
         sampling=_steady(judge),
         retry=_RETRY,
     )
-    asks = (Ask(row, {"said": text}) for row, text in said.items())
-    return Exam.of(f"{of}.voices.{judge.name}", [step], asks)
+    entries = (EvalEntry(row, {"said": text}) for row, text in said.items())
+    return EvalSet.of(f"{of}.voices.{judge.name}", [step], entries)
 
 
 def _object(fields: dict[str, Any]) -> JsonOutput:

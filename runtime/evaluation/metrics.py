@@ -1,6 +1,6 @@
 """The measures: what each sees of the rows, whom it asks what, and what the answers come to.
 
-A measure first sees every row.  Its `exam` is then put to a student, and its `verdicts` to a
+A measure first sees every row.  Its `evalset` is then put to a student, and its `verdicts` to a
 judge of what the student said; every other model that an evaluation asks is asked at one of these
 times as well.
 """
@@ -15,10 +15,10 @@ from typing import Any
 
 from synth.base.canonical import digest
 from synth.compiler.plan.model import ModelPlan, Plan
-from synth.compiler.plan.outputs import MeasurePlan
+from synth.compiler.plan.outputs import MetricPlan
 from synth.compiler.stdlib.filters import chat
-from synth.runtime.evaluation import exams
-from synth.runtime.evaluation.asks import Exam
+from synth.runtime.evaluation import evalsets
+from synth.runtime.evaluation.evalset import EvalSet
 from synth.runtime.evaluation.faults import FAULTS, OF_ANSWERS, concerns, count_answer
 from synth.runtime.evaluation.items import Answer, Item, export_of, voices_of, without_thought
 from synth.runtime.evaluation.questions import read_questions
@@ -36,37 +36,37 @@ class Results:
 
     values: Mapping[str, Mapping[str, Mapping[str, Any] | None]]
 
-    def of(self, exam: Exam | None) -> Mapping[str, Mapping[str, Any] | None]:
-        return {} if exam is None else self.values.get(exam.name, {})
+    def of(self, evalset: EvalSet | None) -> Mapping[str, Mapping[str, Any] | None]:
+        return {} if evalset is None else self.values.get(evalset.name, {})
 
 
-class Measure:
+class Metric:
     """One measure of an evaluation.  `of_rows` says that it looks at the dataset at all."""
 
     of_rows = True
 
-    def __init__(self, plan: Plan, of: str, measure: MeasurePlan) -> None:
-        self.measure = measure
+    def __init__(self, plan: Plan, of: str, metric: MetricPlan) -> None:
+        self.metric = metric
         self.export = export_of(plan, of)
-        self.student = _model(plan, measure, "student")
-        self.judge = _model(plan, measure, "judge")
+        self.student = _model(plan, metric, "student")
+        self.judge = _model(plan, metric, "judge")
         self.items: list[Item] = []
 
     @property
-    def asks(self) -> bool:
+    def entries(self) -> bool:
         """Whether any model is asked for it."""
         return self.student is not None or self.judge is not None
 
     def see(self, item: Item, asked: bool) -> None:
         """Takes note of a row; `asked` are those that models are asked about."""
-        if asked and item.asked and concerns(self.measure, item, item.answers[-1]):
+        if asked and item.asked and concerns(self.metric, item, item.answers[-1]):
             self.items.append(item)
 
-    def exam(self) -> Exam | None:
+    def evalset(self) -> EvalSet | None:
         """What a model is to be asked."""
         return None
 
-    def verdicts(self, results: Results) -> Exam | None:
+    def verdicts(self, results: Results) -> EvalSet | None:
         """What a judge is to be asked about the answers to that."""
         return None
 
@@ -83,110 +83,110 @@ class Measure:
         return [item.id for item in self.items]
 
 
-def open_measure(plan: Plan, of: str, measure: MeasurePlan, allowed: Sequence[Path] = ()) -> Measure:
+def open_metric(plan: Plan, of: str, metric: MetricPlan, allowed: Sequence[Path] = ()) -> Metric:
     """A measure, ready to see rows.  Raises ConfigError for questions that cannot be read."""
-    if measure.name in OF_ANSWERS:
-        kind = OfDataset if "student" not in measure.arguments else OfStudent
-        return kind(plan, of, measure)
-    if measure.name == "rag_accuracy" and "questions" in measure.arguments:
-        return OfQuestions(plan, of, measure, allowed)
-    return {"perplexity": Perplexity, "rag_accuracy": OfReferences, "tone": Tone}[measure.name](
-        plan, of, measure
+    if metric.name in OF_ANSWERS:
+        kind = OfDataset if "student" not in metric.arguments else OfStudent
+        return kind(plan, of, metric)
+    if metric.name == "rag_accuracy" and "questions" in metric.arguments:
+        return OfQuestions(plan, of, metric, allowed)
+    return {"perplexity": Perplexity, "rag_accuracy": OfReferences, "tone": Tone}[metric.name](
+        plan, of, metric
     )
 
 
-class OfDataset(Measure):
+class OfDataset(Metric):
     """Every trained answer that the dataset holds; of refusals, the last one of a row."""
 
-    def __init__(self, plan: Plan, of: str, measure: MeasurePlan) -> None:
-        super().__init__(plan, of, measure)
-        self._tally = Tally(measure)
+    def __init__(self, plan: Plan, of: str, metric: MetricPlan) -> None:
+        super().__init__(plan, of, metric)
+        self._tally = Tally(metric)
 
     def see(self, item: Item, asked: bool) -> None:
-        for answer in item.answers if self.measure.name in FAULTS else item.answers[-1:]:
-            if concerns(self.measure, item, answer):
-                count_answer(self.measure, item.id, answer, self._tally)
+        for answer in item.answers if self.metric.name in FAULTS else item.answers[-1:]:
+            if concerns(self.metric, item, answer):
+                count_answer(self.metric, item.id, answer, self._tally)
 
     def measured(self, results: Results) -> Iterator[Measured]:
         yield self._tally.measured(self.of, note=_nothing(self._tally))
 
 
-class OfStudent(Measure):
+class OfStudent(Metric):
     """A student's answers in place of each row's last trained one."""
 
-    def exam(self) -> Exam | None:
+    def evalset(self) -> EvalSet | None:
         assert self.student is not None
-        return exams.answers(self.export.name, self.student, self.items)
+        return evalsets.answers(self.export.name, self.student, self.items)
 
     def measured(self, results: Results) -> Iterator[Measured]:
-        tally, answered = Tally(self.measure), results.of(self.exam())
+        tally, answered = Tally(self.metric), results.of(self.evalset())
         for item in self.items:
             if item.id not in answered:
                 continue
             values = answered[item.id]
             if values is None:
                 # For want of an answer nothing is said as it should be.
-                tally.add(item.id, self.measure.name in FAULTS, "no answer")
+                tally.add(item.id, self.metric.name in FAULTS, "no answer")
             else:
                 text = without_thought(values["answer"], self.export)
-                count_answer(self.measure, item.id, Answer(text, item.answers[-1].schema), tally)
+                count_answer(self.metric, item.id, Answer(text, item.answers[-1].schema), tally)
         note = _unasked(self._rows, answered) if self.items else _nothing(tally)
         yield tally.measured(self.of, note=note)
 
 
-class Perplexity(Measure):
+class Perplexity(Metric):
     """How unlikely the last trained answers are to a student, by all their tokens together: long
     answers weigh more."""
 
-    def exam(self) -> Exam | None:
+    def evalset(self) -> EvalSet | None:
         assert self.student is not None
-        return exams.likelihood(self.export.name, self.student, self.items)
+        return evalsets.likelihood(self.export.name, self.student, self.items)
 
     def measured(self, results: Results) -> Iterator[Measured]:
-        answered = results.of(self.exam())
+        answered = results.of(self.evalset())
         scores = [values["score"] for values in answered.values() if values is not None]
         tokens = sum(score["tokens"] for score in scores)
         value = exp(-sum(score["logprob"] for score in scores) / tokens) if tokens else None
         unscored = sum(values is None for values in answered.values())
         note = f"{unscored:,} could not be scored" if unscored else _unasked(self._rows, answered)
-        yield Measured(self.measure, self.of, value, "", len(scores), note=note or f"{tokens:,} tokens")
+        yield Measured(self.metric, self.of, value, "", len(scores), note=note or f"{tokens:,} tokens")
 
 
-class OfReferences(Measure):
+class OfReferences(Metric):
     """A judge compares a student's answers with those of the rows."""
 
-    def exam(self) -> Exam | None:
+    def evalset(self) -> EvalSet | None:
         assert self.student is not None
-        return exams.answers(self.export.name, self.student, self.items)
+        return evalsets.answers(self.export.name, self.student, self.items)
 
-    def verdicts(self, results: Results) -> Exam | None:
+    def verdicts(self, results: Results) -> EvalSet | None:
         return _judged(self, results, {item.id: (_asked(item), item.given) for item in self.items})
 
     def measured(self, results: Results) -> Iterator[Measured]:
         yield _correct(self, results)
 
 
-class OfQuestions(Measure):
+class OfQuestions(Metric):
     """A student answers questions from passages; facts, a judge or both say what is right."""
 
     of_rows = False
 
-    def __init__(self, plan: Plan, of: str, measure: MeasurePlan, allowed: Sequence[Path]) -> None:
-        super().__init__(plan, of, measure)
-        self._path = str(measure.arguments["questions"])
+    def __init__(self, plan: Plan, of: str, metric: MetricPlan, allowed: Sequence[Path]) -> None:
+        super().__init__(plan, of, metric)
+        self._path = str(metric.arguments["questions"])
         self._questions = read_questions(plan.folder, self._path, allowed)
 
-    def exam(self) -> Exam | None:
+    def evalset(self) -> EvalSet | None:
         assert self.student is not None
-        arguments = self.measure.arguments
+        arguments = self.metric.arguments
         source, top_k = str(arguments["source"]), int(str(arguments["top_k"]))
-        return exams.questions(self.student, self._questions, self._path, source, top_k)
+        return evalsets.questions(self.student, self._questions, self._path, source, top_k)
 
-    def verdicts(self, results: Results) -> Exam | None:
+    def verdicts(self, results: Results) -> EvalSet | None:
         return _judged(self, results, {each.id: (each.question, each.answer) for each in self._questions})
 
     def measured(self, results: Results) -> Iterator[Measured]:
-        tally, answered = Tally(self.measure), results.of(self.exam())
+        tally, answered = Tally(self.metric), results.of(self.evalset())
         asked = [each for each in self._questions if each.facts]
         for question in asked:
             if question.id in answered:
@@ -203,12 +203,12 @@ class OfQuestions(Measure):
         return without_thought(values["answer"], self.export)
 
 
-class Tone(Measure):
+class Tone(Metric):
     """Whether the user's side of a row has the voice of its persona: to a judge, who is asked about
     the held-out rows, or by which other rows it is nearest to, among so many of all."""
 
-    def __init__(self, plan: Plan, of: str, measure: MeasurePlan) -> None:
-        super().__init__(plan, of, measure)
+    def __init__(self, plan: Plan, of: str, metric: MetricPlan) -> None:
+        super().__init__(plan, of, metric)
         self._column, self._personas = voices_of(plan, self.export)
 
     def see(self, item: Item, asked: bool) -> None:
@@ -217,10 +217,10 @@ class Tone(Measure):
         if self.judge is None and len(self.items) >= 2 * _MOST_HEARD:
             self.items = _some(self.items)
 
-    def exam(self) -> Exam | None:
+    def evalset(self) -> EvalSet | None:
         if self.judge is None:
             return None
-        return exams.voices(self.export.name, self.judge, self._personas, _user_side(self.items))
+        return evalsets.voices(self.export.name, self.judge, self._personas, _user_side(self.items))
 
     def measured(self, results: Results) -> Iterator[Measured]:
         wanted = {item.id: item.columns[self._column] for item in self.items}
@@ -228,10 +228,10 @@ class Tone(Measure):
             heard = nearest_voices(_user_side(_some(self.items)), wanted)
             by, note = "nearest voice", "" if heard else "it takes two personas with two rows each"
         else:
-            answered = results.of(self.exam())
+            answered = results.of(self.evalset())
             heard = {row: values["voice"]["persona"] for row, values in answered.items() if values}
             by, note = f"`{self.judge.name}`", _silent(answered) or _unasked(self._rows, answered)
-        tally = Tally(self.measure)
+        tally = Tally(self.metric)
         for row, persona in heard.items():
             tally.add(row, persona == wanted[row], f"is {wanted[row]} and sounds like {persona}")
         yield tally.measured(self.of, by, note)
@@ -249,30 +249,30 @@ def _user_side(items: Iterable[Item]) -> dict[str, str]:
     }
 
 
-def _judged(measure: Measure, results: Results, wanted: Mapping[str, tuple[str, str]]) -> Exam | None:
+def _judged(metric: Metric, results: Results, wanted: Mapping[str, tuple[str, str]]) -> EvalSet | None:
     """What a judge is asked about a student's answers; `wanted` has the question and the
     reference for each."""
-    exam = measure.exam()
-    if measure.judge is None or exam is None:
+    evalset = metric.evalset()
+    if metric.judge is None or evalset is None:
         return None
     answered = {
         row: {
             "question": wanted[row][0],
             "reference": wanted[row][1],
-            "answer": without_thought(values["answer"], measure.export),
+            "answer": without_thought(values["answer"], metric.export),
         }
-        for row, values in results.of(exam).items()
+        for row, values in results.of(evalset).items()
         if values is not None
     }
-    return exams.verdicts(exam.name, measure.judge, answered)
+    return evalsets.verdicts(evalset.name, metric.judge, answered)
 
 
-def _correct(measure: Measure, results: Results) -> Measured:
+def _correct(metric: Metric, results: Results) -> Measured:
     """The share of answers that a judge finds correct; no answer is none."""
-    assert measure.judge is not None
-    exam, tally = measure.exam(), Tally(measure.measure)
-    assert exam is not None
-    answered, judged = results.of(exam), results.of(measure.verdicts(results))
+    assert metric.judge is not None
+    evalset, tally = metric.evalset(), Tally(metric.metric)
+    assert evalset is not None
+    answered, judged = results.of(evalset), results.of(metric.verdicts(results))
     for row, values in answered.items():
         verdict = judged.get(row)
         if values is None:
@@ -280,8 +280,12 @@ def _correct(measure: Measure, results: Results) -> Measured:
         elif verdict is not None:
             tally.add(row, verdict["verdict"]["correct"], verdict["verdict"]["why"])
     said = [row for row, values in answered.items() if values is not None]
-    note = _silent(judged) or _unasked([ask.row for ask in exam.asks], answered) or _unasked(said, judged)
-    return tally.measured(measure.of, f"`{measure.judge.name}`", note)
+    note = (
+        _silent(judged)
+        or _unasked([entry.row for entry in evalset.entries], answered)
+        or _unasked(said, judged)
+    )
+    return tally.measured(metric.of, f"`{metric.judge.name}`", note)
 
 
 def _asked(item: Item) -> str:
@@ -293,10 +297,10 @@ def _nothing(tally: Tally) -> str:
     """Why there was nothing to judge."""
     if tally.judged:
         return ""
-    among = tally.measure.arguments.get("among")
+    among = tally.metric.arguments.get("among")
     if among is not None:
         return f"none of the rows is made as {among}"
-    return "no answer is to be JSON" if tally.measure.name == "json_errors" else "there are no answers"
+    return "no answer is to be JSON" if tally.metric.name == "json_errors" else "there are no answers"
 
 
 def _silent(judged: Mapping[str, Mapping[str, Any] | None]) -> str:
@@ -309,6 +313,6 @@ def _unasked(wanted: Sequence[str], answered: Mapping[str, object]) -> str:
     return f"{missing:,} of {len(wanted):,} not asked" if missing else ""
 
 
-def _model(plan: Plan, measure: MeasurePlan, role: str) -> ModelPlan | None:
-    name = measure.arguments.get(role)
+def _model(plan: Plan, metric: MetricPlan, role: str) -> ModelPlan | None:
+    name = metric.arguments.get(role)
     return None if name is None else plan.model(str(name))

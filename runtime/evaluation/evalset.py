@@ -11,13 +11,13 @@ from synth.base.canonical import digest
 from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
 from synth.compiler.plan.strata import Cell, Slot
 from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
-from synth.runtime.cohorts.source import Ledger, Opening
+from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
 from synth.store.log.history import Finished
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class EvalEntry:
     """One row to ask about: its id and what the prompts can print.  A row whose text changed is
     another ask, so nothing of what was said of the old one is taken for the new."""
 
@@ -30,42 +30,44 @@ def _tokens(steps: Sequence[StepPlan]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Exam:
+class EvalSet:
     """Steps, and the rows that they are put about."""
 
     cohort: CohortPlan
-    asks: tuple[Ask, ...]
+    entries: tuple[EvalEntry, ...]
 
     @classmethod
-    def of(cls, name: str, steps: Sequence[StepPlan], asks: Iterable[Ask]) -> Exam:
+    def of(cls, name: str, steps: Sequence[StepPlan], entries: Iterable[EvalEntry]) -> EvalSet:
         """An exam that asks about each row once."""
-        found = tuple({ask.row: ask for ask in asks}.values())
+        found = tuple({entry.row: entry for entry in entries}.values())
         return cls(CohortPlan(name=name, quota=len(found), times=len(found), steps=tuple(steps)), found)
 
-    def merged(self, other: Exam) -> Exam:
+    def merged(self, other: EvalSet) -> EvalSet:
         """This exam, about the rows of another of the same name as well; what may be said at most is
         the more of the two."""
         steps = max(self.cohort.steps, other.cohort.steps, key=_tokens)
-        return Exam.of(self.name, steps, (*self.asks, *other.asks))
+        return EvalSet.of(self.name, steps, (*self.entries, *other.entries))
 
-    def first(self, limit: int | None) -> Exam:
+    def first(self, limit: int | None) -> EvalSet:
         """The exam about so many rows at most: the same ones for every exam, and some more when the
         limit grows."""
-        if limit is None or len(self.asks) <= limit:
+        if limit is None or len(self.entries) <= limit:
             return self
-        chosen = sorted(self.asks, key=lambda ask: digest(ask.row))[:limit]
-        return Exam.of(self.name, self.cohort.steps, chosen)
+        chosen = sorted(self.entries, key=lambda entry: digest(entry.row))[:limit]
+        return EvalSet.of(self.name, self.cohort.steps, chosen)
 
     @property
     def name(self) -> str:
         return self.cohort.name
 
-    def named(self, plan: Plan) -> dict[str, Ask]:
+    def named(self, plan: Plan) -> dict[str, EvalEntry]:
         """The asks by their names in the log, 16 hex digits each."""
-        return {digest([plan.recipe, self.name, ask.row, ask.given])[:16]: ask for ask in self.asks}
+        return {
+            digest([plan.recipe, self.name, entry.row, entry.given])[:16]: entry for entry in self.entries
+        }
 
 
-class Asks:
+class EvalSource:
     """Asks about each row once.  What fails for good is left unanswered; nothing replaces it.
 
     What is `outdated` is asked again, as far as the answers can be others now.
@@ -77,26 +79,26 @@ class Asks:
     def __init__(
         self,
         plan: Plan,
-        exam: Exam,
+        evalset: EvalSet,
         finished: Finished,
         outdated: Container[str],
-        ledger: Ledger,
+        observer: SampleObserver,
         progress: Progress,
     ) -> None:
-        self.plan = plan.cohort(exam.name)
-        self._asks = exam.named(plan)
+        self.plan = plan.cohort(evalset.name)
+        self._asks = evalset.named(plan)
         self._finished = finished
         self._outdated = outdated
-        self._ledger = ledger
+        self._observer = observer
         self._counters = progress.cohort(self.plan)
-        self._rows = self._openings()
+        self._rows = self._requests()
 
-    def openings(self) -> Iterator[Opening]:
+    def requests(self) -> Iterator[SampleRequest]:
         return self._rows
 
-    def _openings(self) -> Iterator[Opening]:
+    def _requests(self) -> Iterator[SampleRequest]:
         cell = Cell(0, (), ())
-        for position, (name, ask) in enumerate(self._asks.items()):
+        for position, (name, entry) in enumerate(self._asks.items()):
             current = name not in self._outdated
             if current and name in self._finished.completed:
                 self._counters.completed += 1
@@ -104,34 +106,36 @@ class Asks:
             elif current and name in self._finished.abandoned and name not in self._finished.unbound:
                 self._lose()
             else:
-                yield Opening(Slot(position, cell, position), name, (0, position, ()), given=ask.given)
+                yield SampleRequest(
+                    Slot(position, cell, position), name, (0, position, ()), given=entry.given
+                )
 
-    def replacements(self) -> Iterator[Opening]:
+    def replacements(self) -> Iterator[SampleRequest]:
         return iter(())
 
-    def is_wanted(self, opening: Opening) -> bool:
+    def is_wanted(self, request: SampleRequest) -> bool:
         return True
 
     def opened(self) -> None:
         self._counters.open += 1
 
-    def passed_over(self, opening: Opening) -> None:
+    def passed_over(self, request: SampleRequest) -> None:
         """It is asked about in the next run."""
 
     def close(self) -> None:
         deque(self._rows, maxlen=0)
 
-    def ended(self, opening: Opening, sample: Sample, outcome: Outcome) -> None:
+    def ended(self, request: SampleRequest, sample: Sample, outcome: Outcome) -> None:
         self._counters.open -= 1
         match outcome:
             case Done():
                 self._counters.completed += 1
-                self._ledger.completed(sample)
+                self._observer.completed(sample)
             case Abandoned(step, reason, lasting):
-                self._ledger.abandoned(sample, step, reason, lasting)
+                self._observer.abandoned(sample, step, reason, lasting)
                 self._lose()
             case _:
-                self._ledger.pending(sample, outcome.steps)
+                self._observer.pending(sample, outcome.steps)
 
     def shortage(self) -> str | None:
         """An unanswered ask counts against the model that did not answer, not against the run."""

@@ -1,4 +1,4 @@
-"""Answers made up for rehearsals: they fit the checks and the schema of a step, from a seed alone.
+"""Answers made up for simulations: they fit the checks and the schema of a step, from a seed alone.
 
 What is made is looked at with the checks themselves, and made again a few times when one of them
 refuses it.  What is to be supported by passages is made of their words.

@@ -36,7 +36,7 @@ class Beyond(Exception):
     """Nothing of a file can be read; the text is a clause on why."""
 
 
-class Mended:
+class Repaired:
     """A copy of a log in a folder.  `repairs` are clauses on what had to be done to read it."""
 
     def __init__(self, source: Path, folder: Path, *, wal: bool) -> None:
@@ -51,7 +51,7 @@ class Mended:
         self._connection: duckdb.DuckDBPyConnection | None = None
         # What else a header may have been, by where it is.
         self._choices: dict[int, list[tuple[int, bytes]]] = {}
-        self._mend_frame()
+        self._repair_frame()
 
     def read(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """What can be read, with repairs on the way.  Raises duckdb.Error where none helps."""
@@ -120,9 +120,9 @@ class Mended:
                 return kind == "wal" and self._drop_wal("it cannot be replayed")
             self._touched.add((kind, at))
             if kind == "wal":
-                self._mend_entry(at, computed)
+                self._repair_entry(at, computed)
             else:
-                self._mend_block(at, computed)
+                self._repair_block(at, computed)
             return True
         if (short := _SHORT.search(text)) is not None:
             return self._lengthen(int(short[1]) + int(short[2]))
@@ -135,7 +135,7 @@ class Mended:
             return self._drop_wal("it cannot be replayed")
         return False
 
-    def _mend_frame(self) -> None:
+    def _repair_frame(self) -> None:
         """Brings the write-ahead log into a form that is not given up half way."""
         if not self._wal.exists():
             return
@@ -150,7 +150,7 @@ class Mended:
         while (frame := frame_of(self._wal.read_bytes())) is not None and frame.broken is not None:
             self._cut(frame.broken)
 
-    def _mend_entry(self, at: int, computed: int) -> None:
+    def _repair_entry(self, at: int, computed: int) -> None:
         wal = bytearray(self._wal.read_bytes())
         size, stored = struct.unpack_from("<QQ", wal, at)
         body = at + FRAME
@@ -184,7 +184,7 @@ class Mended:
         self._touched = {each for each in self._touched if each[0] != "wal" or each[1] < begin}
         self.repairs.append(f"a transaction of its write-ahead log at {begin:,} was left out")
 
-    def _mend_block(self, at: int, computed: int) -> None:
+    def _repair_block(self, at: int, computed: int) -> None:
         size = HEADER if at in _HEADERS else _BLOCK
         with self._file.open("rb") as file:
             file.seek(at)
