@@ -10,7 +10,7 @@ from synth.compiler.plan.outputs import MetricPlan
 from synth.compiler.stdlib.checks import run_check
 from synth.runtime.calls.validate import Rejected, validate
 from synth.runtime.evaluation.items import Answer, Item
-from synth.runtime.evaluation.verdicts import Tally
+from synth.runtime.evaluation.verdicts import VerdictCounts
 
 # The reason why an answer counts against a measure, or None.
 Fault = Callable[[Mapping[str, Any], Answer], str | None]
@@ -57,11 +57,11 @@ def concerns(metric: MetricPlan, item: Item, answer: Answer) -> bool:
     )
 
 
-def count_answer(metric: MetricPlan, row: str, answer: Answer, tally: Tally) -> None:
-    """Adds one answer to the tally of such a measure."""
+def count_answer(metric: MetricPlan, row: str, answer: Answer, counts: VerdictCounts) -> None:
+    """Adds one answer to the counts of such a measure."""
     if metric.name == "refusals":
         phrase = run_check("no_words", {"words": metric.arguments["phrases"]}, answer.text)
-        tally.add(row, phrase is not None, answer.text)
+        counts.add(row, phrase is not None, answer.text)
     else:
         reason = FAULTS[metric.name](metric.arguments, answer)
-        tally.add(row, reason is not None, reason or answer.text)
+        counts.add(row, reason is not None, reason or answer.text)

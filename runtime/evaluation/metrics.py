@@ -22,7 +22,7 @@ from synth.runtime.evaluation.evalset import EvalSet
 from synth.runtime.evaluation.faults import FAULTS, OF_ANSWERS, concerns, count_answer
 from synth.runtime.evaluation.items import Answer, Item, export_of, voices_of, without_thought
 from synth.runtime.evaluation.questions import read_questions
-from synth.runtime.evaluation.verdicts import Measured, Tally
+from synth.runtime.evaluation.verdicts import Measured, VerdictCounts
 from synth.runtime.evaluation.voices import nearest_voices
 
 # A small encoder reads some 25 texts a second on two cores.
@@ -100,7 +100,7 @@ class OfDataset(Metric):
 
     def __init__(self, plan: Plan, of: str, metric: MetricPlan) -> None:
         super().__init__(plan, of, metric)
-        self._tally = Tally(metric)
+        self._tally = VerdictCounts(metric)
 
     def see(self, item: Item, asked: bool) -> None:
         for answer in item.answers if self.metric.name in FAULTS else item.answers[-1:]:
@@ -119,19 +119,19 @@ class OfStudent(Metric):
         return evalsets.answers(self.export.name, self.student, self.items)
 
     def measured(self, results: Results) -> Iterator[Measured]:
-        tally, answered = Tally(self.metric), results.of(self.evalset())
+        counts, answered = VerdictCounts(self.metric), results.of(self.evalset())
         for item in self.items:
             if item.id not in answered:
                 continue
             values = answered[item.id]
             if values is None:
                 # For want of an answer nothing is said as it should be.
-                tally.add(item.id, self.metric.name in FAULTS, "no answer")
+                counts.add(item.id, self.metric.name in FAULTS, "no answer")
             else:
                 text = without_thought(values["answer"], self.export)
-                count_answer(self.metric, item.id, Answer(text, item.answers[-1].schema), tally)
-        note = _unasked(self._rows, answered) if self.items else _nothing(tally)
-        yield tally.measured(self.of, note=note)
+                count_answer(self.metric, item.id, Answer(text, item.answers[-1].schema), counts)
+        note = _unasked(self._rows, answered) if self.items else _nothing(counts)
+        yield counts.measured(self.of, note=note)
 
 
 class Perplexity(Metric):
@@ -186,16 +186,16 @@ class OfQuestions(Metric):
         return _judged(self, results, {each.id: (each.question, each.answer) for each in self._questions})
 
     def measured(self, results: Results) -> Iterator[Measured]:
-        tally, answered = Tally(self.metric), results.of(self.evalset())
+        counts, answered = VerdictCounts(self.metric), results.of(self.evalset())
         asked = [each for each in self._questions if each.facts]
         for question in asked:
             if question.id in answered:
                 values = answered[question.id]
                 lacks = ["an answer"] if values is None else question.missing(self._text(values))
-                tally.add(question.id, not lacks, "lacks " + ", ".join(lacks))
+                counts.add(question.id, not lacks, "lacks " + ", ".join(lacks))
         if asked or self.judge is None:
             note = "" if asked else "no question has facts"
-            yield tally.measured(self.of, "facts", note or _unasked([each.id for each in asked], answered))
+            yield counts.measured(self.of, "facts", note or _unasked([each.id for each in asked], answered))
         if self.judge is not None:
             yield _correct(self, results)
 
@@ -231,10 +231,10 @@ class Tone(Metric):
             answered = results.of(self.evalset())
             heard = {row: values["voice"]["persona"] for row, values in answered.items() if values}
             by, note = f"`{self.judge.name}`", _silent(answered) or _unasked(self._rows, answered)
-        tally = Tally(self.metric)
+        counts = VerdictCounts(self.metric)
         for row, persona in heard.items():
-            tally.add(row, persona == wanted[row], f"is {wanted[row]} and sounds like {persona}")
-        yield tally.measured(self.of, by, note)
+            counts.add(row, persona == wanted[row], f"is {wanted[row]} and sounds like {persona}")
+        yield counts.measured(self.of, by, note)
 
 
 def _some(items: list[Item]) -> list[Item]:
@@ -270,22 +270,22 @@ def _judged(metric: Metric, results: Results, wanted: Mapping[str, tuple[str, st
 def _correct(metric: Metric, results: Results) -> Measured:
     """The share of answers that a judge finds correct; no answer is none."""
     assert metric.judge is not None
-    evalset, tally = metric.evalset(), Tally(metric.metric)
+    evalset, counts = metric.evalset(), VerdictCounts(metric.metric)
     assert evalset is not None
     answered, judged = results.of(evalset), results.of(metric.verdicts(results))
     for row, values in answered.items():
         verdict = judged.get(row)
         if values is None:
-            tally.add(row, False, "no answer")
+            counts.add(row, False, "no answer")
         elif verdict is not None:
-            tally.add(row, verdict["verdict"]["correct"], verdict["verdict"]["why"])
+            counts.add(row, verdict["verdict"]["correct"], verdict["verdict"]["why"])
     said = [row for row, values in answered.items() if values is not None]
     note = (
         _silent(judged)
         or _unasked([entry.row for entry in evalset.entries], answered)
         or _unasked(said, judged)
     )
-    return tally.measured(metric.of, f"`{metric.judge.name}`", note)
+    return counts.measured(metric.of, f"`{metric.judge.name}`", note)
 
 
 def _asked(item: Item) -> str:
@@ -293,14 +293,14 @@ def _asked(item: Item) -> str:
     return str(item.asked[0]["content"]) if len(item.asked) == 1 else chat(item.asked)
 
 
-def _nothing(tally: Tally) -> str:
+def _nothing(counts: VerdictCounts) -> str:
     """Why there was nothing to judge."""
-    if tally.judged:
+    if counts.judged:
         return ""
-    among = tally.metric.arguments.get("among")
+    among = counts.metric.arguments.get("among")
     if among is not None:
         return f"none of the rows is made as {among}"
-    return "no answer is to be JSON" if tally.metric.name == "json_errors" else "there are no answers"
+    return "no answer is to be JSON" if counts.metric.name == "json_errors" else "there are no answers"
 
 
 def _silent(judged: Mapping[str, Mapping[str, Any] | None]) -> str:

@@ -41,7 +41,7 @@ class Measured:
 
 
 @dataclass(slots=True)
-class Tally:
+class VerdictCounts:
     """Counts verdicts: how many answers were judged, and how many of them are `hits`.  Hits count
     against a measure with an upper bound, and the others against one with a lower bound alone."""
 

@@ -20,7 +20,7 @@ from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.output.card import card
 from synth.store.dataset.output.files import File, file_entry, opened, to_parquet
 from synth.store.dataset.output.folder import CARD, appearing
-from synth.store.dataset.output.manifest import MANIFEST
+from synth.store.dataset.output.manifest import FORMAT, MANIFEST
 from synth.store.dataset.output.written import Dataset
 from synth.store.dataset.rows.layout import Conversation, Layout, Line, Row, as_lines
 from synth.store.dataset.rows.mix import Mixed
@@ -273,7 +273,7 @@ def _manifest(
     files: Mapping[str, File],
 ) -> dict[str, Any]:
     return {
-        "format": 1,
+        "format": FORMAT,
         "recipe": plan.recipe,
         "export": export.name,
         "plan_hash": plan.plan_hash,

@@ -16,7 +16,7 @@ from synth.base.version import VERSION
 from synth.compiler.plan.model import Plan
 from synth.store.dataset.materialize import materialize
 from synth.store.dataset.output.files import file_hash
-from synth.store.dataset.output.manifest import MANIFEST, fault_of, is_within, load
+from synth.store.dataset.output.manifest import MANIFEST, current, fault_of, is_within, load
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import earlier_heads
 from synth.store.log.log import Log
@@ -27,7 +27,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = load(folder)
     if (fault := fault_of(manifest)) is not None:
         raise ConfigError(f"{folder / MANIFEST} is no manifest of a dataset: {fault}")
-    return dict(manifest)
+    return current(manifest)
 
 
 def verify_files(folder: Path, manifest: Mapping[str, Any]) -> None:

@@ -109,6 +109,6 @@ def _shares(source: Mapping[str, Any]) -> Iterator[str]:
     for part in source.get("parts", ()):
         yield f"{part['part']} {part['share']}: {part['rows']:,} of {part['available']:,}"
         for place in part["places"]:
-            fell = [f"{n:,} fell to {check}" for check, n in place.get("fell", {}).items() if n]
-            if fell:
-                yield f"  {place['source']}: {place['read']:,} rows read, {', '.join(fell)}"
+            dropped = [f"{n:,} fell to {check}" for check, n in place.get("dropped", {}).items() if n]
+            if dropped:
+                yield f"  {place['source']}: {place['read']:,} rows read, {', '.join(dropped)}"

@@ -83,7 +83,7 @@ def test_the_first_check_that_refuses_a_row_counts_it(tmp_path: Path) -> None:
         "version": "1",
         "read": 6,
         "kept": 2,
-        "fell": {"no_words": 2, "turns": 1, "distinct": 1},
+        "dropped": {"no_words": 2, "turns": 1, "distinct": 1},
         "rows": 2,
     }
     card = (dataset.folder / "README.md").read_text()
@@ -93,8 +93,8 @@ def test_the_first_check_that_refuses_a_row_counts_it(tmp_path: Path) -> None:
 def test_a_changed_keep_needs_no_run(tmp_path: Path) -> None:
     everything = made(plan_of("turns(1..9)"), ROWS, tmp_path)
     fewer = made(plan_of("turns(2..4)"), ROWS, tmp_path)
-    assert (everything.rows, place_of(everything)["fell"]) == ({"train": 6}, {"turns": 0})
-    assert (fewer.rows, place_of(fewer)["fell"]) == ({"train": 4}, {"turns": 2})
+    assert (everything.rows, place_of(everything)["dropped"]) == ({"train": 6}, {"turns": 0})
+    assert (fewer.rows, place_of(fewer)["dropped"]) == ({"train": 4}, {"turns": 2})
     assert everything.manifest["log"] == fewer.manifest["log"]
 
 
@@ -185,13 +185,13 @@ def test_no_row_goes_missing(
     dataset = made(plan_of(*checks), conversations, tmp_path_factory.mktemp("keep"))
     place = place_of(dataset)
     assert place["read"] == len(conversations)
-    assert place["read"] == place["kept"] + sum(place["fell"].values())
+    assert place["read"] == place["kept"] + sum(place["dropped"].values())
     assert place["kept"] == place["rows"] == dataset.rows["train"]
-    assert list(place["fell"]) == [check.split("(")[0] for check in checks]
+    assert list(place["dropped"]) == [check.split("(")[0] for check in checks]
     said = [[m["content"] for m in row["messages"]] for row in rows(dataset.folder / "train.jsonl")]
-    if "no_words" in place["fell"]:
+    if "no_words" in place["dropped"]:
         assert not any("bad night" in contents for contents in said)
-    if "turns" in place["fell"]:
+    if "turns" in place["dropped"]:
         assert all(2 <= len(contents) <= 4 for contents in said)
     # Those that were kept come in the order of the source.
     whole = iter([[m["content"] for m in messages] for messages in conversations])

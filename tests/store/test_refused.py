@@ -121,7 +121,7 @@ def test_the_manifest_and_the_card_count_what_was_refused(plan: Plan, tmp_path: 
         "attempts": 5,
         "empty": 1,
     }
-    assert dataset.manifest["refused"] == {
+    assert dataset.manifest["rejected"] == {
         "answer": {"length": 2, "no_words": 1},
         "outline": {"length": 1},
         "ask": {"length": 1},

@@ -140,7 +140,7 @@ def test_the_manifest_and_the_card_count_both(plan: Plan, tmp_path: Path) -> Non
         "labels": {"train": {"true": 4, "false": 3}},
         "left_out": 4,
     }
-    assert dataset.manifest["refused"] == {"answer": {"length": 3}}
+    assert dataset.manifest["rejected"] == {"answer": {"length": 3}}
     assert dataset.manifest["written_by"]["answer"][0]["rows"] == 7
     card = (dataset.folder / "README.md").read_text()
     assert "from 4 samples of `direct`: 4 trained turns as accepted (`label` true), and 3 attempts" in card

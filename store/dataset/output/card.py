@@ -67,7 +67,7 @@ def card(
         lines += _authors({"": manifest})
         lines += _cut({"": manifest})
         lines += _varies({"": manifest})
-    lines += _refused(manifest.get("refused", {}))
+    lines += _refused(manifest.get("rejected", {}))
     if example is not None:
         shown = _row(example)
         fence = "`" * (1 + max([2, *(len(run) for run in re.findall(r"`+", shown))]))
@@ -214,7 +214,7 @@ def _mix(source: Mapping[str, Any]) -> Iterator[str]:
     )
     places = [place for part in source["parts"] for place in part["places"]]
     for place in places:
-        dropped = ", ".join(f"{n} fell to `{check}`" for check, n in place.get("fell", {}).items() if n)
+        dropped = ", ".join(f"{n} fell to `{check}`" for check, n in place.get("dropped", {}).items() if n)
         if "source" in place:
             yield f"- `{place['source']}`: {place['read']} rows" + (f", {dropped}" if dropped else "")
             if left_out := place.get("left_out"):

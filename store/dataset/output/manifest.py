@@ -11,6 +11,9 @@ from typing import Any
 from synth.base.errors import ConfigError
 
 MANIFEST = "manifest.json"
+# 1 said `fell` for `dropped` and `refused` for `rejected`.
+FORMAT = 2
+_RENAMED = {"fell": "dropped", "refused": "rejected"}
 
 # A dataset of a million cells has a manifest of some 100 MB.
 _MOST_BYTES = 1 << 30
@@ -32,6 +35,26 @@ def load(folder: Path) -> Any:
         raise ConfigError(f"{path} is no manifest of a dataset: it is nested too deeply") from None
     except ValueError as error:
         raise ConfigError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def current(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest in the terms of the current format."""
+    if manifest.get("format") != 1:
+        return manifest
+    renamed = {_RENAMED.get(name, name): value for name, value in manifest.items()}
+    source = renamed.get("source")
+    if isinstance(source, dict):
+        renamed["source"] = _place(source)
+    return renamed
+
+
+def _place(place: dict[str, Any]) -> dict[str, Any]:
+    """What rows were made of, and what each part of a mix was."""
+    found = {_RENAMED.get(name, name): value for name, value in place.items()}
+    for name, parts in found.items():
+        if isinstance(parts, list):
+            found[name] = [_place(part) if isinstance(part, dict) else part for part in parts]
+    return found
 
 
 def is_within(path: Path, folder: Path) -> bool:

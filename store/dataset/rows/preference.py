@@ -109,7 +109,7 @@ class Pairs:
         self._open = 0
         self._left_out = 0
         self._pairs = self._choose(self._sound(self._find()))
-        self._tally = ProvenanceCounts(self._cohort, self._sides)
+        self._provenance = ProvenanceCounts(self._cohort, self._sides)
 
     @property
     def missing(self) -> int:
@@ -151,14 +151,14 @@ class Pairs:
 
     def rows(self, layout: Layout) -> Iterator[Row]:
         for pair in self._read(self._pairs):
-            self._tally.sample(pair.payload["cell"])
+            self._provenance.sample(pair.payload["cell"])
             answers: dict[str, Any] = {}
             for side, plan in self._sides.items():
                 answers[side], call = self._answer(pair, plan)
-                self._tally.call(side, call)
+                self._provenance.call(side, call)
                 own = pair.own_payload if plan.name == "step" else pair.payload
                 if plan.name != "attempts" and plan.arguments["name"] in own.get("cut", ()):
-                    self._tally.cut([side])
+                    self._provenance.cut([side])
             prompt = self._prompt(pair.payload["values"], pair.payload.get("thoughts", {}))
             yield layout.pair(pair.id, pair.base, prompt, tags=self._cohort.tags, **answers)
 
@@ -178,7 +178,7 @@ class Pairs:
                 "pairs": len(self._pairs.base),
                 "left_out": self._left_out,
             },
-            **self._tally.manifest(self._snapshot.cursor()),
+            **self._provenance.manifest(self._snapshot.cursor()),
         }
 
     def _answer(self, pair: _Pair, side: CallPlan) -> tuple[Message, int | None]:

@@ -57,7 +57,7 @@ class Refused:
         self._config_hash, self._models = config_hash_of(
             snapshot.plan, self._cohort, snapshot.cursor(), snapshot.events, snapshot.written_by
         )
-        self._tally = ProvenanceCounts(self._cohort, (step.name for step in self._cohort.steps))
+        self._provenance = ProvenanceCounts(self._cohort, (step.name for step in self._cohort.steps))
         self._refused: dict[str, Counter[str]] = {}
         self._empty = 0
         self._ends = ends(snapshot, self._cohort, self._config_hash)
@@ -86,7 +86,7 @@ class Refused:
 
     def manifest(self) -> dict[str, Any]:
         refused = {name: dict(sorted(counts.items())) for name, counts in self._refused.items()}
-        counted = self._tally.manifest(self._snapshot.cursor())
+        counted = self._provenance.manifest(self._snapshot.cursor())
         counted["written_by"] = {name: counted["written_by"][name] for name in refused}
         return {
             "source": {
@@ -95,7 +95,7 @@ class Refused:
                 "attempts": sum(counts.total() for counts in self._refused.values()),
                 "empty": self._empty,
             },
-            "refused": refused,
+            "rejected": refused,
             **counted,
         }
 
@@ -111,7 +111,7 @@ class Refused:
                 continue
             made += 1
             step, told = attempt.step, attempt.told
-            self._tally.call(step.name, attempt.call)
+            self._provenance.call(step.name, attempt.call)
             self._refused.setdefault(step.name, Counter())[told["check"]] += 1
             yield layout.labelled(
                 f"{name}-{attempt.name}",
@@ -124,7 +124,7 @@ class Refused:
                 {"step": step.name, "check": told["check"], "reason": told["reason"]},
             )
         if made:
-            self._tally.sample(cell)
+            self._provenance.sample(cell)
 
     def _prompt(self, step: StepPlan, payload: Mapping[str, Any], shown: str) -> Sequence[Message]:
         """What a turn of the model's replies to.  For what is no part of the conversation, or is

@@ -65,7 +65,7 @@ class Samples:
         self._snapshot = snapshot
         self._selection = snapshot.selection(name)
         self._cohort = self._selection.cohort
-        self._tally = ProvenanceCounts(self._cohort, (step.name for step in self._cohort.steps))
+        self._provenance = ProvenanceCounts(self._cohort, (step.name for step in self._cohort.steps))
 
     @property
     def available(self) -> int:
@@ -92,10 +92,10 @@ class Samples:
         seqs = _at(self._selection.seqs, taken)
         for sample_id, payload in completed(self._snapshot.cursor(), seqs):
             if copy == 1:
-                self._tally.sample(payload["cell"])
-                self._tally.cut(payload.get("cut", ()))
+                self._provenance.sample(payload["cell"])
+                self._provenance.cut(payload.get("cut", ()))
                 for step in self._cohort.steps:
-                    self._tally.call(step.name, payload["calls"].get(step.name))
+                    self._provenance.call(step.name, payload["calls"].get(step.name))
             yield self._conversation(export, sample_id, payload, copy)
 
     def lines(self, layout: Layout) -> Iterator[list[Line]]:
@@ -110,9 +110,9 @@ class Samples:
             return as_lines(layout.conversation(self._conversation(export, sample_id, payload)))
 
         for labels, count in self._selection.counts.items():
-            self._tally.sample(dict(labels), count)
+            self._provenance.sample(dict(labels), count)
         yield from plain_lines(
-            self._cohort, export, laid, self._snapshot.cursor(), self._selection.seqs, self._tally
+            self._cohort, export, laid, self._snapshot.cursor(), self._selection.seqs, self._provenance
         )
 
     def _conversation(
@@ -143,7 +143,7 @@ class Samples:
             **({"forgotten": self.forgotten} if self.forgotten else {}),
             "trained_turns": trained,
             **({"untrained_turns": untrained} if untrained else {}),
-            **self._tally.manifest(self._snapshot.cursor()),
+            **self._provenance.manifest(self._snapshot.cursor()),
         }
 
 
@@ -195,7 +195,7 @@ class SourceRows:
             "version": version.version,
             "read": self._kept.read,
             "kept": self.available,
-            "fell": dict(self._kept.dropped),
+            "dropped": dict(self._kept.dropped),
             **({"forgotten": self.forgotten} if self.forgotten else {}),
             **({"partly_trained": self._partly} if self._partly else {}),
             # Said where there is something to say: manifests of older logs stay as they are.

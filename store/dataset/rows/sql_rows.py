@@ -46,7 +46,7 @@ def plain_lines(
     laid: Laid,
     cursor: duckdb.DuckDBPyConnection,
     seqs: Sequence[int],
-    counts_of_provenance: ProvenanceCounts,
+    provenance: ProvenanceCounts,
 ) -> Iterator[list[Line]]:
     """The rows of samples by the events of their ends, in the order of `seqs`, some at a time.
 
@@ -70,10 +70,10 @@ def plain_lines(
     plain, first = 2 + len(found), 3 + len(found)
     for rows in chunks(cursor, seqs, ", ".join(["sample_id", *found, condition, *lines]), source, _CHUNK):
         for place, name in enumerate(asked, 2):
-            counts_of_provenance.calls(name, [row[place] for row in rows])
+            provenance.calls(name, [row[place] for row in rows])
         if kept:
             for row in rows:
-                counts_of_provenance.cut(json.loads(row[plain - 1] or "[]"))
+                provenance.cut(json.loads(row[plain - 1] or "[]"))
         others = [row[0] for row in rows if not row[plain]]
         if not others and len(lines) == 1:
             yield [(row[1], row[first]) for row in rows]

@@ -36,7 +36,7 @@ class Unpaired:
         self._selection = snapshot.selection(conversation)
         self._cohort = self._selection.cohort
         self._trained = [self._cohort.step(name) for name in trained_turns(self._cohort)]
-        self._tally = ProvenanceCounts(self._cohort, (step.name for step in self._trained))
+        self._provenance = ProvenanceCounts(self._cohort, (step.name for step in self._trained))
         self._labels: dict[str, Counter[bool]] = {}
         self._refused: dict[str, Counter[str]] = {}
         self._left_out = 0
@@ -69,7 +69,7 @@ class Unpaired:
             for row in found:
                 labels[row[1]["label"]] += 1
             if found:
-                self._tally.sample(payload["cell"])
+                self._provenance.sample(payload["cell"])
             yield from found
 
     def sides(self, split: str | None) -> Side:
@@ -92,18 +92,18 @@ class Unpaired:
                 "left_out": self._left_out,
             },
             "trained_turns": [step.name for step in self._trained],
-            "refused": {name: dict(sorted(counts.items())) for name, counts in self._refused.items()},
-            **self._tally.manifest(self._snapshot.cursor()),
+            "rejected": {name: dict(sorted(counts.items())) for name, counts in self._refused.items()},
+            **self._provenance.manifest(self._snapshot.cursor()),
         }
 
     def _accepted(self, layout: Layout, name: str, payload: Mapping[str, Any]) -> list[Row]:
         values = payload["values"]
         found = []
         for step in self._trained:
-            self._tally.call(step.name, payload["calls"].get(step.name))
+            self._provenance.call(step.name, payload["calls"].get(step.name))
             answer = answered(step, values[step.name], payload.get("thoughts", {}).get(step.name))
             if step.name in payload.get("cut", ()):
-                self._tally.cut([step.name])
+                self._provenance.cut([step.name])
             found.append(self._row(layout, name, step.name, payload, step, answer, True))
         return found
 
@@ -125,7 +125,7 @@ class Unpaired:
             if not text or not self._is_sound(layout, payload, attempt, answer, stands):
                 self._left_out += 1
                 continue
-            self._tally.call(step.name, attempt.call)
+            self._provenance.call(step.name, attempt.call)
             self._refused.setdefault(step.name, Counter())[attempt.told["check"]] += 1
             found.append(self._row(layout, name, attempt.name, payload, step, answer, False))
         return found
