@@ -1,4 +1,4 @@
-"""The books of everything that a plan generates, each preference beside what it is made from."""
+"""The sample sources of all that a plan generates, each preference beside what it is made from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The books of a preference that generates: which samples of its conversation get a pair.
+"""The samples of a preference that generates: which samples of its conversation get a pair.
 
 Pairs are shared equally over the rows of the conversation's grid (`synth.compiler.plan.allot.allot`).
 Within a row, samples are taken in the order they are judged in: its slots first, then

@@ -1,4 +1,4 @@
-"""What the scheduler asks of the books of a cohort, and what the books tell of."""
+"""What the scheduler asks of who keeps the samples of a cohort, and is told by it."""
 
 from __future__ import annotations
 

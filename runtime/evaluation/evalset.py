@@ -1,4 +1,4 @@
-"""The books of an evaluation: one sample for each row that a model is asked about."""
+"""The samples of an evaluation: one for each row that a model is asked about."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class EvalSet:
 
     @classmethod
     def of(cls, name: str, steps: Sequence[StepPlan], entries: Iterable[EvalEntry]) -> EvalSet:
-        """An exam that asks about each row once."""
+        """An evaluation set that asks about each row once."""
         found = tuple({entry.row: entry for entry in entries}.values())
         return cls(CohortPlan(name=name, quota=len(found), times=len(found), steps=tuple(steps)), found)
 
     def merged(self, other: EvalSet) -> EvalSet:
-        """This exam, about the rows of another of the same name as well; what may be said at most is
+        """This set, about the rows of another of the same name as well; what may be said at most is
         the more of the two."""
         steps = max(self.cohort.steps, other.cohort.steps, key=_tokens)
         return EvalSet.of(self.name, steps, (*self.entries, *other.entries))
 
     def first(self, limit: int | None) -> EvalSet:
-        """The exam about so many rows at most: the same ones for every exam, and some more when the
+        """The set about so many rows at most: the same ones for every set, and some more when the
         limit grows."""
         if limit is None or len(self.entries) <= limit:
             return self
@@ -86,7 +86,7 @@ class EvalSource:
         progress: Progress,
     ) -> None:
         self.plan = plan.cohort(evalset.name)
-        self._asks = evalset.named(plan)
+        self._entries = evalset.named(plan)
         self._finished = finished
         self._outdated = outdated
         self._observer = observer
@@ -98,7 +98,7 @@ class EvalSource:
 
     def _requests(self) -> Iterator[SampleRequest]:
         cell = Cell(0, (), ())
-        for position, (name, entry) in enumerate(self._asks.items()):
+        for position, (name, entry) in enumerate(self._entries.items()):
             current = name not in self._outdated
             if current and name in self._finished.completed:
                 self._counters.completed += 1

@@ -75,7 +75,7 @@ def questions(student: ModelPlan, asked: Iterable[Question], path: str, source: 
         needs=("evidence",),
         on_length="keep",
     )
-    # Other questions, and other passages for them, are another exam.
+    # Other questions, and other passages for them, are another set.
     name = f"{student.name}.{source}.{digest([path, top_k])[:6]}"
     entries = (EvalEntry(each.id, {"question": each.question}) for each in asked)
     return EvalSet.of(name, [evidence, answer], entries)
@@ -94,7 +94,7 @@ _CORRECT: Template = (
 
 
 def verdicts(evalset: str, judge: ModelPlan, answered: Mapping[str, Mapping[str, str]]) -> EvalSet:
-    """A judge says of each answer of an exam whether it is correct.  `answered` has, by row, the
+    """A judge says of each answer of an evaluation set whether it is correct.  `answered` has, by row, the
     `question`, the `reference` and the `answer`."""
     fields = {"why": {"type": "string", "maxLength": 400}, "correct": {"type": "boolean"}}
     step = StepPlan(

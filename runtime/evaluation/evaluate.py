@@ -96,7 +96,7 @@ def evaluate(
     if student:
         plan, warnings = with_student(plan, settings)
     underway = [_Underway(plan, each, options.allowed) for each in plan.evaluations]
-    writer = any(metric.entries for each in underway for metric in each.measures)
+    writer = any(metric.asks_models for each in underway for metric in each.measures)
     if not log_path.exists() and any(each.of_rows for each in underway):
         # To read it says so in one sentence; to write would make an empty one.
         writer = False
@@ -108,10 +108,10 @@ def evaluate(
             warnings += each.read(log, partial, written_by)
         asking = _Asking(plan, settings, log, options, watch, warnings)
         measures = [metric for each in underway for metric in each.measures]
-        asking.entry(metric.evalset() for metric in measures)
+        asking.run(metric.evalset() for metric in measures)
         # Then, since what a judge is asked about must have been said; and what the students ran on
         # is free by now.
-        asking.entry(metric.verdicts(asking.results) for metric in measures)
+        asking.run(metric.verdicts(asking.results) for metric in measures)
         evaluations = tuple(each.evaluated(asking.results) for each in underway)
     return Report(evaluations, tuple(asking.runs), tuple(dict.fromkeys(warnings)), asking.limits)
 
@@ -181,7 +181,7 @@ class _Underway:
 
 @dataclass(slots=True)
 class _Asking:
-    """Puts exams to models, all of a time in one run."""
+    """Puts evaluation sets to models, all of a time in one run."""
 
     plan: Plan
     settings: Settings
@@ -193,7 +193,7 @@ class _Asking:
     results: Results = field(default_factory=lambda: Results({}))
     limits: dict[str, int] = field(default_factory=dict)
 
-    def entry(self, wanted: Iterable[EvalSet | None]) -> None:
+    def run(self, wanted: Iterable[EvalSet | None]) -> None:
         """Asks what is not in the log, and takes note of the answers.  Once a run was stopped,
         nothing more is asked."""
         evalsets = [
@@ -251,7 +251,7 @@ class _Asking:
         self.results = Results({**self.results.values, **answered})
 
     def _without_simulated(self, evalset: EvalSet) -> bool:
-        """Whether an exam is about probabilities and its student simulated, which has none."""
+        """Whether an evaluation set is about probabilities and its student simulated, which has none."""
         found = [self.plan.model(str(step.model)) for step in evalset.cohort.steps if step.scores]
         simulated = any(self.settings.spec(model).backend == "simulated" for model in found)
         if simulated:
@@ -272,7 +272,7 @@ def _merged(evalsets: Iterable[EvalSet | None]) -> list[EvalSet]:
 
 
 def _asking(plan: Plan, evalsets: Sequence[EvalSet]) -> Plan:
-    """The plan of what is asked: the exams' cohorts, and the models and sources they need."""
+    """The plan of what is asked: the evaluation sets' cohorts, and the models and sources they need."""
     calls = [step.call for evalset in evalsets for step in evalset.cohort.steps if step.call is not None]
     looked_up = {call.arguments["source"] for call in calls}
     return changed(

@@ -31,7 +31,7 @@ _MOST_HEARD = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What was answered: by exam, then by row, the values of its steps, or None where there will
+    """What was answered: by evaluation set, then by row, the values of its steps, or None where there will
     be none.  What is not known yet is left out."""
 
     values: Mapping[str, Mapping[str, Mapping[str, Any] | None]]
@@ -53,7 +53,7 @@ class Metric:
         self.items: list[Item] = []
 
     @property
-    def entries(self) -> bool:
+    def asks_models(self) -> bool:
         """Whether any model is asked for it."""
         return self.student is not None or self.judge is not None
 

@@ -110,7 +110,7 @@ async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) 
 
 
 class _Counting:
-    """A ledger that counts the steps which the log cannot answer."""
+    """An observer that counts the steps which the log cannot answer."""
 
     def __init__(self) -> None:
         self.new: Counter[tuple[str, str]] = Counter()

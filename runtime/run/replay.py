@@ -135,7 +135,7 @@ class _RememberingPast(LoggedPast):
 
 
 class _Comparison:
-    """A ledger that writes nothing and compares."""
+    """An observer that writes nothing and compares."""
 
     def __init__(self, past: _RememberingPast, replayed: Replayed) -> None:
         self._past = past

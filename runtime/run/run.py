@@ -114,7 +114,7 @@ async def run_sample_sources(
     watch: Watch,
     opener: Opener,
 ) -> RunReport:
-    """Runs the books that `opener` opens for a plan, with a log that is open for writing."""
+    """Runs the sample sources that `opener` opens for a plan, with a log that is open for writing."""
     run_id = uuid.uuid4().hex[:12]
     stop = watch.stop = RunBudget(
         options.max_calls, options.max_minutes, options.max_cost, grace=options.grace
