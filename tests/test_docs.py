@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 from synth.cli import COMMANDS
@@ -25,6 +26,17 @@ def test_the_readme_recipe_compiles_without_a_word() -> None:
 def test_the_readme_names_every_command() -> None:
     for name in COMMANDS:
         assert f"synth {name}" in README
+
+
+def test_the_page_of_commands_is_what_they_say() -> None:
+    made = runpy.run_path(str(ROOT / "scripts/commands.py"))["page"]()
+    assert (ROOT / "docs/commands.md").read_text("utf-8") == made, "`python scripts/commands.py` makes it"
+
+
+def test_every_link_leads_somewhere() -> None:
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "bench").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_the_files_that_the_architecture_names_exist() -> None:
