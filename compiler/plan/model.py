@@ -156,7 +156,7 @@ class StepPlan(Frozen):
     judged_by: tuple[StepPlan, ...] = ()
     on_length: Literal["refuse", "keep"] = "refuse"
 
-    @cached_property
+    @property
     def thinks(self) -> bool:
         """Whether it is a turn whose value has the reasoning behind it besides what is said."""
         return self.role is not None and isinstance(self.output, JsonOutput) and self.output.thinks

@@ -80,6 +80,8 @@ class Reading:
         given = found = at(value, *path)
         if found is None:
             return 0
+        if type(found) is int and 0 <= found <= MOST_TOKENS:
+            return found
         if (isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 20) or (
             isinstance(found, float) and found.is_integer()
         ):
