@@ -246,19 +246,18 @@ class OpenAIEngine:
         error = at(choice, "error") or at(body, "error")
         if error:
             raise self._inner_error(error, usage)
-        unusable = hosted.malformed("the response has no choice with a message of text", usage)
         message = at(choice, "message")
         if not isinstance(message, dict):
-            raise unusable
+            raise _unusable(usage)
         text, inner = message.get("content"), None
         if isinstance(text, list):
             text, inner, others = parts_of(text)
             if others and not text:
-                raise unusable
+                raise _unusable(usage)
             if others:
                 raise hosted.goes_on(others[0], usage, self._secrets)
         if not isinstance(text, str | None):
-            raise unusable
+            raise _unusable(usage)
         if refusal := message.get("refusal"):
             said = hosted.one_line(refusal, self._secrets)
             raise CallFailed("refused", said, retryable=False, **usage.of_failure())
@@ -307,6 +306,10 @@ class OpenAIEngine:
             return failed
         lost = failed.lost and not usage.prompt_tokens
         return CallFailed(failed.kind, str(failed), retryable=failed.retryable, **usage._asdict(), lost=lost)
+
+
+def _unusable(usage: hosted.Usage) -> CallFailed:
+    return hosted.malformed("the response has no choice with a message of text", usage)
 
 
 def _error(data: bytes) -> dict[str, Any]:
