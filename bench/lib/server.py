@@ -1,6 +1,6 @@
 """A server on the loopback that answers chat completions after a fixed time, and keeps the time.
 
-    python -m bench.server          # prints its port
+    python -m bench.lib.server          # prints its port
 
 It speaks just enough HTTP/1.1 for the clients that are measured against it, and costs some 30
 microseconds a call, so that what is measured is the client.  At most `slots` calls are served at

@@ -3,7 +3,7 @@ some 500 characters that pass.
 
 Every text is looked at once, so nothing is found in a cache.
 
-    python -m bench.checks [--texts N] [--json FILE]
+    python -m bench.suites.checks [--texts N] [--json FILE]
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ looked for and kept one after the other, against a bare pass of rensa over the s
 The bare pass makes the same trigrams and the same sketches and looks for nothing.  `hashing` is the
 part of it that rensa does alone, given trigrams that were made before.
 
-    python -m bench.distinct [--texts N] [--json FILE]
+    python -m bench.suites.distinct [--texts N] [--json FILE]
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The documents are made of words drawn by Zipf's law, in passages of up to 220 wo
 random ones of 384 numbers, so what is measured is the index and not a model.  Each line is a process
 of its own.
 
-    python -m bench.retrieval [--quick] [--full]
+    python -m bench.suites.retrieval [--quick] [--full]
 """
 
 from __future__ import annotations

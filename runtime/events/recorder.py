@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from threading import Event as Flag
 from threading import Thread
@@ -21,6 +21,8 @@ from synth.store.log.log import Log
 
 BATCH_EVENTS = 256
 BATCH_SECONDS = 0.2
+# So many batches at most are committed in one transaction.
+MOST_TOGETHER = 4
 # What is not committed yet is what a crash would cost, so batches go out sooner than that while
 # commits are quick: they may take up to a twentieth of one core.
 SHARE_OF_TIME = 0.05
@@ -160,11 +162,21 @@ class Recorder:
                 self._tell()
         return bool(self._pending)
 
+    def _batches(self) -> Iterator[list[Event]]:
+        """What is pending, as far as one transaction takes it.  Where commits are behind, a few batches go
+        together: most of what a commit costs is the same for all sizes."""
+        for _ in range(MOST_TOGETHER):
+            count = min(len(self._pending), BATCH_EVENTS)
+            if count:
+                yield [self._pending.popleft() for _ in range(count)]
+            if count < BATCH_EVENTS:
+                return
+
     def _commit(self) -> float:
-        """Commits one batch.  Returns the processor time that it took, in seconds: waiting for others
+        """Commits what is pending.  Returns the processor time that it took, in seconds: waiting for others
         costs them nothing."""
         began = time.thread_time()
-        self._log.append([self._pending.popleft() for _ in range(min(len(self._pending), BATCH_EVENTS))])
+        self._log.append(*self._batches())
         self._untold = True
         if time.monotonic() - self._told >= TELL_SECONDS:
             self._tell()

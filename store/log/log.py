@@ -91,41 +91,48 @@ class Log:
         cursor.execute("USE log")
         return cursor
 
-    def append(self, events: Sequence[Event]) -> None:
-        """Commits events as one batch.  When this returns they are durable.
+    def append(self, *batches: Sequence[Event]) -> None:
+        """Commits events as batches, all in one transaction.  When this returns they are durable.
 
         Raises LogFull when they could not be committed; then none of them is in the log.
         """
-        if not events:
+        rows, entries, head = list[tuple[Any, ...]](), list[tuple[Any, ...]](), self.head
+        for events in filter(None, batches):
+            if events[0].seq != self.next_seq + len(rows):
+                raise LogError(f"event {events[0].seq} does not follow event {self.next_seq + len(rows) - 1}")
+            number = self.next_batch + len(entries)
+            batch = [_row(event, number) for event in events]
+            digest = batch_hash(head, batch)
+            entries.append((number, len(batch), batch[0][0], head, digest))
+            rows += batch
+            head = digest
+        if not entries:
             return
-        if events[0].seq != self.next_seq:
-            raise LogError(f"event {events[0].seq} does not follow event {self.next_seq - 1}")
-        rows = [_row(event, self.next_batch) for event in events]
-        digest = batch_hash(self.head, rows)
         try:
-            self._commit(rows, digest)
+            self._commit(rows, entries)
         except duckdb.Error as error:
-            # COMMIT may raise although the batch is durable (a failed checkpoint after it):
-            # only the file knows.
+            # COMMIT may raise although it is durable (a failed checkpoint after it): only the file
+            # knows.
             self._reopen()
-            if self.head != digest:
+            if self.head != head:
                 raise LogFull(
                     f"{self.path}: the log cannot be written ({reason(error)}); "
                     f"{self.next_seq} events are safe: make room and run again"
                 ) from None
         else:
             self.next_seq += len(rows)
-            self.next_batch += 1
-            self.head = digest
-            self._first = self._first or digest
-        self._watched.saw(events, self._position)
+            self.next_batch += len(entries)
+            self.head = head
+            self._first = self._first or entries[0][-1]
+        for events in batches:
+            self._watched.saw(events, self._position)
 
     def close(self) -> None:
         """Closes the file; a checkpoint that fails for want of room loses nothing."""
         self._disconnect()
         self._watched.close()
 
-    def _commit(self, rows: list[tuple[Any, ...]], digest: str) -> None:
+    def _commit(self, rows: list[tuple[Any, ...]], entries: list[tuple[Any, ...]]) -> None:
         connection = self._connection
         assert self._appender is not None, "only a writer appends"
         connection.execute("BEGIN")
@@ -133,8 +140,8 @@ class Log:
             self._appender.append_rows(rows)
             self._appender.flush()
             connection.execute(
-                "INSERT INTO batches VALUES (?, ?, ?, ?, ?)",
-                [self.next_batch, len(rows), rows[0][0], self.head, digest],
+                f"INSERT INTO batches VALUES {', '.join(['(?, ?, ?, ?, ?)'] * len(entries))}",
+                [value for entry in entries for value in entry],
             )
             connection.execute("COMMIT")
         except BaseException:

@@ -15,7 +15,7 @@ from synth.store.log.witness.spent import Spent
 from synth.store.log.witness.witness import (
     Loss,
     Position,
-    StepObserver,
+    Witness,
     Testimony,
     is_other,
     loss_of,
@@ -40,7 +40,7 @@ class Watched:
         self._unread = self._known is None and self._place.exists()
         # What the log begins with, as far as the witness saw it.
         self._held: Testimony | None = None
-        self._witness: StepObserver | None = None
+        self._witness: Witness | None = None
         self._spent = Spent()
 
     def gone(self) -> None:
@@ -126,7 +126,7 @@ class Watched:
         testimony = testify(connection, position, self._held)
         self._spent = Spent(testimony.calls, testimony.cost)
         try:
-            self._witness = StepObserver(self._place)
+            self._witness = Witness(self._place)
         except OSError as error:
             return error.strerror or "it cannot be written"
         self._witness.begin(testimony)

@@ -121,7 +121,7 @@ def loss_of(testimony: Testimony, connection: duckdb.DuckDBPyConnection, positio
     return None if found is not None and found[0] == seen.head else Loss(None)
 
 
-class StepObserver:
+class Witness:
     """The witness of a log that is open.  What keeps it from being written harms nothing."""
 
     def __init__(self, path: Path) -> None:

@@ -36,7 +36,7 @@ _FIELDS = tuple(name for name in Event._fields if name not in ("kind", "payload"
 _KILLED = """
 import os, sys
 from pathlib import Path
-from tests.store.damage import copy_events
+from tests.store.log.damage import copy_events
 log = copy_events(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), None)
 os._exit(9)
 """

@@ -177,8 +177,8 @@ def test_a_killed_writer_loses_no_acknowledged_batch(tmp_path: Path) -> None:
         """
         import sys
         from pathlib import Path
-        from store.log import Log
-        from tests.store.test_log import event
+        from synth.store.log.log import Log
+        from tests.store.log.test_log import event
         with Log(Path(sys.argv[1]), writer=True) as log:
             while True:
                 log.append([event(log.next_seq + i, text="x" * 500) for i in range(37)])
@@ -211,9 +211,9 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
         """
         import resource, signal, sys
         from pathlib import Path
-        from dsl.errors import LogFull
-        from store.log import Log
-        from tests.store.test_log import event
+        from synth.base.errors import LogFull
+        from synth.store.log.log import Log
+        from tests.store.log.test_log import event
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         with Log(Path(sys.argv[1]), writer=True) as log:
             log.append([event(0, text="first")])

@@ -40,7 +40,7 @@ def killed_writer(path: Path, batches: int = 4) -> None:
 import os, sys
 from pathlib import Path
 from synth.store.log.log import Log
-from tests.store.test_witness import events_of
+from tests.store.log.test_witness import events_of
 log = Log(Path(sys.argv[1]), writer=True)
 for _ in range({batches}):
     log.append(events_of(log, 10))
