@@ -15,8 +15,8 @@ from synth.store.log.witness.spent import Spent
 from synth.store.log.witness.witness import (
     Loss,
     Position,
-    Witness,
     Testimony,
+    Witness,
     is_other,
     loss_of,
     read,
