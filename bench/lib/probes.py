@@ -9,11 +9,12 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from synth.runtime.events.recorder import BATCH_EVENTS
+from synth.store.log.events import Event
 
 _BLOCK = 1 << 20
 _COLUMNS = (
@@ -67,17 +68,17 @@ def share(recipe: str, folder: str, samples: str, log: str) -> dict[str, Any]:
     spent = {"wall_s": 0.0, "cpu_s": 0.0, "batches": 0.0}
     plain = Log.append
 
-    def forget(self: Log, events: Any) -> None:
-        self.next_seq += len(events)
+    def forget(self: Log, *batches: Sequence[Event]) -> None:
+        self.next_seq += sum(map(len, batches))
 
     into = plain if log == "on" else forget
 
-    def append(self: Log, events: Any) -> None:
+    def append(self: Log, *batches: Sequence[Event]) -> None:
         wall, cpu = time.perf_counter(), time.thread_time()
-        into(self, events)
+        into(self, *batches)
         spent["wall_s"] += time.perf_counter() - wall
         spent["cpu_s"] += time.thread_time() - cpu
-        spent["batches"] += 1
+        spent["batches"] += len(batches)
 
     Log.append = append  # type: ignore[method-assign]
     began = time.process_time()
@@ -99,10 +100,11 @@ def wide(recipe: str, folder: str, samples: str, calls: str) -> dict[str, Any]:
     ages, sizes = list[float](), list[int]()
     plain = Log.append
 
-    def append(self: Log, events: Any) -> None:
-        plain(self, events)
-        ages.append(time.time() - events[0].ts_us / 1e6)
-        sizes.append(len(events))
+    def append(self: Log, *batches: Sequence[Event]) -> None:
+        plain(self, *batches)
+        for events in batches:
+            ages.append(time.time() - events[0].ts_us / 1e6)
+            sizes.append(len(events))
 
     Log.append = append  # type: ignore[method-assign]
     models = {"base": synth.Simulated(latency=0.5, concurrency=int(calls))}

@@ -20,6 +20,7 @@ from pydantic import Field, JsonValue
 
 from synth.base.errors import AccessDenied, CallFailed, ExtraMissing
 from synth.base.text import valid_text
+from synth.base.version import VERSION
 from synth.compiler.plan.model import Capability
 from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, without_system
 from synth.runtime.engines.hosted import openai_client
@@ -92,7 +93,7 @@ class OpenAIEngine:
             backend="openai", id=spec.id, request=self.options.request("chat_template_kwargs")
         )
         self._name = spec.name
-        self.version = f"openai {package_version('openai')}"
+        self.version = f"synth {VERSION}, aiohttp {package_version('aiohttp')}"
         self.concurrency = self.options.concurrency
         self._key = self._find_key() if spec.asked else NO_KEY
         self._door: Door | None = None

@@ -1,26 +1,24 @@
-"""Where the `openai` client would go and what it would say of itself, without importing it.
+"""Where the `openai` client would go and by which headers, without importing it.
 
 Importing it takes a third of a second, for a handful of settings.  That these are the settings of
-the client that is installed is a test's business.
+the client that is installed is a test's business.  Only who calls is said as it is: the client names
+itself, and here that would be a lie.
 """
 
 from __future__ import annotations
 
 import os
-import platform
 import re
-import sys
 from collections.abc import Mapping
 
 from synth.base.errors import EngineError
+from synth.base.version import VERSION
 from synth.runtime.engines.wire.address import require_address
 from synth.store.log.versions import package_version
 
 DEFAULT_URL = "https://api.openai.com/v1"
 
-_SYSTEMS = {"darwin": "MacOS", "freebsd": "FreeBSD", "linux": "Linux", "windows": "Windows"}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_MACHINES = {"aarch64": "arm64", "arm": "arm", "arm64": "arm64", "x86_64": "x64"}
 
 
 def address(given: str | None) -> str:
@@ -35,19 +33,12 @@ def address(given: str | None) -> str:
 def headers(key: str) -> dict[str, str]:
     """What goes with every request.  What the environment has in OPENAI_CUSTOM_HEADERS, a header a
     line, takes the place of anything else.  Raises EngineError for what is no header."""
-    version, custom = package_version("openai"), _custom()
+    custom = _custom()
     own = {
         "Authorization": f"Bearer {key}",
         "Accept": "application/json",
         "Content-Type": "application/json",
-        "User-Agent": f"AsyncOpenAI/Python {version}",
-        "X-Stainless-Lang": "python",
-        "X-Stainless-Package-Version": version,
-        "X-Stainless-OS": _SYSTEMS.get(platform.system().lower(), "Unknown"),
-        "X-Stainless-Arch": _machine(),
-        "X-Stainless-Runtime": platform.python_implementation(),
-        "X-Stainless-Runtime-Version": platform.python_version(),
-        "X-Stainless-Async": "async:asyncio",
+        "User-Agent": f"synth/{VERSION} aiohttp/{package_version('aiohttp')}",
     }
     variables = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
     places = {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
@@ -69,12 +60,3 @@ def _custom() -> dict[str, str]:
     if not all(_TOKEN.fullmatch(name) and value.isprintable() for name, value in found.items()):
         raise EngineError("OPENAI_CUSTOM_HEADERS holds what is no header: give `Name: value`, one on a line")
     return found
-
-
-def _machine() -> str:
-    machine = platform.machine().lower()
-    if machine in _MACHINES:
-        return _MACHINES[machine]
-    if sys.maxsize <= 2**32:
-        return "x32"
-    return f"other:{machine}" if machine else "unknown"
