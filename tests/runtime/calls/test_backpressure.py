@@ -132,14 +132,14 @@ class SlowDisk:
                 self._changed.notify()
             return seq
 
-        def slow(log: Log, events: Sequence[Event]) -> None:
+        def slow(log: Log, *batches: Sequence[Event]) -> None:
             if self._left:
                 self._left -= 1
                 with self._changed:
                     if self._changed.wait_for(lambda: self._pending() >= MOST_PENDING, HANG_S):
                         self.held += 1
                 time.sleep(self.GRACE_S)
-            append(log, events)
+            append(log, *batches)
             with self._changed:
                 self._committed = log.next_seq
 
