@@ -9,6 +9,8 @@ from typing import Any
 
 from synth.compiler.compile import compile_file
 from synth.compiler.plan.model import Plan
+from synth.runtime.evaluation.items import Items
+from synth.store.log.log import Log
 from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import Result, synth
 from tests.store.log.logs import Story, all_slots
@@ -41,6 +43,12 @@ conversation commands times 20 {
   train_on = [answer]
 }
 """
+
+GOOD = '{"action":"open"}'
+TRAIN = """
+export train: messages from commands to "out/train" { split = 50% }
+"""
+STUDENT = ("--student", "openai:tuned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +116,9 @@ def values(found: Mapping[Any, Mapping[str, Any]], *names: str) -> tuple[Any, An
     """The value and the number judged of one measure."""
     each = found[names]
     return each["value"], each["judged"]
+
+
+def held_out(made: Project) -> list[str]:
+    """What the user asks in the rows that a student is asked about."""
+    with Log(made.log) as log:
+        return [item.asked[-1]["content"] for item, asked in Items(made.plan, log, "train").read() if asked]

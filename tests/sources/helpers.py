@@ -19,8 +19,12 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.sources.ingest import IngestedSource, check_sources, ingest_sources
 from synth.store.dataset.inputs.sources import source_of, source_rows
 from synth.store.log.log import Log
+from tests.kit.support import query
 
 Messages = list[dict[str, Any]]
+
+READER = 'jsonl("chat.jsonl")'
+NAME_THEM = "name the columns, with `prompt` and `response` or with `messages`"
 
 
 def plan_for(folder: Path, reader: str, recipe: str = "example") -> Plan:
@@ -125,3 +129,19 @@ def after(checks: int) -> Callable[[], bool]:
         return left[0] < 0
 
     return stopping
+
+
+def numbered(count: int, start: int = 0) -> list[dict[str, str]]:
+    return [pair(f"question {i}", f"answer {i}") for i in range(start, start + count)]
+
+
+def contents(plan: Plan, log: Path, events: int | None = None) -> list[str]:
+    return [payload["messages"][0]["content"] for _, payload in logged(plan, log, events)]
+
+
+def kinds(log: Path) -> list[tuple[str, int]]:
+    found = query(log, "SELECT kind, count(*) FROM events GROUP BY kind ORDER BY kind")
+    return [(kind, count) for kind, count in found]
+
+
+GOOD = pair()

@@ -3,82 +3,17 @@
 from __future__ import annotations
 
 import json
-from contextlib import chdir
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 import synth
-from synth.cli import cli
 from tests.kit.servers.answers import sentence
 from tests.kit.servers.loopback import Asked, Raw
 from tests.kit.servers.openai import OpenAIServer
-from tests.kit.support import Result, query
-
-RECIPE = """edition 1
-recipe losses {{ seed = 1{losses} }}
-model author: model<chat, json> from openai("any") {{ temperature = 0.5, max_tokens = 200 }}
-schema Claim {{ claim: text }}
-conversation c times {times} {{
-  turn q: user = "Question {{{{ nth }}}}"
-  turn a: model by author {{
-    prompt = "Answer {{{{ q }}}}"
-    {body}
-  }}
-}}
-export t: messages from c to "out/t"
-"""
-
-
-def recipe(folder: Path, times: int, body: str, losses: str = "") -> Path:
-    path = folder / "losses.recipe"
-    path.write_text(RECIPE.format(times=times, body=body, losses=f", losses = {losses}" if losses else ""))
-    return path
-
-
-def configure(folder: Path, **options: Any) -> None:
-    lines = [f"{name} = {json.dumps(value)}" for name, value in options.items()]
-    (folder / "synth.toml").write_text("\n".join(["[models.author]", 'backend = "openai"', *lines]))
-
-
-def run(path: Path, server: OpenAIServer, *extra: str, command: str = "run") -> Result:
-    """A command as it is given, in this process."""
-    env = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "k", "COLUMNS": "100"}
-    with chdir(path.parent):
-        done = CliRunner().invoke(cli, [command, path.name, *extra], env=env)
-    return Result(done.exit_code, done.stdout, done.stderr)
-
-
-MEMBERS = """edition 1
-recipe losses { seed = 1 }
-model author: model<chat> from openai("any") { max_tokens = 200 }
-schema kind { says: text }
-set kinds: kind {
-  yes { says = "Yes" }
-  no { says = "Unheard" }
-}
-conversation c HEAD {
-  draw word from ["a", "b"]
-  turn q: user = "{{ kind.says }} {{ word }} {{ nth }}"
-  turn a: model by author { prompt = "Answer {{ q }}", check { contains(kind.says) }, retry = 3 }
-}
-export t: messages from c to "out/t"
-"""
-
-
-def passes(asked: Asked, one_in: int) -> bool:
-    return int(sha256(asked.key.encode()).hexdigest()[:8], 16) % one_in == 0
-
-
-def seldom(one_in: int) -> Any:
-    """Answers of which one in so many begins with `Yes`."""
-    return lambda asked: f"{'Yes' if passes(asked, one_in) else 'No'}, {sentence(asked.key)}"
-
-
-YES = 'check { opens_with_any("Yes") }'
+from tests.kit.support import query
+from tests.runtime.calls.losing import YES, configure, recipe, run, seldom
 
 
 @pytest.mark.parametrize("concurrency", [1, 64])
@@ -141,7 +76,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("mended", "field", "message"), REFUSALS)
+@pytest.mark.parametrize(("repaired", "field", "message"), REFUSALS)
 def test_a_loss_binds_only_runs_with_the_settings_that_led_to_it(
     tmp_path: Path, openai_server: OpenAIServer, repaired: dict[str, str], field: str, message: str
 ) -> None:
@@ -373,154 +308,3 @@ def test_a_limit_bounds_what_is_lost(tmp_path: Path, openai_server: OpenAIServer
     assert result.json()["reason"].startswith("--limit 5 allows 150 calls, ten times the 5 that so many")
     said = run(path, openai_server, "--limit", "5", command="compile").out
     assert "5 calls to make with --limit 5" in said
-
-
-def test_a_limit_is_foreseen_where_pairs_are_made(tmp_path: Path, openai_server: OpenAIServer) -> None:
-    path = recipe(tmp_path, 50, "retry = 3")
-    path.write_text(
-        path.read_text()
-        + """
-preference better 20 from c {
-  turn worse: model by author { prompt = "Worsen: {{ c.a }}" }
-  chosen = c.a
-  rejected = worse
-}
-"""
-    )
-    openai_server.answer = lambda asked: sentence(asked.key)
-    foreseen = run(path, openai_server, "--limit", "4", "--json", command="compile").json()
-    assert {step["step"]: step["calls"] for step in foreseen["steps"]} == {"a": 4, "worse": 4}
-    made = run(path, openai_server, "--limit", "4", "--json")
-    assert made.status == 0, made.out
-    assert openai_server.total == 8
-
-
-def test_a_judge_whose_verdicts_cannot_be_read_is_stopped_early(
-    tmp_path: Path, openai_server: OpenAIServer
-) -> None:
-    path = recipe(tmp_path, 500, 'check { approved_by(author, "Is it polite?") }\n    retry = 3')
-    openai_server.answer = lambda asked: "It is." if asked.schema else sentence(asked.key)
-    result = run(path, openai_server, "--json")
-    assert result.status == 3, result.err
-    (stuck,) = result.json()["stuck"]
-    assert stuck["step"] == "a.approved_by"
-    assert stuck["lost_at"] == ["a.approved_by", "a"]
-    assert sum("response_format" in each.body for each in openai_server.received) <= 40 + 64
-    openai_server.answer = lambda asked: (
-        json.dumps({"why": "It is.", "holds": True}) if asked.schema else sentence(asked.key)
-    )
-    path.write_text(path.read_text().replace("times 500", "times 20"))
-    assert run(path, openai_server).status == 0
-
-
-def test_pairs_that_nothing_passes_stop_and_the_conversation_goes_on(
-    tmp_path: Path, openai_server: OpenAIServer
-) -> None:
-    path = recipe(tmp_path, 200, "retry = 3")
-    path.write_text(
-        path.read_text()
-        + """
-preference better from c {
-  turn worse: model by author {
-    prompt = "Worsen: {{ c.a }}"
-    check { opens_with_any("Yes") }
-    retry = 1
-  }
-  chosen = c.a
-  rejected = worse
-}
-"""
-    )
-
-    def answer(asked: Asked) -> str:
-        return "No." if "Worsen" in asked.messages[0][1] else sentence(asked.key)
-
-    openai_server.answer = answer
-    result = run(path, openai_server, "--json")
-    assert result.status == 3
-    report = result.json()
-    (stuck,) = report["stuck"]
-    assert (stuck["cohort"], stuck["step"]) == ("better", "worse")
-    assert report["cohorts"]["c"]["completed"] == 200
-    assert openai_server.total <= 200 + 40 + 64
-
-
-def test_pairs_that_were_lost_are_asked_for_anew_under_other_options(
-    tmp_path: Path, openai_server: OpenAIServer
-) -> None:
-    """Each sample gets a pair, so a lost one is tried again itself, and not with the same answers."""
-    path = recipe(tmp_path, 12, "retry = 3")
-    path.write_text(
-        path.read_text()
-        + """
-preference better from c {
-  turn worse: model by author {
-    prompt = "Worsen: {{ c.a }}"
-    check { opens_with_any("Yes") }
-    retry = 1
-  }
-  chosen = c.a
-  rejected = worse
-}
-"""
-    )
-    configure(tmp_path, id="any")
-    openai_server.answer = lambda asked: (
-        f"{'Yes' if passes(asked, 3) else 'No'}, {sentence(asked.key)}"
-        if "Worsen" in asked.messages[0][1]
-        else sentence(asked.key)
-    )
-    first = run(path, openai_server, "--json").json()["cohorts"]["better"]
-    assert first["abandoned"] > 0
-    total = openai_server.total
-    assert run(path, openai_server, "--json").json()["cohorts"]["better"]["completed"] == first["completed"]
-    assert openai_server.total == total
-    openai_server.answer = lambda asked: "Yes, it is."
-    configure(tmp_path, id="any", max_tokens_field="max_tokens")
-    second = run(path, openai_server, "--json").json()["cohorts"]["better"]
-    assert second["completed"] == 12
-    assert openai_server.total == total + first["abandoned"]
-    assert run(path, openai_server, command="replay").status == 0
-
-
-def test_a_judge_of_an_evaluation_is_stopped_early_and_asked_anew(
-    tmp_path: Path, openai_server: OpenAIServer
-) -> None:
-    path = recipe(tmp_path, 120, "retry = 3")
-    path.write_text(
-        path.read_text().replace('to "out/t"', 'to "out/t" { split = 50% }')
-        + """
-evaluation quality of t { rag_accuracy(student = author, judge = author, at_least = 1%) }
-"""
-    )
-    openai_server.answer = lambda asked: "It is." if asked.schema else sentence(asked.key)
-    assert run(path, openai_server).status == 0
-    for _ in range(2):
-        before = sum("response_format" in each.body for each in openai_server.received)
-        result = run(path, openai_server, command="evaluate")
-        assert result.status == 3, result.err
-        judged = sum("response_format" in each.body for each in openai_server.received) - before
-        assert 40 <= judged <= 40 + 64
-        assert "verdict" in result.out
-        assert "refused: It is." in result.out
-
-
-@pytest.mark.parametrize("head", ["over kind in kinds times 300", "times 600"])
-def test_a_member_that_nothing_passes_is_given_up_and_the_others_go_on(
-    tmp_path: Path, openai_server: OpenAIServer, head: str
-) -> None:
-    path = tmp_path / "losses.recipe"
-    draw = "" if "over" in head else "  draw kind from kinds\n"
-    path.write_text(MEMBERS.replace("HEAD {\n", f"{head} {{\n{draw}"))
-    configure(tmp_path, id="any", concurrency=8)
-    openai_server.answer = lambda asked: f"Yes, {sentence(asked.key)}"
-    result = run(path, openai_server)
-    assert result.status == 3
-    assert query(
-        tmp_path / "synth.duckdb", "SELECT count(*) FROM events WHERE kind = 'sample.completed'"
-    ) == [(300,)]
-    # Besides a call for each of the others: a few dozen, and four for each sample that was open then.
-    assert 340 <= openai_server.total <= 340 + 4 * 32
-    assert "gave up on kind no" in result.out
-    assert "nothing passes there: change the check, or what is asked for" in " ".join(result.out.split())
-    assert "`losses" not in result.out

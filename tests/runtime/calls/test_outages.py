@@ -1,22 +1,19 @@
-"""Services that do not answer, refuse or take for ever: what a run waits for, and how it ends.
+"""Services that do not answer or take for ever: what a run waits for, and how it ends.
 
 Every wait is set below a second, so what is asserted of time is that there is an end.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 import synth
 from synth.base.errors import EngineDied, EngineError
@@ -24,86 +21,8 @@ from tests.kit.servers.loopback import Asked, Raw
 from tests.kit.servers.lying import LIES, LyingServer
 from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import command, environment, query
+from tests.runtime.calls.behaving import RECIPE, Behaving, assert_adds_up, compiled, error, failures, run
 from tests.runtime.test_run import assert_counts_add_up
-
-RECIPE = """edition 1
-
-recipe outages { seed = 7 }
-
-param count: count = 20
-
-model author: model<chat> from openai("large")
-
-conversation talk times count {
-  turn question: user = "Say something about number {{ nth }}."
-  turn answer: model by author { prompt = "{{ question }}", max_tokens = 60 }
-  train_on = [answer]
-}
-
-export train: messages from talk to "out/talk"
-"""
-
-Deed = Callable[[OpenAIServer, int], Raw | str | None]
-
-
-class Behaving(OpenAIServer):
-    """Does with each request, by the number of its arrival from 1, what `deed` says: a response in
-    place of an answer, `hang`, `drip`, or None for an answer."""
-
-    def __init__(self, deed: Deed, **options: Any) -> None:
-        super().__init__(**options)
-        self.deed = deed
-        self.arrived = 0
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.arrived += 1
-        body = await request.json()
-        done = self.deed(self, self.arrived)
-        self.asked = body["messages"][-1]["content"]
-        if isinstance(done, Raw):
-            return web.json_response(done.body, status=done.status, headers=done.headers)
-        if done == "hang":
-            await asyncio.sleep(60)
-        if done == "drip":
-            response = web.StreamResponse(headers={"Content-Type": "application/json"})
-            await response.prepare(request)
-            while True:
-                await response.write(b" \n")
-                await asyncio.sleep(0.05)
-        return await super()._handle(request)
-
-
-def compiled(folder: Path, count: int = 20) -> Any:
-    recipe = folder / "outages.recipe"
-    recipe.write_text(RECIPE, "utf-8")
-    return synth.compile(recipe, count=count)
-
-
-def run(folder: Path, server: OpenAIServer, count: int = 20, **options: Any) -> synth.RunReport:
-    """A run on a server; options of the model are those that its class has."""
-    own = {name: options.pop(name) for name in ("timeout", "concurrency", "patience") if name in options}
-    place = synth.OpenAI("large", base_url=server.base_url, **own)
-    return synth.run(compiled(folder, count), log=folder / "log.duckdb", models={"author": place}, **options)
-
-
-def failures(folder: Path) -> Mapping[str, int]:
-    return dict(
-        query(
-            folder / "log.duckdb",
-            "SELECT payload ->> 'failure', count(*) FROM events WHERE kind = 'call.failed' GROUP BY ALL",
-        )
-    )
-
-
-def assert_adds_up(report: synth.RunReport, folder: Path, server: Behaving) -> None:
-    """What the server was asked is what was issued, and the log has all of it."""
-    assert_counts_add_up({"run_id": report.run_id, **report.counts}, folder / "log.duckdb")
-    assert sum(step["issued"] for step in report.counts["steps"]) == server.arrived
-
-
-def error(status: int, message: str, **headers: str) -> Raw:
-    return Raw({"error": {"message": message, "code": None}}, status, headers)
-
 
 # Deadlines ----------------------------------------------------------------------------
 
@@ -238,73 +157,6 @@ def test_a_name_that_nobody_has_is_not_waited_for_as_an_outage(
         )
 
 
-# Refusals -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("status", "message", "kind"),
-    [
-        (403, "Your input was flagged by moderation", "refused"),
-        (403, "no", "denied"),
-        (400, "The response was filtered: content policy", "refused"),
-    ],
-)
-def test_a_prompt_that_is_refused_costs_itself(tmp_path: Path, status: int, message: str, kind: str) -> None:
-    def answer(asked: Asked) -> str | Raw:
-        refused = re.search(r"number (1|5|9)\.", asked.messages[-1][1])
-        return error(status, message) if refused else f"All of {asked.key[:12]}."
-
-    for concurrency in (1, 8):
-        folder = tmp_path / str(concurrency)
-        folder.mkdir()
-        # The very first call is refused as well, which others show to be its own fault.
-        with Behaving(lambda *_: None, answer=answer, latency_s=0.02) as server:
-            report = run(folder, server, concurrency=concurrency)
-            assert report.outcome == "finished"
-            assert report.counts["cohorts"]["talk"]["abandoned"] == 3
-            assert set(failures(folder)) == {kind}
-            assert_adds_up(report, folder, server)
-
-
-@pytest.mark.parametrize("status", [401, 404])
-def test_a_stray_refusal_of_a_key_is_tried_again(tmp_path: Path, status: int) -> None:
-    with Behaving(lambda _, n: error(status, "who?") if n == 10 else None) as server:
-        report = run(tmp_path, server)
-        assert report.outcome == "finished"
-        assert report.counts["cohorts"]["talk"]["abandoned"] == 0
-        assert failures(tmp_path) == {"denied": 1}
-
-
-def test_a_key_that_is_revoked_ends_the_run_soon(tmp_path: Path) -> None:
-    with Behaving(lambda _, n: error(401, "revoked") if n > 30 else None) as server:
-        with pytest.raises(EngineError, match=r"refused the key .* \(401: revoked\)"):
-            run(tmp_path, server, count=300, concurrency=8)
-        assert server.arrived < 60
-    # What was not asked is not lost: the next run, with a key, has all.
-    with Behaving(lambda *_: None) as server:
-        assert run(tmp_path, server, count=300).counts["cohorts"]["talk"]["completed"] == 300
-
-
-@pytest.mark.parametrize("status", [403, 404])
-def test_many_prompts_refused_in_a_row_cost_themselves(tmp_path: Path, status: int) -> None:
-    def answer(asked: Asked) -> str | Raw:
-        refused = re.search(r"number (1[5-9]|2\d)\.", asked.messages[-1][1])
-        return error(status, "Forbidden") if refused else f"All of {asked.key[:12]}."
-
-    with Behaving(lambda *_: None, answer=answer) as server:
-        report = run(tmp_path, server, count=40, concurrency=4)
-        assert report.outcome == "finished"
-        assert report.counts["cohorts"]["talk"]["abandoned"] == 15
-
-
-def test_a_key_that_was_never_right_ends_the_run_at_once(tmp_path: Path) -> None:
-    for concurrency in (1, 8):
-        with Behaving(lambda *_: error(401, "no such key")) as server:
-            with pytest.raises(EngineError, match="refused the key"):
-                run(tmp_path, server, count=100, concurrency=concurrency)
-            assert server.arrived <= 16
-
-
 def test_a_body_without_an_end_is_not_kept_in_memory(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("synth.runtime.engines.wire.bodies.MOST_BYTES", 1 << 20)
     large = Raw({"choices": [], "padding": "x" * (2 << 20)})
@@ -313,25 +165,6 @@ def test_a_body_without_an_end_is_not_kept_in_memory(tmp_path: Path, monkeypatch
         assert report.outcome == "finished"
         assert report.counts["cohorts"]["talk"]["abandoned"] == 1
         assert failures(tmp_path) == {"malformed": 1}
-
-
-def test_a_refusal_in_a_second_run_costs_itself(tmp_path: Path) -> None:
-    """The service answered in the run before: the first call of this one may be at fault alone."""
-    with Behaving(lambda *_: None) as server:
-        run(tmp_path, server, count=10, concurrency=1)
-        server.answer = lambda asked: (
-            error(403, "no") if "number 11." in asked.messages[-1][1] else f"All of {asked.key[:12]}."
-        )
-        report = run(tmp_path, server, count=20, concurrency=1)
-        assert report.outcome == "finished"
-        assert report.counts["cohorts"]["talk"]["abandoned"] == 1
-
-
-def test_a_key_that_never_worked_stops_the_run_at_once(tmp_path: Path) -> None:
-    with Behaving(lambda *_: error(401, "who are you?")) as server:
-        with pytest.raises(EngineError, match="check OPENAI_API_KEY"):
-            run(tmp_path, server, concurrency=8)
-        assert server.arrived <= 64
 
 
 # Ends ---------------------------------------------------------------------------------
