@@ -10,8 +10,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -181,10 +181,10 @@ def test_a_full_disk_leaves_no_completed_version(tmp_path: Path, log: Path) -> N
     plan = plan_for(tmp_path, READER)
 
     class Full(Log):
-        def append(self, events: Any) -> None:
+        def append(self, *batches: Sequence[Event]) -> None:
             if self.next_seq > 500:
                 raise LogFull("no room")
-            super().append(events)
+            super().append(*batches)
 
     async def go(opened: Log) -> None:
         recorder = Recorder(opened, "run")
