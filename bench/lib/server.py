@@ -39,7 +39,7 @@ _WANTS_JSON = (b'"response_format"', b"JSON")
 _MALFORMED_ONE_IN = 10
 
 
-class SampleObserver:
+class ServerCounts:
     """What was asked and answered since the last reset, and how the server behaves."""
 
     def __init__(self, latency_s: float = 0.2, slots: int = 256, malformed: bool = False) -> None:
@@ -122,7 +122,7 @@ class Service:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self.ledger = SampleObserver()
+        self.ledger = ServerCounts()
 
     def received(self, connection: Connection, path: bytes, body: bytes) -> None:
         if path.endswith(b"/chat/completions"):
@@ -134,7 +134,7 @@ class Service:
             ledger.waiting.append((connection, body, key))
             self._serve(ledger)
         elif path == b"/reset":
-            self.ledger = SampleObserver(**json.loads(body))
+            self.ledger = ServerCounts(**json.loads(body))
             connection.send(b"{}")
         elif path == b"/calls":
             calls = {"asked": self.ledger.asked, "answered": self.ledger.answered}
@@ -142,13 +142,13 @@ class Service:
         else:
             connection.send(json.dumps(self.ledger.stats()).encode())
 
-    def _serve(self, ledger: SampleObserver) -> None:
+    def _serve(self, ledger: ServerCounts) -> None:
         while ledger.waiting and ledger.busy < ledger.slots:
             ledger.busy += 1
             ledger.most_busy = max(ledger.most_busy, ledger.busy)
             self._loop.call_later(ledger.latency_s, self._answer, ledger, *ledger.waiting.popleft())
 
-    def _answer(self, ledger: SampleObserver, connection: Connection, body: bytes, key: str) -> None:
+    def _answer(self, ledger: ServerCounts, connection: Connection, body: bytes, key: str) -> None:
         ledger.busy -= 1
         text = json.dumps(ledger.text(body, key))
         written = connection.send(
@@ -191,7 +191,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def reset(self, **settings: Any) -> None:
-        """Forgets what was asked; `settings` are those of `SampleObserver`."""
+        """Forgets what was asked; `settings` are those of `ServerCounts`."""
         self._ask("/reset", json.dumps(settings).encode())
 
     def stats(self) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class RunningModel:
 
 
 class Models:
-    """The models a plan uses, in its order.  SampleRequest them loads tokenizers, not weights.
+    """The models a plan uses, in its order.  Opening them loads tokenizers, not weights.
 
     `patience`, in seconds, goes before each model's own.  With `asked` False they are only looked at,
     for which no key is needed.

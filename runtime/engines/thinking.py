@@ -20,11 +20,11 @@ REASONING_KEYS = (
 )
 
 _NAMES = "think|thinking|thought|thoughts|reasoning|seed:think"
-# SampleRequest and closing tags of the families of models, and the first table that has them.
+# Opening and closing tags of the families of models, and the first table that has them.
 _PAIRS = (
     (rf"<\s?(?:{_NAMES})\s?>", rf"<\s?/\s?(?:{_NAMES})\s?>", 1),
     # Mistral's.
-    (r"\[THINK\]", r"\[/THINK\]", 1),
+    (r"(?-i:\[THINK\])", r"(?-i:\[/THINK\])", 1),
     (r"◁think▷", r"◁/think▷", 1),
     (r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>", 1),
     # Gemma's, and those of gpt-oss.
@@ -44,7 +44,7 @@ _SAID = (
     (r"(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>", 1),
     (r"<\|START_(?:RESPONSE|TEXT)\|>", 2),
 )
-_SAID_ENDS = re.compile(r"<\|END_(?:RESPONSE|TEXT)\|>\s*\Z")
+_SAID_ENDS = re.compile(r"<\|(?:END_(?:RESPONSE|TEXT)|end|return)\|>\s*\Z")
 # White space, and what nobody sees: a byte order mark, characters without a width.
 _BLANK = r"[\s\ufeff\u200b-\u200f\u2060]*"
 _LONGEST_TAG = 100
@@ -71,6 +71,10 @@ _FIRST, _CURRENT = Tags(1), Tags(2)
 _FENCE = re.compile(r"^ {0,3}(?:```|~~~)", re.MULTILINE)
 _AROUND = {"`": "`", '"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "(": ")", "[": "]"}
 _ENDS_SENTENCE = ".!?…:;。！？؟)\"'”’*"
+# A tag that follows one of these at once is quoted, in a pattern perhaps that is quoted as a whole.
+_QUOTES = frozenset("\"'“‘«`”’")
+# What ends any message of gpt-oss ends its thinking where that was opened.
+_ENDS_ANYTHING = "<|end|>"
 
 # Parts of a content that is a list, by their type.
 _SAYING = frozenset({"text", "output_text", "input_text"})
@@ -91,7 +95,7 @@ def split(text: str, *, first: bool = False) -> tuple[str, str | None]:
     rest, thoughts, tags = text, list[str](), _FIRST if first else _CURRENT
     marked = False
     if ("<" in text or "[" in text or "◁" in text) and not _is_endless(text, tags) and not _is_json(text):
-        while True:
+        while not (thoughts and _is_json(rest)):
             if (found := _first(rest, tags) or _within(rest, tags)) is not None:
                 thought, rest = found
                 thoughts.append(thought.strip())
@@ -174,7 +178,7 @@ def _first(text: str, tags: Tags) -> tuple[str, str] | None:
             (text[begin:], "") if closing is None else (text[begin : closing.start()], text[closing.end() :])
         )
     closing = next(tags.close.finditer(text), None)
-    if closing is None or not _stands_alone(text, closing):
+    if closing is None or closing[0] == _ENDS_ANYTHING or not _stands_alone(text, closing):
         return None
     before = text[: closing.start()]
     return None if tags.open.search(before) else (before, text[closing.end() :])
@@ -189,6 +193,7 @@ def _within(text: str, tags: Tags) -> tuple[str, str] | None:
         # After a colon, thinking is shown as an example.
         last = before.rstrip()[-1:]
         ends = last not in (":", ";") and (begins_line or last in _ENDS_SENTENCE)
+        ends = ends and text[opening.start() - 1 : opening.start()] not in _QUOTES
         if not ends or _is_quoted(text, opening) or _in_fence(text, 0, opening.start()):
             continue
         closing = _closing(text, opening.end(), tags)

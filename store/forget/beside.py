@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
+import duckdb
+
 from synth.base.errors import ConfigError
 from synth.store.dataset.output.files import quoted
 from synth.store.dataset.output.folder import CARD
@@ -29,7 +31,7 @@ def datasets_beside(log: Path, done: Forgetting) -> dict[Path, list[str]]:
     found = {}
     for folder in _datasets(log.parent, done):
         held = {
-            "rows": any(_rows(folder, names)),
+            "rows": _holds_rows(folder, names),
             "card": holds(folder / CARD, done),
             "manifest": holds(folder / MANIFEST, done),
             "name": done.target.texts.stand_in(str(folder.relative_to(log.parent))),
@@ -81,3 +83,11 @@ def _ids(path: Path) -> Iterator[str]:
             rows = connection.execute(f"SELECT id FROM read_parquet({quoted(path)})")
             while some := rows.fetchmany(4096):
                 yield from (name for (name,) in some)
+
+
+def _holds_rows(folder: Path, names: frozenset[str]) -> bool:
+    """Whether a dataset has rows of some samples; one that cannot be read may."""
+    try:
+        return any(_rows(folder, names))
+    except (duckdb.Error, OSError, UnicodeDecodeError):
+        return True

@@ -89,7 +89,7 @@ class Texts:
 
     def stand_in(self, text: str) -> bool:
         """Whether any of them stands in a text."""
-        return any(wanted in form for form in decoded(text) for wanted in self._wanted)
+        return any(wanted in form for form in _forms(text) for wanted in self._wanted)
 
     def begin_with(self, text: str) -> bool:
         """Whether a text, shortened to one line, is how any of them begins."""
@@ -137,6 +137,14 @@ class Texts:
 
 
 GONE = "[forgotten]"
+
+
+def _forms(text: str) -> Iterator[str]:
+    """What a text says, and that in one normal form: it may have both at once."""
+    for form in decoded(text):
+        yield form
+        if not form.isascii() and not unicodedata.is_normalized("NFC", form):
+            yield unicodedata.normalize("NFC", form)
 
 
 def decoded(text: str) -> Iterator[str]:

@@ -23,7 +23,7 @@ from synth.store.log.witness.witness import Loss, Position, position_of
 
 
 class Log:
-    """An open log.  SampleRequest checks numbering, counts and links; `deep` hashes every event again.
+    """An open log.  Opening checks numbering, counts and links; `deep` hashes every event again.
 
     Use it as a context manager.  `writer` logs are created when absent and held exclusively;
     readers can share a file that no process writes.  What is found is compared with the log's

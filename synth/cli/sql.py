@@ -48,8 +48,9 @@ def command(query: str, log: Path, as_json: bool, as_csv: bool, rows: int, secon
 
     Its tables are `events` and `batches`.  For example, what was rejected and why:
 
-        synth sql "SELECT step, payload ->> 'check' AS \\"check\\", count(*) FROM events
-        WHERE kind = 'step.rejected' GROUP BY ALL"
+    \b
+        synth sql "SELECT step, payload ->> 'check' AS why, count(*) AS refused
+        FROM events WHERE kind = 'step.rejected' GROUP BY ALL"
     """
     from synth.base.errors import LogDamaged
     from synth.cli.output import plural, table

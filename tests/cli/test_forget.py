@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from synth.store.forget.search import Texts
 from synth.store.rescue.doctor import diagnose
 from tests.kit.servers.loopback import Asked
 from tests.kit.servers.openai import OpenAIServer
@@ -239,6 +240,14 @@ def test_a_persons_name_is_found_in_each_form(folder: Path) -> None:
     again = _offline(folder, "materialize", "leaks.recipe", "--out", "again").out
     assert "1 left out, since it is forgotten" in again
     assert diagnose(folder / "new.duckdb").facts["runs"] == 1
+
+
+def test_a_text_in_two_normal_forms_at_once_and_a_dataset_that_cannot_be_read(folder: Path) -> None:
+    assert Texts(["Zoë Müller"]).stand_in("by Zoe\u0308 M\u00fcller")
+    (folder / "out/table/train.parquet").write_bytes(b"garbage")
+    done = _forget(folder, "--matching", KEY)
+    assert done.status == 0, done.err
+    assert "out/table still holds it" in done.out
 
 
 def test_a_text_in_the_plan_is_said_with_what_to_do(folder: Path) -> None:

@@ -70,6 +70,8 @@ def fault_of(manifest: Any) -> str | None:
     """What is wrong with the parts of a manifest that something is looked up by, or None."""
     if not isinstance(manifest, dict):
         return "it is no object"
+    if manifest.get("format") not in (1, FORMAT):
+        return "its `format` is none that this version knows"
     for name in ("recipe", "export"):
         if not _is_text(manifest.get(name)):
             return f"its `{name}` is no text"

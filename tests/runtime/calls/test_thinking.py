@@ -27,6 +27,12 @@ from synth.runtime.engines.thinking import joined, parts_of, reasoning_of, split
             "Four.",
             "hm",
         ),
+        ("<|channel|>final<|message|>Four.<|return|>", "Four.", None),
+        # Nobody thought.
+        ("Four.<|end|>", "Four.<|end|>", None),
+        ("[Think] of it: four.", "[Think] of it: four.", None),
+        ("It is r'<think>(.*?)</think>' and works.", "It is r'<think>(.*?)</think>' and works.", None),
+        ('<think>hm</think>{"a": "<think>x</think>"}', '{"a": "<think>x</think>"}', "hm"),
         ("<|START_THINKING|>hm<|END_THINKING|>Four.", "Four.", "hm"),
         (
             "<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>Four.<|END_RESPONSE|>",
