@@ -165,12 +165,11 @@ class Recorder:
     def _batches(self) -> Iterator[list[Event]]:
         """What is pending, as far as one transaction takes it.  Where commits are behind, a few batches go
         together: most of what a commit costs is the same for all sizes."""
-        for _ in range(MOST_TOGETHER):
+        for number in range(MOST_TOGETHER):
             count = min(len(self._pending), BATCH_EVENTS)
-            if count:
-                yield [self._pending.popleft() for _ in range(count)]
-            if count < BATCH_EVENTS:
+            if number and count < BATCH_EVENTS:
                 return
+            yield [self._pending.popleft() for _ in range(count)]
 
     def _commit(self) -> float:
         """Commits what is pending.  Returns the processor time that it took, in seconds: waiting for others

@@ -157,10 +157,10 @@ def test_a_local_model_that_is_not_there(tmp_path: Path, backend: str) -> None:
 @pytest.mark.parametrize(
     ("backend", "module", "line"),
     [
-        ("openai:gpt-4o", "openai", "pip install 'openai<4,>=3.50'"),
-        ("gemini:gemini-2.5-flash", "google.genai", "pip install 'google-genai<4,>=3.3'"),
+        ("openai:gpt-4o", "openai", "'openai<4,>=3.50'"),
+        ("gemini:gemini-2.5-flash", "google.genai", "'google-genai<4,>=3.3'"),
         ("vllm:some/model@1", "vllm", "pip install 'vllm>=0.32'"),
-        ("transformers:some/model@1", "transformers", "pip install 'transformers<5.20,>=5.16.1'"),
+        ("transformers:some/model@1", "transformers", "'transformers<5.20,>=5.16.1'"),
         ("pocket:", "transformers", "pip install"),
     ],
 )

@@ -215,7 +215,7 @@ def test_a_missing_reader_is_one_sentence(
     lay(tmp_path, {name: pdf("Biaya.")})
     sentence = refusal(tmp_path)
     assert (
-        f"needs `{module}`, and that is not installed: pip install 'selectolax>=1.0' 'pypdf<8,>=7'"
+        f"needs `{module}`, and that is not installed: pip install 'pypdf<8,>=7' 'selectolax>=1.0'"
         in sentence
     )
 

@@ -117,7 +117,7 @@ def assert_provenance(calls: list[tuple[str, dict[str, Any]]], host: str, checkp
         if step in ("persona", "question"):
             assert identity["backend"] == host
             assert payload["token_ids"] is None
-            assert payload["engine"].startswith(f"{host} ") or payload["engine"].startswith("google-genai ")
+            assert payload["engine"].startswith(("synth ", "google-genai "))
         else:
             assert (identity["backend"], identity["id"], identity["revision"]) == (
                 "vllm",
