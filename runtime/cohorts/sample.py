@@ -268,12 +268,16 @@ class _Run:
             )
             self._breakers.passed(step)
             return found
-        except CallAbandoned as error:
-            if not error.judged:
-                self._breakers.gave_up(step, str(error))
-            raise self._abandon(step, str(error), error.lasting) from None
-        except (CacheMiss, Stopped):
-            raise _Failed(None) from None
+        except (CallAbandoned, CacheMiss, Stopped) as error:
+            raise self._failed(step, error) from None
+
+    def _failed(self, step: StepPlan, error: CallAbandoned | CacheMiss | Stopped) -> _Failed:
+        """What a step ends with that got no answer: for good, or in this run."""
+        if not isinstance(error, CallAbandoned):
+            return _Failed(None)
+        if not error.judged:
+            self._breakers.gave_up(step, str(error))
+        return self._abandon(step, str(error), error.lasting)
 
     async def _ask(self, step: StepPlan, attempt: int, messages: Sequence[Message]) -> Answer:
         sample = self._sample
@@ -291,12 +295,8 @@ class _Run:
                     in_one_sample(step.must_fail, self._values),
                 )
             )
-        except CallAbandoned as error:
-            if not error.judged:
-                self._breakers.gave_up(step, str(error))
-            raise self._abandon(step, str(error), error.lasting) from None
-        except (CacheMiss, Stopped):
-            raise _Failed(None) from None
+        except (CallAbandoned, CacheMiss, Stopped) as error:
+            raise self._failed(step, error) from None
 
     async def _judged(self, step: StepPlan, attempt: int, accepted: Accepted) -> Accepted | Rejected:
         """What the judges of a step's checks say of a value that holds otherwise."""

@@ -8,7 +8,7 @@ import re
 from synth.base.text import valid_text
 from synth.runtime.documents.faults import Unreadable
 from synth.runtime.sources.faults import SAVE_AS_UTF8
-from synth.runtime.sources.lines import not_utf8
+from synth.runtime.sources.readers.lines import not_utf8
 
 # The longer marks first: that of UTF-32 begins with that of UTF-16.
 _MARKS = (

@@ -14,7 +14,7 @@ from synth.runtime.documents.decode import clean
 from synth.runtime.documents.document import Block, Document, Scalar
 from synth.runtime.documents.faults import Unreadable
 from synth.runtime.sources.faults import Fault
-from synth.runtime.sources.jsonl import read_jsonl
+from synth.runtime.sources.readers.jsonl import read_jsonl
 
 _LONGEST_ID = 200
 

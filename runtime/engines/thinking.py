@@ -192,8 +192,11 @@ def _within(text: str, tags: Tags) -> tuple[str, str] | None:
         begins_line = not before or before[-1] == "\n"
         # After a colon, thinking is shown as an example.
         last = before.rstrip()[-1:]
-        ends = last not in (":", ";") and (begins_line or last in _ENDS_SENTENCE)
-        ends = ends and text[opening.start() - 1 : opening.start()] not in _QUOTES
+        ends = (
+            last not in (":", ";")
+            and (begins_line or last in _ENDS_SENTENCE)
+            and text[opening.start() - 1 : opening.start()] not in _QUOTES
+        )
         if not ends or _is_quoted(text, opening) or _in_fence(text, 0, opening.start()):
             continue
         closing = _closing(text, opening.end(), tags)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from pathlib import Path
 
 from synth.base.display import quoted, visible
 from synth.base.errors import ConfigError
+from synth.base.files import file_hash
 from synth.compiler.plan.model import SourcePlan
 from synth.runtime.documents import File, Splitter, find_files, read_file
 from synth.runtime.documents.paths import inside_project
@@ -65,14 +65,10 @@ class FolderCorpus:
 
 
 def _hash(file: File, folder: str) -> str:
-    hasher = sha256()
     try:
-        with file.path.open("rb") as handle:
-            while block := handle.read(_BLOCK):
-                hasher.update(block)
+        return file_hash(file.path)
     except OSError as error:
         raise ConfigError(
             f"{quoted(f'{folder}/{file.name}', 200)} cannot be read ({error.strerror or error}): "
             "ask for read permission on it"
         ) from None
-    return hasher.hexdigest()

@@ -12,7 +12,7 @@ from synth.base.errors import ConfigError
 from synth.base.suggest import suggest
 from synth.compiler.bind.imports import PROJECT_FILE, project_root
 from synth.compiler.plan.model import Plan, SourcePlan
-from synth.runtime.sources.dataset import dataset_files
+from synth.runtime.sources.readers.dataset import dataset_files
 from synth.runtime.sources.shapes import Form
 
 

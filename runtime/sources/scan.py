@@ -16,14 +16,15 @@ from pathlib import Path
 
 from synth.base.canonical import canonical_json, digest
 from synth.base.errors import ConfigError
-from synth.runtime.sources.arrow import read_arrow
-from synth.runtime.sources.csv import read_csv
+from synth.base.files import file_hash
 from synth.runtime.sources.faults import Fault, Faults, Place, Unusable
-from synth.runtime.sources.jsonl import read_jsonl
 from synth.runtime.sources.locate import Located, SourceFile
 from synth.runtime.sources.messages import Message
 from synth.runtime.sources.notes import LeftOut, Notes, Unread
-from synth.runtime.sources.parquet import read_parquet
+from synth.runtime.sources.readers.arrow import read_arrow
+from synth.runtime.sources.readers.csv import read_csv
+from synth.runtime.sources.readers.jsonl import read_jsonl
+from synth.runtime.sources.readers.parquet import read_parquet
 from synth.runtime.sources.record import Record
 from synth.runtime.sources.shapes import Form, Shape, conversation
 
@@ -58,15 +59,12 @@ class Conversation:
 
 def hash_file(file: SourceFile) -> Hashed:
     """Raises ConfigError for a file that cannot be read."""
-    hasher = sha256()
     try:
         stamp = _stamp(file.path)
-        with file.path.open("rb") as handle:
-            while block := handle.read(_BLOCK):
-                hasher.update(block)
+        found = file_hash(file.path)
     except OSError as error:
         raise ConfigError(f"{file.name} cannot be read ({error.strerror or error}): check the file") from None
-    return Hashed(file, stamp[0], hasher.hexdigest(), stamp)
+    return Hashed(file, stamp[0], found, stamp)
 
 
 @dataclass(slots=True)

@@ -11,11 +11,11 @@ import duckdb
 
 from synth.base.display import plural, quoted
 from synth.base.errors import ConfigError, Diverged, QuotaShort
+from synth.base.files import file_hash
 from synth.base.leftovers import draft, sweep
 from synth.base.version import VERSION
 from synth.compiler.plan.model import Plan
 from synth.store.dataset.materialize import materialize
-from synth.store.dataset.output.files import file_hash
 from synth.store.dataset.output.manifest import MANIFEST, current, fault_of, is_within, load
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import earlier_heads

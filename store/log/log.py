@@ -124,8 +124,7 @@ class Log:
             self.next_batch += len(entries)
             self.head = head
             self._first = self._first or entries[0][-1]
-        for events in batches:
-            self._watched.saw(events, self._position)
+        self._watched.saw([event for events in batches for event in events], self._position)
 
     def close(self) -> None:
         """Closes the file; a checkpoint that fails for want of room loses nothing."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from synth.base.files import file_hash
 from synth.compiler.compile import compile_file
-from synth.store.dataset.output.files import file_hash
 from tests.kit.support import one_sentence, synth
 
 HERE = Path(__file__).parent

@@ -9,13 +9,13 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from functools import cache, partial
-from hashlib import sha256
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from synth.base.errors import EngineError
+from synth.base.files import file_hash
 from synth.runtime.engines.base import EngineSpec
 from synth.runtime.engines.local.checkpoint import require
 from synth.runtime.engines.local.transformers import TransformersEngine
@@ -111,11 +111,7 @@ def _weights() -> Path:
 
 @cache
 def _revision(weights: Path) -> str:
-    with weights.open("rb") as file:
-        digest = sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_hash(weights)
 
 
 def _place() -> Path:

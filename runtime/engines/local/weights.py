@@ -20,6 +20,7 @@ from pathlib import Path
 
 from synth.base.canonical import digest
 from synth.base.errors import EngineError
+from synth.base.files import file_hash
 
 # What a trainer leaves beside a checkpoint without its being any part of it.
 _APART = (
@@ -107,18 +108,15 @@ def _sha256(path: Path) -> str:
         known = json.loads(place.read_bytes())
         if tuple(known["stamp"]) == stamp:
             return str(known["sha256"])
-    hasher = sha256()
     try:
-        with real.open("rb") as file:
-            while block := file.read(_BLOCK):
-                hasher.update(block)
+        found = file_hash(real)
     except OSError as error:
         raise EngineError(f"{path} cannot be read ({error.strerror or error}): check the file") from None
     if _stamp(real) != stamp:
         raise EngineError(f"{path} changed while it was read: run again once nothing writes to it")
     if time.time_ns() - max(stamp[1:3]) > _SETTLED_NS:
-        _keep(place, {"path": str(real), "stamp": stamp, "sha256": hasher.hexdigest()})
-    return hasher.hexdigest()
+        _keep(place, {"path": str(real), "stamp": stamp, "sha256": found})
+    return found
 
 
 def _stamp(path: Path) -> Stamp:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
 from synth.base.errors import EngineError
+from synth.base.files import file_hash
 from synth.runtime.engines.base import EngineSpec
 from synth.runtime.retrieval.embedders.transformers import TransformersEmbedder
 
@@ -47,8 +47,4 @@ def _weights() -> Path:
 
 @cache
 def _revision(weights: Path) -> str:
-    with weights.open("rb") as file:
-        digest = sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_hash(weights)

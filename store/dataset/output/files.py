@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from synth.base.files import file_hash
 from synth.store.log.connection import connect
 
 # So many lines at least are encoded, hashed and written in one go, while the next are made.
@@ -92,15 +93,6 @@ def to_parquet(file: File, columns: Mapping[str, str]) -> None:
 
 def file_entry(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": file_hash(path)}
-
-
-def file_hash(path: Path) -> str:
-    """sha256 of a file, in hex."""
-    with path.open("rb") as handle:
-        digest = sha256()
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def quoted(text: Path | str) -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from synth.base.errors import ConfigError
+from synth.base.files import file_hash
 from synth.base.leftovers import draft, sweep
-from synth.store.dataset.output.files import file_hash
 from synth.store.dataset.output.manifest import MANIFEST, is_manifest, load
 
 CARD = "README.md"

@@ -68,13 +68,7 @@ def test_a_judge_whose_verdicts_cannot_be_read_is_stopped_early(
     assert run(path, openai_server).status == 0
 
 
-def test_pairs_that_nothing_passes_stop_and_the_conversation_goes_on(
-    tmp_path: Path, openai_server: OpenAIServer
-) -> None:
-    path = recipe(tmp_path, 200, "retry = 3")
-    path.write_text(
-        path.read_text()
-        + """
+PAIRS = """
 preference better from c {
   turn worse: model by author {
     prompt = "Worsen: {{ c.a }}"
@@ -85,7 +79,13 @@ preference better from c {
   rejected = worse
 }
 """
-    )
+
+
+def test_pairs_that_nothing_passes_stop_and_the_conversation_goes_on(
+    tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    path = recipe(tmp_path, 200, "retry = 3")
+    path.write_text(path.read_text() + PAIRS)
 
     def answer(asked: Asked) -> str:
         return "No." if "Worsen" in asked.messages[0][1] else sentence(asked.key)
@@ -105,20 +105,7 @@ def test_pairs_that_were_lost_are_asked_for_anew_under_other_options(
 ) -> None:
     """Each sample gets a pair, so a lost one is tried again itself, and not with the same answers."""
     path = recipe(tmp_path, 12, "retry = 3")
-    path.write_text(
-        path.read_text()
-        + """
-preference better from c {
-  turn worse: model by author {
-    prompt = "Worsen: {{ c.a }}"
-    check { opens_with_any("Yes") }
-    retry = 1
-  }
-  chosen = c.a
-  rejected = worse
-}
-"""
-    )
+    path.write_text(path.read_text() + PAIRS)
     configure(tmp_path, id="any")
     openai_server.answer = lambda asked: (
         f"{'Yes' if passes(asked, 3) else 'No'}, {sentence(asked.key)}"

@@ -11,8 +11,8 @@ from typing import Any
 from synth.base.display import quoted
 from synth.base.errors import ConfigError
 from synth.runtime.sources.faults import SAVE_AS_UTF8, Fault
-from synth.runtime.sources.lines import MAX_LINE, begins_with, not_utf8, read_blocks, read_lines
 from synth.runtime.sources.marks import kind_of, without_nan
+from synth.runtime.sources.readers.lines import MAX_LINE, begins_with, not_utf8, read_blocks, read_lines
 from synth.runtime.sources.record import Record
 
 _UTF8_MARK = b"\xef\xbb\xbf"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from synth.base.errors import ConfigError
 from synth.runtime.sources.faults import Fault, names
-from synth.runtime.sources.lines import MAX_LINE, not_utf8, read_lines
+from synth.runtime.sources.readers.lines import MAX_LINE, not_utf8, read_lines
 from synth.runtime.sources.record import Cell, Record
 from synth.runtime.sources.shapes import Form
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from synth.base.errors import ConfigError
 from synth.runtime.sources.faults import names
-from synth.runtime.sources.lines import begins_with
+from synth.runtime.sources.readers.lines import begins_with
 
 FORMATS = {
     ".jsonl": "jsonl",
