@@ -26,7 +26,7 @@ from bench.lib.report import Report, Table, grid
 from synth.base.extras import install
 from synth.compiler.plan.model import CallPlan, SourcePlan
 from synth.runtime.engines.base import ModelIdentity
-from synth.runtime.retrieval import Index, Query, open_index
+from synth.runtime.retrieval.index import Index, Query, open_index
 
 TITLE = "Retrieval: an index over documents"
 _WORDS = 220

@@ -116,7 +116,7 @@ class LiveClient:
         )
 
     async def look_up(self, lookup: LookUp) -> Passages:
-        from synth.runtime.retrieval import RetrievalShort
+        from synth.runtime.retrieval.errors import RetrievalShort
 
         try:
             return await self._indexes.look_up(lookup, self._recorder)

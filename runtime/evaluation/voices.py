@@ -37,7 +37,7 @@ def nearest_voices(said: Mapping[str, str], personas: Mapping[str, str]) -> dict
 
 
 async def _embedded(texts: Sequence[str]) -> list[Sequence[float]]:
-    from synth.runtime.retrieval import default_embedder
+    from synth.runtime.retrieval.embedders import default_embedder
 
     try:
         embedder = default_embedder()

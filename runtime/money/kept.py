@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import ValidationError
 
@@ -47,7 +48,18 @@ def known_price(spec: EngineSpec) -> Priced | None:
     address = None
     if spec.backend in _ADDRESS:
         address = spec.options.get("base_url") or os.environ.get(_ADDRESS[spec.backend])
-    return _known(provider, spec.id, str(address) if address else None)
+    return _known(provider, spec.id, _without_port(str(address)) if address else None)
+
+
+def _without_port(address: str) -> str:
+    """What the list looks at.  A server on this machine has another port each time, and must not be
+    looked up anew for that."""
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname or ""
+    except ValueError:
+        return address
+    return urlunsplit((parts.scheme, f"[{host}]" if ":" in host else host, parts.path, "", ""))
 
 
 @cache

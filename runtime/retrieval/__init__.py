@@ -13,20 +13,3 @@ makes an earlier one answer, as exactly.  A passage is a dictionary with id, doc
 metadata and score, and is JSON.  RetrievalShort is one sample's bad luck; ConfigError and
 EngineError are everybody's.
 """
-
-from synth.runtime.retrieval.embedders import Embedder, default_embedder, open_embedder
-from synth.runtime.retrieval.errors import BadFilter, RetrievalShort
-from synth.runtime.retrieval.index import Index, Query, open_index
-from synth.runtime.retrieval.ingest import IngestReport
-
-__all__ = [
-    "BadFilter",
-    "Embedder",
-    "Index",
-    "IngestReport",
-    "Query",
-    "RetrievalShort",
-    "default_embedder",
-    "open_embedder",
-    "open_index",
-]

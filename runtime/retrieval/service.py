@@ -21,7 +21,9 @@ from synth.store.log.events import Kind
 from synth.store.log.history import LoggedLookup, LoggedSample
 
 if TYPE_CHECKING:
-    from synth.runtime.retrieval import Embedder, Index, IngestReport
+    from synth.runtime.retrieval.embedders import Embedder
+    from synth.runtime.retrieval.index import Index
+    from synth.runtime.retrieval.ingest import IngestReport
 
 Passages = list[dict[str, Any]]
 
@@ -71,7 +73,7 @@ class Indexes:
         self.hosted: list[str] = []
         if not _asked(plan):
             return
-        from synth.runtime.retrieval import open_index
+        from synth.runtime.retrieval.index import open_index
 
         for source in plan.sources:
             if source.type == "chunk" and source.name in _asked(plan):
@@ -114,7 +116,7 @@ class Indexes:
 
     async def look_up(self, lookup: LookUp, recorder: Recorder) -> Passages:
         """The passages for a sample, recorded.  Raises RetrievalShort, and BadFilter."""
-        from synth.runtime.retrieval import RetrievalShort
+        from synth.runtime.retrieval.errors import RetrievalShort
 
         arguments = dict(lookup.arguments)
         index = self._indexes[str(arguments.pop("source"))]
@@ -197,7 +199,7 @@ def _asked(plan: Plan) -> set[str]:
 
 
 def _embedder(plan: Plan, settings: Settings, source: SourcePlan) -> Embedder | None:
-    from synth.runtime.retrieval import open_embedder
+    from synth.runtime.retrieval.embedders import open_embedder
 
     arguments = source.index.arguments if source.index is not None else {}
     if arguments.get("search", "text") == "text":

@@ -12,10 +12,10 @@ from synth.base.errors import ConfigError
 from synth.runtime.calls.breaker import Stuck
 from synth.runtime.events.budget import GRACE_S, Outcome
 from synth.runtime.run.shown import run_html, run_line
-from synth.runtime.sources.ingest import IngestedSource
 
 if TYPE_CHECKING:
-    from synth.runtime.retrieval import IngestReport
+    from synth.runtime.retrieval.ingest import IngestReport
+    from synth.runtime.sources.ingest import IngestedSource
 
 
 @dataclass(frozen=True, slots=True)

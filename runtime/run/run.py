@@ -33,7 +33,6 @@ from synth.runtime.run import loop
 from synth.runtime.run.report import RunOptions, RunReport
 from synth.runtime.run.shown import met
 from synth.runtime.settings import Settings
-from synth.runtime.sources.ingest import IngestedSource, ReadSource, check_sources, ingest, read_sources
 from synth.store.log.events import Kind
 from synth.store.log.history import History
 from synth.store.log.log import Log
@@ -41,7 +40,8 @@ from synth.store.log.served import in_words
 from synth.store.log.versions import package_version
 
 if TYPE_CHECKING:
-    from synth.runtime.retrieval import IngestReport
+    from synth.runtime.retrieval.ingest import IngestReport
+    from synth.runtime.sources.ingest import IngestedSource, ReadSource
 
 
 # By then a hundred first calls are out, and the loop has nothing to do until they are answered.
@@ -67,7 +67,10 @@ def run(
     """Runs a plan.  Raises SynthError when it cannot go on; what was committed is safe."""
     require_runnable(plan)
     options, watch = options or RunOptions(), watch or Watch()
-    check_sources(plan, options.allowed)
+    if plan.sources:
+        from synth.runtime.sources.ingest import check_sources
+
+        check_sources(plan, options.allowed)
     models, indexes = (
         Models(plan, settings, options.patience),
         Indexes(plan, settings, options.allowed, options.patience),
@@ -137,7 +140,7 @@ async def run_sample_sources(
             if watch.on_start is not None:
                 watch.on_start(progress, models)
             # A source that does not hold ends the run here, before anything is paid for.
-            sources = await read_sources(plan, log, options.allowed, lambda: stop.stopping)
+            sources = await _read(plan, log, options, stop)
             reports = await _index(indexes, progress, stop)
             recorder = Recorder(log, run_id, after_commit=committed)
             try:
@@ -193,6 +196,15 @@ async def run_sample_sources(
     )
 
 
+async def _read(plan: Plan, log: Log, options: RunOptions, stop: RunBudget) -> Sequence[ReadSource]:
+    # Readers of rows take longer to import than a small run without any takes to start.
+    if not plan.sources:
+        return ()
+    from synth.runtime.sources.ingest import read_sources
+
+    return await read_sources(plan, log, options.allowed, lambda: stop.stopping)
+
+
 async def _index(indexes: Indexes, progress: Progress, stop: RunBudget) -> Mapping[str, IngestReport]:
     """Brings the indexes up to date; nothing is told of them by a run that is stopped meanwhile."""
     try:
@@ -208,6 +220,10 @@ async def _ingest(
 ) -> tuple[IngestedSource, ...]:
     """Logs what is new of some sources, while models answer.  A source that cannot be logged any
     more stops the run."""
+    if not sources:
+        return ()
+    from synth.runtime.sources.ingest import ingest
+
     found = []
     try:
         for source in sources:

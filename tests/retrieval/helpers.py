@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from synth.compiler.plan.model import CallPlan, CheckPlan, SourcePlan
 from synth.runtime.engines.base import EngineSpec, ModelIdentity
-from synth.runtime.retrieval import Index, open_embedder, open_index
-from synth.runtime.retrieval.embedders import Embedder
+from synth.runtime.retrieval.embedders import Embedder, open_embedder
 from synth.runtime.retrieval.embedders.base import Purpose, Vectors
+from synth.runtime.retrieval.index import Index, open_index
 
 Result = TypeVar("Result")
 

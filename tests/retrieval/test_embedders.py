@@ -11,9 +11,8 @@ import pytest
 
 from synth.base.errors import CallFailed, ConfigError, EngineError, ExtraMissing, KeyMissing
 from synth.runtime.engines.base import EngineSpec
-from synth.runtime.retrieval import default_embedder, open_embedder
 from synth.runtime.retrieval import vectors as vectors_module
-from synth.runtime.retrieval.embedders import Embedder, packaged
+from synth.runtime.retrieval.embedders import Embedder, default_embedder, open_embedder, packaged
 from synth.runtime.retrieval.embedders.base import Purpose, embedder_name
 from synth.runtime.retrieval.embedders.windows import merge_windows
 from tests.documents.helpers import lay

@@ -12,7 +12,7 @@ import pytest
 
 from synth.base.errors import CallFailed, ConfigError, EngineError
 from synth.compiler.plan.model import CallPlan, CheckPlan
-from synth.runtime.retrieval import Index, open_index
+from synth.runtime.retrieval.index import Index, open_index
 from synth.runtime.retrieval.spool import Spool
 from tests.documents.helpers import encrypted_pdf, lay, pdf
 from tests.retrieval.helpers import Counting, ask, ingest, rows, run, simulated, source, with_index

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from synth.base.errors import ConfigError
-from synth.runtime.retrieval import Index
+from synth.runtime.retrieval.index import Index
 from synth.runtime.retrieval.lance import write
 from synth.runtime.retrieval.state import FILE_NAME, State
 from tests.documents.helpers import lay

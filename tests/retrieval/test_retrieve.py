@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from synth.base.errors import CallFailed, EngineDied
 from synth.compiler.stdlib.filters import cited, numbered
-from synth.runtime.retrieval import Index, RetrievalShort, open_index
 from synth.runtime.retrieval import vectors as vectors_module
-from synth.runtime.retrieval.index import Query
+from synth.runtime.retrieval.errors import RetrievalShort
+from synth.runtime.retrieval.index import Index, Query, open_index
 from tests.documents.helpers import lay
 from tests.kit.support import ROOT, environment
 from tests.retrieval.helpers import Counting, ask, corpus, ingest, run, simulated, source, with_index

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.runtime.retrieval import BadFilter, Index, RetrievalShort
+from synth.runtime.retrieval.errors import BadFilter, RetrievalShort
+from synth.runtime.retrieval.index import Index
 from synth.runtime.retrieval.where import to_sql
 from tests.retrieval.helpers import simulated, source, with_index
 
