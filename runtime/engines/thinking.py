@@ -161,6 +161,8 @@ def sealed_in(content: list[Any]) -> list[str]:
 
 def joined(*thoughts: str | None) -> str | None:
     """Thoughts one after the other, each once; None where there is none."""
+    if not any(thoughts):
+        return None
     return _joined([*dict.fromkeys(thought.strip() for thought in thoughts if thought is not None)])
 
 

@@ -57,6 +57,22 @@ _UNSUPPORTED = re.compile(
 )
 
 
+# Where servers say what a call took, the likeliest first.
+_PROMPT = (("prompt_tokens",), ("input_tokens",))
+_COMPLETION = (("completion_tokens",), ("output_tokens",))
+_CACHED = (
+    ("prompt_tokens_details", "cached_tokens"),
+    ("input_tokens_details", "cached_tokens"),
+    ("prompt_cache_hit_tokens",),
+    ("cached_tokens",),
+)
+_REASONING = (
+    ("completion_tokens_details", "reasoning_tokens"),
+    ("output_tokens_details", "reasoning_tokens"),
+    ("reasoning_tokens",),
+)
+
+
 class OpenAIOptions(hosted.HostedOptions):
     """`max_tokens_field` names the limit on the wire: older servers know only `max_tokens`.
 
@@ -325,19 +341,10 @@ def _usage(read: Reading, body: Any) -> hosted.Usage:
     used = read.object(at(body, "usage"), "usage")
     if not used:
         return hosted.NOTHING
-    prompt = read.count(used, "prompt_tokens") or read.count(used, "input_tokens")
-    completion = read.count(used, "completion_tokens") or read.count(used, "output_tokens")
-    cached = (
-        read.count(used, "prompt_tokens_details", "cached_tokens")
-        or read.count(used, "input_tokens_details", "cached_tokens")
-        or read.count(used, "prompt_cache_hit_tokens")
-        or read.count(used, "cached_tokens")
-    )
-    reasoning = (
-        read.count(used, "completion_tokens_details", "reasoning_tokens")
-        or read.count(used, "output_tokens_details", "reasoning_tokens")
-        or read.count(used, "reasoning_tokens")
-    )
+    prompt = read.first_count(used, _PROMPT)
+    completion = read.first_count(used, _COMPLETION)
+    cached = read.first_count(used, _CACHED)
+    reasoning = read.first_count(used, _REASONING)
     # Some leave thinking out of the completion, and only their total has it.
     apart = read.count(used, "total_tokens") - prompt - completion if prompt and completion else 0
     if apart > 0:

@@ -6,6 +6,7 @@ in `odd` what was wrong, in plain words, for the log.
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import time
@@ -91,6 +92,13 @@ class Reading:
         self.odd.append(f"`{'.'.join(map(str, path))}` is {told(given)}, which is no count of tokens")
         return 0
 
+    def first_count(self, value: Mapping[str, Any], paths: Sequence[Sequence[str]]) -> int:
+        """The count of tokens at the first of some paths where there is one above 0; else 0."""
+        for path in paths:
+            if path[0] in value and (found := self.count(value, *path)):
+                return found
+        return 0
+
     def object(self, value: Any, what: str) -> Mapping[str, Any]:
         """An object; an empty one where there is none."""
         if isinstance(value, dict):
@@ -105,7 +113,7 @@ def parsed(data: bytes) -> Any:
     if len(data) > _FEW_BYTES and sum(map(data.count, _SEPARATORS)) > _MOST_VALUES:
         raise Unreadable(f"the response has more than {_MOST_VALUES:,} values")
     try:
-        return _DECODER.decode(data.decode("utf-8-sig"))
+        return _DECODER.decode(data.removeprefix(codecs.BOM_UTF8).decode())
     except (ValueError, RecursionError):
         raise Unreadable("the response is not JSON") from None
 

@@ -105,13 +105,19 @@ class Door:
         return Reply(response.status, response.headers, data)
 
     async def _body(self, response: aiohttp.ClientResponse, until: float) -> bytes:
+        packings = _packings(response)
+        headers = response.headers
+        if "Transfer-Encoding" not in headers and not packings:
+            length = response.content_length
+            if length is not None and length <= SMALL_BYTES:
+                # No more than it says is taken for its body.
+                return await response.content.read()
         blocks, size = list[bytes](), 0
         async for block in response.content.iter_any():
             blocks.append(block)
             size += len(block)
             if size > SMALL_BYTES:
                 break
-        packings = _packings(response)
         if size <= SMALL_BYTES and (not packings or size <= _SOON_UNPACKED):
             return unpacked(b"".join(blocks), packings)
         async with asyncio.timeout_at(until), self._large:
@@ -142,7 +148,10 @@ class _Connector(aiohttp.TCPConnector):
 
 def _packings(response: aiohttp.ClientResponse) -> tuple[str, ...]:
     """How a body is packed, in the order in which it was done."""
-    said = ",".join(response.headers.getall("Content-Encoding", ())).lower()
+    headers = response.headers
+    if "Content-Encoding" not in headers:
+        return ()
+    said = ",".join(headers.getall("Content-Encoding")).lower()
     found = tuple(name for each in said.split(",") if (name := each.strip()) not in ("", "identity"))
     if len(found) > _MOST_LAYERS or not bodies.PACKINGS.keys() >= set(found):
         raise Unpackable("the response is packed in a way that was not asked for")
