@@ -174,6 +174,9 @@ def test_names_are_the_fields() -> None:
     found = set()
     for name in STAGES:
         assert name.rpartition(".")[2] not in OLD_FILES or MODULES[name].name == "__init__.py", name
+        # Keys of events keep their names, and there they are names of fields.
+        if name == "store.log.payloads":
+            continue
         text = MODULES[name].read_text("utf-8")
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.type == tokenize.NAME and OLD_NAMES.fullmatch(token.string):

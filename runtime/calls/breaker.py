@@ -18,11 +18,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from synth.base.text import valid_text
 from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.runtime.events.budget import Stopped
+from synth.store.log.payloads import StuckStep
 
 # At one answer in five, so many refusals in a row come up once in 7,500 times.
 MOST_JUDGED = 40
@@ -96,19 +96,19 @@ class Stuck:
             )
         return "change what the prompt asks for, the check or the model"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> StuckStep:
         """As `run.stopped` and `--json` have it."""
-        return {
-            "cohort": self.cohort,
-            "step": self.step,
-            "model": self.model,
-            "judged": self.judged,
-            "checks": self.checks,
-            "failed": self.failed,
-            "reason": self.reason,
-            "examples": list(self.examples),
-            "lost_at": list(self.lost_at),
-        }
+        return StuckStep(
+            cohort=self.cohort,
+            step=self.step,
+            model=self.model,
+            judged=self.judged,
+            checks=self.checks,
+            failed=self.failed,
+            reason=self.reason,
+            examples=list(self.examples),
+            lost_at=list(self.lost_at),
+        )
 
 
 @dataclass(slots=True)

@@ -6,16 +6,13 @@ records; the preview counts what would be issued; the replay takes the log for t
 
 from __future__ import annotations
 
-from typing import Any
-
 from synth.compiler.plan.model import Plan
 from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned
 from synth.runtime.calls.breaker import Breakers, Held
 from synth.runtime.calls.models import Models
 from synth.runtime.calls.prompt import make_call, model_of, sampling_json
-from synth.runtime.calls.retry import Tries, identify, said_besides
+from synth.runtime.calls.retry import Tries, note_tokens
 from synth.runtime.calls.rules import CURRENT, Rules
-from synth.runtime.engines.base import Call, Completion
 from synth.runtime.engines.thinking import joined, split
 from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
@@ -23,6 +20,7 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.retrieval.service import Indexes, LookUp, Passages
 from synth.store.log.events import Kind
 from synth.store.log.history import History, LoggedCall
+from synth.store.log.payloads import AttemptColumns, CallCompleted, Message
 from synth.store.log.served import is_another
 
 
@@ -61,12 +59,12 @@ class LiveClient:
             await self._recorder.room()
             self._progress.reused(step)
             return logged(known)
-        columns = {
-            "sample_id": attempt.sample_id,
-            "step": step.name,
-            "attempt": attempt.number,
-            "model": step.model,
-        }
+        columns = AttemptColumns(
+            sample_id=attempt.sample_id,
+            step=step.name,
+            attempt=attempt.number,
+            model=step.model,
+        )
         await self._models.ready(model)
         while True:
             await self._breakers.ready(step)
@@ -77,24 +75,32 @@ class LiveClient:
             break
         text, inner = split(completion.text)
         thought = joined(completion.thought, inner)
+        payload = CallCompleted(
+            call_key=call.key,
+            identity=model.identity,
+            engine=model.engine.version,
+            messages=[Message(role=m.role, content=m.content) for m in call.messages],
+            token_ids=list(call.token_ids) if call.token_ids is not None else None,
+            schema=call.schema,
+            sampling=sampling_json(call.sampling),
+            seed=call.seed,
+            text=text,
+            finish_reason=completion.finish_reason,
+            cached_tokens=usage.cached_tokens,
+            served_by=completion.served_by,
+        )
+        note_tokens(payload, usage)
+        if thought is not None:
+            payload["thought"] = thought
+        if completion.odd:
+            payload["odd"] = list(completion.odd)
+        if call.scored is not None:
+            payload["scored"] = call.scored
+            payload["logprob"] = completion.logprob
+            payload["scored_tokens"] = completion.scored_tokens
         seq = self._recorder.emit(
             Kind.CALL_COMPLETED,
-            {
-                **identify(model, call),
-                "messages": [{"role": m.role, "content": m.content} for m in call.messages],
-                "token_ids": list(call.token_ids) if call.token_ids is not None else None,
-                "schema": call.schema,
-                "sampling": sampling_json(call.sampling),
-                "seed": call.seed,
-                "text": text,
-                "finish_reason": completion.finish_reason,
-                "cached_tokens": usage.cached_tokens,
-                **said_besides(usage),
-                "served_by": completion.served_by,
-                **({} if thought is None else {"thought": thought}),
-                **({"odd": list(completion.odd)} if completion.odd else {}),
-                **_score(call, completion),
-            },
+            payload,
             **columns,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
@@ -170,14 +176,3 @@ def logged(call: LoggedCall, rules: Rules = CURRENT) -> Answer:
         scored_tokens=call.scored_tokens,
         thought=thought,
     )
-
-
-def _score(call: Call, completion: Completion) -> dict[str, Any]:
-    """What the log holds of a scoring call and of no other."""
-    if call.scored is None:
-        return {}
-    return {
-        "scored": call.scored,
-        "logprob": completion.logprob,
-        "scored_tokens": completion.scored_tokens,
-    }

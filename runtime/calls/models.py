@@ -22,6 +22,7 @@ from synth.runtime.service.limiter import SLOW_START, Limiter
 from synth.runtime.service.patience import Patience
 from synth.runtime.service.service import WORTH_SAYING_S, Service
 from synth.runtime.settings import Settings
+from synth.store.log.payloads import CohortLineage
 
 # How long an engine may take to close, in seconds.
 CLOSE_S = 30.0
@@ -120,19 +121,19 @@ class Models:
         """Each engine once."""
         return list({id(model.engine): model.engine for model in self}.values())
 
-    def config_hashes(self, plan: Plan) -> dict[str, dict[str, Any]]:
+    def config_hashes(self, plan: Plan) -> dict[str, CohortLineage]:
         """What the samples of each cohort, and the pairs of each preference, come from.
 
         An entry has the fingerprint, the identity of each model, and `config_hash`, which names the
         two in 16 hex digits: samples of one lineage make one dataset.  A preference's entry
         says `of` which lineage its conversation is.
         """
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, CohortLineage] = {}
         for cohort in plan.cohorts:
-            found[cohort.name] = self._config_hash(cohort, plan.fingerprint(cohort), {})
+            found[cohort.name] = self._config_hash(cohort, plan.fingerprint(cohort))
         for pairs in plan.pair_cohorts:
             preference = plan.preference(pairs.name)
-            of = {"of": found[preference.source]["lineage"]}
+            of = found[preference.source]["lineage"]
             found[pairs.name] = self._config_hash(pairs, plan.pair_fingerprint(preference), of)
         return found
 
@@ -144,10 +145,13 @@ class Models:
             for cohort in (*plan.cohorts, *plan.pair_cohorts)
         }
 
-    def _config_hash(self, cohort: CohortPlan, fingerprint: str, of: dict[str, str]) -> dict[str, Any]:
+    def _config_hash(self, cohort: CohortPlan, fingerprint: str, of: str | None = None) -> CohortLineage:
         models = {name: self[name].engine.identity.model_dump(mode="json") for name in _used(cohort)}
-        config_hash = digest([fingerprint, models, *of.values()])[:16]
-        return {"lineage": config_hash, "fingerprint": fingerprint, "models": models, **of}
+        config_hash = digest([fingerprint, models, *([] if of is None else [of])])[:16]
+        entry: CohortLineage = {"lineage": config_hash, "fingerprint": fingerprint, "models": models}
+        if of is not None:
+            entry["of"] = of
+        return entry
 
     async def ready(self, model: RunningModel) -> None:
         """Starts a model's engine when its first call is due: a run that the log can answer

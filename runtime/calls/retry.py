@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from synth.base.errors import AccessDenied, CallFailed, EngineDied, EngineError
 from synth.base.text import spoken
@@ -21,6 +21,7 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.money.usage import NOTHING, Usage, of_completion, of_failure
 from synth.runtime.service.limiter import backoff
 from synth.runtime.service.service import MOST_STRIKES, Asked
+from synth.store.log import payloads
 from synth.store.log.events import Kind
 from synth.store.log.history import History
 
@@ -66,7 +67,9 @@ class Tries:
             model.service.on_end = partial(self._end_patience, model)
             stop.wakes(model.service.limiter.drain)
 
-    async def ask(self, model: RunningModel, step: StepPlan, call: Call, columns: dict[str, Any]) -> Answered:
+    async def ask(
+        self, model: RunningModel, step: StepPlan, call: Call, columns: payloads.AttemptColumns
+    ) -> Answered:
         """An answer, after as many tries as it takes.  Raises CallAbandoned for a call that fails for good,
         EngineError where every other would as well, Held and Stopped."""
         service = model.service
@@ -87,7 +90,7 @@ class Tries:
         model: RunningModel,
         step: StepPlan,
         call: Call,
-        columns: dict[str, Any],
+        columns: payloads.AttemptColumns,
         asked: Asked,
     ) -> Answered | CallFailed:
         """One try within the limits.  What comes of it is told to the service before the next slot is
@@ -220,7 +223,7 @@ class Tries:
         call: Call,
         failure: CallFailed,
         number: int,
-        columns: dict[str, Any],
+        columns: payloads.AttemptColumns,
         reserved: Reserved | None,
     ) -> None:
         usage = of_failure(failure)
@@ -228,18 +231,23 @@ class Tries:
         if failure.lost and model.priced is not None:
             lost_cost = (reserved or self._budget.most(model, call)).amount
         self._budget.settle(reserved, usage, cost + (lost_cost or 0.0))
+        payload: payloads.CallFailed = {
+            "call_key": call.key,
+            "identity": model.identity,
+            "engine": model.engine.version,
+            "failure": failure.kind,
+            "message": str(failure),
+            "retryable": failure.retryable,
+            "try": number,
+        }
+        note_tokens(payload, usage)
+        if usage.cached_tokens:
+            payload["cached_tokens"] = usage.cached_tokens
+        if lost_cost is not None:
+            payload["lost_cost"] = lost_cost
         self._recorder.emit(
             Kind.CALL_FAILED,
-            {
-                **identify(model, call),
-                "failure": failure.kind,
-                "message": str(failure),
-                "retryable": failure.retryable,
-                "try": number,
-                **({"cached_tokens": usage.cached_tokens} if usage.cached_tokens else {}),
-                **said_besides(usage),
-                **({} if lost_cost is None else {"lost_cost": lost_cost}),
-            },
+            payload,
             **columns,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
@@ -248,22 +256,12 @@ class Tries:
         self._progress.failed(step, failure.kind, usage, cost, lost_cost)
 
 
-def said_besides(usage: Usage) -> dict[str, Any]:
-    """What the log says of a call's tokens where there is something to say."""
-    found: dict[str, Any] = {}
+def note_tokens(payload: payloads.TokenNotes, usage: Usage) -> None:
+    """Adds what there is to say of a call's tokens."""
     if usage.reasoning_tokens:
-        found["reasoning_tokens"] = usage.reasoning_tokens
+        payload["reasoning_tokens"] = usage.reasoning_tokens
     if usage.estimated:
-        found["estimated"] = True
-    return found
-
-
-def identify(model: RunningModel, call: Call) -> dict[str, Any]:
-    return {
-        "call_key": call.key,
-        "identity": model.identity,
-        "engine": model.engine.version,
-    }
+        payload["estimated"] = True
 
 
 def _given_up() -> CallFailed:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synth.base.errors import LogError
+from synth.store.log.payloads import AnswerRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +25,14 @@ class Rules:
     first_tags: bool = False
     judges_composed: bool = True
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> AnswerRules:
         """What `run.started` holds of them."""
-        return {
-            "version": self.version,
-            "cut_text": "on_length" if self.heeds_length else "accepted",
-            "thinking": "split" if self.splits_thinking else "said",
-            "composed": "judged" if self.judges_composed else "accepted",
-        }
+        return AnswerRules(
+            version=self.version,
+            cut_text="on_length" if self.heeds_length else "accepted",
+            thinking="split" if self.splits_thinking else "said",
+            composed="judged" if self.judges_composed else "accepted",
+        )
 
 
 FIRST = Rules(1, heeds_length=False, splits_thinking=False, judges_composed=False)

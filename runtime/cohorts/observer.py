@@ -11,6 +11,7 @@ from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.sample import Sample
 from synth.runtime.events.progress import Progress
 from synth.runtime.events.recorder import Recorder
+from synth.store.log import payloads
 from synth.store.log.events import Kind
 
 
@@ -18,7 +19,7 @@ class LoggingObserver:
     """Writes to the log through a recorder and counts in `progress`."""
 
     def __init__(
-        self, recorder: Recorder, progress: Progress, config_hashes: Mapping[str, Mapping[str, Any]]
+        self, recorder: Recorder, progress: Progress, config_hashes: Mapping[str, payloads.CohortLineage]
     ) -> None:
         self._recorder = recorder
         self._progress = progress
@@ -28,7 +29,7 @@ class LoggingObserver:
         self._progress.accepted(step)
         self._recorder.emit(
             Kind.STEP_ACCEPTED,
-            {"call": answer.seq, "call_key": answer.call_key},
+            payloads.StepAccepted(call=answer.seq, call_key=answer.call_key),
             sample_id=sample.sample_id,
             step=step.name,
             attempt=attempt,
@@ -39,13 +40,13 @@ class LoggingObserver:
         self._progress.rejected(step, why.check)
         self._recorder.emit(
             Kind.STEP_REJECTED,
-            {
-                "call": answer.seq,
-                "call_key": answer.call_key,
-                "check": why.check,
-                "reason": why.reason,
-                "text": answer.text,
-            },
+            payloads.StepRejected(
+                call=answer.seq,
+                call_key=answer.call_key,
+                check=why.check,
+                reason=why.reason,
+                text=answer.text,
+            ),
             sample_id=sample.sample_id,
             step=step.name,
             attempt=attempt,
@@ -53,33 +54,13 @@ class LoggingObserver:
         )
 
     def completed(self, sample: Sample) -> None:
-        self._recorder.emit(
-            Kind.SAMPLE_COMPLETED,
-            {
-                **self._place(sample),
-                "values": sample.values,
-                "calls": sample.calls,
-                **_attempts(sample),
-                **_beside(sample),
-            },
-            sample_id=sample.sample_id,
-        )
+        payload: payloads.SampleCompleted = {**self._ended(sample), "calls": sample.calls}
+        self._recorder.emit(Kind.SAMPLE_COMPLETED, payload, sample_id=sample.sample_id)
 
     def abandoned(self, sample: Sample, step: str, reason: str, lasting: bool) -> None:
         self._progress.abandonments[f"{step}: {reason.split(':', 1)[0]}"] += 1
-        self._recorder.emit(
-            Kind.SAMPLE_ABANDONED,
-            {
-                **self._place(sample),
-                "reason": reason,
-                "lasting": lasting,
-                "values": sample.values,
-                **_attempts(sample),
-                **_beside(sample),
-            },
-            sample_id=sample.sample_id,
-            step=step,
-        )
+        payload: payloads.SampleAbandoned = {**self._ended(sample), "reason": reason, "lasting": lasting}
+        self._recorder.emit(Kind.SAMPLE_ABANDONED, payload, sample_id=sample.sample_id, step=step)
 
     def refused(self, sample: Sample, step: str, why: Rejected, value: Any) -> None:
         plan = sample.cohort.step(step)
@@ -89,13 +70,13 @@ class LoggingObserver:
         sample.refuse(step, len(sample.rejected.get(step, ())), call, why)
         self._recorder.emit(
             Kind.STEP_REJECTED,
-            {
-                "call": call,
-                "call_key": None,
-                "check": why.check,
-                "reason": why.reason,
-                "text": value if isinstance(value, str) else None,
-            },
+            payloads.StepRejected(
+                call=call,
+                call_key=None,
+                check=why.check,
+                reason=why.reason,
+                text=value if isinstance(value, str) else None,
+            ),
             sample_id=sample.sample_id,
             step=step,
             model=plan.model,
@@ -104,23 +85,20 @@ class LoggingObserver:
     def pending(self, sample: Sample, steps: tuple[str, ...]) -> None:
         """Nothing to record: what was answered is in the log, and the next run goes on from it."""
 
-    def _place(self, sample: Sample) -> dict[str, Any]:
-        return {
+    def _ended(self, sample: Sample) -> payloads.SampleEnded:
+        payload: payloads.SampleEnded = {
             "lineage": self._config_hashes[sample.cohort.name]["lineage"],
             "cohort": sample.cohort.name,
             "cell": dict(sample.slot.cell.labels),
             "ordinal": sample.slot.ordinal,
-            **({"of": sample.of} if sample.of is not None else {}),
+            "values": sample.values,
         }
-
-
-def _beside(sample: Sample) -> dict[str, Any]:
-    """What there is of some samples only."""
-    return {
-        **({"thoughts": sample.thoughts} if sample.thoughts else {}),
-        **({"cut": sorted(sample.cut)} if sample.cut else {}),
-    }
-
-
-def _attempts(sample: Sample) -> dict[str, Any]:
-    return {"rejected": sample.rejected} if sample.rejected else {}
+        if sample.of is not None:
+            payload["of"] = sample.of
+        if sample.rejected:
+            payload["rejected"] = sample.rejected
+        if sample.thoughts:
+            payload["thoughts"] = sample.thoughts
+        if sample.cut:
+            payload["cut"] = sorted(sample.cut)
+        return payload

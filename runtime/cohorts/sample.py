@@ -22,6 +22,7 @@ from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import Stopped
 from synth.runtime.retrieval.service import LookUp, Passages
 from synth.store.log.history import LoggedSample
+from synth.store.log.payloads import RejectedAttempt
 
 
 @dataclass(slots=True)
@@ -44,7 +45,7 @@ class Sample:
     thoughts: dict[str, str] = field(default_factory=dict)
     cut: list[str] = field(default_factory=list)
     calls: dict[str, int] = field(default_factory=dict)
-    rejected: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    rejected: dict[str, list[RejectedAttempt]] = field(default_factory=dict)
 
     @property
     def pending(self) -> Pending:
@@ -54,7 +55,7 @@ class Sample:
     def refuse(self, step: str, attempt: int, call: int | None, why: Rejected) -> None:
         """Takes note of a refused attempt."""
         self.rejected.setdefault(step, []).append(
-            {"attempt": attempt, "call": call, "check": why.check, "reason": why.reason}
+            RejectedAttempt(attempt=attempt, call=call, check=why.check, reason=why.reason)
         )
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from threading import Event as Flag
 from threading import Thread
-from typing import Any
+from typing import Any, Literal, Unpack, overload
 
+from synth.store.log import payloads
 from synth.store.log.events import Event, Kind
 from synth.store.log.log import Log
 
@@ -67,7 +68,91 @@ class Recorder:
         """How many events are not committed yet."""
         return self._next - self._log.next_seq
 
-    def emit(self, kind: Kind, payload: dict[str, Any], **columns: Any) -> int:
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.PLAN_REGISTERED],
+        payload: payloads.PlanRegistered,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.RUN_STARTED],
+        payload: payloads.RunStarted,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.SOURCE_INGESTED],
+        payload: payloads.SourceIngested,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.SOURCE_COMPLETED],
+        payload: payloads.SourceCompleted | payloads.DocumentsCompleted,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.RETRIEVAL_DONE],
+        payload: payloads.RetrievalDone,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.CALL_COMPLETED],
+        payload: payloads.CallCompleted,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.CALL_FAILED],
+        payload: payloads.CallFailed,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.STEP_ACCEPTED],
+        payload: payloads.StepAccepted,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.STEP_REJECTED],
+        payload: payloads.StepRejected,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.SAMPLE_COMPLETED],
+        payload: payloads.SampleCompleted,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.SAMPLE_ABANDONED],
+        payload: payloads.SampleAbandoned,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
+        kind: Literal[Kind.RUN_STOPPED],
+        payload: payloads.RunStopped,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    def emit(self, kind: Kind, payload: Mapping[str, Any], **columns: Unpack[payloads.EventColumns]) -> int:
         """Adds an event; returns its seq.  It is durable within BATCH_SECONDS or so."""
         seq = self._next
         self._next += 1

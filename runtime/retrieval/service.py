@@ -19,6 +19,7 @@ from synth.runtime.service.patience import Patience
 from synth.runtime.settings import Settings
 from synth.store.log.events import Kind
 from synth.store.log.history import LoggedLookup, LoggedSample
+from synth.store.log.payloads import DocumentsCompleted, IndexNote, RetrievalDone
 
 if TYPE_CHECKING:
     from synth.runtime.retrieval.embedders import Embedder
@@ -148,14 +149,14 @@ class Indexes:
         await recorder.room()
         recorder.emit(
             Kind.RETRIEVAL_DONE,
-            {
-                "key": lookup.key,
-                "source": index.name,
-                "function": lookup.function,
-                "arguments": dict(lookup.arguments),
-                "index": {"version": index.version, "digest": index.digest},
-                "chunks": found,
-            },
+            RetrievalDone(
+                key=lookup.key,
+                source=index.name,
+                function=lookup.function,
+                arguments=dict(lookup.arguments),
+                index=IndexNote(version=index.version, digest=index.digest),
+                chunks=found,
+            ),
             sample_id=lookup.sample_id,
             step=lookup.step.name,
         )
@@ -172,15 +173,15 @@ def record(reports: Mapping[str, IngestReport], recorder: Recorder) -> None:
         if report.new or report.removed:
             recorder.emit(
                 Kind.SOURCE_COMPLETED,
-                {
-                    "source": name,
-                    "version": report.digest,
-                    "index": report.version,
-                    "documents": report.documents,
-                    "rows": report.chunks,
-                    "shape": "chunk",
-                    "warnings": list(report.warnings),
-                },
+                DocumentsCompleted(
+                    source=name,
+                    version=report.digest,
+                    index=report.version,
+                    documents=report.documents,
+                    rows=report.chunks,
+                    shape="chunk",
+                    warnings=list(report.warnings),
+                ),
             )
 
 

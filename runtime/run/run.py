@@ -7,9 +7,9 @@ import platform
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from synth.base.leftovers import sweep
 from synth.base.version import VERSION
@@ -33,6 +33,7 @@ from synth.runtime.run import loop
 from synth.runtime.run.report import RunOptions, RunReport
 from synth.runtime.run.shown import met
 from synth.runtime.settings import Settings
+from synth.store.log import payloads
 from synth.store.log.events import Kind
 from synth.store.log.history import History
 from synth.store.log.log import Log
@@ -104,7 +105,7 @@ class RunContext:
     stop: RunBudget
     progress: Progress
     breakers: Breakers
-    config_hashes: Mapping[str, Mapping[str, Any]]
+    config_hashes: Mapping[str, payloads.CohortLineage]
     options: RunOptions
 
 
@@ -147,7 +148,9 @@ async def run_sample_sources(
                 _register(plan, recorder, log)
                 started = _started(plan, config_hashes, options, models, sources, reports)
                 if log.loss is not None:
-                    started["accepted_loss"] = asdict(log.loss)
+                    started["accepted_loss"] = payloads.AcceptedLoss(
+                        events=log.loss.events, calls=log.loss.calls, cost=log.loss.cost
+                    )
                 recorder.emit(Kind.RUN_STARTED, started)
                 record(reports, recorder)
                 ingesting = asyncio.create_task(_ingest(sources, recorder, stop))
@@ -168,11 +171,10 @@ async def run_sample_sources(
                 error = error or stop.error
                 stuck = breakers.stuck()
                 outcome, reason = _outcome(stop, progress, stuck, short, options)
-                told = {"stuck": [each.to_json() for each in stuck]} if stuck else {}
-                recorder.emit(
-                    Kind.RUN_STOPPED,
-                    {"outcome": outcome, "reason": reason, "counts": progress.to_json(), **told},
-                )
+                stopped = payloads.RunStopped(outcome=outcome, reason=reason, counts=progress.to_json())
+                if stuck:
+                    stopped["stuck"] = [each.to_json() for each in stuck]
+                recorder.emit(Kind.RUN_STOPPED, stopped)
             finally:
                 await recorder.close()
         finally:
@@ -312,18 +314,19 @@ def _register(plan: Plan, recorder: Recorder, log: Log) -> None:
     )
     if known.fetchone() is None:
         recorder.emit(
-            Kind.PLAN_REGISTERED, {"plan_hash": plan.plan_hash, "plan": plan.model_dump(mode="json")}
+            Kind.PLAN_REGISTERED,
+            payloads.PlanRegistered(plan_hash=plan.plan_hash, plan=plan.model_dump(mode="json")),
         )
 
 
 def _started(
     plan: Plan,
-    config_hashes: Mapping[str, Mapping[str, Any]],
+    config_hashes: Mapping[str, payloads.CohortLineage],
     options: RunOptions,
     models: Models,
     sources: Sequence[ReadSource],
     reports: Mapping[str, IngestReport],
-) -> dict[str, Any]:
+) -> payloads.RunStarted:
     given = {name: getattr(options, name) for name in RunOptions.__slots__ if name != "allowed"}
     return {
         "plan_hash": plan.plan_hash,
@@ -332,7 +335,7 @@ def _started(
         "sources": {
             **{source.source.name: source.note for source in sources},
             **{
-                name: {"version": r.digest, "index": r.version, "rows": r.chunks}
+                name: payloads.SourceNote(version=r.digest, index=r.version, rows=r.chunks)
                 for name, r in reports.items()
             },
         },

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from synth.base.canonical import digest
 from synth.compiler.plan.model import Plan, SourcePlan
@@ -23,6 +22,7 @@ from synth.runtime.sources.shapes import Shape
 from synth.store.dataset.inputs.sources import SourceVersion, last_version, reader_digest, rows_there
 from synth.store.log.events import Kind
 from synth.store.log.log import Log
+from synth.store.log.payloads import LeftOut, SourceCompleted, SourceFile, SourceIngested, SourceNote
 
 # Of how rows are read.  The second version reads more of what a message says of itself (marks that
 # say what is trained on, and thoughts), the third lists of messages in the cells of tables, labels
@@ -51,18 +51,20 @@ class ReadSource:
     version: str
     rows: int
     shape: str
-    files: tuple[Mapping[str, Any], ...]
+    files: tuple[SourceFile, ...]
     there: int
     current: bool = False
     reading: tuple[Located, Shape, array[int]] | None = field(default=None, repr=False)
-    left_out: Mapping[str, Any] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
-    def note(self) -> dict[str, Any]:
+    def note(self) -> SourceNote:
         """What `run.started` says of a source."""
-        left_out = {"left_out": self.left_out["rows"]} if self.left_out else {}
-        return {"version": self.version, "rows": self.rows, "there": self.there, **left_out}
+        note = SourceNote(version=self.version, rows=self.rows, there=self.there)
+        if self.left_out:
+            note["left_out"] = self.left_out["rows"]
+        return note
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class IngestedSource:
     rows: int
     new: int
     complete: bool = True
-    left_out: Mapping[str, Any] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
@@ -148,20 +150,20 @@ async def ingest(
             if stopping():
                 return _ingested(source, new, complete=False)
     if not source.current:
-        recorder.emit(
-            Kind.SOURCE_COMPLETED,
-            {
-                "source": source.source.name,
-                "reader": source.reader,
-                "version": source.version,
-                "rows": source.rows,
-                "shape": source.shape,
-                "files": list(source.files),
-                "reading": READING,
-                **({"left_out": source.left_out} if source.left_out else {}),
-                **({"unread": source.unread} if source.unread else {}),
-            },
+        payload = SourceCompleted(
+            source=source.source.name,
+            reader=source.reader,
+            version=source.version,
+            rows=source.rows,
+            shape=source.shape,
+            files=list(source.files),
+            reading=READING,
         )
+        if source.left_out:
+            payload["left_out"] = source.left_out
+        if source.unread:
+            payload["unread"] = source.unread
+        recorder.emit(Kind.SOURCE_COMPLETED, payload)
         await recorder.settle()
     return _ingested(source, new)
 
@@ -200,7 +202,7 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
         version,
         scan.rows,
         shape.name,
-        tuple({"path": each.file.name, "bytes": each.bytes, "sha256": each.sha256} for each in hashed),
+        tuple(SourceFile(path=each.file.name, bytes=each.bytes, sha256=each.sha256) for each in hashed),
         there,
         reading=(located, shape, scan.hashes) if there < scan.rows else None,
         left_out=scan.left_out.found,
@@ -233,15 +235,15 @@ def _slice(rows: Iterator[Conversation]) -> list[Conversation]:
 def _emit(source: ReadSource, row: Conversation, recorder: Recorder) -> None:
     recorder.emit(
         Kind.SOURCE_INGESTED,
-        {
-            "source": source.source.name,
-            "version": source.version,
-            "row": row.number,
-            "file": row.file,
-            "line": row.line,
-            "hash": row.hash,
-            "messages": row.messages,
-        },
+        SourceIngested(
+            source=source.source.name,
+            version=source.version,
+            row=row.number,
+            file=row.file,
+            line=row.line,
+            hash=row.hash,
+            messages=row.messages,
+        ),
         sample_id=row.row_id,
     )
 

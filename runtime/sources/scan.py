@@ -19,7 +19,6 @@ from synth.base.errors import ConfigError
 from synth.base.files import file_hash
 from synth.runtime.sources.faults import Fault, Faults, Place, Unusable
 from synth.runtime.sources.locate import Located, SourceFile
-from synth.runtime.sources.messages import Message
 from synth.runtime.sources.notes import LeftOut, Notes, Unread
 from synth.runtime.sources.readers.arrow import read_arrow
 from synth.runtime.sources.readers.csv import read_csv
@@ -27,6 +26,7 @@ from synth.runtime.sources.readers.jsonl import read_jsonl
 from synth.runtime.sources.readers.parquet import read_parquet
 from synth.runtime.sources.record import Record
 from synth.runtime.sources.shapes import Form, Shape, conversation
+from synth.store.log.payloads import Message
 
 _BLOCK = 1 << 20
 

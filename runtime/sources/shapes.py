@@ -12,9 +12,10 @@ from synth.base.suggest import suggest
 from synth.compiler.plan.model import SourcePlan
 from synth.runtime.sources.faults import WITHOUT, Unusable, names
 from synth.runtime.sources.marks import MARKS, NOTHING, THOUGHTS, is_good, joined, kind_of, row_weight
-from synth.runtime.sources.messages import Message, fit, listed_in, message_list, said_and_thought
+from synth.runtime.sources.messages import fit, listed_in, message_list, said_and_thought
 from synth.runtime.sources.notes import Notes
 from synth.runtime.sources.record import Cell
+from synth.store.log.payloads import Message
 
 Row = Mapping[str, Any]
 
@@ -74,8 +75,10 @@ def _side(value: Any, role: str, column: str, notes: Notes) -> list[Message]:
         text, thought = said_and_thought(text, None, notes)
     if not text.strip():
         raise Unusable(f"has an empty `{column}`")
-    message = {"role": role, "content": text}
-    return [message if thought is None else {**message, "thought": thought}]
+    message = Message(role=role, content=text)
+    if thought is not None:
+        message["thought"] = thought
+    return [message]
 
 
 def _text(value: Any, column: str) -> str:

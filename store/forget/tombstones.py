@@ -12,7 +12,7 @@ from synth.store.log.events import Kind
 from synth.store.log.forgotten import MARK
 
 # By kind, what is kept: what else in the log refers to it by, and what counting and pricing need.
-_KEPT: Mapping[str, Sequence[str]] = {
+KEPT: Mapping[str, Sequence[str]] = {
     Kind.CALL_COMPLETED: (
         *("call_key", "identity", "engine", "finish_reason", "cached_tokens", "reasoning_tokens"),
         *("estimated", "scored_tokens"),
@@ -44,10 +44,10 @@ def tombstone(kind: str, text: str, payload: Mapping[str, Any], texts: Texts) ->
         recipe = payload["plan"].get("recipe", "")
         shown = GONE if texts.stand_in(recipe) else recipe
         return {**mark, "plan_hash": payload["plan_hash"], "plan": {"recipe": shown}}
-    if kind in _KEPT:
+    if kind in KEPT:
         return {
             **mark,
-            **texts.without(kind, {name: payload[name] for name in _KEPT[kind] if name in payload}),
+            **texts.without(kind, {name: payload[name] for name in KEPT[kind] if name in payload}),
         }
     return {**mark, **texts.without(kind, payload)}
 

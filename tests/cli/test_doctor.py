@@ -18,6 +18,7 @@ from synth.store.log.events import Event, Kind
 from synth.store.log.log import Log
 from synth.store.rescue.doctor import State, diagnose
 from synth.store.rescue.salvage import salvage
+from tests.kit.payloads import kinds_in
 from tests.kit.support import QUICKSTART, environment, one_sentence, query, rows, synth
 from tests.store.log.test_log import written
 from tests.store.log.test_witness import killed_writer
@@ -74,6 +75,7 @@ def test_a_damaged_log_is_salvaged_and_made_whole_by_the_next_run(tmp_path: Path
 
     saved = synth("doctor", log, "--salvage", "new.duckdb", cwd=tmp_path)
     assert saved.status == 0, saved.err
+    assert "event.lost" in kinds_in(tmp_path / "new.duckdb")
     assert saved.out.startswith("new.duckdb: 10 events can be had from its beginning on; ")
     assert log.read_bytes() == before
     assert "is there already" in one_sentence(

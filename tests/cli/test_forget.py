@@ -11,6 +11,7 @@ import pytest
 
 from synth.store.forget.search import Texts
 from synth.store.rescue.doctor import diagnose
+from tests.kit.payloads import kinds_in
 from tests.kit.servers.loopback import Asked
 from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import Result, one_sentence, query, rows, synth
@@ -144,6 +145,8 @@ def test_a_leaked_key_is_gone_wherever_it_stood(folder: Path) -> None:
     done = _forget(folder, "--matching", KEY)
     assert done.status == 0, done.err
     assert (folder / "synth.duckdb").read_bytes() == before
+    assert {"source.completed", "sample.completed", "step.rejected"} <= kinds_in(folder / "synth.duckdb")
+    assert {"sample.forgotten", "log.rewritten"} <= kinds_in(folder / "new.duckdb")
     assert KEY in _everything(folder, "synth.duckdb")
     assert KEY not in _everything(folder, "new.duckdb")
     assert KEY.encode() not in (folder / "new.duckdb").read_bytes()

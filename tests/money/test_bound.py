@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from synth.runtime.money.prices import Price
+from tests.kit.payloads import kinds_in
 from tests.kit.servers.faults import FaultPlan
 from tests.kit.servers.loopback import Asked, Raw
 from tests.kit.servers.openai import OpenAIServer
@@ -183,6 +184,7 @@ def test_an_answer_that_is_lost_is_charged_what_it_can_have_cost(
         "SELECT sum(CAST(payload ->> 'lost_cost' AS DOUBLE)), count(payload ->> 'lost_cost') FROM events",
     )
     assert lost == [(pytest.approx(model["lost_cost"]), model["lost"])]
+    assert "call.failed" in kinds_in(tmp_path / "synth.duckdb")
     failed = report["failures"]
     assert model["lost"] == sum(failed.values()) - failed["rate_limit"], (
         "a call that is turned away costs nothing"

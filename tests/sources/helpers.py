@@ -19,6 +19,7 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.sources.ingest import IngestedSource, check_sources, ingest_sources
 from synth.store.dataset.inputs.sources import source_of, source_rows
 from synth.store.log.log import Log
+from synth.store.log.payloads import SourceIngested
 from tests.kit.support import query
 
 Messages = list[dict[str, Any]]
@@ -49,7 +50,7 @@ def ingest(
         return asyncio.run(go(opened))
 
 
-def logged(plan: Plan, log: Path, events: int | None = None) -> list[tuple[str, dict[str, Any]]]:
+def logged(plan: Plan, log: Path, events: int | None = None) -> list[tuple[str, SourceIngested]]:
     """Row id and payload of the rows that a dataset of the plan's first source is made from."""
     with Log(log) as opened:
         cursor = opened.cursor()
@@ -64,7 +65,7 @@ def read_back(folder: Path, reader: str) -> list[Messages]:
     plan = plan_for(folder, reader)
     check_sources(plan)
     ingest(plan, log)
-    return [payload["messages"] for _, payload in logged(plan, log)]
+    return [[*map(dict, payload["messages"])] for _, payload in logged(plan, log)]
 
 
 def refusal(folder: Path, reader: str, allowed: Sequence[Path] = ()) -> str:

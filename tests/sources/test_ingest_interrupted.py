@@ -21,6 +21,7 @@ from synth.runtime.sources.ingest import ingest as ingest_read
 from synth.runtime.sources.ingest import ingest_sources, read_sources
 from synth.store.log.events import Event, Kind
 from synth.store.log.log import Log
+from synth.store.log.payloads import StepAccepted
 from tests.kit.support import ROOT, environment, query
 from tests.sources.helpers import (
     READER,
@@ -159,7 +160,7 @@ def test_other_events_are_logged_beside_the_rows(tmp_path: Path, log: Path) -> N
         recorder = Recorder(opened, "run")
         task = asyncio.create_task(ingest_sources(plan, opened, recorder))
         while not task.done():
-            recorder.emit(Kind.CALL_COMPLETED, {"text": "beside"}, sample_id="00ff")
+            recorder.emit(Kind.STEP_ACCEPTED, StepAccepted(call=0, call_key="beside"), sample_id="00ff")
             await asyncio.sleep(0.001)
         await task
         await recorder.close()
@@ -168,7 +169,7 @@ def test_other_events_are_logged_beside_the_rows(tmp_path: Path, log: Path) -> N
         asyncio.run(go(opened))
     between = query(
         log,
-        """SELECT count(*) FROM events WHERE kind = 'call.completed'
+        """SELECT count(*) FROM events WHERE kind = 'step.accepted'
            AND seq > (SELECT min(seq) FROM events WHERE kind = 'source.ingested')
            AND seq < (SELECT max(seq) FROM events WHERE kind = 'source.ingested')""",
     )

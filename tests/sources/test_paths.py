@@ -10,7 +10,7 @@ import pytest
 
 from synth.base.errors import ConfigError
 from synth.runtime.sources.ingest import check_sources
-from tests.sources.helpers import ingest, logged, pair, plan_for, refusal, turns, write_lines
+from tests.sources.helpers import Messages, ingest, logged, pair, plan_for, refusal, turns, write_lines
 
 ROW = [pair()]
 CODEX = turns("Who are you?", "Codex.")
@@ -26,11 +26,11 @@ def checked(folder: Path, reader: str, allowed: Sequence[Path] = ()) -> str:
     return str(raised.value)
 
 
-def read(folder: Path, reader: str, allowed: Sequence[Path] = ()) -> list[list[dict[str, str]]]:
+def read(folder: Path, reader: str, allowed: Sequence[Path] = ()) -> list[Messages]:
     plan = plan_for(folder, reader)
     check_sources(plan, allowed)
     ingest(plan, folder / "log.duckdb", allowed)
-    return [payload["messages"] for _, payload in logged(plan, folder / "log.duckdb")]
+    return [[*map(dict, payload["messages"])] for _, payload in logged(plan, folder / "log.duckdb")]
 
 
 @pytest.mark.parametrize(

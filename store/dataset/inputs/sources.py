@@ -10,15 +10,15 @@ import json
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import duckdb
 
 from synth.base.canonical import digest
 from synth.base.errors import LogDamaged, QuotaShort
 from synth.compiler.plan.model import Plan, SourcePlan
-from synth.store.dataset.inputs.select import completed
+from synth.store.dataset.inputs.select import columns
 from synth.store.log.events import Kind
+from synth.store.log.payloads import LeftOut, SourceCompleted, SourceFile, SourceIngested
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class SourceVersion:
     version: str
     rows: int
     shape: str
-    files: tuple[Mapping[str, Any], ...]
+    files: tuple[SourceFile, ...]
     seq: int
     reading: int = 1
-    left_out: Mapping[str, Any] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
@@ -81,11 +81,19 @@ def last_version(
     ).fetchone()
     if row is None:
         return None
-    payload = json.loads(row[1])
-    fields = {name: payload[name] for name in ("source", "reader", "version", "rows", "shape")}
-    # These are not in what earlier versions logged.
-    fields |= {name: payload[name] for name in ("reading", "left_out", "unread") if name in payload}
-    return SourceVersion(**fields, files=tuple(payload["files"]), seq=row[0])
+    payload: SourceCompleted = json.loads(row[1])
+    return SourceVersion(
+        source=payload["source"],
+        reader=payload["reader"],
+        version=payload["version"],
+        rows=payload["rows"],
+        shape=payload["shape"],
+        files=tuple(payload["files"]),
+        seq=row[0],
+        reading=payload.get("reading", 1),
+        left_out=payload.get("left_out", {}),
+        unread=payload.get("unread", {}),
+    )
 
 
 def unread_in_words(unread: Mapping[str, Mapping[str, int]], most: int = 8) -> str:
@@ -99,7 +107,7 @@ def unread_in_words(unread: Mapping[str, Mapping[str, int]], most: int = 8) -> s
     return ", ".join(found[:most]) + more
 
 
-def left_out_in_words(left_out: Mapping[str, Any], most: int = 3) -> list[str]:
+def left_out_in_words(left_out: LeftOut, most: int = 3) -> list[str]:
     """The first rows that a reader skipped, each with its place and what is wrong with it."""
     first = [f"{each['file']}:{each['line']} {each['reason']}" for each in left_out.get("first", ())[:most]]
     more = left_out.get("rows", 0) - len(first)
@@ -113,7 +121,7 @@ def rows_there(cursor: duckdb.DuckDBPyConnection, source: str, version: str) -> 
 
 def source_rows(
     cursor: duckdb.DuckDBPyConnection, version: SourceVersion
-) -> Iterator[tuple[int, str, dict[str, Any]]]:
+) -> Iterator[tuple[int, str, SourceIngested]]:
     """Seq, row id and payload of a version's rows, in row order and a chunk at a time.
 
     Eight bytes a row are held.  Raises LogDamaged when rows are missing.
@@ -124,8 +132,8 @@ def source_rows(
             f"the log has {len(seqs)} of the {version.rows} rows of the source `{version.source}`: "
             "restore it from a copy"
         )
-    for seq, (row_id, payload) in zip(seqs, completed(cursor, seqs), strict=True):
-        yield seq, row_id, payload
+    for seq, (_, row_id, text) in zip(seqs, columns(cursor, seqs, "sample_id, payload"), strict=True):
+        yield seq, row_id, json.loads(text)
 
 
 def _seqs(cursor: duckdb.DuckDBPyConnection, source: str, version: str, before: int | None) -> array[int]:

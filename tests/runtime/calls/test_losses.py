@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import synth
+from tests.kit.payloads import kinds_in
 from tests.kit.servers.answers import sentence
 from tests.kit.servers.loopback import Asked, Raw
 from tests.kit.servers.openai import OpenAIServer
@@ -291,6 +292,7 @@ conversation other times 30 {
         "SELECT CAST(payload -> 'stuck' AS VARCHAR) FROM events WHERE kind = 'run.stopped'",
     )
     assert json.loads(told) == report["stuck"]
+    assert {"run.stopped", "sample.abandoned"} <= kinds_in(tmp_path / "synth.duckdb")
 
 
 def test_a_limit_bounds_what_is_lost(tmp_path: Path, openai_server: OpenAIServer) -> None:

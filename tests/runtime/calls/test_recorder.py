@@ -13,6 +13,7 @@ from synth.runtime.events import recorder
 from synth.runtime.events.recorder import BATCH_EVENTS, Recorder
 from synth.store.log.events import Kind
 from synth.store.log.log import Log
+from synth.store.log.payloads import StepAccepted
 from tests.kit.support import query
 
 
@@ -36,12 +37,12 @@ def test_a_batch_has_so_many_events_and_no_more_however_many_come_together(tmp_p
     async def work(made: Recorder) -> None:
         await settled(made)
         for number in range(10 * BATCH_EVENTS + 1):
-            made.emit(Kind.CALL_COMPLETED, {"number": number})
+            made.emit(Kind.STEP_ACCEPTED, StepAccepted(call=number, call_key=""))
 
     recorded(path, work, lambda: None)
     sizes = [n for (n,) in query(path, "SELECT n FROM batches ORDER BY batch_id")]
     assert sizes == [1, *[BATCH_EVENTS] * 10, 1]
-    numbers = query(path, "SELECT (payload ->> 'number')::BIGINT FROM events WHERE seq > 0 ORDER BY seq")
+    numbers = query(path, "SELECT (payload ->> 'call')::BIGINT FROM events WHERE seq > 0 ORDER BY seq")
     assert [number for (number,) in numbers] == list(range(10 * BATCH_EVENTS + 1))
 
 
@@ -51,7 +52,7 @@ def test_who_waits_for_room_goes_on_a_few_at_a_time(tmp_path: Path) -> None:
     async def work(made: Recorder) -> None:
         async def answered(number: int) -> None:
             await made.room()
-            made.emit(Kind.CALL_COMPLETED, {"number": number})
+            made.emit(Kind.STEP_ACCEPTED, StepAccepted(call=number, call_key=""))
             most.append(made.not_durable)
 
         await asyncio.gather(*(answered(number) for number in range(20 * BATCH_EVENTS)))
@@ -98,5 +99,5 @@ def test_the_last_commit_is_told_of_although_none_follows(
 
 
 async def settled(made: Recorder) -> None:
-    made.emit(Kind.CALL_COMPLETED, {})
+    made.emit(Kind.STEP_ACCEPTED, StepAccepted(call=0, call_key=""))
     await made.settle()

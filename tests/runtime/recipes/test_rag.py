@@ -19,6 +19,7 @@ from synth.compiler.stdlib.checks import run_check
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
 from synth.runtime.calls.prompt import environment
 from synth.runtime.calls.validate import in_one_sample
+from tests.kit.payloads import kinds_in
 from tests.kit.servers.faults import FaultPlan
 from tests.kit.servers.loopback import Asked
 from tests.kit.servers.openai import OpenAIServer
@@ -231,6 +232,7 @@ def test_samples_of_one_category_see_different_passages(done: tuple[Path, dict[s
 @pytest.mark.slow
 def test_the_log_explains_what_was_refused_and_what_was_looked_up(done: tuple[Path, dict[str, Any]]) -> None:
     folder, report = done
+    assert {"retrieval.done", "step.rejected"} <= kinds_in(folder / "synth.duckdb")
     refused = query(
         folder / "synth.duckdb",
         "SELECT payload ->> 'check', payload ->> 'reason' FROM events WHERE kind = 'step.rejected'",

@@ -1,0 +1,354 @@
+"""The payload of each kind of event: its fields, and what a reader takes where one is absent.
+
+A payload is a plain dict: making one by its type's name costs what `dict(...)` costs, and the log writes
+it as canonical JSON, whose keys are sorted.  A field that is `NotRequired` is absent where there is
+nothing to say, or in logs of versions that did not have it; its comment says what a reader then takes.
+A field is never taken away, and never changes what it means.
+
+A payload with `forgotten` is a tombstone (`forgotten.py`): of the fields below it has those that
+`store/forget/tombstones.py` keeps of its kind.
+"""
+
+# No `from __future__ import annotations`: it would hide from Python which fields are `NotRequired`.
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NotRequired, TypedDict
+
+from synth.store.log.events import Kind
+
+# JSON objects whose names are not the log's own: a model's identity, a cell, a schema.
+Json = Mapping[str, Any]
+
+
+class EventColumns(TypedDict, total=False):
+    """What stands beside a payload, in columns of its own; NULL where it is absent."""
+
+    sample_id: str  # 16 hex digits, of a sample or of a row of a source
+    step: str
+    attempt: int  # from 0
+    model: str | None  # its name in the recipe
+    prompt_tokens: int
+    completion_tokens: int
+    latency_ms: int
+
+
+class AttemptColumns(TypedDict):
+    """Those of an attempt's events, which do not depend on what comes of it."""
+
+    sample_id: str
+    step: str
+    attempt: int
+    model: str | None
+
+
+class PlanRegistered(TypedDict):
+    """A plan is in the log once, before the first run of it."""
+
+    plan_hash: str
+    plan: Json  # the whole of it, as `plan.json` has it
+
+
+class CohortLineage(TypedDict):
+    """What the samples of a cohort, or the pairs of a preference, come from."""
+
+    lineage: str  # 16 hex digits that name the other fields together
+    fingerprint: str
+    models: Mapping[str, Json]  # identities, by the models' names in the recipe
+    of: NotRequired[str]  # a preference's: the lineage of its conversation
+
+
+class SourceNote(TypedDict):
+    """What a run read of a source of messages, or what the index of its documents holds."""
+
+    version: str
+    rows: int
+    there: NotRequired[int]  # messages: rows that the log had already
+    left_out: NotRequired[int]  # messages: rows that could not be read; absent: 0
+    index: NotRequired[int]  # documents: the version of the index's code
+
+
+class AnswerRules(TypedDict):
+    """What answers are judged by, in the words of `runtime/calls/rules.py`."""
+
+    version: int
+    cut_text: str
+    thinking: str
+    composed: NotRequired[str]  # absent: accepted
+
+
+class AcceptedLoss(TypedDict):
+    """What a log was short of when it was gone on with."""
+
+    events: int | None  # None: nobody can say
+    calls: int
+    cost: float
+
+
+class RunStarted(TypedDict):
+    plan_hash: str
+    lineages: Mapping[str, CohortLineage]  # by the names of cohorts and preferences
+    options: Json  # of the run
+    warnings: Sequence[str]
+    versions: Mapping[str, str]  # of synth, Python, DuckDB and each engine
+    sources: NotRequired[Mapping[str, SourceNote]]  # by name; absent: none
+    # By cohort, a digest of how its models were set up; absent in 0.1.0: taken to be the same.
+    settings: NotRequired[Mapping[str, str]]
+    answers: NotRequired[AnswerRules]  # absent in 0.1.0: version 1 of the rules
+    # By model: `by` (whose price it is), `input`, `output` and others, in money per million tokens;
+    # absent in 0.1.0: no price was known.
+    prices: NotRequired[Mapping[str, Json]]
+    accepted_loss: NotRequired[AcceptedLoss]  # absent: the log was short of nothing
+
+
+class Message(TypedDict):
+    """A message of a prompt or of a source's row."""
+
+    role: str
+    content: str
+    weight: NotRequired[int]  # a source's: 1 where it is to be trained on, 0 where not; absent: nobody said
+    thought: NotRequired[str]  # a source's: the thinking before it; absent: none
+
+
+class CallId(TypedDict):
+    """Who was asked, and what names the call."""
+
+    call_key: str  # sha256 of all that the answer depends on
+    identity: Json  # the model's: backend, id, revision and others
+    engine: str  # the engine's version
+
+
+class TokenNotes(TypedDict, total=False):
+    """What there is to say of some calls' tokens."""
+
+    reasoning_tokens: int  # of the completion's; absent: 0
+    estimated: bool  # True: tokens were counted here; absent: the service said them
+
+
+class Score(TypedDict, total=False):
+    """What a scoring call has, and no other."""
+
+    scored: int  # index of the first token that is scored
+    logprob: float | None  # natural, the sum over the scored tokens
+    scored_tokens: int  # absent: 0
+
+
+class CallCompleted(CallId, TokenNotes, Score):
+    messages: Sequence[Message]  # role and content
+    token_ids: Sequence[int] | None  # of the exact prompt; None where a server renders it
+    schema: Json | None  # what the answer had to satisfy while it was written
+    sampling: Json  # what was set, and nothing else
+    seed: int
+    text: str  # what is said
+    finish_reason: str
+    cached_tokens: int  # of the prompt's
+    served_by: str | None  # the model that the service says it was; None where it says nothing
+    thought: NotRequired[str]  # the thinking that came with the text; absent: none
+    odd: NotRequired[Sequence[str]]  # what was wrong with the rest of the response, in plain words
+
+
+# `try` is a word of Python's, which no class body can have for a field: the number of the try, from 1.
+_Try = TypedDict("_Try", {"try": int})
+
+
+class CallFailed(CallId, TokenNotes, _Try):
+    """One try.  Its columns have the tokens that it cost, where the service said them."""
+
+    failure: str  # the kind of failure
+    message: str
+    retryable: bool
+    cached_tokens: NotRequired[int]  # of the prompt's; absent: 0
+    lost_cost: NotRequired[float]  # money at most, of an answer that may have been written; absent: 0
+
+
+class StepAccepted(TypedDict):
+    call: int  # seq of the answer
+    call_key: str
+
+
+class StepRejected(TypedDict):
+    call: int | None  # seq of the answer; None where no model was asked
+    call_key: str | None  # None where `call` is, and where the answer had been accepted before
+    check: str
+    reason: str
+    text: str | None  # what was refused; None where it is no text
+
+
+class SourceIngested(TypedDict):
+    """A row of a source.  The event's `sample_id` names it."""
+
+    source: str
+    version: str  # of the source
+    row: int  # from 0
+    file: str
+    line: int
+    hash: str
+    messages: list[Message]
+
+
+class SourceFile(TypedDict):
+    path: str
+    bytes: int
+    sha256: str
+
+
+class LeftOutRow(TypedDict):
+    file: str
+    line: int
+    reason: str
+
+
+class LeftOut(TypedDict, total=False):
+    """Rows that could not be read and were skipped; where it is there, all of it is."""
+
+    rows: int
+    kinds: Mapping[str, int]  # counts, by what was wrong
+    first: Sequence[LeftOutRow]
+
+
+class SourceCompleted(TypedDict):
+    """A source of messages: its rows are in the log before this, and count from here on."""
+
+    source: str
+    reader: str  # digest of the reader and its arguments
+    version: str
+    rows: int
+    shape: str  # what the rows were read as
+    files: Sequence[SourceFile]
+    reading: NotRequired[int]  # version of the reader; absent in 0.1.0: 1
+    left_out: NotRequired[LeftOut]  # absent: no row was skipped
+    unread: NotRequired[
+        Mapping[str, Mapping[str, int]]
+    ]  # keys and counts, by rows and messages; absent: none
+
+
+class DocumentsCompleted(TypedDict):
+    """A source of documents, which is `source.completed` as well: its index is up to date.  It has no reader,
+    by which the two are told apart."""
+
+    source: str
+    version: str  # digest of what the index holds
+    index: int  # version of the index's code
+    documents: int
+    rows: int  # chunks
+    shape: Literal["chunk"]
+    warnings: Sequence[str]
+
+
+class IndexNote(TypedDict):
+    version: int  # of the index's code
+    digest: str  # of what it held
+
+
+class RetrievalDone(TypedDict):
+    key: str  # sha256 of what was looked up, whatever the index held
+    source: str
+    function: str
+    arguments: Json
+    index: IndexNote
+    chunks: list[dict[str, Any]]  # id, document, heading, text, metadata, score
+
+
+class RejectedAttempt(TypedDict):
+    attempt: int  # from 0
+    call: int | None  # seq of the answer; None where no model was asked
+    check: str
+    reason: str
+
+
+class SamplePlace(TypedDict):
+    """Which sample of which lineage it is."""
+
+    lineage: str
+    cohort: str
+    cell: Mapping[str, str]  # labels, by the names of axes and draws
+    ordinal: int  # in its cell, from 0
+    of: NotRequired[str]  # a pair's: id of the sample that it is made from
+
+
+class SampleEnded(SamplePlace):
+    """What a sample has however it ended."""
+
+    values: dict[str, Any]  # text or JSON of the steps that were accepted
+    rejected: NotRequired[Mapping[str, Sequence[RejectedAttempt]]]  # by step; absent: none
+    thoughts: NotRequired[Mapping[str, str]]  # thinking, by step; absent: none
+    cut: NotRequired[Sequence[str]]  # steps whose text was kept although it was cut at the limit of tokens
+
+
+class SampleCompleted(SampleEnded):
+    calls: Mapping[str, int]  # seqs of the answers, by step
+
+
+class SampleAbandoned(SampleEnded):
+    reason: str
+    lasting: bool  # False: a service failed, and another run tries again
+
+
+class StuckStep(TypedDict):
+    """A step that nothing passed, as its attempts came to in one run."""
+
+    cohort: str
+    step: str
+    model: str | None  # None for a step that asks none
+    judged: int  # attempts
+    checks: Mapping[str, int]  # refusals, by check or by the kind of a service's failure
+    failed: bool  # whether it was the service that failed
+    reason: str  # of the first of the checks
+    examples: Sequence[str]  # refused answers, shortened
+    lost_at: Sequence[str]  # steps at which its samples are given up
+
+
+class RunStopped(TypedDict):
+    outcome: str
+    reason: str
+    counts: Json  # as `--json` shows them
+    stuck: NotRequired[Sequence[StuckStep]]  # absent: no step is
+
+
+class EventLost(TypedDict):
+    """In a log that was salvaged, it stands in the place of an event that did not hold."""
+
+    why: str
+
+
+class SampleForgotten(TypedDict):
+    """The event's `sample_id` names the sample or the row."""
+
+    kind: Literal["sample", "row"]
+    lineages: Mapping[str, str]  # lineage -> how it had ended: completed, abandoned, pending or hidden
+    events: Sequence[int]  # seqs of its tombstones
+
+
+class LogPosition(TypedDict):
+    events: int
+    head: str  # of the chain
+
+
+class LogRewritten(TypedDict):
+    """By `synth forget`, after all other events of the log that it writes."""
+
+    of: LogPosition  # the log that it was written from
+    samples: int
+    rows: int
+    payloads: int  # tombstones
+    redacted: int  # payloads of which single texts are gone
+    plans: Sequence[str]  # hashes of the plans that are tombstones
+    heads: Mapping[str, str]  # batch -> the hash that it had, of batches that have another one now
+
+
+# By kind, what its payload is; of several types, each payload is of one.
+PAYLOADS: Mapping[Kind, tuple[type, ...]] = {
+    Kind.PLAN_REGISTERED: (PlanRegistered,),
+    Kind.RUN_STARTED: (RunStarted,),
+    Kind.SOURCE_INGESTED: (SourceIngested,),
+    Kind.SOURCE_COMPLETED: (SourceCompleted, DocumentsCompleted),
+    Kind.RETRIEVAL_DONE: (RetrievalDone,),
+    Kind.CALL_COMPLETED: (CallCompleted,),
+    Kind.CALL_FAILED: (CallFailed,),
+    Kind.STEP_ACCEPTED: (StepAccepted,),
+    Kind.STEP_REJECTED: (StepRejected,),
+    Kind.SAMPLE_COMPLETED: (SampleCompleted,),
+    Kind.SAMPLE_ABANDONED: (SampleAbandoned,),
+    Kind.RUN_STOPPED: (RunStopped,),
+    Kind.EVENT_LOST: (EventLost,),
+    Kind.SAMPLE_FORGOTTEN: (SampleForgotten,),
+    Kind.LOG_REWRITTEN: (LogRewritten,),
+}
