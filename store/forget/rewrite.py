@@ -28,6 +28,7 @@ from synth.store.log.events import SCHEMA_VERSION, Kind
 from synth.store.log.forgotten import all_earlier_heads, is_tombstone
 from synth.store.log.location import Found, real, wal_of
 from synth.store.log.log import Log
+from synth.store.log.payloads import LogRewritten, SampleForgotten
 from synth.store.log.witness.witness import witness_of
 
 # Batches that are read and written in one go.
@@ -148,7 +149,7 @@ class _Writer:
         """The events that say what was forgotten, after all others."""
         runs = Runs(self._from.cursor())
         told = [(name, Kind.SAMPLE_FORGOTTEN, self._told(name, runs)) for name in sorted(self._target.names)]
-        summary = {
+        summary: LogRewritten = {
             "of": {"events": self._from.next_seq, "head": self._from.head},
             "samples": len(self._target.samples),
             "rows": len(self._target.rows),
@@ -228,7 +229,7 @@ class _Writer:
         elif step is not None:
             ended.setdefault(f"{run}\x1f{step}", "")
 
-    def _told(self, name: str, runs: Runs) -> dict[str, Any]:
+    def _told(self, name: str, runs: Runs) -> SampleForgotten:
         """What is said of a sample or a row that is forgotten."""
         noted = self._ended[name]
         config_hashes = {config_hash: outcome for config_hash, outcome in noted.items() if outcome}

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 
 from synth.store.log.events import Kind
+from synth.store.log.payloads import LogRewritten, SampleForgotten
 
 MARK = "forgotten"
 
@@ -47,7 +48,7 @@ def forgotten_of(cursor: duckdb.DuckDBPyConnection) -> Forgotten:
     events: set[int] = set()
     config_hashes: dict[str, dict[str, str]] = {}
     for name, text in rows:
-        payload = json.loads(text)
+        payload: SampleForgotten = json.loads(text)
         events.update(payload["events"])
         for config_hash, outcome in payload["lineages"].items():
             config_hashes.setdefault(config_hash, {})[name] = outcome
@@ -68,6 +69,7 @@ def all_earlier_heads(cursor: duckdb.DuckDBPyConnection) -> set[str]:
     return {head for heads in _heads(cursor) for head in heads.values()}
 
 
-def _heads(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, str]]:
+def _heads(cursor: duckdb.DuckDBPyConnection) -> list[Mapping[str, str]]:
     rows = cursor.execute("SELECT payload FROM events WHERE kind = ?", [Kind.LOG_REWRITTEN.value]).fetchall()
-    return [json.loads(text)["heads"] for (text,) in rows]
+    payloads: list[LogRewritten] = [json.loads(text) for (text,) in rows]
+    return [payload["heads"] for payload in payloads]

@@ -16,6 +16,13 @@ from synth.compiler.plan.strata import Labels
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import forgotten_of, is_tombstone
 from synth.store.log.log import Log
+from synth.store.log.payloads import (
+    CallCompleted,
+    EndedEitherWay,
+    RetrievalDone,
+    SampleAbandoned,
+    SampleCompleted,
+)
 
 
 class SampleIds:
@@ -104,7 +111,7 @@ class Ending:
     run_id: str
     step: str | None
     values: dict[str, Any] | None
-    thoughts: dict[str, str]
+    thoughts: Mapping[str, str]
     reason: str = ""
 
 
@@ -246,11 +253,13 @@ class History:
             if is_tombstone(payload):
                 continue
             if kind == Kind.SAMPLE_ABANDONED.value:
-                refused = payload.get("rejected", {})
+                abandoned: SampleAbandoned = payload
+                refused = abandoned.get("rejected", {})
                 sample.lost.append({name: len(attempts) for name, attempts in refused.items()})
             elif kind == Kind.RETRIEVAL_DONE.value:
-                key = payload["key"]
-                sample.lookups[key] = LoggedLookup(key, payload["index"]["digest"], payload["chunks"])
+                lookup: RetrievalDone = payload
+                key = lookup["key"]
+                sample.lookups[key] = LoggedLookup(key, lookup["index"]["digest"], lookup["chunks"])
             else:
                 call = _logged_call(seq, step, attempt, prompt_tokens, completion_tokens, payload)
                 sample.calls.setdefault(call.call_key, call)
@@ -264,7 +273,7 @@ class History:
             [config_hash],
         )
         for sample_id, text in _stream(rows):
-            payload = json.loads(text)
+            payload: SampleCompleted = json.loads(text)
             if not is_tombstone(payload):
                 yield sample_id, payload["values"]
 
@@ -278,14 +287,13 @@ class History:
         )
         found: dict[str, Ending] = {}
         for sample_id, kind, run_id, step, text in _stream(rows):
-            payload = json.loads(text)
+            payload: EndedEitherWay = json.loads(text)
             if is_tombstone(payload):
                 continue
-            completed = kind == Kind.SAMPLE_COMPLETED.value
             found[sample_id] = Ending(
                 run_id,
                 step,
-                payload["values"] if completed else None,
+                payload["values"] if kind == Kind.SAMPLE_COMPLETED.value else None,
                 payload.get("thoughts", {}),
                 payload.get("reason", ""),
             )
@@ -341,7 +349,7 @@ def _stream(rows: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
 
 
 def _logged_call(
-    seq: int, step: str, attempt: int, prompt_tokens: int, completion_tokens: int, payload: dict[str, Any]
+    seq: int, step: str, attempt: int, prompt_tokens: int, completion_tokens: int, payload: CallCompleted
 ) -> LoggedCall:
     token_ids = payload.get("token_ids")
     return LoggedCall(

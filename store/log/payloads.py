@@ -282,6 +282,14 @@ class SampleAbandoned(SampleEnded):
     lasting: bool  # False: a service failed, and another run tries again
 
 
+class EndedEitherWay(SampleEnded, total=False):
+    """What is read of a sample's end, of whichever kind it is."""
+
+    calls: Mapping[str, int]  # of a completed one
+    reason: str  # of an abandoned one
+    lasting: bool
+
+
 class StuckStep(TypedDict):
     """A step that nothing passed, as its attempts came to in one run."""
 

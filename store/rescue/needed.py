@@ -14,6 +14,7 @@ from typing import Any
 
 from synth.store.log.chain import COLUMNS
 from synth.store.log.events import Kind
+from synth.store.log.payloads import EndedEitherWay
 
 _SEQ, _RUN, _SAMPLE, _STEP, _KIND = map(COLUMNS.index, ("seq", "run_id", "sample_id", "step", "kind"))
 _ENDS = (Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value)
@@ -62,7 +63,7 @@ class Needed:
                 self._completed.add(sample)
         return None
 
-    def _ending(self, run: str, sample: str, payload: Mapping[str, Any]) -> str | None:
+    def _ending(self, run: str, sample: str, payload: EndedEitherWay) -> str | None:
         if run not in self._runs:
             return "the beginning of its run is lost"
         if any(call in self._lost for call in _calls(payload)):
@@ -88,7 +89,7 @@ class Needed:
         return "rows of its source before it are lost"
 
 
-def _calls(payload: Mapping[str, Any]) -> Iterator[int | None]:
+def _calls(payload: EndedEitherWay) -> Iterator[int | None]:
     yield from payload.get("calls", {}).values()
     for attempts in payload.get("rejected", {}).values():
         yield from (attempt["call"] for attempt in attempts)

@@ -23,6 +23,7 @@ from synth.store.log.connection import attach_for_writing
 from synth.store.log.events import SCHEMA_VERSION, Kind
 from synth.store.log.location import Found, refuse_addresses, wal_of
 from synth.store.log.log import Log
+from synth.store.log.payloads import EventLost
 from synth.store.log.wal import is_of_another
 from synth.store.rescue.batches import Bad, Reading
 from synth.store.rescue.needed import Needed
@@ -190,4 +191,4 @@ def _lost(seq: int, batch: int, ts: int, why: str) -> tuple[Any, ...]:
     """What stands in the place of an event."""
     kind = Kind.EVENT_LOST.value
     start = (seq, batch, f"{_RUN}.{seq}", _RUN, None, None, None, kind, SCHEMA_VERSION, ts)
-    return (*start, None, None, None, None, canonical_json({"why": why}))
+    return (*start, None, None, None, None, canonical_json(EventLost(why=why)))

@@ -13,6 +13,7 @@ from synth.compiler.plan.model import CohortPlan
 from synth.store.dataset.inputs.messages import Message, before, spoken
 from synth.store.dataset.inputs.select import among
 from synth.store.log.events import Kind
+from synth.store.log.payloads import EndedEitherWay, SampleEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def logged_samples(
         [kind.value, config_hash, cohort.name, run_id, most],
     ).fetchall()
     for name, step, text in found:
-        payload = json.loads(text)
+        payload: EndedEitherWay = json.loads(text)
         yield LoggedSample(
             id=name,
             cohort=cohort.name,
@@ -85,7 +86,7 @@ def _turns(
         yield from zip(names, before(cohort, values, names[there], thoughts), strict=False)
 
 
-def _refusals(payload: Mapping[str, Any], cursor: duckdb.DuckDBPyConnection) -> Iterator[Refusal]:
+def _refusals(payload: SampleEnded, cursor: duckdb.DuckDBPyConnection) -> Iterator[Refusal]:
     attempts = [(step, each) for step, found in payload.get("rejected", {}).items() for each in found]
     calls = [each["call"] for _, each in attempts if each["call"] is not None]
     texts = {}
