@@ -17,6 +17,7 @@ from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, CellNames, Labels, stretches
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import NOTHING, Forgotten
+from synth.store.log.payloads import EndedEitherWay
 
 _CHUNK = 4096
 
@@ -129,7 +130,7 @@ def _by_cell(cursor: duckdb.DuckDBPyConnection, events: int, config_hash: str) -
     return {_name(tuple(json.loads(cell).items())): array("q", seqs) for cell, seqs in stream(rows)}
 
 
-def completed(cursor: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> Iterator[tuple[str, dict[str, Any]]]:
+def completed(cursor: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> Iterator[tuple[str, EndedEitherWay]]:
     """Sample id and payload of the events of samples, in the order of `seqs`."""
     for _, sample_id, payload in columns(cursor, seqs, "sample_id, payload"):
         yield sample_id, json.loads(payload)

@@ -12,6 +12,7 @@ from synth.compiler.bind.declarations.exports import FORMS
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.inputs.messages import Message, as_text
+from synth.store.log.payloads import EndedEitherWay
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def as_lines(rows: Iterable[Row]) -> list[Line]:
     return [(key, _JSON(row)) for key, row in rows]
 
 
-def sample_columns(export: ExportPlan, payload: Mapping[str, Any]) -> dict[str, str]:
+def sample_columns(export: ExportPlan, payload: EndedEitherWay) -> dict[str, str]:
     """The columns that an export takes from a sample: labels of its cell, and values of its steps
     as text, what is no text as JSON."""
     cell = payload["cell"]

@@ -23,6 +23,7 @@ from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides
 from synth.store.log.events import Kind
+from synth.store.log.payloads import EndedEitherWay
 
 _NONE = -1
 
@@ -61,9 +62,9 @@ class _Pair:
     the refused attempt with its text."""
 
     base: str
-    payload: Mapping[str, Any]
+    payload: EndedEitherWay
     own: str | None
-    own_payload: Mapping[str, Any]
+    own_payload: EndedEitherWay
     attempt: Mapping[str, Any]
     attempted: str
     thought: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides
 from synth.store.log.events import Kind
+from synth.store.log.payloads import EndedEitherWay, RejectedAttempt
 
 # Samples whose refused attempts are looked up together.
 _CHUNK = 1024
@@ -28,7 +29,7 @@ class Attempt:
     that came with it and, as JSON, the messages that the model was shown."""
 
     step: StepPlan
-    told: Mapping[str, Any]
+    told: RejectedAttempt
     call: int
     text: str
     thought: str | None
@@ -100,7 +101,7 @@ class Refused:
         }
 
     def _sample(
-        self, layout: Layout, name: str, payload: Mapping[str, Any], found: Sequence[Attempt]
+        self, layout: Layout, name: str, payload: EndedEitherWay, found: Sequence[Attempt]
     ) -> Iterator[Row]:
         """The rows of one sample."""
         cell = payload["cell"]
@@ -126,7 +127,7 @@ class Refused:
         if made:
             self._provenance.sample(cell)
 
-    def _prompt(self, step: StepPlan, payload: Mapping[str, Any], shown: str) -> Sequence[Message]:
+    def _prompt(self, step: StepPlan, payload: EndedEitherWay, shown: str) -> Sequence[Message]:
         """What a turn of the model's replies to.  For what is no part of the conversation, or is
         said by its user, and where an earlier turn is not known: what the model was shown."""
         if step.role == "model" and is_known(self._cohort, payload, step.name):
@@ -134,7 +135,7 @@ class Refused:
         return [said(each["role"], each["content"]) for each in json.loads(shown)]
 
 
-def is_known(cohort: CohortPlan, payload: Mapping[str, Any], turn: str) -> bool:
+def is_known(cohort: CohortPlan, payload: EndedEitherWay, turn: str) -> bool:
     """Whether a sample has all that is said before one of its turns."""
     values = payload.get("values", {})
     names = [each.name for each in cohort.turns]
@@ -143,7 +144,7 @@ def is_known(cohort: CohortPlan, payload: Mapping[str, Any], turn: str) -> bool:
 
 def with_attempts(
     snapshot: LogSnapshot, cohort: CohortPlan, seqs: Sequence[int]
-) -> Iterator[tuple[str, Mapping[str, Any], list[Attempt]]]:
+) -> Iterator[tuple[str, EndedEitherWay, list[Attempt]]]:
     """Samples by the events of their ends, in the order of `seqs`: id, payload and the attempts
     at their steps that were refused, in the order of the steps, save those that no model wrote."""
     for start in range(0, len(seqs), _CHUNK):
@@ -151,7 +152,9 @@ def with_attempts(
             (name, payload, list(_attempts(cohort, payload)))
             for name, payload in completed(snapshot.cursor(), seqs[start : start + _CHUNK])
         ]
-        calls = array("q", (told["call"] for *_, found in samples for _, told in found))
+        calls = array(
+            "q", (call for *_, found in samples for _, told in found if (call := told["call"]) is not None)
+        )
         answers = columns(
             snapshot.cursor(),
             calls,
@@ -161,7 +164,7 @@ def with_attempts(
             yield name, payload, [Attempt(step, told, *next(answers)) for step, told in found]
 
 
-def _attempts(cohort: CohortPlan, payload: Mapping[str, Any]) -> Iterator[tuple[StepPlan, Mapping[str, Any]]]:
+def _attempts(cohort: CohortPlan, payload: EndedEitherWay) -> Iterator[tuple[StepPlan, RejectedAttempt]]:
     refused = payload.get("rejected", {})
     for step in cohort.steps:
         for attempt in refused.get(step.name, ()):

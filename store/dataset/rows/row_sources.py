@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from synth.compiler.plan.outputs import ExportPlan
@@ -14,6 +14,7 @@ from synth.store.dataset.inputs.select import Models, columns, completed, sample
 from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.layout import Conversation, Layout, Line, as_lines, sample_columns
 from synth.store.dataset.rows.sql_rows import is_plain, plain_lines
+from synth.store.log.payloads import EndedEitherWay
 
 
 class RowSource(Protocol):
@@ -106,7 +107,7 @@ class Samples:
                 yield as_lines(layout.conversation(said))
             return
 
-        def laid(sample_id: str, payload: Mapping[str, Any]) -> list[Line]:
+        def laid(sample_id: str, payload: EndedEitherWay) -> list[Line]:
             return as_lines(layout.conversation(self._conversation(export, sample_id, payload)))
 
         for labels, count in self._selection.counts.items():
@@ -116,7 +117,7 @@ class Samples:
         )
 
     def _conversation(
-        self, export: ExportPlan, sample_id: str, payload: Mapping[str, Any], copy: int = 1
+        self, export: ExportPlan, sample_id: str, payload: EndedEitherWay, copy: int = 1
     ) -> Conversation:
         values = payload["values"]
         opening = [] if export.context is None else [passages(values[export.context])]

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from secrets import token_hex
-from typing import Any
 
 import duckdb
 
@@ -24,13 +23,14 @@ from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.inputs.provenance import ProvenanceCounts, members_of
 from synth.store.dataset.inputs.select import chunks, completed
 from synth.store.dataset.rows.layout import Line
+from synth.store.log.payloads import EndedEitherWay
 
 # Lines are all that is made of a row, so more of them are read at a time than elsewhere: enough to
 # give every core some row groups.
 _CHUNK = 16_384
 
 # From the id and the payload of a sample to its rows, as lines.
-Laid = Callable[[str, Mapping[str, Any]], list[Line]]
+Laid = Callable[[str, EndedEitherWay], list[Line]]
 
 
 def is_plain(cohort: CohortPlan, export: ExportPlan) -> bool:
@@ -89,7 +89,10 @@ def _lines(cohort: CohortPlan, laid: Laid, parts: list[str], conditions: list[st
     some `conditions`; adds what they take from a payload to its `parts`."""
     # Nothing that a recipe says can hold this, so it comes out where it was put and nowhere else.
     mark = token_hex(16)
-    marks = {
+    marks: EndedEitherWay = {
+        "lineage": "",
+        "cohort": cohort.name,
+        "ordinal": 0,
         "cell": {name: f"{mark}cell.{name};" for name in members_of(cohort)},
         "values": {step.name: f"{mark}values.{step.name};" for step in cohort.steps},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from synth.compiler.plan.model import StepPlan
@@ -15,6 +15,7 @@ from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.rejected import Attempt, ends, is_known, with_attempts
 from synth.store.dataset.rows.splits import Side, sides
+from synth.store.log.payloads import EndedEitherWay
 
 # The check over many samples: what it refuses is as good as another answer, which it resembles.
 _OVER_SAMPLES = "distinct"
@@ -96,7 +97,7 @@ class Unpaired:
             **self._provenance.manifest(self._snapshot.cursor()),
         }
 
-    def _accepted(self, layout: Layout, name: str, payload: Mapping[str, Any]) -> list[Row]:
+    def _accepted(self, layout: Layout, name: str, payload: EndedEitherWay) -> list[Row]:
         values = payload["values"]
         found = []
         for step in self._trained:
@@ -111,7 +112,7 @@ class Unpaired:
         self,
         layout: Layout,
         name: str,
-        payload: Mapping[str, Any],
+        payload: EndedEitherWay,
         attempts: Sequence[Attempt],
         stands: bool,
     ) -> list[Row]:
@@ -131,7 +132,7 @@ class Unpaired:
         return found
 
     def _is_sound(
-        self, layout: Layout, payload: Mapping[str, Any], attempt: Attempt, answer: Message, stands: bool
+        self, layout: Layout, payload: EndedEitherWay, attempt: Attempt, answer: Message, stands: bool
     ) -> bool:
         if attempt.told["check"] == _OVER_SAMPLES or not is_known(self._cohort, payload, attempt.step.name):
             return False
@@ -147,7 +148,7 @@ class Unpaired:
         layout: Layout,
         name: str,
         part: str,
-        payload: Mapping[str, Any],
+        payload: EndedEitherWay,
         step: StepPlan,
         answer: Message,
         label: bool,
