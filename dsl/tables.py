@@ -1,28 +1,22 @@
-"""Lark's tables for `grammar.lark`, built once and kept in the user's cache folder.
+"""Lark's tables for `grammar.lark`, which lie beside it as plain data in `grammar.json`.
 
-Building takes ten times as long as loading.  Lark's own cache is a pickle, which runs
-what it holds, so the tables are kept as plain data instead.
+Building takes many times as long as loading.  `python scripts/tables.py` writes the data.
 """
 
 from __future__ import annotations
 
-import marshal
-import sys
+import json
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synth.base.cache import load, store
-
 if TYPE_CHECKING:
     from lark import Lark
 
 GRAMMAR = Path(__file__).with_name("grammar.lark")
-
-# The folder in the cache.
-_FOLDER = "tables"
+TABLES = GRAMMAR.with_suffix(".json")
 
 
 @cache
@@ -31,17 +25,12 @@ def tables() -> Lark:
     from lark import Lark, __version__
 
     grammar = GRAMMAR.read_text("utf-8")
-    key = sha256("\0".join((grammar, __version__, sys.version, str(marshal.version))).encode()).hexdigest()
-    name = f"grammar-{key[:32]}"
-    stored = load(_FOLDER, name)
-    if stored is not None:
-        # A file that passes its digest and still does not load is a fault of this module,
-        # and the only harm is the time to build.
-        with suppress(Exception):
-            return Lark.load(stored)
-    built = build(grammar)
-    store(_FOLDER, name, _plain_tables(built))
-    return built
+    # Data that do not load, or are of another grammar or Lark, only cost the time to build.
+    with suppress(Exception):
+        shipped = json.loads(TABLES.read_bytes())
+        if __version__ in shipped["larks"] and shipped["grammar"] == digest(grammar):
+            return Lark.load(_expanded(shipped))
+    return build(grammar)
 
 
 def build(grammar: str, *, strict: bool = False) -> Lark:
@@ -59,21 +48,28 @@ def build(grammar: str, *, strict: bool = False) -> Lark:
     )
 
 
-def _plain_tables(parser: Lark) -> dict[str, Any]:
-    from lark.grammar import Rule
-    from lark.lexer import TerminalDef
-
-    data, memo = parser.memo_serialize([TerminalDef, Rule])
-    plain: dict[str, Any] = _plain({"data": data, "memo": memo})
-    return plain
+def digest(grammar: str) -> str:
+    """What says that tables are those of a grammar."""
+    return sha256(grammar.encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    """A copy without subclasses of `str`, which `marshal` refuses."""
-    if isinstance(value, str):
-        return str(value)
-    if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item) for item in value)
-    return value
+def _expanded(shipped: dict[str, Any]) -> dict[str, Any]:
+    """What Lark loads.
+
+    In the data a rule has the numbers of its `parts`, and an action is the number of the state
+    that follows, or `~` the number of the rule to reduce by.
+    """
+    parts, memo, data = shipped["parts"], dict(enumerate(shipped["memo"])), shipped["data"]
+    for rule in memo.values():
+        if rule["__type__"] == "Rule":
+            rule["origin"], rule["options"] = parts[rule["origin"]], parts[rule["options"]]
+            rule["expansion"] = [parts[number] for number in rule["expansion"]]
+    table = data["parser"]["parser"]
+    actions: dict[int, tuple[int, Any]] = {number: (0, number) for number in range(len(table["states"]))}
+    actions |= {~number: (1, {"@": number}) for number in memo}
+    table["tokens"] = {name: name for state in table["states"] for name in state}
+    table["states"] = {
+        number: {name: actions[action] for name, action in state.items()}
+        for number, state in enumerate(table["states"])
+    }
+    return {"data": data, "memo": memo}

@@ -52,7 +52,7 @@ def test_a_wheel_holds_one_package_whatever_it_is_made_from(wheels: dict[str, Pa
         f"synth/{path.relative_to(ROOT)}"
         for stage in ("dsl", "compiler", "store", "runtime")
         for path in (ROOT / stage).rglob("*")
-        if path.suffix in (".py", ".lark", ".typed")
+        if path.suffix in (".py", ".lark", ".json", ".typed")
     }
     shipped |= {str(path.relative_to(ROOT)) for path in (ROOT / "synth").rglob("*.py")}
     assert shipped <= set(names["checkout"])
