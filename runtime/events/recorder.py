@@ -24,6 +24,7 @@ BATCH_EVENTS = 256
 BATCH_SECONDS = 0.2
 # So many batches at most are committed in one transaction.
 MOST_TOGETHER = 4
+_MOST_AT_ONCE = MOST_TOGETHER * BATCH_EVENTS
 # What is not committed yet is what a crash would cost, so batches go out sooner than that while
 # commits are quick: they may take up to a twentieth of one core.
 SHARE_OF_TIME = 0.05
@@ -52,6 +53,7 @@ class Recorder:
         # The loop appends and the thread takes from the left: both are one step of the interpreter.
         self._pending: deque[Event] = deque()
         self._due = Flag()
+        self._calling = False
         self._at_once = False
         self._closing = False
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -158,9 +160,17 @@ class Recorder:
         self._next += 1
         self._pending.append(Event(seq, kind, self.run_id, time.time_ns() // 1000, payload, **columns))
         count = len(self._pending)
-        if count == 1 or count >= BATCH_EVENTS:
+        if count == 1 or count >= _MOST_AT_ONCE:
             self._due.set()
+        elif count >= BATCH_EVENTS and not self._calling:
+            # Many answers come in one turn of the loop: what they add goes with them.
+            self._calling = True
+            self._loop.call_soon(self._full)
         return seq
+
+    def _full(self) -> None:
+        self._calling = False
+        self._due.set()
 
     async def room(self) -> None:
         """Returns when the log keeps up.  Raises what stopped the log from being written."""
@@ -234,7 +244,7 @@ class Recorder:
     @property
     def _may_grow(self) -> bool:
         """Whether a batch is to wait for more events."""
-        return not self._closing and not self._at_once and len(self._pending) < BATCH_EVENTS
+        return not self._closing and not self._at_once and len(self._pending) < _MOST_AT_ONCE
 
     def _any(self) -> bool:
         """Waits for events; False when there will be none."""
