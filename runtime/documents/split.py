@@ -133,11 +133,20 @@ def _sections(document: Document, room: int) -> list[_Section]:
             texts = []
     # A title with nothing below it says nothing of the document's own.
     first = [section for section in sections[:1] if section.text.strip()]
-    return first + [
-        section
-        for section, after in zip(sections[1:], [*sections[2:], None], strict=False)
-        if section.text.strip() or not _repeats(after, section)
-    ]
+    return first + list(_speaking(sections[1:]))
+
+
+def _speaking(sections: Sequence[_Section]) -> Iterator[_Section]:
+    """Sections without those that say nothing but headings which the next one says as well."""
+    # The topmost heading that only sections which were passed over have said.
+    owed: int | None = None
+    for section, after in zip(sections, [*sections[1:], None], strict=False):
+        topmost = len(section.path) - 1 if owed is None else owed
+        if section.text.strip() or not _repeats(after, section, topmost):
+            owed = None
+            yield section
+        else:
+            owed = topmost
 
 
 def _next_path(path: Path, levels: list[int], block: Block) -> Path:
@@ -162,13 +171,13 @@ def _shown(path: Path, room: int) -> Path:
     return shown
 
 
-def _repeats(after: _Section | None, section: _Section) -> bool:
-    """Whether the next section says the headings of this one, which has no text of its own."""
+def _repeats(after: _Section | None, section: _Section, topmost: int) -> bool:
+    """Whether the next section says the headings of this one from the `topmost` on."""
     return (
         after is not None
         and len(after.path) > len(section.path)
         and after.path[: len(section.path)] == section.path
-        and len(after.shown) > len(after.path) - len(section.path)
+        and len(after.path) - len(after.shown) <= topmost
     )
 
 

@@ -61,6 +61,7 @@ def is_within(words: Sequence[str], others: Sequence[str]) -> bool:
 @example(Document("a", (Block(1, "a"), Block(2, "b"), Block(0, "c"))), Splitter(True, 2, 0))
 @example(Document("a", (Block(1, "a b c d"), Block(2, "e f g h"), Block(3, "i j"))), Splitter(True, 8, 0))
 @example(Document("a", (Block(1, "a"), Block(2, "b c"), Block(1, "d"))), Splitter(True, 4, 0))
+@example(Document("a", (Block(1, "a"), Block(2, "a"), Block(3, "a"))), Splitter(True, 6, 0))
 def test_no_word_is_lost_and_no_passage_is_too_long(given: Document, splitter: Splitter) -> None:
     chunks = splitter.split(given)
     wanted = [piece for block in given.blocks for piece in pieces(block.text)]
