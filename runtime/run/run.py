@@ -33,7 +33,7 @@ from synth.runtime.run import loop
 from synth.runtime.run.report import RunOptions, RunReport
 from synth.runtime.run.shown import met
 from synth.runtime.settings import Settings
-from synth.store.log import payloads
+from synth.store.log import payload_sql, payloads
 from synth.store.log.events import Kind
 from synth.store.log.history import History
 from synth.store.log.log import Log
@@ -309,7 +309,7 @@ def _outcome(
 def _register(plan: Plan, recorder: Recorder, log: Log) -> None:
     """The plan itself is an event, once for each plan, so that a log explains itself."""
     known = log.cursor().execute(
-        "SELECT 1 FROM events WHERE kind = ? AND (payload ->> 'plan_hash') = ? LIMIT 1",
+        f"SELECT 1 FROM events WHERE kind = ? AND ({payload_sql.PLAN_HASH}) = ? LIMIT 1",
         [Kind.PLAN_REGISTERED.value, plan.plan_hash],
     )
     if known.fetchone() is None:

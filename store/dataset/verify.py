@@ -17,6 +17,7 @@ from synth.base.version import VERSION
 from synth.compiler.plan.model import Plan
 from synth.store.dataset.materialize import materialize
 from synth.store.dataset.output.manifest import MANIFEST, current, fault_of, is_within, load
+from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import earlier_heads
 from synth.store.log.log import Log
@@ -171,7 +172,7 @@ def logged_plan(log: Log, plan_hash: str) -> Plan:
     row = (
         log.cursor()
         .execute(
-            "SELECT payload -> 'plan' FROM events WHERE kind = ? AND (payload ->> 'plan_hash') = ? LIMIT 1",
+            f"SELECT {payload_sql.PLAN} FROM events WHERE kind = ? AND ({payload_sql.PLAN_HASH}) = ? LIMIT 1",
             [Kind.PLAN_REGISTERED.value, plan_hash],
         )
         .fetchone()

@@ -14,6 +14,7 @@ from synth.base.errors import ConfigError
 from synth.base.suggest import some_of
 from synth.store.forget.remains import remains
 from synth.store.forget.search import Texts
+from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import MARK, forgotten_of
 
@@ -133,7 +134,7 @@ def _told(cursor: duckdb.DuckDBPyConnection, quotes: Texts) -> Iterator[str]:
 def _rows(cursor: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
     """Where each row of a source was read, by its id."""
     rows = cursor.execute(
-        """SELECT sample_id, list(DISTINCT (payload ->> 'file') || ':' || (payload ->> 'line'))
+        f"""SELECT sample_id, list(DISTINCT ({payload_sql.FILE}) || ':' || ({payload_sql.LINE}))
            FROM events WHERE kind = ? GROUP BY sample_id""",
         [Kind.SOURCE_INGESTED.value],
     )
@@ -151,8 +152,8 @@ def _events(
 def _follow(cursor: duckdb.DuckDBPyConnection, target: Target) -> None:
     """Takes what was made from the samples that are taken: the pairs of a preference."""
     made = cursor.execute(
-        """SELECT sample_id, payload ->> 'of' FROM events
-           WHERE kind IN (?, ?) AND (payload ->> 'of') IS NOT NULL""",
+        f"""SELECT sample_id, {payload_sql.OF} FROM events
+           WHERE kind IN (?, ?) AND ({payload_sql.OF}) IS NOT NULL""",
         [Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value],
     ).fetchall()
     target.samples |= {name for name, of in made if of in target.samples}

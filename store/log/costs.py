@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from synth.compiler.plan.model import Plan
+from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 
 
@@ -15,12 +16,12 @@ def costs(plan: Plan, cursor: duckdb.DuckDBPyConnection, events: int) -> dict[st
     """`prices` (whose, by model) and the money `spent` by the runs of a recipe that ended before a
     position of the log; None where no price was known.  What a run spent that was killed is in no event."""
     rows = cursor.execute(
-        """SELECT r.kind, json_extract(r.payload, CASE r.kind WHEN $started THEN '$.prices' ELSE
+        f"""SELECT r.kind, json_extract(r.payload, CASE r.kind WHEN $started THEN '$.prices' ELSE
                   '$.counts.models' END)
            FROM events r WHERE r.kind IN ($started, $stopped) AND r.seq < $events AND r.run_id IN (
                SELECT s.run_id FROM events s JOIN events p
-               ON p.kind = $registered AND (p.payload ->> 'plan_hash') = (s.payload ->> 'plan_hash')
-               WHERE s.kind = $started AND (p.payload ->> '$.plan.recipe') = $recipe)
+               ON p.kind = $registered AND (p.{payload_sql.PLAN_HASH}) = (s.{payload_sql.PLAN_HASH})
+               WHERE s.kind = $started AND (p.{payload_sql.PLAN_RECIPE}) = $recipe)
            ORDER BY r.seq""",
         {
             "started": Kind.RUN_STARTED.value,

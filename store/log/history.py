@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from synth.compiler.plan.strata import Labels
+from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import forgotten_of, is_tombstone
 from synth.store.log.log import Log
@@ -163,7 +164,7 @@ class History:
         same `settings` of the cohort's models; those of a run that did not say are taken to be the
         same.  With `retry_lost` none binds.
         """
-        condition = "kind = ? AND (payload ->> 'lineage') = ?"
+        condition = f"kind = ? AND ({payload_sql.LINEAGE}) = ?"
         completed, abandoned = (
             self._ids(condition, [kind.value, config_hash])
             for kind in (Kind.SAMPLE_COMPLETED, Kind.SAMPLE_ABANDONED)
@@ -192,23 +193,23 @@ class History:
     def _unbound(self, config_hash: str, cohort: str, settings: str | None) -> SampleIds:
         """The samples whose last loss does not bind."""
         return self._numbers(
-            """SELECT CAST('0x' || sample_id AS UBIGINT) AS number FROM (
+            f"""SELECT CAST('0x' || sample_id AS UBIGINT) AS number FROM (
                    SELECT sample_id, arg_max(free, seq) AS free FROM (
                        SELECT lost.sample_id, lost.seq,
-                              (payload ->> 'lasting') = 'false'
+                              ({payload_sql.LASTING}) = 'false'
                               OR coalesce(others.run_id IS NOT NULL, false)
                               OR coalesce(list_contains(stuck.steps, lost.step), false) AS free
                        FROM events AS lost
                        LEFT JOIN (SELECT run_id FROM events WHERE kind = ?
-                                  AND (payload -> 'settings' ->> ?) <> ?) AS others USING (run_id)
+                                  AND ({payload_sql.SETTINGS} ->> ?) <> ?) AS others USING (run_id)
                        LEFT JOIN (SELECT run_id, list(step) AS steps FROM (
                                       SELECT run_id, unnest(CAST(each -> 'lost_at' AS VARCHAR[])) AS step
-                                      FROM (SELECT run_id, unnest(CAST(payload -> 'stuck' AS JSON[])) AS each
+                                      FROM (SELECT run_id, unnest(CAST({payload_sql.STUCK} AS JSON[])) AS each
                                             FROM events WHERE kind = ?
-                                            AND (payload -> 'stuck') IS NOT NULL)
+                                            AND ({payload_sql.STUCK}) IS NOT NULL)
                                       WHERE (each ->> 'cohort') = ?)
                                   GROUP BY run_id) AS stuck USING (run_id)
-                       WHERE lost.kind = ? AND (payload ->> 'lineage') = ?)
+                       WHERE lost.kind = ? AND ({payload_sql.LINEAGE}) = ?)
                    GROUP BY sample_id)
                WHERE free ORDER BY number""",
             [
@@ -224,8 +225,8 @@ class History:
 
     def _ordinals(self, config_hash: str) -> dict[Labels, int]:
         rows = self._beside.execute(
-            """SELECT CAST(payload -> 'cell' AS VARCHAR), max(CAST(payload ->> 'ordinal' AS BIGINT))
-               FROM events WHERE kind IN (?, ?) AND (payload ->> 'lineage') = ? GROUP BY 1""",
+            f"""SELECT CAST({payload_sql.CELL} AS VARCHAR), max(CAST({payload_sql.ORDINAL} AS BIGINT))
+               FROM events WHERE kind IN (?, ?) AND ({payload_sql.LINEAGE}) = ? GROUP BY 1""",
             [Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value, config_hash],
         )
         return {tuple(sorted(json.loads(cell).items())): ordinal for cell, ordinal in _stream(rows)}
@@ -244,7 +245,7 @@ class History:
         rows = self._cursor.execute(
             f"""SELECT sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, payload
                 FROM events WHERE (kind IN ('{Kind.CALL_COMPLETED.value}', '{Kind.RETRIEVAL_DONE.value}')
-                    OR kind = '{Kind.SAMPLE_ABANDONED.value}' AND (payload ->> 'lineage') = ?)
+                    OR kind = '{Kind.SAMPLE_ABANDONED.value}' AND ({payload_sql.LINEAGE}) = ?)
                 AND sample_id IN (SELECT unnest(?)) ORDER BY seq""",
             [config_hash, wanted],
         )
@@ -269,7 +270,7 @@ class History:
         """Sample id and accepted values by step of every completed sample of a lineage, in order."""
         rows = self._cursor.execute(
             f"""SELECT sample_id, payload FROM events WHERE kind = '{Kind.SAMPLE_COMPLETED.value}'
-                AND (payload ->> 'lineage') = ? ORDER BY seq""",
+                AND ({payload_sql.LINEAGE}) = ? ORDER BY seq""",
             [config_hash],
         )
         for sample_id, text in _stream(rows):
@@ -282,7 +283,7 @@ class History:
         rows = self._cursor.execute(
             f"""SELECT sample_id, kind, run_id, step, payload FROM events
                 WHERE kind IN ('{Kind.SAMPLE_COMPLETED.value}', '{Kind.SAMPLE_ABANDONED.value}')
-                AND sample_id IN (SELECT unnest(?)) AND (payload ->> 'lineage') = ? ORDER BY seq""",
+                AND sample_id IN (SELECT unnest(?)) AND ({payload_sql.LINEAGE}) = ? ORDER BY seq""",
             [list(sample_ids), config_hash],
         )
         found: dict[str, Ending] = {}
@@ -302,7 +303,7 @@ class History:
     def rules(self) -> dict[str, dict[str, Any] | None]:
         """What each run recorded of how answers are judged, by its id; None where it did not."""
         rows = self._cursor.execute(
-            "SELECT run_id, CAST(payload -> 'answers' AS VARCHAR) FROM events WHERE kind = ?",
+            f"SELECT run_id, CAST({payload_sql.ANSWERS} AS VARCHAR) FROM events WHERE kind = ?",
             [Kind.RUN_STARTED.value],
         )
         return {run_id: None if text is None else json.loads(text) for run_id, text in _stream(rows)}
@@ -310,8 +311,8 @@ class History:
     def answered(self, model: str, backend: str, id_: str) -> bool:
         """Whether a model has answered any call while it ran there.  May be asked from any thread."""
         found = self._log.cursor().execute(
-            """SELECT 1 FROM events WHERE kind = ? AND model = ?
-               AND (payload ->> '$.identity.backend') = ? AND (payload ->> '$.identity.id') = ? LIMIT 1""",
+            f"""SELECT 1 FROM events WHERE kind = ? AND model = ?
+               AND ({payload_sql.IDENTITY_BACKEND}) = ? AND ({payload_sql.IDENTITY_ID}) = ? LIMIT 1""",
             [Kind.CALL_COMPLETED.value, model, backend, id_],
         )
         return found.fetchone() is not None
@@ -320,7 +321,7 @@ class History:
         """Mean prompt and completion tokens of a step's calls that a model answered where it runs now,
         or None where there are none: those of a simulation say nothing of it."""
         rows = self._cursor.execute(
-            """SELECT CAST(payload -> 'identity' AS VARCHAR), count(*), sum(prompt_tokens),
+            f"""SELECT CAST({payload_sql.IDENTITY} AS VARCHAR), count(*), sum(prompt_tokens),
                sum(completion_tokens) FROM events WHERE kind = ? AND step = ? AND model = ? GROUP BY 1""",
             [Kind.CALL_COMPLETED.value, step, model],
         ).fetchall()

@@ -10,6 +10,8 @@ from typing import Any
 
 import duckdb
 
+from synth.store.log import payload_sql
+
 # What services put behind a name: a date, a version, in whatever notation.
 _DATED = re.compile(r"(?:[-@:](?:preview|exp|latest))?(?:[-@:]v?(?:\d{4}-\d\d-\d\d|\d\d-\d{2,4}|\d{3,8}))?")
 
@@ -36,7 +38,7 @@ def others(
     found: dict[tuple[str, str], Counter[str]] = {}
     if suspected:
         rows = cursor.execute(
-            f"""SELECT model, run_id, payload -> 'identity' ->> 'id', payload ->> 'served_by', count(*)
+            f"""SELECT model, run_id, {payload_sql.IDENTITY_ID}, {payload_sql.SERVED_BY}, count(*)
                 FROM events WHERE {condition} AND run_id IN (SELECT unnest(?)) GROUP BY ALL""",
             [*parameters, suspected],
         )
@@ -50,7 +52,7 @@ def _suspected(cursor: duckdb.DuckDBPyConnection, runs: list[str]) -> list[str]:
     """Runs that said so when they ended, and those that did not end: of the others no answer need be
     read."""
     ended = cursor.execute(
-        """SELECT run_id, (payload -> 'counts' -> 'served') IS NOT NULL FROM events
+        f"""SELECT run_id, ({payload_sql.COUNTS_SERVED}) IS NOT NULL FROM events
            WHERE kind = 'run.stopped' AND run_id IN (SELECT unnest(?))""",
         [runs],
     )

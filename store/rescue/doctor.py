@@ -20,6 +20,7 @@ import duckdb
 
 from synth.base.display import plural
 from synth.base.errors import LogDamaged, LogError, LogHeld
+from synth.store.log import payload_sql
 from synth.store.log.chain import first_fault
 from synth.store.log.connection import attached, has_tables
 from synth.store.log.damage import explain, place
@@ -284,7 +285,7 @@ def _facts(file: Path, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         [OF_NO_RUN],
     ).fetchall()[0]
     rows = connection.execute(
-        "SELECT CAST(payload -> 'versions' AS VARCHAR) FROM events WHERE kind = ? ORDER BY seq",
+        f"SELECT CAST({payload_sql.VERSIONS} AS VARCHAR) FROM events WHERE kind = ? ORDER BY seq",
         [Kind.RUN_STARTED.value],
     ).fetchall()
     versions = [json.loads(text) for (text,) in rows if text not in (None, "null")]

@@ -11,6 +11,7 @@ from synth.base.display import escaped, plural
 from synth.cli import terminal
 from synth.cli.options import json_option, log_option
 from synth.cli.reading import reading
+from synth.store.log import payload_sql
 
 
 @click.command(short_help="Tell one sample's whole story.")
@@ -95,8 +96,8 @@ def _steps(cursor: Any, events: list[dict[str, Any]]) -> list[str]:
     if ending["kind"] != "sample.completed" or "forgotten" in ending["payload"]:
         return []
     (plan,) = cursor.execute(
-        """SELECT CAST(p.payload -> 'plan' AS VARCHAR) FROM events p JOIN events r
-           ON (p.payload ->> 'plan_hash') = (r.payload ->> 'plan_hash')
+        f"""SELECT CAST(p.{payload_sql.PLAN} AS VARCHAR) FROM events p JOIN events r
+           ON (p.{payload_sql.PLAN_HASH}) = (r.{payload_sql.PLAN_HASH})
            WHERE p.kind = 'plan.registered' AND r.kind = 'run.started' AND r.run_id = ?""",
         [ending["run_id"]],
     ).fetchone()
@@ -114,8 +115,8 @@ def _versions(cursor: Any, events: list[dict[str, Any]]) -> dict[str, dict[str, 
     if not wanted:
         return {}
     found = cursor.execute(
-        """SELECT payload FROM events WHERE kind = 'source.completed' AND (payload ->> 'source') = ?
-           AND (payload ->> 'version') IN (SELECT unnest(?)) ORDER BY seq""",
+        f"""SELECT payload FROM events WHERE kind = 'source.completed' AND ({payload_sql.SOURCE}) = ?
+           AND ({payload_sql.VERSION}) IN (SELECT unnest(?)) ORDER BY seq""",
         [events[0]["payload"]["source"], wanted],
     )
     payloads = (json.loads(payload) for (payload,) in found.fetchall())

@@ -10,6 +10,7 @@ import click
 from synth.cli import terminal
 from synth.cli.options import json_option, log_option
 from synth.cli.reading import reading
+from synth.store.log import payload_sql
 
 
 @click.command(short_help="Show how far runs are.")
@@ -62,8 +63,8 @@ def _forgotten(log: Any) -> dict[str, Any]:
     found = (
         log.cursor()
         .execute(
-            """SELECT sum(CAST(payload ->> 'samples' AS BIGINT)), sum(CAST(payload ->> 'rows' AS BIGINT)),
-                      sum(CAST(payload ->> 'payloads' AS BIGINT))
+            f"""SELECT sum(CAST({payload_sql.SAMPLES} AS BIGINT)), sum(CAST({payload_sql.ROWS} AS BIGINT)),
+                      sum(CAST({payload_sql.PAYLOADS} AS BIGINT))
                FROM events WHERE kind = 'log.rewritten'"""
         )
         .fetchone()
@@ -89,22 +90,22 @@ def _runs(log: Any) -> list[dict[str, Any]]:
     rows = (
         log.cursor()
         .execute(
-            """
+            f"""
             WITH plans AS (
-                SELECT payload ->> 'plan_hash' AS plan_hash, payload -> 'plan' ->> 'recipe' AS recipe
+                SELECT {payload_sql.PLAN_HASH} AS plan_hash, {payload_sql.PLAN_RECIPE} AS recipe
                 FROM events WHERE kind = 'plan.registered'
             )
             SELECT run_id,
                    min(ts_us) FILTER (kind = 'run.started') AS started,
-                   any_value(payload ->> 'plan_hash') FILTER (kind = 'run.started') AS plan_hash,
-                   any_value(payload ->> 'outcome') FILTER (kind = 'run.stopped') AS outcome,
-                   CAST(any_value(payload -> 'counts' -> 'cohorts') FILTER (kind = 'run.stopped') AS VARCHAR)
+                   any_value({payload_sql.PLAN_HASH}) FILTER (kind = 'run.started') AS plan_hash,
+                   any_value({payload_sql.OUTCOME}) FILTER (kind = 'run.stopped') AS outcome,
+                   CAST(any_value({payload_sql.COUNTS_COHORTS}) FILTER (kind = 'run.stopped') AS VARCHAR)
                        AS cohorts,
                    count(*) FILTER (kind = 'call.completed') AS calls,
                    count(*) FILTER (kind = 'sample.completed') AS samples,
                    any_value(plans.recipe),
-                   CAST(any_value(payload -> 'counts' -> 'served') FILTER (kind = 'run.stopped') AS VARCHAR)
-            FROM events LEFT JOIN plans ON plans.plan_hash = events.payload ->> 'plan_hash'
+                   CAST(any_value({payload_sql.COUNTS_SERVED}) FILTER (kind = 'run.stopped') AS VARCHAR)
+            FROM events LEFT JOIN plans ON plans.plan_hash = events.{payload_sql.PLAN_HASH}
                  AND events.kind = 'run.started'
             WHERE events.kind NOT IN (SELECT unnest(?))
             GROUP BY run_id ORDER BY min(seq)

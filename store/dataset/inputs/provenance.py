@@ -12,6 +12,7 @@ import duckdb
 
 from synth.compiler.plan.model import CohortPlan, Member
 from synth.store.dataset.inputs.select import among, stream
+from synth.store.log import payload_sql
 from synth.store.log.served import others as served_by_others
 
 _CHUNK = 50_000
@@ -91,7 +92,7 @@ def _authors(cursor: duckdb.DuckDBPyConnection, seqs: array[int]) -> list[dict[s
             others.setdefault(key, Counter()).update(found)
     # A model has one engine and one identity for the length of a run, so one call tells for all.
     rows = cursor.execute(
-        """SELECT seq, CAST(payload -> 'identity' AS VARCHAR), payload ->> 'engine'
+        f"""SELECT seq, CAST({payload_sql.IDENTITY} AS VARCHAR), {payload_sql.ENGINE}
            FROM events WHERE seq IN (SELECT unnest(?))""",
         [list(examples.values())],
     )

@@ -12,6 +12,7 @@ import duckdb
 from synth.compiler.plan.model import CohortPlan
 from synth.store.dataset.inputs.messages import Message, before, spoken
 from synth.store.dataset.inputs.select import among
+from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 from synth.store.log.payloads import EndedEitherWay, SampleEnded
 
@@ -52,9 +53,9 @@ def logged_samples(
     `lost` ones or those that are complete."""
     kind = Kind.SAMPLE_ABANDONED if lost else Kind.SAMPLE_COMPLETED
     found = cursor.execute(
-        """SELECT sample_id, step, payload FROM events
-           WHERE kind = ? AND (payload ->> 'lineage') = ? AND (payload ->> 'cohort') = ?
-           AND (payload ->> 'forgotten') IS NULL
+        f"""SELECT sample_id, step, payload FROM events
+           WHERE kind = ? AND ({payload_sql.LINEAGE}) = ? AND ({payload_sql.COHORT}) = ?
+           AND ({payload_sql.FORGOTTEN}) IS NULL
            ORDER BY run_id IS DISTINCT FROM ?, seq LIMIT ?""",
         [kind.value, config_hash, cohort.name, run_id, most],
     ).fetchall()
@@ -92,7 +93,7 @@ def _refusals(payload: SampleEnded, cursor: duckdb.DuckDBPyConnection) -> Iterat
     texts = {}
     if calls:
         condition, parameters = among(calls)
-        found = cursor.execute(f"SELECT seq, payload ->> 'text' FROM events WHERE {condition}", parameters)
+        found = cursor.execute(f"SELECT seq, {payload_sql.TEXT} FROM events WHERE {condition}", parameters)
         texts = dict(found.fetchall())
     for step, each in attempts:
         yield Refusal(step, each["check"], each["reason"], texts.get(each["call"]))

@@ -17,6 +17,7 @@ from synth.base.canonical import digest
 from synth.base.errors import LogDamaged, QuotaShort
 from synth.compiler.plan.model import Plan, SourcePlan
 from synth.store.dataset.inputs.select import columns
+from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 from synth.store.log.payloads import LeftOut, SourceCompleted, SourceFile, SourceIngested
 
@@ -73,9 +74,9 @@ def last_version(
 ) -> SourceVersion | None:
     """The version of a source that was completed last, or the last completion of one version."""
     row = cursor.execute(
-        """SELECT seq, payload FROM events
-           WHERE kind = ? AND seq < ? AND (payload ->> 'source') = ? AND (payload ->> 'reader') = ?
-           AND (payload ->> 'version') = coalesce(?, payload ->> 'version')
+        f"""SELECT seq, payload FROM events
+           WHERE kind = ? AND seq < ? AND ({payload_sql.SOURCE}) = ? AND ({payload_sql.READER}) = ?
+           AND ({payload_sql.VERSION}) = coalesce(?, {payload_sql.VERSION})
            ORDER BY seq DESC LIMIT 1""",
         [Kind.SOURCE_COMPLETED.value, events, source.name, reader_digest(plan, source), version],
     ).fetchone()
@@ -139,9 +140,9 @@ def source_rows(
 def _seqs(cursor: duckdb.DuckDBPyConnection, source: str, version: str, before: int | None) -> array[int]:
     found = array("q")
     rows = cursor.execute(
-        """SELECT seq FROM events
+        f"""SELECT seq FROM events
            WHERE kind = ? AND seq < coalesce(?, seq + 1)
-           AND (payload ->> 'source') = ? AND (payload ->> 'version') = ?
+           AND ({payload_sql.SOURCE}) = ? AND ({payload_sql.VERSION}) = ?
            ORDER BY seq""",
         [Kind.SOURCE_INGESTED.value, before, source, version],
     )

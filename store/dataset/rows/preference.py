@@ -22,6 +22,7 @@ from synth.store.dataset.inputs.select import Models, columns, completed, pair_c
 from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides
+from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 from synth.store.log.payloads import EndedEitherWay
 
@@ -259,7 +260,7 @@ class Pairs:
         bases = completed(self._snapshot.cursor(), found.base)
         nothing: Iterator[tuple[Any, ...]] = repeat((None, {}))
         own = completed(self._snapshot.cursor(), found.own) if self._generates else nothing
-        texts = columns(self._snapshot.cursor(), found.call, "payload ->> 'text', payload ->> 'thought'")
+        texts = columns(self._snapshot.cursor(), found.call, f"{payload_sql.TEXT}, {payload_sql.THOUGHT}")
         for index, (base, payload) in enumerate(bases):
             own_id, own_payload = next(own)
             attempt: Mapping[str, Any] = {}
@@ -279,7 +280,7 @@ class _Own:
         self._pending = set(snapshot.forgotten.of(config_hash, "pending", "hidden"))
         self._bases, self._seqs = self._ends(snapshot, config_hash, Kind.SAMPLE_COMPLETED, "true")
         self._lost, _ = self._ends(
-            snapshot, config_hash, Kind.SAMPLE_ABANDONED, "(payload ->> 'lasting') IS DISTINCT FROM 'false'"
+            snapshot, config_hash, Kind.SAMPLE_ABANDONED, f"({payload_sql.LASTING}) IS DISTINCT FROM 'false'"
         )
 
     def made(self, base: str) -> int:
@@ -300,8 +301,8 @@ class _Own:
         """The samples that such events are made from, as sorted numbers, and the events' seqs."""
         bases, seqs = array("Q"), array("q")
         rows = snapshot.cursor().execute(
-            f"""SELECT CAST('0x' || (payload ->> 'of') AS UBIGINT) AS base, min(seq)
-                FROM events WHERE kind = ? AND seq < ? AND (payload ->> 'lineage') = ? AND {condition}
+            f"""SELECT CAST('0x' || ({payload_sql.OF}) AS UBIGINT) AS base, min(seq)
+                FROM events WHERE kind = ? AND seq < ? AND ({payload_sql.LINEAGE}) = ? AND {condition}
                 GROUP BY base ORDER BY base""",
             [kind.value, snapshot.events, config_hash],
         )

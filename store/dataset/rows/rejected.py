@@ -16,6 +16,7 @@ from synth.store.dataset.inputs.select import Models, columns, completed, config
 from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides
+from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 from synth.store.log.payloads import EndedEitherWay, RejectedAttempt
 
@@ -158,7 +159,7 @@ def with_attempts(
         answers = columns(
             snapshot.cursor(),
             calls,
-            "payload ->> 'text', payload ->> 'thought', CAST(payload -> 'messages' AS VARCHAR)",
+            f"{payload_sql.TEXT}, {payload_sql.THOUGHT}, CAST({payload_sql.MESSAGES} AS VARCHAR)",
         )
         for name, payload, found in samples:
             yield name, payload, [Attempt(step, told, *next(answers)) for step, told in found]
@@ -179,11 +180,11 @@ def ends(
     one; of those that were `given_up` alone.  They are in the order of their cells and of their
     numbers there."""
     rows = snapshot.cursor().execute(
-        f"""SELECT CAST(payload -> 'cell' AS VARCHAR) AS cell,
-                  CAST(payload ->> 'ordinal' AS BIGINT) AS ordinal,
+        f"""SELECT CAST({payload_sql.CELL} AS VARCHAR) AS cell,
+                  CAST({payload_sql.ORDINAL} AS BIGINT) AS ordinal,
                   coalesce(min(seq) FILTER (WHERE kind = ?), max(seq))
-           FROM events WHERE kind IN (?, ?) AND seq < ? AND (payload ->> 'lineage') = ?
-           {"" if given_up else "AND (payload -> 'rejected') IS NOT NULL"}
+           FROM events WHERE kind IN (?, ?) AND seq < ? AND ({payload_sql.LINEAGE}) = ?
+           {"" if given_up else f"AND ({payload_sql.REJECTED}) IS NOT NULL"}
            GROUP BY cell, ordinal {"HAVING bool_and(kind <> ?)" if given_up else ""}
            ORDER BY cell, ordinal""",
         [

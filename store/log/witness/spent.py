@@ -9,6 +9,7 @@ from typing import Any
 
 import duckdb
 
+from synth.store.log import payload_sql
 from synth.store.log.events import Event, Kind
 
 _COMPLETED, _FAILED, _STARTED = Kind.CALL_COMPLETED, Kind.CALL_FAILED, Kind.RUN_STARTED
@@ -54,7 +55,7 @@ def spent_from(cursor: duckdb.DuckDBPyConnection, first: int) -> Spent:
     ).fetchone()
     found.calls = 0 if counted is None else int(counted[0])
     started = cursor.execute(
-        "SELECT run_id, CAST(payload -> 'prices' AS VARCHAR) FROM events WHERE kind = ?",
+        f"SELECT run_id, CAST({payload_sql.PRICES} AS VARCHAR) FROM events WHERE kind = ?",
         [Kind.RUN_STARTED.value],
     ).fetchall()
     prices = {run_id: json.loads(text) for run_id, text in started if text not in (None, "{}", "null")}
