@@ -20,7 +20,7 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.retrieval.service import Indexes, LookUp, Passages
 from synth.store.log.events import Kind
 from synth.store.log.history import History, LoggedCall
-from synth.store.log.payloads import AttemptColumns, CallCompleted, Message
+from synth.store.log.payloads import AttemptColumns, CallCompleted
 from synth.store.log.served import is_another
 
 
@@ -59,12 +59,12 @@ class LiveClient:
             await self._recorder.room()
             self._progress.reused(step)
             return logged(known)
-        columns = AttemptColumns(
-            sample_id=attempt.sample_id,
-            step=step.name,
-            attempt=attempt.number,
-            model=step.model,
-        )
+        columns: AttemptColumns = {
+            "sample_id": attempt.sample_id,
+            "step": step.name,
+            "attempt": attempt.number,
+            "model": step.model,
+        }
         await self._models.ready(model)
         while True:
             await self._breakers.ready(step)
@@ -75,20 +75,20 @@ class LiveClient:
             break
         text, inner = split(completion.text)
         thought = joined(completion.thought, inner)
-        payload = CallCompleted(
-            call_key=call.key,
-            identity=model.identity,
-            engine=model.engine.version,
-            messages=[Message(role=m.role, content=m.content) for m in call.messages],
-            token_ids=list(call.token_ids) if call.token_ids is not None else None,
-            schema=call.schema,
-            sampling=sampling_json(call.sampling),
-            seed=call.seed,
-            text=text,
-            finish_reason=completion.finish_reason,
-            cached_tokens=usage.cached_tokens,
-            served_by=completion.served_by,
-        )
+        payload: CallCompleted = {
+            "call_key": call.key,
+            "identity": model.identity,
+            "engine": model.engine.version,
+            "messages": [{"role": m.role, "content": m.content} for m in call.messages],
+            "token_ids": list(call.token_ids) if call.token_ids is not None else None,
+            "schema": call.schema,
+            "sampling": sampling_json(call.sampling),
+            "seed": call.seed,
+            "text": text,
+            "finish_reason": completion.finish_reason,
+            "cached_tokens": usage.cached_tokens,
+            "served_by": completion.served_by,
+        }
         note_tokens(payload, usage)
         if thought is not None:
             payload["thought"] = thought

@@ -29,7 +29,7 @@ class LoggingObserver:
         self._progress.accepted(step)
         self._recorder.emit(
             Kind.STEP_ACCEPTED,
-            payloads.StepAccepted(call=answer.seq, call_key=answer.call_key),
+            {"call": answer.seq, "call_key": answer.call_key},
             sample_id=sample.sample_id,
             step=step.name,
             attempt=attempt,

@@ -13,8 +13,6 @@ from synth.runtime.documents import File, Splitter, find_files, read_file
 from synth.runtime.documents.paths import inside_project
 from synth.runtime.retrieval.corpus import Corpus, Passages, Segment
 
-_BLOCK = 1 << 20
-
 
 def open_corpus(source: SourcePlan, folder: Path, allowed: Sequence[Path]) -> Corpus:
     """The corpus that a source of chunks reads; paths are relative to `folder`.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synth.base.leftovers import sweep
-from synth.base.version import VERSION
+from synth.base.version import VERSION, package_version
 from synth.compiler.plan.model import Plan
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.breaker import Breakers, Stuck
@@ -38,7 +38,6 @@ from synth.store.log.events import Kind
 from synth.store.log.history import History
 from synth.store.log.log import Log
 from synth.store.log.served import in_words
-from synth.store.log.versions import package_version
 
 if TYPE_CHECKING:
     from synth.runtime.retrieval.ingest import IngestReport

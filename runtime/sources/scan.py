@@ -28,8 +28,6 @@ from synth.runtime.sources.record import Record
 from synth.runtime.sources.shapes import Form, Shape, conversation
 from synth.store.log.payloads import Message
 
-_BLOCK = 1 << 20
-
 
 @dataclass(frozen=True, slots=True)
 class Hashed:

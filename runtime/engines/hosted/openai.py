@@ -20,7 +20,7 @@ from pydantic import Field, JsonValue
 
 from synth.base.errors import AccessDenied, CallFailed, ExtraMissing
 from synth.base.text import valid_text
-from synth.base.version import VERSION
+from synth.base.version import VERSION, package_version
 from synth.compiler.plan.model import Capability
 from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, without_system
 from synth.runtime.engines.hosted import openai_client
@@ -31,7 +31,6 @@ from synth.runtime.engines.thinking import joined, parts_of, reasoning_of, split
 from synth.runtime.engines.wire.bodies import Redirected, Reply, TooLarge, Unpackable
 from synth.runtime.engines.wire.fields import Reading, at, wait_of
 from synth.runtime.engines.wire.secrets import Secrets, of_headers
-from synth.store.log.versions import package_version
 
 if TYPE_CHECKING:
     from synth.runtime.engines.wire.session import Door

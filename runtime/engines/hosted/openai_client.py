@@ -12,9 +12,8 @@ import re
 from collections.abc import Mapping
 
 from synth.base.errors import EngineError
-from synth.base.version import VERSION
+from synth.base.version import VERSION, package_version
 from synth.runtime.engines.wire.address import require_address
-from synth.store.log.versions import package_version
 
 DEFAULT_URL = "https://api.openai.com/v1"
 
