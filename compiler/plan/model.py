@@ -16,10 +16,11 @@ from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
 from synth.base.canonical import Frozen, canonical_json, digest
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
+from synth.compiler.plan.types import Capability
+from synth.compiler.plan.value_types import ValueType
 
 PLAN_FORMAT = 1
 
-Capability = Literal["chat", "json", "template", "embed", "logprobs", "frozen"]
 Role = Literal["user", "model"]
 
 
@@ -89,6 +90,16 @@ class AxisPlan(Frozen):
     name: str
     set: str
     members: tuple[Member, ...]
+
+
+class TablePlan(Frozen):
+    """`over name in table`: samples for each row of a source, or for each sample of an earlier
+    conversation.  `uses` are the paths below `name` that are quoted: what a sample is made of."""
+
+    name: str
+    kind: Literal["source", "conversation"]
+    table: str
+    uses: tuple[tuple[str, ...], ...] = ()
 
 
 class CheckPlan(Frozen):
@@ -169,10 +180,16 @@ class StepPlan(Frozen):
 
 
 class CohortPlan(Frozen):
-    """One conversation declaration: how many samples, what varies, what is generated."""
+    """One conversation declaration: how many samples, what varies, what is generated.
+
+    A conversation over `rows` asks for `quota` samples, or for those of every row where `each` is set,
+    and then nobody knows before the rows are read how many there are: `quota` is 0.
+    """
 
     name: str
     quota: Annotated[int, Field(ge=0)]
+    rows: TablePlan | None = None
+    each: bool = False
     axes: tuple[AxisPlan, ...] = ()
     times: Annotated[int, Field(ge=0)]
     draws: tuple[DrawPlan, ...] = ()
@@ -202,10 +219,12 @@ def asking(steps: Iterable[StepPlan]) -> tuple[StepPlan, ...]:
 
 class SourcePlan(Frozen):
     """Rows or documents from outside.  `keep` are the checks that rows must pass; `bad_rows` says
-    whether rows that are no conversations end the run or are left out."""
+    whether rows that do not fit end the run or are left out.  `row` is the record that each row of a
+    source of rows is."""
 
     name: str
-    type: Literal["messages", "chunk"]
+    type: Literal["messages", "chunk", "rows"]
+    row: ValueType | None = None
     reader: CallPlan
     split: CallPlan | None = None
     index: CallPlan | None = None

@@ -8,10 +8,9 @@ model<chat, json>
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
-from synth.compiler.plan.model import Capability
-
+Capability = Literal["chat", "json", "template", "embed", "logprobs", "frozen"]
 CAPABILITIES: tuple[str, ...] = get_args(Capability)
 
 SCALARS = ("text", "count", "number", "ratio", "range", "duration", "path", "boolean")

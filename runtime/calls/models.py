@@ -12,7 +12,8 @@ from synth.base.canonical import canonical_json, digest
 from synth.base.errors import ConfigError
 from synth.base.text import spoken
 from synth.compiler.plan.backends import BACKENDS
-from synth.compiler.plan.model import Capability, CohortPlan, ModelPlan, Plan
+from synth.compiler.plan.model import CohortPlan, ModelPlan, Plan
+from synth.compiler.plan.types import Capability
 from synth.runtime.calls.rules import CURRENT
 from synth.runtime.engines import open_engine
 from synth.runtime.engines.base import Engine, EngineSpec, ModelIdentity, Writer

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from synth.base.errors import AccessDenied, CallFailed, EngineError, ExtraMissing
 from synth.base.text import valid_text
-from synth.compiler.plan.model import Capability
+from synth.compiler.plan.types import Capability
 from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, without_system
 from synth.runtime.engines.hosted import session as hosted
 from synth.runtime.engines.options import read_options

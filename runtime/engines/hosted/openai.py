@@ -21,7 +21,7 @@ from pydantic import Field, JsonValue
 from synth.base.errors import AccessDenied, CallFailed, ExtraMissing
 from synth.base.text import valid_text
 from synth.base.version import VERSION, package_version
-from synth.compiler.plan.model import Capability
+from synth.compiler.plan.types import Capability
 from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, without_system
 from synth.runtime.engines.hosted import openai_client
 from synth.runtime.engines.hosted import session as hosted

@@ -23,7 +23,7 @@ from typing import Any
 
 from synth.base.errors import CallFailed, EngineDied, EngineError
 from synth.base.text import spoken
-from synth.compiler.plan.model import Capability
+from synth.compiler.plan.types import Capability
 from synth.runtime.engines.base import Call, Completion, EngineSpec, FinishReason, Message, ModelIdentity
 from synth.runtime.engines.local.chat_template import ChatTemplate
 from synth.runtime.engines.local.checkpoint import cannot_load, first_line, named_weights

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import PositiveInt
 
 from synth.base.errors import CallFailed, EngineError
-from synth.compiler.plan.model import Capability
+from synth.compiler.plan.types import Capability
 from synth.runtime.engines.base import EngineSpec
 from synth.runtime.engines.local.checkpoint import first_line, load_tokenizer, require
 from synth.runtime.engines.local.decoding import Row, json_matcher

@@ -15,7 +15,8 @@ from typing import Annotated
 from pydantic import Field
 
 from synth.base.errors import CallFailed
-from synth.compiler.plan.model import Capability, CheckPlan
+from synth.compiler.plan.model import CheckPlan
+from synth.compiler.plan.types import Capability
 from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, WaitOptions
 from synth.runtime.engines.options import read_options
 from synth.runtime.engines.simulated.answers import Wishes, answer, wishes
