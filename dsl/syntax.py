@@ -57,10 +57,10 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """`2..8`, `2..`, `..8`; both ends count."""
+    """`2..8`, `2..`, `..8`, `-0.5..1.5`; both ends count.  An end with a point is a `Decimal`."""
 
-    low: int | None
-    high: int | None
+    low: int | Decimal | None
+    high: int | Decimal | None
     span: Span = field(compare=False, repr=False)
 
 
@@ -184,8 +184,21 @@ class Clause:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """`when hard`, `unless topic.name in [law, art]`, `when exchanges in 3..`.
+
+    `values` is what stands after `in`, and None where the reference is the condition.
+    """
+
+    negated: bool
+    reference: Reference
+    values: Expression | None
+    span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Statement:
-    """`kind name: type quantity clause... = value { body }`.
+    """`kind name: type quantity clause... = value when condition { body }`.
 
     `body` is None when there are no braces.  `docs` are the texts of the `##` lines above.
     `damaged` marks a statement of which a part did not parse: its name is then poisoned.
@@ -202,6 +215,7 @@ class Statement:
     docs: tuple[str, ...]
     span: Span = field(compare=False, repr=False)
     damaged: bool = field(default=False, compare=False)
+    conditions: tuple[Condition, ...] = ()
 
     def clause(self, word: str) -> Clause | None:
         """The first clause with this word."""
@@ -210,12 +224,17 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A statement that is a call: `length(40..400)`."""
+    """A statement that is a call: `length(40..400)`, `shop.promises(order)`."""
 
-    name: Name
+    function: Reference
     arguments: tuple[Argument, ...]
     docs: tuple[str, ...]
     span: Span = field(compare=False, repr=False)
+
+    @property
+    def name(self) -> Name:
+        """What is called, with its dots."""
+        return Name(str(self.function), self.function.span)
 
 
 @dataclass(frozen=True, slots=True)

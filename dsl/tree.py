@@ -21,6 +21,7 @@ from synth.dsl.syntax import (
     Boolean,
     Call,
     Clause,
+    Condition,
     Damaged,
     Duration,
     Expression,
@@ -89,6 +90,7 @@ class Builder:
         annotation: TypeName | None = None
         quantity: Integer | Ratio | None = None
         clauses: list[Clause] = []
+        conditions: list[Condition] = []
         value: Expression | None = None
         damage = self.damage
         for part in parts[1:]:
@@ -102,6 +104,10 @@ class Builder:
                 clause = self.clause(part)
                 if clause is not None:
                     clauses.append(clause)
+            elif part.data == "condition":
+                condition = self.condition(part)
+                if condition is not None:
+                    conditions.append(condition)
             else:
                 value = self.expression(part.children[0])
         span = self.place(_start(parts[0]), _end(tree))
@@ -110,12 +116,26 @@ class Builder:
         repaired = first < len(self.repairs) and self.repairs[first] <= head_end
         damaged = repaired or self.damage > damage
         body = None if block is None else self.statements(block)
-        return Statement(kind, name, annotation, quantity, tuple(clauses), value, body, docs, span, damaged)
+        return Statement(
+            kind,
+            name,
+            annotation,
+            quantity,
+            tuple(clauses),
+            value,
+            body,
+            docs,
+            span,
+            damaged,
+            tuple(conditions),
+        )
 
     def rule(self, tree: Node) -> Rule:
         docs, parts = self.docs(tree)
-        span = self.place(_start(parts[0]), _end(tree))
-        return Rule(self.name(parts[0]), self.arguments(parts[1]), docs, span)
+        *names, arguments = parts
+        span = self.place(_start(names[0]), _end(tree))
+        function = Reference(tuple(map(self.name, names)), self.place(_start(names[0]), _end(names[-1])))
+        return Rule(function, self.arguments(arguments), docs, span)
 
     def docs(self, tree: Node) -> tuple[tuple[str, ...], list[Node]]:
         """The texts of the `##` lines above a statement, and its other parts."""
@@ -149,6 +169,15 @@ class Builder:
             self.damage += 1
             return None
         return Clause(str(word), self.name(names[0]), self.expression(value), span)
+
+    def condition(self, tree: Node) -> Condition | None:
+        word, quoted_, *values = tree.children
+        reference = self.expression(quoted_)
+        if not isinstance(reference, Reference):
+            return None
+        value = self.expression(values[1]) if values else None
+        span = self.place(_start(word), _end(tree))
+        return Condition(str(word) == "unless", reference, value, span)
 
     def name(self, token: Node) -> Name:
         return Name(str(token), self.place(_start(token), _end(token)))
@@ -233,8 +262,8 @@ class Builder:
         if kind == "RATIO":
             return Ratio(Decimal(written[:-1]), span)
         if kind == "RANGE":
-            low, high = written.split("..")
-            return Range(int(low) if low else None, int(high) if high else None, span)
+            low, high = map(_end_of_range, written.split(".."))
+            return Range(low, high, span)
         unit = written.lstrip("0123456789.")
         return Duration(Decimal(written[: -len(unit)]) * _SECONDS[unit], str(token), span)
 
@@ -313,6 +342,12 @@ def _not_a_reference(written: str, span: Span, start: int) -> Diagnostic:
             f"a name with its fields and filters stands here, as in `{{{{ a.b | plain }}}}`; {HINT_LITERAL}"
         )
     return Diagnostic("E005", f"{quoted(trimmed)} is not a reference", at, hint=hint)
+
+
+def _end_of_range(written: str) -> int | Decimal | None:
+    if not written:
+        return None
+    return Decimal(written) if "." in written else int(written)
 
 
 def _is(node: Node, data: str | None) -> bool:

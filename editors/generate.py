@@ -31,11 +31,14 @@ ANY = "any"
 Rule: TypeAlias = dict[str, Any]
 
 NAME = "[A-Za-z_][A-Za-z0-9_]*"
+# Words behind which `when` and `unless` are names.
+_NO_CONDITION = ("by", "from", "to", "times", "of", "over", "in", "when", "unless")
 _DIGITS = "[0-9][0-9_]*"
 _DECIMAL = rf"{_DIGITS}(?:\.[0-9]+)?"
 _NO_LESS = "(?<![A-Za-z0-9_.])"
 _NO_MORE = "(?![A-Za-z0-9_])"
 _SPACE = r"[ \t\f]*"
+_DOTTED = rf"{NAME}(?:{_SPACE}\.{_SPACE}{NAME})*"
 # A statement ends with its line, with its braces, or before what separates it from the next.
 _STATEMENT_END = r"(?<=\})|(?=[,}])|$"
 
@@ -84,7 +87,7 @@ def _statements(holder: Block) -> list[Rule]:
     rules = [_kinds(kinds) for kinds in _alike(holder.kinds)]
     if holder.rules:
         rules.append(_statement(rf"({_words(CHECKS)})(?={_SPACE}\()", ["support.function.check"]))
-        rules.append(_statement(rf"({NAME})(?={_SPACE}\()", ["entity.name.function"]))
+        rules.append(_statement(rf"({_DOTTED})(?={_SPACE}\()", ["entity.name.function"]))
     member = holder.member
     scope = "variable.other" if member is None else "variable.other.member"
     rules.append(_statement(f"({NAME})", [scope], (member.holds if member else None) or ANY))
@@ -126,7 +129,8 @@ def _statement(begin: str, scopes: list[str], holds: str = ANY, constants: Itera
 def _value(constants: Iterable[Rule] = ()) -> Rule:
     """A statement's value; `constants` are what else than values of any kind may stand there."""
     assign = ["keyword.operator.assignment"]
-    return _span("(=)", r"(?=[{},])|$", begin_scopes=assign, patterns=[*constants, _include("values")])
+    inside = [*constants, _include("condition"), _include("values")]
+    return _span("(=)", r"(?=[{},])|$", begin_scopes=assign, patterns=inside)
 
 
 def _heads() -> dict[str, Rule]:
@@ -137,6 +141,7 @@ def _heads() -> dict[str, Rule]:
     return {
         "head": _patterns(
             _include("enum"),
+            _include("condition"),
             _match(rf"(:){_SPACE}({types}){_NO_MORE}", [colon, "support.type"]),
             _match(rf"(:){_SPACE}({NAME})", [colon, "entity.name.type"]),
             _include("type-arguments"),
@@ -147,6 +152,16 @@ def _heads() -> dict[str, Rule]:
             ),
             _match(f"{_NO_LESS}({_words(clauses)})(?![A-Za-z0-9_.])", [clause]),
             _include("values"),
+        ),
+        "condition": _span(
+            rf"{_NO_LESS}(when|unless)(?=[ \t]+(?!(?:{_words(_NO_CONDITION)}){_NO_MORE})[A-Za-z_])",
+            r"(?=[{},])|$",
+            begin_scopes=[clause],
+            patterns=[
+                _include("condition"),
+                _match(rf"{_NO_LESS}(in){_NO_MORE}", [clause]),
+                _include("values"),
+            ],
         ),
         "enum": _span(
             rf"(?:(:){_SPACE})?(enum){_SPACE}(<)",
@@ -188,11 +203,11 @@ def _values() -> dict[str, Rule]:
         "words": _patterns(
             _match(f"(true|false){_NO_MORE}", ["constant.language.boolean"]),
             _match(rf"({NAME}(?:\.{NAME})*)(?={_SPACE}\()", ["entity.name.function"]),
-            _match(rf"({NAME}(?:{_SPACE}\.{_SPACE}{NAME})*)", ["variable.other"]),
+            _match(f"({_DOTTED})", ["variable.other"]),
         ),
         "numbers": _patterns(
             _match(
-                rf"((?:{_DIGITS})?)(\.\.)((?:{_DIGITS})?)",
+                rf"((?:-?{_DECIMAL})?)(\.\.)((?:-?{_DECIMAL})?)",
                 ["constant.numeric.range", "keyword.operator.range", "constant.numeric.range"],
             ),
             _match(f"({_DECIMAL})(%)", ["constant.numeric.ratio", "keyword.other.unit"]),

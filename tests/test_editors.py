@@ -229,6 +229,11 @@ class Look:
             self.at(Span(clause.span.source, start, start + len(clause.word)), "keyword.other.clause")
             if clause.name is not None:
                 self.at(clause.name.span, "variable.parameter")
+        for condition in node.conditions:
+            start = condition.span.start
+            word = "unless" if condition.negated else "when"
+            self.at(Span(condition.span.source, start, start + len(word)), "keyword.other.clause")
+            self.at(condition.reference.span, "variable.other")
         if node.body is not None:
             assert kind.holds is not None
             self.statements(node.body, HOLDERS[kind.holds])
@@ -255,7 +260,8 @@ class Look:
                 self.at(used.name.span, "support.function.filter" if known else "entity.name.function")
         elif isinstance(node, Reference):
             at = self.scopes[node.span.start][-1]
-            assert at.startswith(("variable.other", "entity.name.function", "constant.language")), node
+            named = ("variable.other", "entity.name.function", "constant.language", "support.function.check")
+            assert at.startswith(named), node
         elif isinstance(node, (Integer, Number)):
             self.at(node.span, "constant.numeric")
         elif isinstance(node, (Ratio, Duration)):
@@ -294,6 +300,25 @@ def test_a_word_is_a_keyword_only_where_it_is_one() -> None:
     assert coloured("conversation c from from.by { draw x from y }")["draw"] == ["keyword.control"]
 
 
+def test_a_rule_of_a_library_is_coloured_as_one() -> None:
+    found = coloured("check plain { shop.promises (order) }")
+    assert found["shop"] == found["promises"] == ["entity.name.function"]
+
+
+def test_conditions() -> None:
+    found = coloured("x: t by m when a.b in [c] unless d in -0.5..2 { when = unless }\ny = e when f { g }")
+    assert found["when"] == ["keyword.other.clause", "variable.other", "keyword.other.clause"]
+    assert found["unless"] == ["keyword.other.clause", "variable.other"]
+    assert found["in"] == ["keyword.other.clause"] * 2
+    assert [found[name] for name in "cdf"] == [["variable.other"]] * 3
+    source = Source(
+        "t", 'conversation c times 1 {\n turn a: user by b when d in [e] unless f { prompt = "" }\n}'
+    )
+    scopes, still_open = tokenizer().scopes(source.text)
+    assert still_open == 0
+    Look(source.text, scopes).statements(parse(source)[0].statements, root())
+
+
 def test_the_words_of_a_field_are_coloured_in_it_alone() -> None:
     found = coloured(
         "conversation c times 1 {\n turn a: model by b { sees = transcript, stop = transcript }\n}"
@@ -324,7 +349,7 @@ def test_texts() -> None:
 
 
 def test_numbers_with_units() -> None:
-    found = coloured("a = [1_000, -2.5, 40%, 1.5h, 250ms, 2..6, 5x]")
+    found = coloured("a = [1_000, -2.5, 40%, 1.5h, 250ms, 2..6, -0.5..1.5, 5x]")
     assert found["1_000"] == ["constant.numeric"]
     assert found["5x"] == ["invalid.illegal.unit"]
     assert found["%"] == ["keyword.other.unit"]

@@ -21,6 +21,7 @@ _EXAMPLES = {
     "duration": "30s",
     "boolean": "true",
 }
+_END = re.compile(r"-?\d[\d_]*(\.\d+)?", re.ASCII)
 _UNITS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
 
 
@@ -69,7 +70,7 @@ def _parse(text: str, type_: Type) -> Any:
             return number(Decimal(text[:-1].replace("_", "")))
         case "range":
             low_text, dots, high_text = text.partition("..")
-            ends = [int(end) if end else None for end in (low_text, high_text)]
+            ends = [_end(end) if end else None for end in (low_text, high_text)]
             low_end, high_end = ends
             empty = low_end is not None and high_end is not None and low_end > high_end
             if not dots or ends == [None, None] or empty:
@@ -85,3 +86,10 @@ def _parse(text: str, type_: Type) -> Any:
         case "enum" if text in type_.words:
             return text
     raise ValueError(text)
+
+
+def _end(text: str) -> int | float:
+    """An end of a range."""
+    if not _END.fullmatch(text):
+        raise ValueError(text)
+    return number(Decimal(text.replace("_", "")))

@@ -28,11 +28,13 @@ class Type:
     arguments: tuple[Type, ...] = ()
     words: tuple[str, ...] = ()
     schema: Schema | None = None
-    low: int | None = None
-    high: int | None = None
+    low: int | float | None = None
+    high: int | float | None = None
     optional: bool = False
 
     def __str__(self) -> str:
+        if self == COUNTS:
+            return "range of counts"
         shown = self.schema.name if self.schema is not None else self.name
         inner = [str(argument) for argument in self.arguments] or list(self.words)
         if inner:
@@ -65,6 +67,8 @@ COUNT = Type("count")
 NUMBER = Type("number")
 RATIO = Type("ratio")
 RANGE = Type("range")
+# A range whose ends are counts, such as one of characters.
+COUNTS = Type("range", (COUNT,))
 DURATION = Type("duration")
 PATH = Type("path")
 BOOLEAN = Type("boolean")
@@ -130,6 +134,8 @@ def fits(value: Type, wanted: Type) -> bool:
         return value.name == "model" and set(wanted.words) <= set(value.words)
     if wanted.name == "enum":
         return value.name == "enum" and set(value.words) <= set(wanted.words)
+    if wanted.name == value.name == "range":
+        return True
     if value.name != wanted.name or value.schema != wanted.schema:
         return False
     return all(fits(a, b) for a, b in zip(value.arguments, wanted.arguments, strict=False))
@@ -198,5 +204,5 @@ def json_schema(type_: Type) -> dict[str, Any]:
     return body
 
 
-def _end(value: int | None) -> str:
+def _end(value: float | None) -> str:
     return "" if value is None else str(value)

@@ -53,8 +53,28 @@ _AFTER = {
     "OF": ("an export", "such as `of train`"),
     "OVER": ("a name", "such as `over topic in topics`"),
     "IN": ("a set", "such as `over topic in topics`"),
+    "WHEN": ("a name", "such as `when hard` or `when topic.name in [law]`"),
+    "UNLESS": ("a name", "such as `unless hard` or `unless topic.name in [law]`"),
     "DOT": ("a name", "a field stands after the dot, such as `topic.about`"),
     "LSQB": ("a value", "such as `[2, 4, 6]`"),
+}
+
+CONDITION_WORDS = frozenset({"WHEN", "UNLESS"})
+
+# What other languages write in conditions.
+_COMPARED = {
+    "=": "`in` compares: `when words in [2, 4]`, `when words in 3..`",
+    "!": "`unless` is the opposite of `when`",
+    "<": "a range has both ends in it: `when words in ..3`",
+    ">": "a range has both ends in it: `when words in 3..`",
+    "&": "several conditions stand side by side, and all must hold: `when hard when long`",
+    "|": "what holds in several cases is a list: `when words in [2, 4]`",
+}
+_JOINED = {
+    "and": _COMPARED["&"],
+    "or": _COMPARED["|"],
+    "is": _COMPARED["="],
+    "not": _COMPARED["!"],
 }
 
 # What other languages write before a text.
@@ -98,6 +118,11 @@ class Context:
         kinds = (token.type for token in reversed(self.statement))
         return next((kind for kind in kinds if kind not in _TYPE_TOKENS), "") == "COLON"
 
+    @property
+    def in_condition(self) -> bool:
+        """Whether a condition was being read, or has been."""
+        return any(token.type in CONDITION_WORDS for token in self.statement)
+
 
 # How many, as it is said of things: `x5`, `x 5`, `* 5`.
 _TIMES = re.compile(r"[xX×*](?P<count>\d*)")
@@ -109,6 +134,8 @@ def expectation(context: Context) -> tuple[str, str]:
         return "a statement", "a statement begins with its kind, such as `turn answer: model { }`"
     last = context.statement[-1]
     before = context.statement[-2] if len(context.statement) > 1 else None
+    if last.type == "IN" and context.in_condition:
+        return "a list or a range", "such as `when topic.name in [law, art]` or `when words in 3..`"
     if last.type == "EQUAL":
         return "a value", _example(before)
     if context.bracket == "LPAR" and context.in_type:
@@ -125,6 +152,8 @@ def expectation(context: Context) -> tuple[str, str]:
         return "a name, `:`, `=` or `{`", ""
     if len(context.statement) == 2 and last.type == "NAME":
         return "`:`, `=` or `{`", "a type stands after a colon, a value after `=`"
+    if len(context.statement) > 1 and context.statement[1].type == "DOT":
+        return "`(`", "only what is called has dots here: `lib.check(topic)`"
     if context.one_line:
         return "`,` or `}`", ""
     return "the end of the line", ""
@@ -154,6 +183,8 @@ def advice(token: Token, context: Context) -> str:
     """A hint that follows from what was found, or ""."""
     if meant := _known_elsewhere(token, context):
         return meant
+    if context.bracket in ("", "LBRACE") and (meant := _of_condition(token, context)):
+        return meant
     if token.type == BAD:
         if category(token[0])[0] in "CZ":
             return "it looks like a space or like nothing, and is neither"
@@ -181,6 +212,8 @@ def advice(token: Token, context: Context) -> str:
     if last is not None and token.type in TEXTS and token.start_pos == last.end_pos and last in _PREFIXES:
         return f"a text needs no `{last}` before it: every text can hold `{{{{ name }}}}`"
     seen = {item.type for item in context.statement}
+    if token.type in CLAUSE_WORDS and context.in_condition:
+        return f"`{token}` stands before the condition"
     if token.type in CLAUSE_WORDS and "EQUAL" in seen:
         return f"`{token}` stands before `=`"
     if token.type == "COLON" and context.bracket != "LPAR":
@@ -190,6 +223,21 @@ def advice(token: Token, context: Context) -> str:
     if token.type == "LBRACE" and context.bracket in ("LPAR", "LSQB"):
         return "braces hold statements; a value is a text, a number, a name, a call or a list"
     return ""
+
+
+def _of_condition(token: Token, context: Context) -> str:
+    """How a condition is written that another language writes so, or ""."""
+    if token.type == "NAME" and str(token) in ("when", "unless"):
+        return f"a name stands behind it on the same line: `{token} hard`, `{token} topic.name in [law]`"
+    if str(token) == "if" and len(context.statement) > 2:
+        return "a condition begins with `when` or `unless`, and stands last before the braces"
+    if not context.in_condition:
+        return ""
+    if str(context.statement[-1]) == "not":
+        return _COMPARED["!"]
+    if token.type == "EQUAL":
+        return f"{_COMPARED['=']}; a value stands before the condition"
+    return _JOINED.get(str(token), "") or _COMPARED.get(str(token)[:1], "")
 
 
 def _known_elsewhere(token: Token, context: Context) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MENDS_ON_A_LINE = 2
 STARTS_VALUE = LITERALS | {"NAME", "LSQB"}
 
-_WORDS = r"(?:by|from|to|times|of|over)\b"
+_WORDS = r"(?:by|from|to|times|of|over|when|unless)\b"
 _BRACKETS_AND_ENDS = re.compile(r"[\n,{}()\[\]]")
 _HEADER = re.compile(rf"[A-Za-z_]\w*(?:[ \t]+(?!{_WORDS})[A-Za-z_]\w*)*", re.ASCII)
 _REST_IS_BLANK = re.compile(r"\s*\Z")

@@ -36,6 +36,9 @@ def turn(text: str) -> str:
         ("count(2..)", "2", "1", "less than 2"),
         ("number(0..1)", "0.5", "7.5", "more than 1"),
         ("number(..10)", "-3", "10.5", "more than 10"),
+        ("number(-2..2)", "-2", "-2.5", "less than -2"),
+        ("number(36.5..41.2)", "41.2", "41.3", "more than 41.2"),
+        ("number(..-0.5)", "-1", "0", "more than -0.5"),
         ("text(1..3)", '"abc"', '"abcd"', "text of 4 characters"),
         ("list<text>(1..2)", '["a"]', '["a", "b", "c"]', "a list of 3"),
         ("list<text(1..2)>", '["ab"]', '["abc"]', "text of 3 characters"),
@@ -63,6 +66,7 @@ def test_bounds_hold_for_defaults_members_and_constants(
     [
         ("count(1..5)", "3", "5", "6"),
         ("number(1..2)", "1.5", "2", "2.5"),
+        ("number(-2.5..-1)", "-2", "-2.5", "-3"),
         ("text(1..3)", '"a"', "abc", "abcd"),
     ],
 )
@@ -81,6 +85,9 @@ def test_bounds_hold_for_overrides(declared: str, default: str, inside: str, out
         ("count(..5)", 0, 6),
         ("number(0..1)", 0.5, 1.5),
         ("number(2..)", 2, 1.9),
+        ("number(-2..2)", -2, -2.1),
+        ("number(36.515..36.518)", 36.516, 36.52),
+        ("number(..-0.5)", -0.5, 0),
         ("text(1..3)", "abc", "abcd"),
         ("list<count(..3)>(1..2)", [3], [4]),
         ("list<count>(1..2)", [3], []),
@@ -125,6 +132,18 @@ def test_the_bounds_of_what_a_step_or_turn_writes_are_a_check_of_its_length() ->
         ("schema S { v: enum<a, b>(3..4) }", "`enum` has no bounds", "an enum's bounds are its words"),
         ("schema S { v: ratio(1..5) }", "`ratio` has no bounds", "`number(0..100)` has bounds"),
         ("schema S { v: path(1..5) }", "`path` has no bounds", "`text(1..80)` has bounds"),
+        (
+            "schema S { v: count(-2..2) }",
+            "`count` is bounded by counts, and `-2..2` has another number",
+            "`number(-2..2)` has such bounds",
+        ),
+        ("schema S { v: count(..1.5) }", "`count` is bounded by counts", "`number(..1.5)` has such bounds"),
+        ("schema S { v: text(0.5..) }", "`text` is bounded by counts", ""),
+        ("schema S { v: list<text>(-1..4) }", "`list` is bounded by counts", ""),
+        ("schema S { v: number(2.5..2) }", "no number lies in `2.5..2`", "the smaller end comes first"),
+        ("check plain: text { length(-1..5) }", "takes a range of counts", ""),
+        ("check plain: text { length(1.5..) }", "`1.5..` is a range that has `1.5` for an end", ""),
+        ("param r: range = 0.5..2\ncheck plain: text { length(r) }", "takes a range of counts", ""),
         ("schema S { v: range(1..5) }", "`range` has no bounds", ""),
         ("schema S { v: persona(1..5) }", "`persona` has no bounds", ""),
         (
@@ -165,3 +184,19 @@ def test_what_would_say_nothing_is_refused(text: str, message: str, hint: str) -
     assert len(found) == 1, found
     assert message in found[0][0]
     assert hint in found[0][1]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2..8", [2, 8]), ("-0.5..1_000", [-0.5, 1000]), ("..-3", [None, -3]), ("1.0..", [1, None])],
+)
+def test_a_range_has_signs_and_decimals_in_a_recipe_and_on_the_command_line(text: str, value: Any) -> None:
+    written = f"param p: range = {text}\n{turn('x')}"
+    assert compiled(written).params["p"] == value
+    assert compiled(f"param p: range = 1..2\n{turn('x')}", p=text).params["p"] == value
+
+
+@pytest.mark.parametrize("text", ["nan..", "..inf", "1e3..", "2..1", "..", "-0.5..-1", "1.5", "1.. 2"])
+def test_what_is_no_range_is_refused_on_the_command_line(text: str) -> None:
+    [(message, _)] = said(f"param p: range = 1..2\n{turn('x')}", p=text)
+    assert message == f"`p` is a range; `{text}` is not"

@@ -67,6 +67,12 @@ def mix(*lines: str) -> str:
     )
 
 
+def test_a_part_may_have_the_name_of_a_field() -> None:
+    """What has a quantity is a member, whatever its word."""
+    (made,) = compiled(mix("total 50% from many", "when_short 50% from few", "total = 4")).mixes
+    assert (made.total, [part.name for part in made.parts]) == (4, ["total", "when_short"])
+
+
 @pytest.mark.parametrize(
     ("lines", "fault"),
     [

@@ -127,6 +127,12 @@ def test_a_text_without_opening_quotes() -> None:
         ("x over {\n}", "E002", "{", "expected a name, found `{`"),
         ("x over a b { }", "E002", "b", "expected `in`, found `b`"),
         ("x over a { }", "E002", "{", "expected `in`, found `{`"),
+        ("x: t when a in { }", "E002", "{", "expected a list or a range, found `{`"),
+        ("x: t when hard and easy { }", "E002", "and", "expected the end of the line, found `and`"),
+        ("x: t when hard == 1", "E002", "=", "expected the end of the line, found `=`"),
+        ("x: t when hard by m", "E002", "by", "expected the end of the line, found `by`"),
+        ('turn a: user = "q" when', "E002", "when", "expected the end of the line, found `when`"),
+        ("a.b = 3", "E002", "=", "expected `(`, found `=`"),
         ("x over a in { }", "E002", "{", "expected a set, found `{`"),
         ("x = a.", "E002", "", "expected a name, found the end of the file"),
         ("x = [1, , 2]", "E002", ",", "expected a value, found `,`"),
@@ -226,6 +232,25 @@ def test_units_that_are_clear_have_a_fix(written: str, meant: str) -> None:
     fault = only(f"x = {written}")
     assert fault.fix is not None
     assert (fault.fix.replacement, fault.fix.span.text) == (meant, written)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("x: t when a == 1", "`when words in [2, 4]`"),
+        ("x: t when a != 1", "`unless` is the opposite"),
+        ("x: t when a > 1", "`when words in 3..`"),
+        ("x: t when a && b { }", "side by side"),
+        ("x: t when a or b { }", "a list: `when words in [2, 4]`"),
+        ("x: t when not a", "`unless` is the opposite"),
+        ("x: t when a not in [b]", "`unless` is the opposite"),
+        ("x: t when 3", "`when hard`"),
+        ("x: t if a { }", "begins with `when` or `unless`"),
+        ("x: t when a by m", "`by` stands before the condition"),
+    ],
+)
+def test_a_condition_as_it_is_written_elsewhere(text: str, hint: str) -> None:
+    assert hint in only(text).hint
 
 
 @pytest.mark.parametrize("written", ["5x", "1.5k", "1e5", "0x1f", "5tokens", "-3k"])

@@ -52,6 +52,11 @@ STYLE = {
         'a = [1_000, 2.50, -0.0, 1.5h, 40.0%, ..8, "\\u{e9}", true]',
     ),
     "references": ("a = b . c\ne over  x  in y.z", "a = b.c\ne over x in y.z"),
+    "conditions": (
+        "a b:c=d  when  e . f   unless g in[ -1,2 ]{h}",
+        "a b: c = d when e.f unless g in [-1, 2] { h }",
+    ),
+    "rules of libraries": ("a{b . c( -0.5..1,d=..2.5 )}", "a { b.c(-0.5..1, d = ..2.5) }"),
     "indentation": ("a {\n\tb {\n      c\n }\n    }", "a {\n  b {\n    c\n  }\n}"),
     "a block on one line stays": ("a{b=1,c{d}}", "a { b = 1, c { d } }"),
     "a broken block stays broken": ("a { b = 1\n}", "a {\n  b = 1\n}"),
@@ -309,7 +314,8 @@ def statements(draw: st.DrawFn, depth: int = 2) -> str:
         draw(st.sampled_from([f"## doc{end}", f"##{end}"])) for end in draw(st.lists(doc_ends(), max_size=2))
     )
     if draw(st.integers(0, 5)) == 0:
-        return docs + draw(NAMES) + draw(GAPS) + draw(separated(VALUES, "(", ")"))
+        called = draw(NAMES | st.builds("{}{}.{}{}".format, NAMES, GAPS, GAPS, NAMES))
+        return docs + called + draw(GAPS) + draw(separated(VALUES, "(", ")"))
     parts = [docs + draw(NAMES)]
     if draw(st.booleans()):
         parts.append(draw(NAMES))
@@ -321,6 +327,9 @@ def statements(draw: st.DrawFn, depth: int = 2) -> str:
         parts.append(f"{word} {draw(VALUES)}")
     if draw(st.booleans()):
         parts.append("=" + draw(GAPS) + draw(VALUES))
+    if len(parts) > 1:
+        for word in draw(st.lists(st.sampled_from(["when", "unless"]), max_size=2)):
+            parts.append(f"{word} {draw(NAMES)}" + draw(st.just("") | st.builds(" in {}".format, VALUES)))
     if depth and draw(st.booleans()):
         parts.append(draw(bodies(depth - 1)))
     return "".join(part + draw(SPACES) for part in parts)

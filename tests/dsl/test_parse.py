@@ -87,6 +87,55 @@ def test_a_rule_is_a_call_that_stands_alone() -> None:
     assert rule.span.text == "length(40..400, unit = words)"
 
 
+def test_a_rule_may_be_of_a_library() -> None:
+    (rule,) = clean("shop . promises.nothing(order, at_least = -0.5..)").statements
+    assert isinstance(rule, Rule)
+    assert [str(part) for part in rule.function.parts] == ["shop", "promises", "nothing"]
+    assert str(rule.name) == "shop.promises.nothing"
+    assert rule.name.span.text == "shop . promises.nothing"
+
+
+def test_conditions_stand_last_before_the_braces() -> None:
+    node = statement(
+        'turn last: user by one = "a" when talk.hard unless words in [2, 4] when n in -0.5.. { retry = 1 }'
+    )
+    assert [(each.negated, str(each.reference)) for each in node.conditions] == [
+        (False, "talk.hard"),
+        (True, "words"),
+        (False, "n"),
+    ]
+    values = [each.values for each in node.conditions]
+    assert values[0] is None
+    assert isinstance(values[1], List)
+    assert isinstance(values[2], Range)
+    assert [each.span.text for each in node.conditions] == [
+        "when talk.hard",
+        "unless words in [2, 4]",
+        "when n in -0.5..",
+    ]
+    assert node.body is not None
+    check_spans(parse(Source("t", "let a = b when c\nlet d unless e in f.g {\n  x when y\n}\n"))[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "draw when from words",
+        "let when = unless",
+        "turn unless: user by when",
+        "when unless: x { when = 1 }",
+        "x over when in unless times when",
+        'when 40% from unless to "out"',
+        "when { unless }",
+        "x = when.unless\n",
+        "unless(when)",
+    ],
+)
+def test_when_and_unless_are_names_elsewhere(text: str) -> None:
+    node = clean(text).statements[0]
+    assert not isinstance(node, Statement) or not node.conditions
+
+
 def test_types() -> None:
     node = statement("x: json<list<Message>(2..6)>?")
     assert node.type is not None
@@ -112,6 +161,10 @@ def test_types() -> None:
         ("2..8", Range, {"low": 2, "high": 8}),
         ("2..", Range, {"low": 2, "high": None}),
         ("..1_0", Range, {"low": None, "high": 10}),
+        ("-2..2", Range, {"low": -2, "high": 2}),
+        ("36.5..41.2", Range, {"low": Decimal("36.5"), "high": Decimal("41.2")}),
+        ("..-0.5", Range, {"low": None, "high": Decimal("-0.5")}),
+        ("-1_0..", Range, {"low": -10, "high": None}),
         ("true", Boolean, {"value": True}),
         ("false", Boolean, {"value": False}),
     ],

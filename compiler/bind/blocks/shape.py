@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Fix
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import some_of, suggest
-from synth.compiler.bind.expressions.kinds import HOLDERS, Arity, Kind
+from synth.compiler.bind.expressions.kinds import HOLDERS, Arity, Block, Kind
 from synth.compiler.bind.expressions.remedies import elsewhere, is_sure
 from synth.dsl.syntax import Rule, Statement
 
@@ -29,13 +29,13 @@ def check_shape(
     """
     holder = HOLDERS[holder_name]
     paired: list[tuple[Statement | Rule, Kind]] = []
-    first: dict[str, Span] = {}
+    first: dict[tuple[str, str], Span] = {}
     stray = faulty = False
     for statement in statements:
         if isinstance(statement, Rule):
             kind = Kind(statement.name.text, "") if holder.rules else None
         else:
-            kind = holder.kinds.get(statement.kind.text) or holder.member
+            kind = _kind(statement, holder)
         if kind is None:
             # Of statements in a row that do not belong here, the first is reported: the line that
             # opened their block is gone, say, and they all stray for one reason.
@@ -50,14 +50,27 @@ def check_shape(
             continue
         word = statement.kind.text
         if not kind.repeats or kind is holder.member:
-            if word in first:
+            named = (kind.word, word)
+            if named in first:
                 diagnostics.add(_twice(word, statement.kind.span))
                 continue
-            first[word] = statement.kind.span
+            first[named] = statement.kind.span
         if _check_parts(statement, kind, diagnostics, quiet=faulty and kind is holder.member):
             faulty = True
         paired.append((statement, kind))
     return paired
+
+
+def _kind(statement: Statement, holder: Block) -> Kind | None:
+    """In a block with members, what has what only a member can have is one, whatever its word."""
+    known = holder.kinds.get(statement.kind.text)
+    if known is None or (holder.member is not None and known.field is not None and _is_member(statement)):
+        return holder.member
+    return known
+
+
+def _is_member(statement: Statement) -> bool:
+    return statement.quantity is not None or statement.type is not None or bool(statement.clauses)
 
 
 def _check_parts(statement: Statement, kind: Kind, diagnostics: Diagnostics, *, quiet: bool) -> bool:
@@ -90,6 +103,8 @@ def _wrong_part(statement: Statement, kind: Kind) -> Diagnostic | None:
         if clause.word in written and clause.word != "over":
             return _twice(clause.word, clause.span)
         written.add(clause.word)
+    if statement.conditions and not kind.conditional:
+        return _too_many(word, "condition", statement.conditions[0].span, kind)
     lacking = [_PARTS[part] for part, (need, span) in parts.items() if need is Arity.MUST and span is None]
     lacking += [
         f"`{wanted}`"

@@ -17,7 +17,7 @@ from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, field_type, infer
 from synth.compiler.plan.model import RefPlan
 from synth.compiler.plan.signature import HOW_MANY, Parameter
-from synth.compiler.plan.types import COUNT, RANGE, ROLE, TEXT, Type, fits
+from synth.compiler.plan.types import COUNT, COUNTS, ROLE, TEXT, Type, fits
 from synth.dsl.syntax import Argument, Expression, Integer, List, Reference
 
 
@@ -96,7 +96,7 @@ def _value(expression: Expression, parameter: Parameter, scope: Scope, what: str
     if wanted.name in ("source", "model"):
         return _declared(expression, wanted, scope, what)
     if wanted == HOW_MANY:
-        meant = COUNT if _is_count(expression, scope) else RANGE
+        meant = COUNT if _is_count(expression, scope) else COUNTS
         value = _value(expression, replace(parameter, type=meant), scope, what)
         return [value, value] if isinstance(value, int) else value
     if parameter.variadic and isinstance(expression, Reference | List):

@@ -29,7 +29,7 @@ class Arity(Enum):
 class Kind:
     """One kind of statement.  `field` is the type of its value when it is a field (`seed = 11`).
 
-    `example` is what a hint shows.
+    `example` is what a hint shows; `conditional` says whether it may stand under a condition.
     """
 
     word: str
@@ -43,6 +43,7 @@ class Kind:
     holds: str | None = None
     field: Type | None = None
     repeats: bool = True
+    conditional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ _TRUTHS: Mapping[str, str] = {
 }
 _PLAIN: Mapping[str, re.Pattern[str]] = {
     "count": re.compile(r"\d[\d_]*"),
-    "number": re.compile(r"\d[\d_]*(\.\d+)?"),
+    "number": re.compile(r"-?\d[\d_]*(\.\d+)?"),
     "ratio": re.compile(r"\d[\d_]*(\.\d+)?%"),
-    "range": re.compile(r"\d+\.\.\d*|\.\.\d+"),
+    "range": re.compile(r"-?\d+(\.\d+)?\.\.(-?\d+(\.\d+)?)?|\.\.-?\d+(\.\d+)?"),
     "duration": re.compile(r"\d[\d_]*(\.\d+)?(ms|s|m|h)"),
 }
 

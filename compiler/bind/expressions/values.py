@@ -19,6 +19,7 @@ from synth.compiler.plan.types import (
     BUILT_IN_SCHEMAS,
     CAPABILITIES,
     COUNT,
+    COUNTS,
     DURATION,
     NUMBER,
     RANGE,
@@ -157,7 +158,7 @@ def _literal(
         case Duration(seconds):
             return DURATION, number(seconds)
         case Range(low, high):
-            return RANGE, [low, high]
+            return RANGE, [_end(low), _end(high)]
         case Boolean(value):
             return BOOLEAN, value
         case Text():
@@ -173,6 +174,10 @@ def weight(quantity: Integer | Ratio | None) -> int:
 
 def is_empty(range_: Range) -> bool:
     return range_.low is not None and range_.high is not None and range_.low > range_.high
+
+
+def _end(value: int | Decimal | None) -> int | float | None:
+    return number(value) if isinstance(value, Decimal) else value
 
 
 def number(value: Decimal) -> int | float:
@@ -234,6 +239,9 @@ def _refuse(expression: Expression, wanted: Type, scope: Scope, what: str, found
 
 def outside(value: Any, type_: Type) -> str:
     """What a value of the right type is, where it lies outside the type's bounds, or `""`."""
+    if value is not None and type_ == COUNTS:
+        odd = next((end for end in value if end is not None and not _is_count(end)), None)
+        return "" if odd is None else f"a range that has `{odd}` for an end"
     if value is None or (type_.low is None and type_.high is None):
         return ""
     size = len(value) if type_.name in ("text", "list") else value
@@ -246,6 +254,10 @@ def outside(value: Any, type_: Type) -> str:
     return (
         f"less than {type_.low}" if type_.low is not None and size < type_.low else f"more than {type_.high}"
     )
+
+
+def _is_count(value: float | Decimal) -> bool:
+    return isinstance(value, int) and value >= 0
 
 
 def article(type_: Type) -> str:
@@ -275,11 +287,11 @@ def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) ->
     if not _is_bare_enough(written, scope):
         return None
     name = written.name.text
-    low, high = (written.bounds.low, written.bounds.high) if written.bounds else (None, None)
+    low, high = (_end(written.bounds.low), _end(written.bounds.high)) if written.bounds else (None, None)
     if written.bounds is not None and is_empty(written.bounds):
         scope.report(
             "E202",
-            f"no number lies in `{low}..{high}`",
+            f"no number lies in `{written.bounds.span.text}`",
             written.bounds.span,
             hint="the smaller end comes first",
         )
@@ -351,6 +363,18 @@ def _is_bare_enough(written: TypeName, scope: Scope) -> bool:
             f"`{name}` has no bounds",
             written.bounds.span,
             hint=_INSTEAD.get(name, "bounds are of text (characters), list (items), count and number"),
+        )
+        return False
+    if (
+        written.bounds is not None
+        and name != "number"
+        and not all(end is None or _is_count(end) for end in (written.bounds.low, written.bounds.high))
+    ):
+        scope.report(
+            "E202",
+            f"`{name}` is bounded by counts, and `{written.bounds.span.text}` has another number",
+            written.bounds.span,
+            hint=f"`number({written.bounds.span.text})` has such bounds" if name == "count" else "",
         )
         return False
     if written.arguments and name not in ("enum", "model", "list", "json"):

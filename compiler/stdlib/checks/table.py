@@ -11,7 +11,7 @@ from synth.base.display import quoted
 from synth.base.suggest import suggest
 from synth.compiler.plan.model import CheckPlan
 from synth.compiler.plan.signature import HOW_MANY, TEXT_OR_ROLE, Parameter
-from synth.compiler.plan.types import CHUNKS, COUNT, MODEL, NUMBER, RANGE, RATIO, ROLE, TEXT, WORD
+from synth.compiler.plan.types import CHUNKS, COUNT, COUNTS, MODEL, NUMBER, RATIO, ROLE, TEXT, WORD
 from synth.compiler.stdlib.checks import conversation, evidence, language, repetition, script, text, words
 from synth.compiler.stdlib.checks.conversation import content_of, each_message, is_conversation, role_of
 from synth.compiler.stdlib.checks.direction import no_bidi_controls
@@ -173,8 +173,8 @@ _EVIDENCE = Parameter("evidence", CHUNKS, varies=True)
 CHECKS: Mapping[str, Check] = {
     check.name: check
     for check in (
-        Check("length", (Parameter("characters", RANGE),), text.length, "length(40..400)"),
-        Check("sentences", (Parameter("count", RANGE),), text.sentences, "sentences(1..2)"),
+        Check("length", (Parameter("characters", COUNTS),), text.length, "length(40..400)"),
+        Check("sentences", (Parameter("count", COUNTS),), text.sentences, "sentences(1..2)"),
         Check("starts_with", (Parameter("prefix", TEXT),), text.starts_with, 'starts_with("You are")'),
         Check(
             "ends_with",

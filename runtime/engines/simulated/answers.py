@@ -306,7 +306,7 @@ def _instance(schema: Schema, text: Callable[[int, int], str], random: Random) -
             return random.randint(low, high)
         case "number":
             low, high = _range(schema)
-            return round(low + random.random() * (high - low), 2)
+            return min(max(low, round(low + random.random() * (high - low), 2)), high)
         case "boolean":
             return random.random() < 0.5
     return text(schema.get("minLength", 1), schema.get("maxLength", 60))
