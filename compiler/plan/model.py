@@ -103,9 +103,15 @@ class TablePlan(Frozen):
 
 
 class CheckPlan(Frozen):
-    """One check with its arguments by parameter name."""
+    """One check with its arguments by parameter name.
+
+    `of` is what is checked: a path below the value that the check stands with (a row's record, a step's
+    value), every item of a list on it and at its end; what is absent passes.  None is the value as a
+    whole.
+    """
 
     name: str
+    of: tuple[str, ...] | None = None
     arguments: dict[str, ArgumentValue] = {}
     label: str = ""
 

@@ -6,13 +6,14 @@ The runtime judges answers and composed turns with it; the compiler judges what 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from synth.base.canonical import canonical_json
 from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.compiler.stdlib.checks import group_of, run_check
+from synth.compiler.stdlib.checks.conversation import is_conversation
 from synth.compiler.stdlib.checks.strict_json import parse_json
 from synth.compiler.stdlib.render import look_up
 
@@ -45,12 +46,12 @@ def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | 
     said = step.said(value) if step.thinks else value
     for check in step.checks:
         # What a judge is asked about is judged once the value holds otherwise.
-        reason = None if "judge" in check.arguments else _reason(check, said, values)
+        reason = None if "judge" in check.arguments else reason_against(check, said, values)
         if reason is not None:
             return Refusal(check.label or check.name, reason)
     for group in dict.fromkeys(group_of(check) for check in step.must_fail):
         checks = [check for check in step.must_fail if group_of(check) == group]
-        if all(_reason(check, said, values) is None for check in checks):
+        if all(reason_against(check, said, values) is None for check in checks):
             return Refusal("must_fail", f"passes `{group}`, which it is meant to fail")
     return None
 
@@ -91,10 +92,28 @@ def misfit(schema: str, value: Any) -> str | None:
     return f"does not fit its schema{f' at `{place}`' if place else ''}: {message}"
 
 
-def _reason(check: CheckPlan, value: Any, values: Mapping[str, Any]) -> str | None:
+def reason_against(check: CheckPlan, value: Any, values: Mapping[str, Any]) -> str | None:
     """Why a value fails a check.  A sample that lacks what the check is to go by passes it."""
     arguments = resolved(check.arguments, values)
-    return run_check(check.name, arguments, value) if is_complete(arguments) else None
+    if not is_complete(arguments):
+        return None
+    reasons = (run_check(check.name, arguments, each) for each in parts_of(value, check.of))
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def parts_of(value: Any, path: tuple[str, ...] | None) -> Iterator[Any]:
+    """What a check is of: the value, or what lies at a path below it (`CheckPlan.of`).  A conversation is
+    one value, though it is a list."""
+    if path is None:
+        yield value
+    elif isinstance(value, list) and (path or not value or not is_conversation(value)):
+        for item in value:
+            yield from parts_of(item, path)
+    elif not path:
+        if value is not None:
+            yield value
+    elif isinstance(value, Mapping) and path[0] in value:
+        yield from parts_of(value[path[0]], path[1:])
 
 
 @lru_cache(maxsize=256)

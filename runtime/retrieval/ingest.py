@@ -126,7 +126,12 @@ class Ingestion:
         return record, table
 
     def _settings(self) -> str:
-        keep = [check.model_dump(mode="json") for check in self.source.keep]
+        # Without what is new where it is not set, so that no index is made again for it.
+        unset = [{"of"} if check.of is None else set() for check in self.source.keep]
+        keep = [
+            check.model_dump(mode="json", exclude=names)
+            for check, names in zip(self.source.keep, unset, strict=True)
+        ]
         embedder = self.vectors.name if self.vectors is not None else None
         return digest([FORMAT, self.corpus.settings, keep, self.full_text, embedder])
 

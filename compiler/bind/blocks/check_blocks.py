@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from synth.base.diagnostics.diagnostic import Fix
 from synth.base.diagnostics.source import Span
@@ -17,7 +17,8 @@ from synth.compiler.plan.model import CheckPlan, RefPlan
 from synth.compiler.plan.signature import TEXT_OR_ROLE
 from synth.compiler.plan.types import MODEL, ROLE, Schema, Type, is_transcript
 from synth.compiler.stdlib.checks import CHECKS, Check
-from synth.dsl.syntax import Expression, List, Reference, Rule, Statement, Text
+from synth.compiler.stdlib.filters import record_of
+from synth.dsl.syntax import Argument, Expression, List, Name, Reference, Rule, Statement, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,39 @@ class NamedCheck:
     takes: Type | None
     checks: tuple[CheckPlan, ...]
     span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What the first argument of a check may name to say what is checked.
+
+    With a `name`, the value judged and what lies below it: `length(card.quotes, 10..)`.  Without one, the
+    fields of a record, one of which has to be named: `length(body, 20..)`.
+    """
+
+    type: Type
+    name: str | None = None
+
+    def below(
+        self, reference: Reference, scope: Scope
+    ) -> tuple[tuple[str, ...], Type] | Literal[False] | None:
+        """The path below the value and the type of what lies there, of a list's items where it is one.
+        None where the reference begins with another name, False after a report."""
+        path = reference.parts
+        if self.name is not None:
+            if path[0].text != self.name:
+                return None
+            path = path[1:]
+        elif _field(self.type, path[0].text) is None:
+            return None
+        found = _items(self.type) if self.name is not None and not path else self.type
+        for part in path:
+            inner = _field(found, part.text)
+            if inner is None:
+                _report_no_field(found, part, scope)
+                return False
+            found = _items(inner)
+        return tuple(part.text for part in path), found
 
 
 def bind_named(statement: Statement, schemas: dict[str, Schema], scope: Scope) -> NamedCheck | None:
@@ -50,9 +84,13 @@ def bind_named(statement: Statement, schemas: dict[str, Schema], scope: Scope) -
     return NamedCheck(statement.name.text, takes, checks, statement.name.span)
 
 
-def bind_block(statement: Statement, checked: Type | None, scope: Scope) -> list[CheckPlan]:
-    """The checks of a block, for values of a type; None takes any."""
+def bind_block(
+    statement: Statement, checked: Type | None, scope: Scope, subject: Subject | None = None
+) -> list[CheckPlan]:
+    """The checks of a block, for values of a type; None takes any.  With a `subject`, the first argument of
+    a check may say what of the value is checked."""
     found: list[CheckPlan] = []
+    whole = checked
     for rule, _ in check_shape(statement.body or (), "checks", scope.diagnostics):
         if not isinstance(rule, Rule):
             continue
@@ -60,7 +98,16 @@ def bind_block(statement: Statement, checked: Type | None, scope: Scope) -> list
         if check is None:
             _report_unknown(rule, scope)
             continue
-        if checked is not None and not _may_check(check.takes, checked):
+        taken = _taken(rule, check, subject, scope)
+        if taken is False:
+            continue
+        of, checked = (None, whole) if taken is None else taken
+        if taken is not None and not _may_check_field(check, taken[1]):
+            first = rule.arguments[0].span
+            message = f"`{check.name}` checks {check.takes}, and `{first.text}` is {article(taken[1])}"
+            scope.report("E202", message, first)
+            continue
+        if of is None and checked is not None and not _may_check(check.takes, checked):
             # What is checked is at fault more often than the checks: one word is enough.
             if scope.first(_once(statement)):
                 scope.report(
@@ -69,18 +116,17 @@ def bind_block(statement: Statement, checked: Type | None, scope: Scope) -> list
                     rule.name.span,
                 )
             continue
-        if _asks_a_model(rule, check) and (statement.kind.text != "check" or statement.name is not None):
+        written = rule.arguments if of is None else rule.arguments[1:]
+        if _asks_a_model(written, check) and (statement.kind.text != "check" or statement.name is not None):
             scope.report(
                 "E202",
                 f"`{check.name}` asks a model here, which only the `check {{ }}` of a turn or step can",
                 rule.name.span,
             )
             continue
-        arguments = bind_arguments(
-            check.name, rule.arguments, check.parameters, rule.span, check.example, scope
-        )
+        arguments = bind_arguments(check.name, written, check.parameters, rule.span, check.example, scope)
         if arguments is not None and _may_be_asked(statement, rule, check, arguments, checked, scope):
-            found.append(CheckPlan(name=check.name, arguments=arguments))
+            found.append(CheckPlan(name=check.name, of=of, arguments=arguments))
     return found
 
 
@@ -119,6 +165,72 @@ def words_of(plan: CheckPlan) -> list[str]:
     return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 
+def _taken(
+    rule: Rule, check: Check, subject: Subject | None, scope: Scope
+) -> tuple[tuple[str, ...], Type] | Literal[False] | None:
+    """What of the value a check's first argument names, as `Subject.below` has it."""
+    first = rule.arguments[0] if rule.arguments else None
+    if subject is None:
+        return None
+    if first is not None and first.name is None and isinstance(first.value, Reference):
+        found = subject.below(first.value, scope)
+        if found is not None:
+            return found
+        if subject.name is None and scope.find(first.value.parts[0].text) is None:
+            _report_no_field(subject.type, first.value.parts[0], scope)
+            return False
+    if subject.name is None:
+        fields = [name for name, _ in subject.type.schema.fields] if subject.type.schema is not None else []
+        shown = f", such as `{check.name}({fields[0]}, ...)`" if fields else ""
+        scope.report(
+            "E202",
+            f"`{check.name}` does not say which field it is of",
+            rule.name.span,
+            hint=f"name a field first{shown}",
+        )
+        return False
+    return None
+
+
+def _field(type_: Type, name: str) -> Type | None:
+    """The type of a field that a record declares."""
+    record = type_.arguments[0] if type_.name == "json" else type_
+    if record.name == "unknown":
+        return record
+    return record.schema.field(name) if record.schema is not None else None
+
+
+def _items(type_: Type) -> Type:
+    """The type of what a check of a value looks at: the items of a list that is no conversation."""
+    inner = type_.arguments[0] if type_.name == "json" else type_
+    return _items(inner.arguments[0]) if inner.name == "list" and not is_transcript(type_) else type_
+
+
+def _report_no_field(type_: Type, part: Name, scope: Scope) -> None:
+    schema = record_of(type_)
+    if schema is None:
+        scope.report("E102", f"{article(type_)} has no `{part}`", part.span)
+        return
+    if scope.first(f"{schema.name}.{part}"):
+        guess = suggest(part.text, [name for name, _ in schema.fields])
+        scope.report(
+            "E102",
+            f"`{schema.name}` has no `{part}`",
+            part.span,
+            hint=f"did you mean `{guess}`?" if guess else "",
+            fix=Fix(part.span, guess) if guess else None,
+        )
+
+
+def _may_check_field(check: Check, type_: Type) -> bool:
+    """Whether a check can be of what lies at a path: of numbers there are none but those that compare."""
+    if type_.name in ("unknown", "any") or check.many:
+        return True
+    if type_.name in ("count", "number", "ratio", "range", "duration", "boolean"):
+        return False
+    return _may_check(check.takes, type_)
+
+
 def _report_unknown(rule: Rule, scope: Scope) -> None:
     guess = suggest(rule.name.text, CHECKS)
     scope.report(
@@ -137,12 +249,12 @@ def _once(statement: Statement) -> str:
     return f"{statement.span.start} checks"
 
 
-def _asks_a_model(rule: Rule, check: Check) -> bool:
+def _asks_a_model(written: Sequence[Argument], check: Check) -> bool:
     place, judge = next(((n, p) for n, p in enumerate(check.parameters) if p.type == MODEL), (0, None))
     if judge is None:
         return False
-    named = [each.name.text for each in rule.arguments if each.name is not None]
-    return not judge.optional or judge.name in named or len(rule.arguments) - len(named) > place
+    named = [each.name.text for each in written if each.name is not None]
+    return not judge.optional or judge.name in named or len(written) - len(named) > place
 
 
 def _may_be_asked(
