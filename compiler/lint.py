@@ -50,9 +50,12 @@ def _read_elsewhere(conversation: Conversation, bound: Bound) -> Iterator[str]:
         yield conversation.transcript
     exported = set()
     for export in bound.exports.values():
+        for column in export.columns:
+            if not isinstance(column, str):
+                yield from (each.path[0] for each in column.places if each.source == conversation.name)
         if export.source == conversation.name:
             exported.add(export.name)
-            yield from export.columns
+            yield from (column for column in export.columns if isinstance(column, str))
             if export.context is not None:
                 yield export.context
     for evaluation in bound.evaluations.values():

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from synth.base.canonical import Frozen
+from synth.compiler.plan.value_types import ValueType
 
 
 class MixPart(Frozen):
@@ -50,20 +51,39 @@ Form = Literal[
 ]
 
 
+class ColumnPlace(Frozen):
+    """Where the samples of a conversation have a value: `path` begins with an axis, a draw, a step, `nth`
+    or what the conversation is over."""
+
+    source: str
+    path: tuple[str, ...]
+
+
+class ColumnPlan(Frozen):
+    """A column with its type.  It has one place for each conversation that has it, and is null in rows of
+    others.  With `rest` its place is a row, and it holds the JSON of the row's other columns."""
+
+    name: str
+    type: ValueType
+    places: tuple[ColumnPlace, ...]
+    rest: bool = False
+
+
 class ExportPlan(Frozen):
     """One dataset.  `split` is the percentage of rows that train, None for no split.
 
     `thought` says what becomes of private reasoning; `context` names the step whose passages open
     each row.  `rejected` rows are the refused attempts of a conversation, `unpaired` ones its trained
     turns and what was refused of them.  `licence` and `languages`
-    are for the card, as dataset hubs write them."""
+    are for the card, as dataset hubs write them.  A column that is a name alone is that axis, draw or step
+    of the one conversation, as text."""
 
     name: str
     type: Form = "messages"
     source: str
     to: str
     split: str | None = None
-    columns: tuple[str, ...] = ()
+    columns: tuple[str | ColumnPlan, ...] = ()
     roles: Literal["assistant", "model"] = "assistant"
     format: Literal["jsonl", "parquet"] = "jsonl"
     thought: Literal["strip", "keep", "wrap"] = "strip"

@@ -130,8 +130,8 @@ def test_a_fault_in_one_part_is_not_told_of_the_others() -> None:
             ("E102", "`few` has no `step`"),
         ),
         (
-            "messages from training columns = [many.subject]",
-            ("E108", "only rows of one conversation have its columns"),
+            "messages from training columns = [few.ask]",
+            ("E101", "`few` is not what is exported here"),
         ),
     ],
 )

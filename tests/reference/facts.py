@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -86,18 +86,36 @@ def _value(step: StepPlan, value: Any) -> Any:
         return {"thought": f"<{step.name}.thought>", "content": f"<{step.name}.content>"}
     item = step.output.schema_.get("items")
     if not isinstance(item, dict) or "role" not in str(item.get("properties")):
-        return str(value)
+        return _example(step.output.schema_, step.name) if step.role is None else str(value)
     messages = [{"role": role, "content": f"<{step.name}, {role}>"} for role in ("user", "model")]
     if "thought" in str(item["properties"]):
         messages[1]["thought"] = f"<{step.name}, thought>"
     return messages
 
 
+def _example(schema: Mapping[str, Any], name: str) -> Any:
+    """JSON of a schema: `<card.question>` for each text, and the least that a number may be."""
+    match schema.get("type"):
+        case "object":
+            fields = {field: schema["properties"][field] for field in schema["required"]}
+            return {field: _example(of, f"{name}.{field}") for field, of in fields.items()}
+        case "array":
+            return [_example(schema["items"], name)]
+        case "integer" | "number":
+            return schema.get("minimum", 0)
+        case "boolean":
+            return True
+    return f"<{name}>"
+
+
 def _tree(plan: Plan) -> dict[str, Any]:
     """The plan as nested mappings, with what is named under its name."""
     tree: dict[str, Any] = plan.model_dump(include={"seed", "losses", "recipe", "docs", "params"})
     tree["models"] = {each.name: each.model_dump() for each in plan.models}
-    tree["exports"] = {each.name: each.model_dump() for each in plan.exports}
+    tree["exports"] = {
+        each.name: {**each.model_dump(), "columns": [getattr(c, "name", c) for c in each.columns]}
+        for each in plan.exports
+    }
     tree["sources"] = {each.name: {**each.model_dump(), "keep": _names(each.keep)} for each in plan.sources}
     tree["preferences"] = {
         each.name: {**each.model_dump(), **_steps(each.steps)} for each in plan.preferences

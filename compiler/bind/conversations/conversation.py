@@ -9,11 +9,12 @@ from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
 from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, Draw, SetOf, Step
 from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.conversations.draws import bind_draw
 from synth.compiler.bind.conversations.step import bind_step
 from synth.compiler.bind.declarations.lets import bind_let
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant
-from synth.compiler.plan.model import Member, Role
+from synth.compiler.plan.model import Role
 from synth.compiler.plan.types import COUNT, TEXT, Type, is_transcript, record
 from synth.dsl.syntax import Call, Expression, Integer, List, Name, Reference, Statement
 
@@ -50,7 +51,8 @@ def bind_conversation(
     tags: tuple[str, ...] = ()
     for s, kind in inner:
         if kind.word == "draw":
-            draws.extend(_bind_draw(s, scope))
+            draw = bind_draw(s, scope)
+            draws += [draw] if draw is not None else []
         elif kind.word in ("turn", "step", "let"):
             if kind.word == "let":
                 step = bind_let(s, steps, draws, bound, scope)
@@ -174,43 +176,6 @@ def _check_quota(
             secondary=(*labels, Label(times.value.span, times.span.text)),
             hint=hint,
         )
-
-
-def _bind_draw(statement: Statement, scope: Scope) -> list[Draw]:
-    clause = statement.clause("from")
-    if statement.name is None or clause is None:
-        return []
-    name, span = statement.name.text, statement.name.span
-    scope.later.pop(name, None)
-    personas = False
-    if isinstance(clause.value, List):
-        found = _listed(clause.value, scope)
-    else:
-        set_ = _set_of(clause.value, scope)
-        found = None if set_ is None else (set_.name, set_.members, record(set_.schema))
-        personas = set_ is not None and set_.what == "personas"
-    if found is None:
-        scope.poisoned.add(name)
-        return []
-    source, members, type_ = found
-    if not scope.declare(Declared(name, "draw", span, type_)):
-        return []
-    return [Draw(name, source, personas, members, type_, span)]
-
-
-def _listed(values: List, scope: Scope) -> tuple[str, tuple[Member, ...], Type] | None:
-    """Members of `draw turns from [2, 4, 6]`: each value is its own label."""
-    if not values.items:
-        scope.report("E303", "there is nothing to draw from", values.span, hint="for example `[2, 4, 6]`")
-        return None
-    type_ = COUNT if isinstance(values.items[0], Integer) else TEXT
-    items = constant(values, Type("list", (type_,)), scope, "each value")
-    if items is FAILED:
-        return None
-    if len(set(items)) != len(items):
-        scope.report("E104", "a value is listed twice", values.span, hint="give each value once")
-        return None
-    return "", tuple(Member(label=str(item), weight=1, fields={"value": item}) for item in items), type_
 
 
 def _set_of(expression: Expression, scope: Scope) -> SetOf | None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from synth.base.diagnostics.source import Span
 from synth.base.display import quoted
-from synth.base.suggest import some_of, suggest
+from synth.base.suggest import suggest
 from synth.compiler.bind.blocks.bound import Bound, Conversation, Preference
 from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.declarations.columns import Columns, bind_columns
 from synth.compiler.bind.expressions.meant import FORMS as OTHER_FORMS
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import FAILED, constant, plain_word
@@ -33,12 +34,6 @@ FORMS: Mapping[str, tuple[str, ...]] = {
 # The forms of pairs, and those that have what was refused.
 PAIRS = ("preference", "sharegpt_preference")
 ATTEMPTS = ("unpaired", "rejected")
-
-# What trainers look for in any row: beside the columns of another form, one of them would win.
-_READ_BY_TRAINERS = frozenset(
-    "messages conversations prompt completion chosen rejected label tools images input_ids labels "
-    "attention_mask completion_mask chat_template_kwargs".split()
-)
 
 # The forms whose rows are whole conversations, or begin as they do.
 _FROM_THE_START = ("messages", "prompt_completion", "sharegpt", "unpaired")
@@ -71,13 +66,15 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
     to = constant(to_clause.value, TEXT, scope, "`to`")
     fields: dict[str, Any] = {}
     for inner, kind in check_shape(statement.body or (), "export", scope.diagnostics):
-        if not isinstance(inner, Statement) or inner.value is None or kind.field is None:
+        if not isinstance(inner, Statement) or kind.field is None:
             continue
         if kind.word == "columns":
-            if isinstance(source, Conversation):
-                fields["columns"] = _columns(inner, form, source, scope)
+            if isinstance(source, Preference):
+                scope.report("E108", "rows of a preference have no columns", inner.kind.span)
             elif source is not None:
-                scope.report("E108", "only rows of one conversation have its columns", inner.kind.span)
+                fields["columns"] = bind_columns(inner, _sources_of_columns(source, form, bound), scope)
+            continue
+        if inner.value is None:
             continue
         if kind.word == "context":
             if isinstance(source, Conversation) and form in _FROM_THE_START:
@@ -125,6 +122,21 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
         )
         return None
     return ExportPlan(name=statement.name.text, type=form, source=source.name, to=to, **fields)
+
+
+def _sources_of_columns(source: Conversation | MixPlan, form: str, bound: Bound) -> Columns:
+    """What an export's columns can be taken from, and stand beside."""
+    names: list[str] = []
+    if isinstance(source, Conversation):
+        places = {source.name: source}
+    else:
+        names = [name for part in source.parts for name in part.sources]
+        places = {name: bound.conversations[name] for name in names if name in bound.conversations}
+    taken = {"id", *FORMS[form]} | ({"source"} if names else set())
+    if any(place.tags for place in places.values()):
+        taken.add("tags")
+    sources = frozenset(names) - places.keys()
+    return Columns(places, sources, frozenset(taken), form in ATTEMPTS, bool(names))
 
 
 def _check_turns(conversation: Conversation, place: Span, scope: Scope) -> None:
@@ -214,73 +226,3 @@ def _context(written: Expression, conversation: Conversation, scope: Scope) -> s
             hint=f"did you mean `{guess}`?" if guess else "passages are what `retrieve` and `sample` give",
         )
     return None
-
-
-def _columns(statement: Statement, form: str, conversation: Conversation, scope: Scope) -> tuple[str, ...]:
-    """Names of axes, draws and steps whose values become columns: `[identity.world]`."""
-    if not isinstance(statement.value, List):
-        scope.report(
-            "E202",
-            "`columns` is a list",
-            statement.span,
-            hint=f"for example `columns = [{conversation.name}.world]`",
-        )
-        return ()
-    varies = [*(axis.name for axis in conversation.axes), *(draw.name for draw in conversation.draws)]
-    steps = [step.name for step in conversation.steps]
-    known = varies if form in ATTEMPTS else [*varies, *steps]
-    taken = {"id", *FORMS[form]} | ({"tags"} if conversation.tags else set())
-    found: list[str] = []
-    for item in statement.value.items:
-        if not isinstance(item, Reference) or len(item.parts) != 2:
-            scope.report(
-                "E202",
-                "a column is named with its conversation",
-                item.span,
-                hint=f"for example `{conversation.name}.{known[0] if known else 'world'}`",
-            )
-            continue
-        holder, column = item.parts
-        if holder.text != conversation.name:
-            scope.report(
-                "E101",
-                f"`{holder}` is not what is exported here",
-                holder.span,
-                hint=f"did you mean `{conversation.name}`?",
-            )
-        elif form in ATTEMPTS and column.text in steps:
-            # The sample may have been given up before the step had a value.
-            scope.report(
-                "E202",
-                f"`{column}` is no column of refused attempts: theirs are axes and draws",
-                column.span,
-                hint=f"for example `{conversation.name}.{known[0]}`" if known else "",
-            )
-        elif column.text not in known:
-            if column.text not in conversation.poisoned:
-                guess = suggest(column.text, known)
-                scope.report(
-                    "E102",
-                    f"`{conversation.name}` has no `{column}`",
-                    column.span,
-                    hint=f"did you mean `{guess}`?" if guess else f"it has {some_of(known)}",
-                )
-        elif column.text in taken:
-            scope.report(
-                "E104",
-                f"a row has a column `{column}` already",
-                column.span,
-                hint=f"give what `{conversation.name}` calls `{column}` another name",
-            )
-        elif column.text in _READ_BY_TRAINERS:
-            scope.report(
-                "E104",
-                f"trainers take a column `{column}` for what they train on",
-                column.span,
-                hint=f"give what `{conversation.name}` calls `{column}` another name",
-            )
-        elif column.text in found:
-            scope.report("E104", f"`{column}` is listed twice", column.span, hint="keep one of them")
-        else:
-            found.append(column.text)
-    return tuple(found)

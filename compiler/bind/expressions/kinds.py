@@ -303,7 +303,15 @@ HOLDERS: Mapping[str, Block] = {
         "an export",
         _table(
             _field("split", RATIO, "split = 95%"),
-            _field("columns", LIST_OF_NAMES, "columns = [chats.world]"),
+            Kind(
+                "columns",
+                "columns = [chats.world]",
+                value=Arity.MAY,
+                body=Arity.MAY,
+                holds="columns",
+                field=LIST_OF_NAMES,
+                repeats=False,
+            ),
             _field("context", LIST_OF_NAMES, "context = chats.evidence"),
             _field("roles", Type("enum", words=("assistant", "model")), "roles = model"),
             _field("format", Type("enum", words=("jsonl", "parquet")), "format = parquet"),
@@ -312,5 +320,6 @@ HOLDERS: Mapping[str, Block] = {
             _field("languages", Type("list", (TEXT,)), 'languages = ["en", "id"]'),
         ),
     ),
+    "columns": Block("columns", member=Kind("", "world = chats.world", value=Arity.MUST)),
     "evaluation": Block("an evaluation", rules=True),
 }

@@ -71,7 +71,7 @@ def constant(expression: Expression, wanted: Type, scope: Scope, what: str) -> A
         return _refuse(expression, wanted, scope, what, beyond) if beyond else items
     if isinstance(expression, Call):
         return _refuse(expression, wanted, scope, what, "a call")
-    found, value = _literal(expression)
+    found, value = literal(expression)
     if found is None:
         scope.report(
             "E202",
@@ -111,7 +111,7 @@ def infer(expression: Expression, scope: Scope) -> tuple[Type, Any] | None:
     if isinstance(expression, Call):
         scope.report("E202", "a call is no value here", expression.span)
         return None
-    found, value = _literal(expression)
+    found, value = literal(expression)
     if found is None:
         scope.report("E202", "a fixed value takes no `{{ }}`", expression.span)
         return None
@@ -145,9 +145,10 @@ def field_type(type_: Type, name: str) -> Type | None:
     return type_.schema.field(name) or (TEXT if name == "name" else None)
 
 
-def _literal(
+def literal(
     expression: Integer | Number | Ratio | Duration | Range | Boolean | Text,
 ) -> tuple[Type | None, Any]:
+    """The type and value of a literal; neither, of a text with something to fill in."""
     match expression:
         case Integer(value):
             return COUNT, value

@@ -14,7 +14,8 @@ from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.sources import left_out_in_words, unread_in_words
 from synth.store.dataset.output.markdown import inert, prose
 from synth.store.dataset.output.trainers import advice
-from synth.store.dataset.rows.layout import Layout
+from synth.store.dataset.rows.columns import feature
+from synth.store.dataset.rows.layout import Layout, Messages
 
 # The Hub's, up to its last: `1K<n<10K` is from a thousand rows to below ten thousand.
 _BOUNDS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
@@ -22,7 +23,6 @@ _BOUNDS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 # Characters of the row on a card, which are at most four bytes each.
 _LONGEST_ROW = 4000
 
-_TYPES = {"VARCHAR": "string", "TINYINT": "int8", "BOOLEAN": "bool"}
 _WEIGHT = " (messages with `weight` 1)"
 
 
@@ -165,13 +165,12 @@ def _features(layout: Layout) -> Iterator[str]:
     for name, type_ in layout.columns.items():
         # Quoted, since YAML takes names such as `on` and `no` for truth values.
         yield f"  - name: {json.dumps(name)}"
-        if isinstance(type_, str):
-            of = _TYPES[type_.removesuffix("[]")]
-            yield f"    list: {of}" if type_.endswith("[]") else f"    dtype: {of}"
+        if not isinstance(type_, Messages):
+            yield from (f"    {line}" for line in feature(type_))
             continue
         yield f"    {'struct' if type_.single else 'list'}:"
         for field, of in type_.fields.items():
-            yield from (f"    - name: {field}", f"      dtype: {_TYPES[of]}")
+            yield from (f"    - name: {field}", *(f"      {line}" for line in feature(of)))
 
 
 def _origin(source: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 from synth.compiler.bind.declarations.exports import FORMS
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.outputs import ExportPlan
-from synth.store.dataset.inputs.messages import Message, as_text
-from synth.store.log.payloads import EndedEitherWay
+from synth.compiler.plan.value_types import ValueType
+from synth.store.dataset.inputs.messages import Message
+from synth.store.dataset.rows.columns import duckdb_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class Messages:
     single: bool = False
 
 
-# What a column holds: a DuckDB type, or messages.
-Column = str | Messages
+# What a column holds: a DuckDB type, messages, or a type of the plan's.
+Column = str | Messages | ValueType
 
 # A row, and what decides the split it goes to: the id of the sample that it is made from.
 Row = tuple[str, dict[str, Any]]
@@ -56,7 +57,7 @@ class Conversation:
     messages: Sequence[Message]
     source: str | None = None
     tags: tuple[str, ...] = ()
-    columns: Mapping[str, str] | None = None
+    columns: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,12 @@ class Layout:
             found["source"] = "VARCHAR"
         if self.tags:
             found["tags"] = "VARCHAR[]"
-        return found | dict.fromkeys(self.export.columns, "VARCHAR")
+        for column in self.export.columns:
+            if isinstance(column, str):
+                found[column] = "VARCHAR"
+            else:
+                found[column.name] = column.type
+        return found
 
     @property
     def types(self) -> dict[str, str]:
@@ -140,7 +146,7 @@ class Layout:
         completion: Message,
         label: bool,
         tags: tuple[str, ...],
-        columns: Mapping[str, str],
+        columns: Mapping[str, Any],
         why: Mapping[str, str] | None = None,
     ) -> Row:
         """A row of `unpaired` or of `rejected`: `why` has the step, the check and its reason, which
@@ -170,7 +176,7 @@ class Layout:
         return shown
 
     def _more(
-        self, source: str | None, tags: tuple[str, ...], columns: Mapping[str, str] | None
+        self, source: str | None, tags: tuple[str, ...], columns: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         more: dict[str, Any] = {"source": source} if self.source else {}
         if self.tags:
@@ -181,6 +187,8 @@ class Layout:
 def _duckdb_type(column: Column) -> str:
     if isinstance(column, str):
         return column
+    if isinstance(column, ValueType):
+        return duckdb_type(column)
     fields = ", ".join(f'"{name}" {type_}' for name, type_ in column.fields.items())
     return f"STRUCT({fields}){'' if column.single else '[]'}"
 
@@ -188,15 +196,6 @@ def _duckdb_type(column: Column) -> str:
 def as_lines(rows: Iterable[Row]) -> list[Line]:
     """Rows as lines of JSON."""
     return [(key, _JSON(row)) for key, row in rows]
-
-
-def sample_columns(export: ExportPlan, payload: EndedEitherWay) -> dict[str, str]:
-    """The columns that an export takes from a sample: labels of its cell, and values of its steps
-    as text, what is no text as JSON."""
-    cell = payload["cell"]
-    return {
-        name: str(cell[name]) if name in cell else as_text(payload["values"][name]) for name in export.columns
-    }
 
 
 def _wrapped(content: str, thought: str | None) -> str:

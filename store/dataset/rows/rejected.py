@@ -14,6 +14,7 @@ from synth.store.dataset.inputs.messages import Message, attempted, before, said
 from synth.store.dataset.inputs.provenance import ProvenanceCounts, members_of
 from synth.store.dataset.inputs.select import Models, columns, completed, config_hash_of, stream
 from synth.store.dataset.inputs.snapshot import LogSnapshot
+from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides
 from synth.store.log import payload_sql
@@ -77,8 +78,9 @@ class Refused:
         """There is nothing to decide."""
 
     def rows(self, layout: Layout) -> Iterator[Row]:
+        columns = SampleColumns(layout.export, self._cohort)
         for name, payload, found in with_attempts(self._snapshot, self._cohort, self._ends):
-            yield from self._sample(layout, name, payload, found)
+            yield from self._sample(layout, columns, name, payload, found)
 
     def sides(self, split: str | None) -> Side:
         return sides(split)
@@ -102,7 +104,12 @@ class Refused:
         }
 
     def _sample(
-        self, layout: Layout, name: str, payload: EndedEitherWay, found: Sequence[Attempt]
+        self,
+        layout: Layout,
+        columns: SampleColumns,
+        name: str,
+        payload: EndedEitherWay,
+        found: Sequence[Attempt],
     ) -> Iterator[Row]:
         """The rows of one sample."""
         cell = payload["cell"]
@@ -122,7 +129,7 @@ class Refused:
                 attempted(step, attempt.text.strip(), attempt.thought),
                 False,
                 self._cohort.tags,
-                {column: str(cell[column]) for column in layout.export.columns},
+                columns.of(name, payload),
                 {"step": step.name, "check": told["check"], "reason": told["reason"]},
             )
         if made:

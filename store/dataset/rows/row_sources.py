@@ -12,7 +12,8 @@ from synth.store.dataset.inputs.messages import passages, read, spoken, trained_
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns, completed, sample_ids
 from synth.store.dataset.inputs.snapshot import LogSnapshot
-from synth.store.dataset.rows.layout import Conversation, Layout, Line, as_lines, sample_columns
+from synth.store.dataset.rows.columns import SampleColumns, nulls
+from synth.store.dataset.rows.layout import Conversation, Layout, Line, as_lines
 from synth.store.dataset.rows.sql_rows import is_plain, plain_lines
 from synth.store.log.payloads import EndedEitherWay
 
@@ -91,13 +92,14 @@ class Samples:
         self, export: ExportPlan, taken: Sequence[int], copy: int = 1
     ) -> Iterator[Conversation]:
         seqs = _at(self._selection.seqs, taken)
+        columns = SampleColumns(export, self._cohort)
         for sample_id, payload in completed(self._snapshot.cursor(), seqs):
             if copy == 1:
                 self._provenance.sample(payload["cell"])
                 self._provenance.cut(payload.get("cut", ()))
                 for step in self._cohort.steps:
                     self._provenance.call(step.name, payload["calls"].get(step.name))
-            yield self._conversation(export, sample_id, payload, copy)
+            yield self._conversation(export, columns, sample_id, payload, copy)
 
     def lines(self, layout: Layout) -> Iterator[list[Line]]:
         """The rows of all, in order, some at a time."""
@@ -107,8 +109,10 @@ class Samples:
                 yield as_lines(layout.conversation(said))
             return
 
+        columns = SampleColumns(export, self._cohort)
+
         def laid(sample_id: str, payload: EndedEitherWay) -> list[Line]:
-            return as_lines(layout.conversation(self._conversation(export, sample_id, payload)))
+            return as_lines(layout.conversation(self._conversation(export, columns, sample_id, payload)))
 
         for labels, count in self._selection.counts.items():
             self._provenance.sample(dict(labels), count)
@@ -117,7 +121,12 @@ class Samples:
         )
 
     def _conversation(
-        self, export: ExportPlan, sample_id: str, payload: EndedEitherWay, copy: int = 1
+        self,
+        export: ExportPlan,
+        columns: SampleColumns,
+        sample_id: str,
+        payload: EndedEitherWay,
+        copy: int = 1,
     ) -> Conversation:
         values = payload["values"]
         opening = [] if export.context is None else [passages(values[export.context])]
@@ -127,7 +136,7 @@ class Samples:
             [*opening, *spoken(self._cohort, values, payload.get("thoughts", {}))],
             self.name,
             self._cohort.tags,
-            sample_columns(export, payload),
+            columns.of(sample_id, payload),
         )
 
     def models(self) -> Models:
@@ -184,7 +193,7 @@ class SourceRows:
             messages = read(json.loads(payload)["messages"])
             if copy == 1:
                 self._partly += any(each["role"] == "model" and not each["weight"] for each in messages)
-            yield Conversation(_copied(row_id, copy), row_id, messages, self.name)
+            yield Conversation(_copied(row_id, copy), row_id, messages, self.name, columns=nulls(export))
 
     def models(self) -> Models:
         return ()

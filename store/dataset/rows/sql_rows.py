@@ -37,6 +37,8 @@ def is_plain(cohort: CohortPlan, export: ExportPlan) -> bool:
     """Whether an export shows the texts of a cohort's samples as they stand."""
     if export.context is not None or export.thought == "wrap" or cohort.transcript is not None:
         return False
+    if not all(isinstance(column, str) for column in export.columns):
+        return False
     return all(turn.output.kind == "text" for turn in cohort.turns)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from synth.compiler.plan.model import StepPlan
@@ -12,6 +13,7 @@ from synth.store.dataset.inputs.messages import Message, answered, attempted, be
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.snapshot import LogSnapshot
+from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.rejected import Attempt, ends, is_known, with_attempts
 from synth.store.dataset.rows.splits import Side, sides
@@ -19,6 +21,9 @@ from synth.store.log.payloads import EndedEitherWay
 
 # The check over many samples: what it refuses is as good as another answer, which it resembles.
 _OVER_SAMPLES = "distinct"
+
+# From a name within its sample, a step, what is said there and the label, to a sample's row.
+_Lay = Callable[[str, StepPlan, Message, bool], Row]
 
 
 class Unpaired:
@@ -63,10 +68,12 @@ class Unpaired:
         seqs.extend(ends(self._snapshot, self._cohort, self._selection.config_hash, given_up=True))
         stands = len(self._selection.seqs)
         samples = with_attempts(self._snapshot, self._cohort, seqs)
+        columns = SampleColumns(layout.export, self._cohort)
         for number, (name, payload, attempts) in enumerate(samples):
             labels = self._labels.setdefault(side(name), Counter())
-            found = self._accepted(layout, name, payload) if number < stands else []
-            found += self._attempts(layout, name, payload, attempts, number < stands)
+            lay = partial(self._row, layout, columns.of(name, payload), name, payload)
+            found = self._accepted(lay, payload) if number < stands else []
+            found += self._attempts(layout, lay, payload, attempts, number < stands)
             for row in found:
                 labels[row[1]["label"]] += 1
             if found:
@@ -97,7 +104,7 @@ class Unpaired:
             **self._provenance.manifest(self._snapshot.cursor()),
         }
 
-    def _accepted(self, layout: Layout, name: str, payload: EndedEitherWay) -> list[Row]:
+    def _accepted(self, lay: _Lay, payload: EndedEitherWay) -> list[Row]:
         values = payload["values"]
         found = []
         for step in self._trained:
@@ -105,13 +112,13 @@ class Unpaired:
             answer = answered(step, values[step.name], payload.get("thoughts", {}).get(step.name))
             if step.name in payload.get("cut", ()):
                 self._provenance.cut([step.name])
-            found.append(self._row(layout, name, step.name, payload, step, answer, True))
+            found.append(lay(step.name, step, answer, True))
         return found
 
     def _attempts(
         self,
         layout: Layout,
-        name: str,
+        lay: _Lay,
         payload: EndedEitherWay,
         attempts: Sequence[Attempt],
         stands: bool,
@@ -128,7 +135,7 @@ class Unpaired:
                 continue
             self._provenance.call(step.name, attempt.call)
             self._refused.setdefault(step.name, Counter())[attempt.told["check"]] += 1
-            found.append(self._row(layout, name, attempt.name, payload, step, answer, False))
+            found.append(lay(attempt.name, step, answer, False))
         return found
 
     def _is_sound(
@@ -146,14 +153,15 @@ class Unpaired:
     def _row(
         self,
         layout: Layout,
+        columns: Mapping[str, Any],
         name: str,
-        part: str,
         payload: EndedEitherWay,
+        part: str,
         step: StepPlan,
         answer: Message,
         label: bool,
     ) -> Row:
-        values, cell = payload["values"], payload["cell"]
+        values = payload["values"]
         context = layout.export.context
         opening = [] if context is None else [passages(values[context])]
         return layout.labelled(
@@ -163,5 +171,5 @@ class Unpaired:
             answer,
             label,
             self._cohort.tags,
-            {column: str(cell[column]) for column in layout.export.columns},
+            columns,
         )

@@ -1,0 +1,112 @@
+"""Binding of `draw`: what is dealt over a conversation's samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synth.compiler.bind.blocks.bound import Draw, SetOf
+from synth.compiler.bind.expressions.scope import Declared, Scope
+from synth.compiler.bind.expressions.values import FAILED, article, constant, literal
+from synth.compiler.plan.model import Member
+from synth.compiler.plan.types import NUMBER, SCALARS, TEXT, Type, record
+from synth.dsl.syntax import Call, Damaged, Expression, List, Reference, Statement
+
+# What is drawn from: the name of a set, which is empty for other things, its members and the type that
+# the draw's name has.
+_Dealt = tuple[str, tuple[Member, ...], Type]
+
+
+def bind_draw(statement: Statement, scope: Scope) -> Draw | None:
+    """The draw a statement declares; declares its name for what stands below."""
+    clause = statement.clause("from")
+    if statement.name is None or clause is None:
+        return None
+    name, span = statement.name.text, statement.name.span
+    scope.later.pop(name, None)
+    personas = False
+    found: _Dealt | None
+    if isinstance(clause.value, List):
+        found = _listed(clause.value, scope)
+    elif isinstance(clause.value, Reference) and (values := _list_of(clause.value, scope)) is not None:
+        found = _dealt(*values, clause.value, scope)
+    else:
+        set_: SetOf | None = scope.thing(clause.value, (SetOf,), "a set")
+        found = None if set_ is None else (set_.name, set_.members, record(set_.schema))
+        personas = set_ is not None and set_.what == "personas"
+    if found is None:
+        scope.poisoned.add(name)
+        return None
+    source, members, type_ = found
+    if not scope.declare(Declared(name, "draw", span, type_)):
+        return None
+    return Draw(name, source, personas, members, type_, span)
+
+
+def _list_of(written: Reference, scope: Scope) -> tuple[Any, Type] | None:
+    """The value and type of a parameter or a `let` that is a list."""
+    declared = scope.find(written.parts[0].text)
+    if declared is None or (declared.what != "library" and len(written.parts) > 1):
+        return None
+    if declared.what == "library":
+        declared, rest = scope.resolve_path(written)
+        if declared is None or rest:
+            return None
+    if not declared.constant or declared.type is None or declared.type.name != "list":
+        return None
+    scope.use(written.parts[0].text)
+    return declared.value, declared.type.arguments[0]
+
+
+def _listed(values: List, scope: Scope) -> _Dealt | None:
+    """Members of `draw turns from [2, 4, 6]`: each value is its own label."""
+    said = [_type_said(item, scope) for item in values.items]
+    type_ = next((each for each in said if each is not None), TEXT)
+    if type_.name == "count" and NUMBER in said:
+        type_ = NUMBER
+    items = constant(values, Type("list", (type_,)), scope, "each value")
+    return None if items is FAILED else _dealt(items, type_, values, scope)
+
+
+def _type_said(expression: Expression, scope: Scope) -> Type | None:
+    """The type of a literal, or of a constant by its name; None, without a report, of what else there is."""
+    if isinstance(expression, Reference):
+        declared = scope.find(expression.parts[0].text)
+        return declared.type if declared is not None and declared.constant else None
+    if isinstance(expression, (List, Call, Damaged)):
+        return None
+    return literal(expression)[0]
+
+
+def _dealt(items: Any, type_: Type, written: List | Reference, scope: Scope) -> _Dealt | None:
+    if items is FAILED:
+        return None
+    if type_.name not in SCALARS and type_.name != "enum":
+        scope.report(
+            "E202",
+            f"a draw is of single values, and `{written.span.text}` holds {article(type_)} each",
+            written.span,
+            hint="for records, declare a `set`",
+        )
+        return None
+    if not items:
+        scope.report("E303", "there is nothing to draw from", written.span, hint="for example `[2, 4, 6]`")
+        return None
+    labels = [label_of(item, type_) for item in items]
+    if len(set(labels)) != len(labels):
+        scope.report("E104", "a value is listed twice", written.span, hint="give each value once")
+        return None
+    members = (
+        Member(label=label, weight=1, fields={"value": item})
+        for label, item in zip(labels, items, strict=True)
+    )
+    return "", tuple(members), type_.required
+
+
+def label_of(value: Any, type_: Type) -> str:
+    """What a value is called among those that it is drawn from: as a recipe writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if type_.name == "range":
+        return "..".join("" if end is None else str(end) for end in value)
+    unit = {"ratio": "%", "duration": "s"}.get(type_.name, "")
+    return f"{value}{unit}"

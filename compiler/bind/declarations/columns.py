@@ -1,0 +1,368 @@
+"""Binding of an export's `columns`: typed paths into samples, each with the name of a column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from synth.base.diagnostics.diagnostic import Label
+from synth.base.diagnostics.source import Span
+from synth.base.suggest import some_of, suggest
+from synth.compiler.bind.blocks.bound import Conversation
+from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.expressions.scope import Scope
+from synth.compiler.bind.expressions.values import article
+from synth.compiler.plan.outputs import ColumnPlace, ColumnPlan
+from synth.compiler.plan.types import COUNT, TEXT, UNKNOWN, Type
+from synth.compiler.plan.value_types import value_type
+from synth.dsl.syntax import Call, Expression, List, Name, Reference, Statement
+
+# What trainers look for in any row: beside the columns of another form, one of them would win.
+_READ_BY_TRAINERS = frozenset(
+    "messages conversations prompt completion chosen rejected label tools images input_ids labels "
+    "attention_mask completion_mask chat_template_kwargs".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What columns are taken from and stand beside.
+
+    `places` are the conversations that rows are of, by name, and `sources` the sources of messages among
+    the parts of a mix.  `taken` are the columns that rows have anyhow.  Of refused attempts (`attempts`)
+    no step need have a value.
+    """
+
+    places: dict[str, Conversation]
+    sources: frozenset[str]
+    taken: frozenset[str]
+    attempts: bool
+    mixed: bool
+
+    def example(self) -> str:
+        """A column that there could be."""
+        name, conversation = next(iter(self.places.items()), ("chats", None))
+        known = list(self.values(conversation)) if conversation is not None else []
+        return f"{name}.{next((each for each in known if each != 'nth'), 'nth')}"
+
+    def values(self, conversation: Conversation) -> dict[str, tuple[Type, bool]]:
+        """What of a sample can be a column: the type of each, and whether it is a set's member."""
+        found: dict[str, tuple[Type, bool]] = {
+            axis.name: (Type("record", schema=axis.set.schema), True) for axis in conversation.axes
+        }
+        found |= {draw.name: (draw.record, bool(draw.source)) for draw in conversation.draws}
+        if not self.attempts:
+            found |= {step.name: (step.output, False) for step in conversation.steps}
+        return found | {"nth": (COUNT, False)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where a column's value is, and of what type."""
+
+    place: ColumnPlace
+    type: Type
+    rest: bool
+    span: Span
+
+
+def bind_columns(statement: Statement, known: Columns, scope: Scope) -> tuple[str | ColumnPlan, ...]:
+    """The columns of `columns = [identity.world]`, or of `columns { world = identity.world }`."""
+    if statement.value is not None and statement.body is not None:
+        scope.report(
+            "E108",
+            "`columns` is a list, or a block of names, and not both",
+            statement.value.span,
+            hint="write all of them in the block: `name = path`",
+        )
+        return ()
+    found: dict[str, str | ColumnPlan] = {}
+    for name, written in _written(statement, known, scope):
+        places = [each for item in written if (each := _place(item, known, scope)) is not None]
+        if len(places) < len(written) or not places:
+            continue
+        if (column := _column(name, places, known, scope)) is None:
+            continue
+        if name.text in found:
+            _report_twice(name, found[name.text], column, scope)
+        elif not _is_taken(name, places, statement.value is not None, known, scope):
+            found[name.text] = column
+    return tuple(found.values())
+
+
+def _written(
+    statement: Statement, known: Columns, scope: Scope
+) -> Iterator[tuple[Name, Sequence[Expression]]]:
+    """The columns' names, each with the paths that it stands for."""
+    if statement.body is not None:
+        for inner, _ in check_shape(statement.body, "columns", scope.diagnostics):
+            if isinstance(inner, Statement) and inner.value is not None:
+                paths = inner.value.items if isinstance(inner.value, List) else (inner.value,)
+                if paths:
+                    yield inner.kind, paths
+                    continue
+                scope.report(
+                    "E202",
+                    f"`{inner.kind}` is a column of nothing",
+                    inner.value.span,
+                    hint=f"for example `{inner.kind} = {known.example()}`",
+                )
+        return
+    if not isinstance(statement.value, List):
+        scope.report(
+            "E202",
+            "`columns` is a list of paths, or a block of names",
+            statement.span,
+            hint=f"for example `columns = [{known.example()}]` or `columns {{ name = {known.example()} }}`",
+        )
+        return
+    for item in statement.value.items:
+        if isinstance(item, Reference) and len(item.parts) > 1:
+            yield item.parts[-1], (item,)
+        elif isinstance(item, (Call, List)):
+            scope.report(
+                "E202",
+                f"`{item.span.text}` is no path, so the column has no name",
+                item.span,
+                hint=f"give it one: `columns {{ name = {item.span.text} }}`",
+            )
+        else:
+            _report_no_path(item, known, scope)
+
+
+def _report_no_path(item: Expression, known: Columns, scope: Scope) -> None:
+    scope.report(
+        "E202",
+        "a column is named with its conversation",
+        item.span,
+        hint=f"for example `{known.example()}`",
+    )
+
+
+def _place(item: Expression, known: Columns, scope: Scope) -> _Found | None:
+    """What a path leads to, or `rest(path)`; None after a report."""
+    rest = isinstance(item, Call) and str(item.function) == "rest"
+    path = item
+    if isinstance(item, Call):
+        if not rest or len(item.arguments) != 1 or item.arguments[0].name is not None:
+            scope.report(
+                "E203" if not rest else "E202",
+                f"there is no column `{item.function}(..)`" if not rest else "`rest` takes one row",
+                item.span,
+                hint="`rest(chats.ticket)` is the JSON of a row's other columns",
+            )
+            return None
+        path = item.arguments[0].value
+    if not isinstance(path, Reference) or len(path.parts) < 2:
+        _report_no_path(path, known, scope)
+        return None
+    holder, *inner = path.parts
+    conversation = known.places.get(holder.text)
+    if conversation is None:
+        _report_holder(holder, known, scope)
+        return None
+    type_ = _type_of(conversation, inner, known, scope)
+    if type_ is None:
+        return None
+    if rest:
+        scope.report(
+            "E202",
+            f"`{path}` is {article(type_)}, and only a row has other columns",
+            path.span,
+            hint="`rest` takes what a conversation is over, where that is a source of rows",
+        )
+        return None
+    place = ColumnPlace(source=holder.text, path=tuple(name.text for name in inner))
+    return _Found(place, type_, rest, path.span)
+
+
+def _report_holder(holder: Name, known: Columns, scope: Scope) -> None:
+    if scope.is_poisoned(holder.text):
+        return
+    if holder.text in known.sources:
+        scope.report(
+            "E202",
+            f"rows of `{holder}` are messages, and have no columns",
+            holder.span,
+            hint=f"columns are of conversations: `{known.example()}`; elsewhere they are null",
+        )
+        return
+    guess = suggest(holder.text, known.places)
+    if guess is None and len(known.places) == 1:
+        guess = next(iter(known.places))
+    scope.report(
+        "E101",
+        f"`{holder}` is not what is exported here",
+        holder.span,
+        hint=f"did you mean `{guess}`?" if guess else f"that is {some_of(known.places)}",
+    )
+
+
+def _type_of(conversation: Conversation, path: Sequence[Name], known: Columns, scope: Scope) -> Type | None:
+    """The type of what a path leads to inside of a conversation's samples."""
+    first, *rest = path
+    values = known.values(conversation)
+    if first.text not in values:
+        _report_unknown(conversation, first, known, scope)
+        return None
+    type_, member = values[first.text]
+    if member and not rest:
+        # A set's member is its name.
+        return TEXT
+    optional = type_.optional
+    for number, name in enumerate(rest):
+        type_ = type_.arguments[0] if type_.name == "json" else type_
+        optional = optional or type_.optional
+        if type_.name == "unknown":
+            return UNKNOWN
+        found = type_.schema.field(name.text) if type_.schema is not None else None
+        if found is None and member and number == 0 and name.text == "name":
+            found = TEXT
+        if found is None:
+            fields = [field for field, _ in type_.schema.fields] if type_.schema is not None else []
+            guess = suggest(name.text, fields)
+            before = ".".join([conversation.name, *(each.text for each in path[: number + 1])])
+            shown = "" if type_.schema is not None else f"{article(type_)}, which has no fields: it "
+            scope.report(
+                "E102",
+                f"`{before}` {'is ' + shown if shown else ''}has no `{name}`",
+                name.span,
+                hint=f"did you mean `{guess}`?" if guess else (f"it has {some_of(fields)}" if fields else ""),
+            )
+            return None
+        type_ = found
+    type_ = type_.arguments[0] if type_.name == "json" else type_
+    return replace(type_, optional=optional or type_.optional)
+
+
+def _report_unknown(conversation: Conversation, name: Name, known: Columns, scope: Scope) -> None:
+    values = known.values(conversation)
+    if known.attempts and any(step.name == name.text for step in conversation.steps):
+        # The sample may have been given up before the step had a value.
+        first = next((each for each in values if each != "nth"), "nth")
+        scope.report(
+            "E202",
+            f"`{name}` is no column of refused attempts: theirs are axes and draws",
+            name.span,
+            hint=f"for example `{conversation.name}.{first}`",
+        )
+    elif name.text not in conversation.poisoned:
+        guess = suggest(name.text, values)
+        scope.report(
+            "E102",
+            f"`{conversation.name}` has no `{name}`",
+            name.span,
+            hint=f"did you mean `{guess}`?" if guess else f"it has {some_of(values)}",
+        )
+
+
+def _is_taken(name: Name, places: list[_Found], listed: bool, known: Columns, scope: Scope) -> bool:
+    """E104: a row has such a column already, or trainers would take it for another."""
+    path = places[0].place
+    if listed and len(path.path) == 1:
+        hint = (
+            f"give it another name here, `columns {{ other = {path.source}.{name} }}`, or in `{path.source}`"
+        )
+    else:
+        hint = "give it another name: `columns { other = ... }`"
+    if name.text in known.taken:
+        scope.report("E104", f"a row has a column `{name}` already", name.span, hint=hint)
+    elif name.text in _READ_BY_TRAINERS:
+        scope.report("E104", f"trainers take a column `{name}` for what they train on", name.span, hint=hint)
+    else:
+        return False
+    return True
+
+
+def _report_twice(name: Name, first: str | ColumnPlan, second: str | ColumnPlan, scope: Scope) -> None:
+    if first == second:
+        scope.report("E104", f"`{name}` is listed twice", name.span, hint="keep one of them")
+        return
+    ones, others = ((each.places[0] if isinstance(each, ColumnPlan) else None) for each in (first, second))
+    paths = [".".join((each.source, *each.path)) for each in (ones, others) if each is not None]
+    in_one = len(paths) == 2 and ones is not None and others is not None and ones.source != others.source
+    scope.report(
+        "E104",
+        f"two columns are called `{name}`",
+        name.span,
+        hint=f"as one column: `columns {{ {name} = [{', '.join(paths)}] }}`"
+        if in_one
+        else f"give one of them another name: `columns {{ other_{name} = ... }}`",
+    )
+
+
+def _column(name: Name, places: list[_Found], known: Columns, scope: Scope) -> str | ColumnPlan | None:
+    """The column of a name: its places are of one type and of different conversations."""
+    first = places[0]
+    type_ = _bare(first.type)
+    for number, each in enumerate(places[1:], 1):
+        before = next((one for one in places[:number] if one.place.source == each.place.source), None)
+        if before is not None:
+            scope.report(
+                "E104",
+                f"`{name}` has two places in `{each.place.source}`",
+                each.span,
+                secondary=(Label(before.span, "one"),),
+                hint="a column has one place in each conversation",
+            )
+            return None
+        both = _both(type_, _bare(each.type))
+        if both is None:
+            scope.report(
+                "E202",
+                f"`{name}` is {article(_bare(first.type))} in `{first.place.source}` and "
+                f"{article(_bare(each.type))} in `{each.place.source}`",
+                each.span,
+                secondary=(Label(first.span, f"{article(_bare(first.type))} here"),),
+                hint="a column has one type: give them names of their own",
+            )
+            return None
+        type_ = both
+    textual = type_.name in ("text", "path", "enum", "unknown") and not type_.optional
+    if not known.mixed and textual and first.place.path == (name.text,):
+        return name.text
+    return ColumnPlan(name=name.text, type=value_type(type_), places=tuple(each.place for each in places))
+
+
+def _bare(type_: Type) -> Type:
+    """A type without bounds, which say nothing of a column."""
+    inner = type_.arguments[0] if type_.name == "json" else type_
+    if inner.schema is not None:
+        fields = tuple((name, _bare(field)) for name, field in inner.schema.fields)
+        inner = replace(inner, schema=replace(inner.schema, fields=fields))
+    arguments = tuple(map(_bare, inner.arguments))
+    return replace(inner, arguments=arguments, low=None, high=None, optional=inner.optional or type_.optional)
+
+
+_WRITTEN = ("text", "path", "enum")
+
+
+def _both(one: Type, other: Type) -> Type | None:
+    """The type that holds the values of both, or None."""
+    optional = one.optional or other.optional
+    if "unknown" in (one.name, other.name):
+        return UNKNOWN
+    if one.name in _WRITTEN and other.name in _WRITTEN:
+        if one.name == other.name == "enum":
+            words = tuple(dict.fromkeys((*one.words, *other.words)))
+            return Type("enum", words=words, optional=optional)
+        return replace(TEXT, optional=optional)
+    if {one.name, other.name} == {"count", "number"}:
+        return Type("number", optional=optional)
+    if one.name != other.name:
+        return None
+    if one.name == "list":
+        inner = _both(one.arguments[0], other.arguments[0])
+        return None if inner is None else Type("list", (inner,), optional=optional)
+    if one.schema is not None and other.schema is not None:
+        if [name for name, _ in one.schema.fields] != [name for name, _ in other.schema.fields]:
+            return None
+        pairs = zip(one.schema.fields, other.schema.fields, strict=True)
+        fields = [(name, _both(left, right)) for (name, left), (_, right) in pairs]
+        if any(field is None for _, field in fields):
+            return None
+        schema = replace(
+            one.schema, fields=tuple((name, field) for name, field in fields if field is not None)
+        )
+        return Type("record", schema=schema, optional=optional)
+    return replace(one, optional=optional)
