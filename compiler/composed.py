@@ -15,7 +15,16 @@ from typing import Any
 from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics
 from synth.base.display import quoted
 from synth.compiler.bind.blocks.bound import Bound, Step
-from synth.compiler.plan.model import CohortPlan, JsonOutput, Member, Plan, RefPlan, StepPlan, Template
+from synth.compiler.plan.model import (
+    CheckPlan,
+    CohortPlan,
+    JsonOutput,
+    Member,
+    Plan,
+    RefPlan,
+    StepPlan,
+    Template,
+)
 from synth.compiler.plan.strata import stretches
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
@@ -95,7 +104,7 @@ def _check(step: Step, cohort: CohortPlan, plan: Plan, diagnostics: Diagnostics)
             )
         )
         return
-    distinct = next((check for check in lowered.checks if CHECKS[check.name].many), None)
+    distinct = next((check for check in lowered.checks if _is_distinct(check)), None)
     made_of = ingredients(cohort, lowered)
     if distinct is None or made_of is None or "nth" in made_of:
         return
@@ -118,11 +127,21 @@ def _may_say_nothing(step: StepPlan) -> bool:
 
 
 def _judged_now(step: StepPlan) -> StepPlan:
-    """A step without the checks that need a package which need not be installed here."""
-    if all(CHECKS[check.name].prepare is None for check in (*step.checks, *step.must_fail)):
+    """A step without the checks that need a package which need not be installed here, and without
+    Python functions."""
+    if all(_is_ready(check) for check in (*step.checks, *step.must_fail)):
         return step
-    checks = tuple(check for check in step.checks if CHECKS[check.name].prepare is None)
+    checks = tuple(check for check in step.checks if _is_ready(check))
     return step.model_copy(update={"checks": checks, "must_fail": ()})
+
+
+def _is_distinct(check: CheckPlan) -> bool:
+    """Whether it compares the texts of samples as a whole."""
+    return not check.source and not check.of and CHECKS[check.name].many
+
+
+def _is_ready(check: CheckPlan) -> bool:
+    return not check.source and CHECKS[check.name].prepare is None
 
 
 def _never_holds(cohort: CohortPlan, step: StepPlan, names: set[str]) -> tuple[str, Refusal] | None:

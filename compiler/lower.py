@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from synth.compiler.bind.blocks.bound import Bound, Conversation, Preference, Step
+from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.judge_steps import judging
 from synth.compiler.plan.model import (
     AxisPlan,
@@ -42,6 +43,7 @@ def lower(bound: Bound) -> Plan:
         mixes=tuple(bound.mixes.values()),
         exports=tuple(bound.exports.values()),
         evaluations=tuple(evaluation.plan for evaluation in bound.evaluations.values()),
+        functions=tuple(_functions(bound, steps)),
     )
 
 
@@ -99,6 +101,17 @@ def _step(step: Step, bound: Bound) -> StepPlan:
             if "judge" in check.arguments
         ),
     )
+
+
+def _functions(bound: Bound, steps: list[Step]) -> Iterator[FunctionPlan]:
+    """The Python functions that something is made or checked by."""
+    called = {(check.name, check.source) for step in steps for check in step.checks}
+    called |= {(step.call.name, step.call.source) for step in steps if step.call is not None}
+    called |= {(check.name, check.source) for each in bound.sources.values() for check in each.plan.keep}
+    for function in bound.functions:
+        if (function.name, function.source) in called:
+            called.remove((function.name, function.source))
+            yield function
 
 
 def _asked_by_measures(bound: Bound) -> Iterator[object]:

@@ -28,6 +28,7 @@ from synth.compiler.bind.declarations.sets import bind_set
 from synth.compiler.bind.expressions.kinds import Kind
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, constant, infer, resolve_type
+from synth.compiler.bind.functions.module import FILE, PYTHON
 from synth.compiler.bind.imports import Importer
 from synth.compiler.bind.overrides import override
 from synth.compiler.plan.types import COUNT, RATIO, TEXT, record
@@ -80,6 +81,9 @@ def bind(
         )
     _check_overrides(bound, overrides, scope)
     _report_unused(scope)
+    bound.functions = [
+        function.plan for module in importer.modules for function in module.bound.values() if function
+    ]
     return bound
 
 
@@ -142,7 +146,7 @@ def _bind_all(statements: list[tuple[Statement, Kind]], order: tuple[str, ...], 
 
 # Kinds whose names are there to be used; a conversation or an export is an end in itself.
 _TO_BE_USED = {
-    "param", "model", "schema", "set", "personas", "tiers", "let", "check", "source", "library",
+    "param", "model", "schema", "set", "personas", "tiers", "let", "check", "source", "library", FILE,
 }  # fmt: skip
 
 
@@ -304,6 +308,13 @@ def _bind_use(statement: Statement, context: Context) -> None:
         return
     scope, name = context.scope, statement.name.text
     written = constant(clause.value, TEXT, scope, "`use`")
+    if written is not FAILED and str(written).endswith(PYTHON):
+        module = context.importer.module(name, written, clause.value.span, scope)
+        if module is None:
+            scope.poisoned.add(name)
+        else:
+            scope.declare(Declared(name, FILE, statement.name.span, thing=module))
+        return
     library = None if written is FAILED else context.importer.load(written, clause.value.span, scope)
     if library is None:
         scope.poisoned.add(name)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
 
 from synth.base.canonical import Frozen, canonical_json, digest
+from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
 from synth.compiler.plan.types import Capability
@@ -107,13 +108,15 @@ class CheckPlan(Frozen):
 
     `of` is what is checked: a path below the value that the check stands with (a row's record, a step's
     value), every item of a list on it and at its end; what is absent passes.  None is the value as a
-    whole.
+    whole.  `source` says that it is a Python function, `name` as recipes write it, and which version
+    (`FunctionPlan.source`); where its first parameter is not among the arguments, that is what is checked.
     """
 
     name: str
     of: tuple[str, ...] | None = None
     arguments: dict[str, ArgumentValue] = {}
     label: str = ""
+    source: str = ""
 
 
 class TextOutput(Frozen):
@@ -139,10 +142,12 @@ class JsonOutput(Frozen):
 
 
 class CallPlan(Frozen):
-    """A function of the language with its arguments by parameter name."""
+    """A function of the language with its arguments by parameter name, or a Python function, whose
+    version is its `source` (`FunctionPlan.source`)."""
 
     name: str
     arguments: dict[str, ArgumentValue] = {}
+    source: str = ""
 
 
 class StepPlan(Frozen):
@@ -270,6 +275,7 @@ class Plan(Frozen):
     mixes: tuple[MixPlan, ...] = ()
     exports: tuple[ExportPlan, ...] = ()
     evaluations: tuple[EvaluationPlan, ...] = ()
+    functions: tuple[FunctionPlan, ...] = ()
 
     # Where the recipe's file lies: what its paths are relative to.  Not part of what the plan says.
     _folder: Path = PrivateAttr(default_factory=Path)
@@ -292,6 +298,11 @@ class Plan(Frozen):
 
     def _repr_html_(self) -> str:
         return plan_html(self)
+
+    def function(self, called: CallPlan | CheckPlan) -> FunctionPlan:
+        """The Python function that a call or check is of."""
+        wanted = (called.name, called.source)
+        return next(each for each in self.functions if (each.name, each.source) == wanted)
 
     def preference(self, name: str) -> PreferencePlan:
         return next(preference for preference in self.preferences if preference.name == name)

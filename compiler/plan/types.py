@@ -93,6 +93,11 @@ BUILT_IN_SCHEMAS = {
 }
 
 
+# What chunks and messages are to those who take records.
+CHUNK_SCHEMA = Schema("chunk", (("text", TEXT), ("document", TEXT), ("heading", TEXT)))
+MESSAGE_SCHEMA = Schema("message", (("role", TEXT), ("content", TEXT)))
+
+
 def record(schema: Schema) -> Type:
     return Type("record", schema=schema)
 

@@ -26,7 +26,8 @@ Kind = Literal[
 
 
 class ValueType(Frozen):
-    """`items` is what a list holds, `fields` are a record's in declared order, `words` an enum's.
+    """`items` is what a list holds, `fields` are a record's in declared order, `words` an enum's.  A record
+    without fields is any one, whose values are all `items` where that is given.
 
     `low` and `high` bound a text's characters, a list's items or a number.  A value that is
     `optional` may be null.
@@ -53,6 +54,9 @@ def value_type(type_: Type) -> ValueType:
     if type_.name == "record" and type_.schema is not None:
         fields = tuple((name, value_type(field)) for name, field in type_.schema.fields)
         return ValueType(kind="record", fields=fields, optional=type_.optional)
+    if type_.name == "record":
+        inside = value_type(type_.arguments[0]) if type_.arguments else None
+        return ValueType(kind="record", items=inside, optional=type_.optional)
     if type_.name not in _KINDS:
         return ValueType(kind="any", optional=type_.optional)
     return ValueType(

@@ -46,7 +46,9 @@ def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | 
     said = step.said(value) if step.thinks else value
     for check in step.checks:
         # What a judge is asked about is judged once the value holds otherwise.
-        reason = None if "judge" in check.arguments else reason_against(check, said, values)
+        # So is what a Python function is asked about.
+        later = "judge" in check.arguments or check.source
+        reason = None if later else reason_against(check, value if check.of else said, values)
         if reason is not None:
             return Refusal(check.label or check.name, reason)
     for group in dict.fromkeys(group_of(check) for check in step.must_fail):

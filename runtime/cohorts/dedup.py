@@ -7,11 +7,15 @@ verdicts are those of a judgement at the end of each round, yet no engine waits 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import heappop, heappush
+from typing import Any
 
-from synth.compiler.plan.model import CohortPlan
+from synth.base.canonical import canonical_json
+from synth.compiler.plan.model import CheckPlan, CohortPlan, StepPlan
 from synth.compiler.plan.strata import Labels
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
+from synth.compiler.stdlib.verdict import parts_of
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.sample import Sample
 
@@ -51,8 +55,9 @@ class Deduplicator:
 
     def remember(self, sample_id: str, values: dict[str, object]) -> None:
         """Takes a sample that an earlier run completed: later ones must differ from it."""
-        for step, _, index in self._indexes:
-            index.keep(sample_id, step.said(values[step.name]))
+        for step, check, index in self._indexes:
+            for text in _texts(step, check, values[step.name]):
+                index.keep(sample_id, text)
 
     def expect(self, order: Order) -> None:
         """A sample with this place was opened."""
@@ -90,10 +95,21 @@ class Deduplicator:
 
     def _judge(self, sample: Sample) -> tuple[str, Rejected] | None:
         for step, check, index in self._indexes:
-            found = index.find(step.said(sample.values[step.name]))
-            if found is not None:
-                name, likeness = found
-                return step.name, Rejected(check.name, f"is {likeness:.0%} like that of sample {name}")
-        for step, _, index in self._indexes:
-            index.keep(sample.sample_id, step.said(sample.values[step.name]))
+            for text in _texts(step, check, sample.values[step.name]):
+                found = index.find(text)
+                if found is not None:
+                    name, likeness = found
+                    return step.name, Rejected(check.name, f"is {likeness:.0%} like that of sample {name}")
+        for step, check, index in self._indexes:
+            for text in _texts(step, check, sample.values[step.name]):
+                index.keep(sample.sample_id, text)
         return None
+
+
+def _texts(step: StepPlan, check: CheckPlan, value: Any) -> Iterator[str]:
+    """What of a step's value is compared: all that is said, or what lies at the check's path."""
+    if check.of is None:
+        yield step.said(value)
+        return
+    for part in parts_of(value, check.of):
+        yield part if isinstance(part, str) else canonical_json(part)

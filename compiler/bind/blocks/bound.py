@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from synth.base.diagnostics.source import Span
 from synth.compiler.bind.expressions.scope import Declared
+from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.model import (
     CallPlan,
     CheckPlan,
@@ -180,3 +181,4 @@ class Bound:
     exports: dict[str, ExportPlan] = field(default_factory=dict)
     evaluations: dict[str, Evaluation] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    functions: list[FunctionPlan] = field(default_factory=list)

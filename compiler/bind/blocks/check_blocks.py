@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from synth.base.diagnostics.diagnostic import Fix
+from synth.base.diagnostics.diagnostic import Fix, Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.expressions.arguments import bind_arguments
-from synth.compiler.bind.expressions.scope import Scope
+from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import article, resolve_type
+from synth.compiler.bind.functions.calls import bind_call, find_function, gives_reason, takes
 from synth.compiler.plan.model import CheckPlan, RefPlan
 from synth.compiler.plan.signature import TEXT_OR_ROLE
 from synth.compiler.plan.types import MODEL, ROLE, Schema, Type, is_transcript
@@ -41,6 +42,13 @@ class Subject:
 
     type: Type
     name: str | None = None
+
+    def names(self, place: Span) -> dict[str, Declared]:
+        """What it is called in arguments: its name, or those of its fields."""
+        named = [(self.name, self.type)] if self.name is not None else []
+        if self.name is None and self.type.schema is not None:
+            named = list(self.type.schema.fields)
+        return {name: Declared(name, "value", place, type_) for name, type_ in named}
 
     def below(
         self, reference: Reference, scope: Scope
@@ -94,6 +102,9 @@ def bind_block(
     for rule, _ in check_shape(statement.body or (), "checks", scope.diagnostics):
         if not isinstance(rule, Rule):
             continue
+        if len(rule.function.parts) > 1:
+            found += _bind_function(rule, whole, scope, subject)
+            continue
         check = CHECKS.get(rule.name.text)
         if check is None:
             _report_unknown(rule, scope)
@@ -128,6 +139,53 @@ def bind_block(
         if arguments is not None and _may_be_asked(statement, rule, check, arguments, checked, scope):
             found.append(CheckPlan(name=check.name, of=of, arguments=arguments))
     return found
+
+
+def _bind_function(
+    rule: Rule, checked: Type | None, scope: Scope, subject: Subject | None
+) -> Iterator[CheckPlan]:
+    """The check that a Python function is."""
+    function = find_function(rule.function, scope)
+    if function is None or not gives_reason(function, rule.function, scope):
+        return
+    inner = Scope(scope.diagnostics, place=scope.place, outer=scope, later=scope.later)
+    if subject is not None:
+        inner.names |= subject.names(rule.span)
+    wanted = function.parameters[0].type
+    first = rule.arguments[0] if rule.arguments else None
+    taken = None
+    if (
+        subject is not None
+        and first is not None
+        and first.name is None
+        and isinstance(first.value, Reference)
+    ):
+        taken = subject.below(first.value, scope)
+        if taken is False:
+            return
+    # What takes a list is given all of it, and what takes one of its items each.
+    whole = taken is not None and wanted.name in ("list", "any")
+    of, given = (None, checked) if taken is None or whole else taken
+    if not whole and given is not None and not takes(replace(given, optional=False), wanted):
+        field = _first_field(given) if taken is None else ""
+        name = f"{subject.name}." if subject is not None and subject.name is not None else ""
+        scope.report(
+            "E202",
+            f"`{rule.name}` checks {article(wanted)}, and this is {article(given)}",
+            rule.name.span if taken is None or first is None else first.span,
+            secondary=(Label(function.span, "declared here"),),
+            hint=f"say which part of it: `{rule.name}({name}{field}, ...)`" if field and subject else "",
+        )
+        return
+    written = rule.arguments if of is None else rule.arguments[1:]
+    arguments = bind_call(function, written, rule.span, inner, first_given=not whole)
+    if arguments is not None:
+        yield CheckPlan(name=str(rule.function), of=of, arguments=arguments, source=function.plan.source)
+
+
+def _first_field(type_: Type) -> str:
+    schema = type_.arguments[0].schema if type_.name == "json" else type_.schema
+    return schema.fields[0][0] if schema is not None and schema.fields else ""
 
 
 def named_checks(expression: Expression, what: str, checked: Type, scope: Scope) -> list[CheckPlan]:

@@ -102,7 +102,7 @@ def _quoted(steps: list[Step], conversation: Conversation) -> Iterator[str]:
 def _refuse_many(step: Step, scope: Scope) -> None:
     """Checks over many samples are for the samples of a conversation, whose order they need."""
     for check in (*step.checks, *step.must_fail):
-        if CHECKS[check.name].many:
+        if not check.source and CHECKS[check.name].many:
             scope.report(
                 "E202",
                 f"`{check.name}` compares the samples of a conversation, and `{step.name}` is a pair's",

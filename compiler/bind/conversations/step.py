@@ -9,7 +9,7 @@ from synth.base.diagnostics.diagnostic import Fix, Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
 from synth.compiler.bind.blocks.bound import Bound, Model, Step
-from synth.compiler.bind.blocks.check_blocks import bind_block, named_checks, varying, words_of
+from synth.compiler.bind.blocks.check_blocks import Subject, bind_block, named_checks, varying, words_of
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.declarations.models import bind_sampling
 from synth.compiler.bind.expressions.meant import declared_as
@@ -65,8 +65,9 @@ def bind_step(
     if model is not None:
         given = model.plan.sampling.model_dump(exclude_unset=True)
         sampling = Sampling(**{**given, **bind_sampling(statement, word, own)})
+    subject = Subject(output, name.text)
     checks = _bounds_as_check(output)
-    checks += [plan for each in written for plan in bind_block(each, output, own)]
+    checks += [plan for each in written for plan in bind_block(each, output, own, subject)]
     forbidden = [word for plan in checks if plan.name == "no_words" for word in words_of(plan)]
     checks += _named_checks(fields, "checks", output, own)
     # A field that was not understood may be the prompt.
@@ -86,10 +87,11 @@ def bind_step(
         needs += [ref for ref in references(template) if ref in known]
     refused = _named_checks(fields, "must_fail", output, own)
     for plan in refused:
-        if CHECKS[plan.name].many:
+        if plan.source or CHECKS[plan.name].many:
+            what = "is a Python function" if plan.source else "compares samples with each other"
             own.report(
                 "E202",
-                f"`{plan.label}` compares samples with each other, which no single answer can fail",
+                f"`{plan.label}` {what}, which no single answer can be meant to fail",
                 fields["must_fail"][1],
                 hint="name checks of one text, such as `no_words(...)`",
             )

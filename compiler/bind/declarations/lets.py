@@ -11,6 +11,7 @@ from synth.compiler.bind.blocks.bound import Bound, Draw, Step
 from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.template import bind_template
+from synth.compiler.bind.functions.calls import bind_call, find_function
 from synth.compiler.plan.model import CallPlan, RefPlan, Sampling
 from synth.compiler.plan.signature import HOW_MANY, SOURCE, Parameter
 from synth.compiler.plan.types import CHUNKS, COUNT, TEXT, Type
@@ -55,7 +56,14 @@ def bind_let(
         needs = [ref for ref in references(template) if ref in known]
     else:
         template, output = None, CHUNKS
-        call = _bind_call(value, draws, bound, own) if isinstance(value, Call) else None
+        call = None
+        if isinstance(value, Call) and len(value.function.parts) > 1:
+            made = _bind_function(value, own)
+            if made is None:
+                return None
+            call, output = made
+        elif isinstance(value, Call):
+            call = _bind_call(value, draws, bound, own)
         if call is None:
             if not isinstance(value, Call):
                 own.report(
@@ -89,6 +97,27 @@ def bind_let(
         model_span=None,
         sees_span=None,
     )
+
+
+def _bind_function(value: Call, scope: Scope) -> tuple[CallPlan, Type] | None:
+    """What a Python function gives."""
+    function = find_function(value.function, scope)
+    if function is None:
+        return None
+    if function.returns is None:
+        scope.report(
+            "E202",
+            f"`{value.function}` gives nothing",
+            value.function.span,
+            secondary=(Label(function.span, "declared here"),),
+            hint="say what it gives, such as `-> str`, and give it",
+        )
+        return None
+    arguments = bind_call(function, value.arguments, value.span, scope)
+    if arguments is None:
+        return None
+    name, source = str(value.function), function.plan.source
+    return CallPlan(name=name, arguments=arguments, source=source), function.returns
 
 
 def _bind_call(value: Call, draws: Sequence[Draw], bound: Bound, scope: Scope) -> CallPlan | None:

@@ -155,15 +155,10 @@ def _varying(expression: Reference, parameter: Parameter, scope: Scope, what: st
         return FAILED
     if declared.constant or declared.type is None:
         return None
-    type_ = declared.type
-    for part in expression.parts[1:]:
-        inner = field_type(type_, part.text)
-        if inner is None:
-            owner = type_.schema.name if type_.schema is not None else declared.name
-            if scope.first(f"{owner}.{part}"):
-                scope.report("E102", f"`{declared.name}` has no `{part}`", expression.span)
-            return FAILED
-        type_ = inner
+    found = path_of(expression, scope)
+    if found is None:
+        return FAILED
+    type_, path = found
     if not fits(type_, wanted) and not (wanted.name == "text" and type_.name == "json"):
         scope.report(
             "E202",
@@ -171,4 +166,32 @@ def _varying(expression: Reference, parameter: Parameter, scope: Scope, what: st
             expression.span,
         )
         return FAILED
-    return RefPlan(path=tuple(part.text for part in expression.parts))
+    return RefPlan(path=path)
+
+
+def path_of(expression: Reference, scope: Scope) -> tuple[Type, tuple[str, ...]] | None:
+    """The type and path of what each sample has for itself; None after a report."""
+    declared = scope.resolve(expression.parts[0])
+    if declared is None:
+        return None
+    if declared.what == "schema":
+        scope.report_schema(expression.parts[0])
+        return None
+    if declared.type is None:
+        scope.report(
+            "E202",
+            f"`{expression}` is a {declared.what}, not a value",
+            expression.span,
+            secondary=(Label(declared.span, "declared here"),),
+        )
+        return None
+    type_ = declared.type
+    for part in expression.parts[1:]:
+        inner = field_type(type_, part.text)
+        if inner is None:
+            owner = type_.schema.name if type_.schema is not None else declared.name
+            if scope.first(f"{owner}.{part}"):
+                scope.report("E102", f"`{declared.name}` has no `{part}`", expression.span)
+            return None
+        type_ = inner
+    return type_, tuple(part.text for part in expression.parts)

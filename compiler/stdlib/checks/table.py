@@ -77,7 +77,7 @@ def run_check(name: str, arguments: Mapping[str, Any], value: Any) -> str | None
 
 def prepare_checks(plans: Iterable[CheckPlan]) -> None:
     """Loads what checks need before any of them runs.  Raises ConfigError for what is not installed."""
-    for name in dict.fromkeys(plan.name for plan in plans):
+    for name in dict.fromkeys(plan.name for plan in plans if not plan.source):
         load = CHECKS[name].prepare
         if load is not None:
             load()

@@ -136,9 +136,11 @@ def _value(wanted: Wishes, schema: Schema | None, words: Sequence[str], random: 
 
 
 def _is_known(check: CheckPlan) -> bool:
-    """Whether a check can be asked here: not one over many samples, nor one that a model judges."""
+    """Whether a check can be asked here: not one over many samples, one that a model judges, nor a Python
+    function."""
     return (
-        CHECKS[check.name].function is not None
+        not check.source
+        and CHECKS[check.name].function is not None
         and "judge" not in check.arguments
         and not any(isinstance(value, RefPlan) for value in check.arguments.values())
     )

@@ -1,0 +1,1 @@
+"""Python files that recipes use: read as syntax trees, and never imported here."""
