@@ -186,7 +186,7 @@ def f(o: Given, any: dict[str, object], kind: Literal["a", "b"] = "a") -> str | 
 """
     check = "lib.f(ask, order)"
     (found,) = refused(tmp_path, python, check=check)
-    assert "`o` of `lib.f` is a Given, and `ask` is text" in found[2]
+    assert "`lib.f` checks a Given, and this is text" in found[2]
     plan = compiled(tmp_path, {"lib/lib.py": python}, let="let x = lib.f(order, order, kind = b)").plan
     assert plan.cohort("c").step("x").call.arguments["kind"] == "b"  # type: ignore[union-attr]
 

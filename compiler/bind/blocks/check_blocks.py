@@ -153,7 +153,7 @@ def _bind_function(
         inner.names |= subject.names(rule.span)
     wanted = function.parameters[0].type
     first = rule.arguments[0] if rule.arguments else None
-    taken = None
+    taken: tuple[tuple[str, ...], Type] | Literal[False] | None = None
     if (
         subject is not None
         and first is not None
@@ -161,8 +161,8 @@ def _bind_function(
         and isinstance(first.value, Reference)
     ):
         taken = subject.below(first.value, scope)
-        if taken is False:
-            return
+    if taken is False:
+        return
     # What takes a list is given all of it, and what takes one of its items each.
     whole = taken is not None and wanted.name in ("list", "any")
     of, given = (None, checked) if taken is None or whole else taken
