@@ -52,7 +52,7 @@ class ForeignTable:
                 f"source `{source.name}`: split passages need vectors of their own: "
                 "leave out `split`, or `vector`"
             )
-        split = source.split.model_dump(mode="json") if source.split is not None else None
+        split = source.split.model_dump(mode="json", exclude={"source"}) if source.split is not None else None
         self.settings = ["lancedb", self._text, self._columns, split]
 
     def segments(self) -> tuple[list[Segment], list[str]]:

@@ -127,7 +127,11 @@ class Ingestion:
 
     def _settings(self) -> str:
         # Without what is new where it is not set, so that no index is made again for it.
-        unset = [{"of"} if check.of is None else set() for check in self.source.keep]
+        new = {"of": None, "source": ""}
+        unset = [
+            {name for name, default in new.items() if getattr(check, name) == default}
+            for check in self.source.keep
+        ]
         keep = [
             check.model_dump(mode="json", exclude=names)
             for check, names in zip(self.source.keep, unset, strict=True)

@@ -48,7 +48,7 @@ def reader_digest(plan: Plan, source: SourcePlan) -> str:
 
     The recipe counts too: a path is relative to it, so another one may read another file.
     """
-    body: list[object] = [plan.recipe, source.reader.model_dump(mode="json")]
+    body: list[object] = [plan.recipe, source.reader.model_dump(mode="json", exclude={"source"})]
     # What is new is added where it is set, so that older logs are read by the names they have.
     return digest(body if source.bad_rows == "fail" else [*body, source.bad_rows])
 
