@@ -27,11 +27,8 @@ def mermaid(plan: Plan) -> str:
         lines.append(f"  {pair.source} --> {pair.name}")
     for mix in plan.mixes:
         lines.append(f'  {mix.name}{{{{"{mix.name}"}}}}')
-        whole = sum(part.share for part in mix.parts)
         lines += [
-            f"  {source} -- {100 * part.share / whole:.4g}% --> {mix.name}"
-            for part in mix.parts
-            for source in part.sources
+            f"  {source} -- {mix.share(part)} --> {mix.name}" for part in mix.parts for source in part.sources
         ]
     for export in plan.exports:
         lines.append(f'  export_{export.name}[/"{export.to}"/]')

@@ -19,10 +19,21 @@ class MixPart(Frozen):
 
 
 class MixPlan(Frozen):
+    """With `whole` all rows of all parts are taken, and shares say nothing.  `order` has the names of all
+    parts, of which one comes after another; without it they are interleaved."""
+
     name: str
     parts: tuple[MixPart, ...]
     total: int | None = None
     when_short: Literal["fail", "shrink", "repeat"] = "fail"
+    whole: bool = False
+    order: tuple[str, ...] = ()
+
+    def share(self, part: MixPart) -> str:
+        """A part's share of the rows in words: `40%`, or `all` of what it has."""
+        if self.whole:
+            return "all"
+        return f"{100 * part.share / sum(each.share for each in self.parts):.4g}%"
 
 
 class MetricPlan(Frozen):

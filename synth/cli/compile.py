@@ -174,9 +174,9 @@ def _print_rest(plan: Plan) -> None:
         for pair in plan.preferences
     ]
     for mix in plan.mixes:
-        whole = sum(part.share for part in mix.parts)
-        shares = [f"{part.name} {100 * part.share / whole:.4g}%" for part in mix.parts]
-        lines.append(f"{mix.name}: {', '.join(shares)}, when short {mix.when_short}")
+        shares = ", ".join(f"{part.name} {mix.share(part)}" for part in mix.parts)
+        ordered = f", in the order {', '.join(mix.order)}" if mix.order else ""
+        lines.append(f"{mix.name}: {shares}{'' if mix.whole else f', when short {mix.when_short}'}{ordered}")
     lines += [f"{source.name}: {source.type} from {source.reader.name}" for source in plan.sources]
     lines += [f"{export.name}: {export.type} of {export.source} to {export.to}" for export in plan.exports]
     if lines:

@@ -188,6 +188,26 @@ export more: sharegpt from taking to "out/more" { columns = [taking.messages] }
     ]
 
 
+@pytest.mark.parametrize(
+    ("parts", "fault"),
+    [
+        ("a from many, order from few, order = [order, a]", None),
+        ("a 1 from many, order 3 from few, order = [order, a]", None),
+        ("a from many, b 1 from few", ("E302", "`a` has no share, and other parts of `training` do")),
+        ("a from many, b from few, order = [a, c]", ("E101", "`c` is no part of this mix")),
+        ("a from many, b from few, order = [a, a]", ("E104", "`a` is listed twice")),
+        ("a from many, b from few, order = [a]", ("E107", "`order` does not say where `b` comes")),
+        ("a from many, b from few, order = a", ("E202", "`order` lists the parts of the mix")),
+        (
+            "a from many, b from few, when_short = repeat",
+            ("E108", "`training` has no shares, so it takes all rows, and `when_short` says nothing"),
+        ),
+    ],
+)
+def test_a_mix_of_all_there_is(parts: str, fault: tuple[str, str] | None) -> None:
+    assert said(mix(parts)) == ([fault] if fault else [])
+
+
 def test_pairs_from_a_conversation_declared_empty() -> None:
     text = """
 conversation empty 00 over subject in subjects times 50 {

@@ -154,8 +154,7 @@ def _names(checks: Iterable[CheckPlan]) -> list[str]:
 
 
 def _shares(mix: MixPlan) -> list[str]:
-    whole = sum(part.share for part in mix.parts)
-    return [f"{part.name} {100 * part.share / whole:g}%" for part in mix.parts]
+    return [f"{part.name} {mix.share(part)}" for part in mix.parts]
 
 
 def _counted(plan: Plan, cohort: CohortPlan, name: str, cell: str | None) -> str:

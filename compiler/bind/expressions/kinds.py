@@ -296,8 +296,9 @@ HOLDERS: Mapping[str, Block] = {
         _table(
             _field("total", COUNT, "total = 2_000"),
             _field("when_short", Type("enum", words=("fail", "shrink", "repeat")), "when_short = fail"),
+            _field("order", LIST_OF_NAMES, "order = [easy, hard]"),
         ),
-        member=Kind("", "natural 30% from natural", quantity=Arity.MUST, clauses={"from": Arity.MUST}),
+        member=Kind("", "natural 30% from natural", quantity=Arity.MAY, clauses={"from": Arity.MUST}),
     ),
     "export": Block(
         "an export",

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain, repeat
 from typing import Any
 
 from synth.base.canonical import canonical_json
@@ -93,6 +94,9 @@ class Mixed:
         """
         shares = [part.plan.share for part in self._parts]
         there = [part.available for part in self._parts]
+        if self._mix.whole:
+            self._counts = tuple(there)
+            return
         rule = self._mix.when_short
         total = self._total(shares)
         counts = largest_remainder(shares, total)
@@ -133,9 +137,10 @@ class Mixed:
         return f"add rows, lower its total to {possible}, or say `when_short = shrink`"
 
     def sides(self, split: str | None) -> Side:
-        """The shares hold on both sides: each place holds out its part of what is held out."""
-        if split is None:
-            return sides(None)
+        """The shares hold on both sides: each place holds out its part of what is held out.  Where all is
+        taken, each row goes by its own key, as it does outside of a mix."""
+        if split is None or self._mix.whole:
+            return sides(split)
         counts = [
             place_counts([place.available for place in part.places], count)
             for part, count in zip(self._parts, self._counts, strict=True)
@@ -162,8 +167,15 @@ class Mixed:
 
     def rows(self, layout: Layout) -> Iterator[Row]:
         streams = [self._part(layout, *each) for each in zip(self._parts, self._counts, strict=True)]
-        for index in interleaved(self._counts):
+        for index in self._ordered():
             yield from layout.conversation(next(streams[index]))
+
+    def _ordered(self) -> Iterator[int]:
+        """Of each row in order, the index of its part."""
+        if not self._mix.order:
+            return iter(interleaved(self._counts))
+        indexes = [[part.plan.name for part in self._parts].index(name) for name in self._mix.order]
+        return chain.from_iterable(repeat(index, self._counts[index]) for index in indexes)
 
     def _part(self, layout: Layout, part: _Part, count: int) -> Iterator[Conversation]:
         counts = place_counts([place.available for place in part.places], count)
@@ -199,13 +211,13 @@ class Mixed:
 
     def manifest(self) -> dict[str, Any]:
         whole = sum(part.plan.share for part in self._parts)
-        parts = []
+        parts: list[dict[str, Any]] = []
         for part, count in zip(self._parts, self._counts, strict=True):
             counts = place_counts([place.available for place in part.places], count)
             parts.append(
                 {
                     "part": part.plan.name,
-                    "share": f"{100 * part.plan.share / whole:g}%",
+                    "share": "all" if self._mix.whole else f"{100 * part.plan.share / whole:g}%",
                     "available": part.available,
                     "rows": count,
                     "places": [
@@ -219,6 +231,7 @@ class Mixed:
                 "mix": self._mix.name,
                 "total": self._mix.total,
                 "when_short": self._mix.when_short,
+                **({"order": list(self._mix.order)} if self._mix.order else {}),
                 "rows": sum(self._counts),
                 "parts": parts,
             }
