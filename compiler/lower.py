@@ -95,6 +95,7 @@ def _step(step: Step, bound: Bound) -> StepPlan:
         retry=step.retry,
         on_length=step.on_length,
         needs=step.needs,
+        when=step.when,
         judged_by=tuple(
             judging(step.name, check, bound.models[str(check.arguments["judge"])].plan.sampling)
             for check in step.checks

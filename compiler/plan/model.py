@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
 
 from synth.base.canonical import Frozen, canonical_json, digest
+from synth.compiler.plan.conditions import ConditionPlan
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
@@ -157,7 +158,8 @@ class StepPlan(Frozen):
     `needs` are the earlier steps that must be accepted before this one can start.  An evaluation's
     step can see the `row` it is about; one that `scores` writes nothing: its value is how likely
     the model finds the row's last message.  `judged_by` asks a model for the verdict of each check
-    that names one.  `on_length` says what becomes of text that was cut at the limit of tokens.
+    that names one.  `on_length` says what becomes of text that was cut at the limit of tokens.  A step
+    under conditions, all of which must hold, is left out of the other samples: its value is null there.
     """
 
     name: str
@@ -177,6 +179,7 @@ class StepPlan(Frozen):
     needs: tuple[str, ...] = ()
     judged_by: tuple[StepPlan, ...] = ()
     on_length: Literal["refuse", "keep"] = "refuse"
+    when: tuple[ConditionPlan, ...] = ()
 
     @property
     def thinks(self) -> bool:

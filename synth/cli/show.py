@@ -231,6 +231,9 @@ def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) ->
     yield f"\n[{event['seq']}] completed, {place}{made_from}"
     for step in order:
         value = payload["values"][step]
+        if value is None:
+            yield _indented(f"{step}: left out by its condition", "  ")
+            continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         # Passages stand where they were looked up.
         if isinstance(value, list) and step not in payload["calls"]:

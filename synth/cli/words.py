@@ -9,6 +9,7 @@ from importlib.resources import files
 from synth.compiler.bind.conversations.evaluations import MEASURES
 from synth.compiler.bind.declarations.lets import EXAMPLES, PARAMETERS
 from synth.compiler.bind.declarations.sources import INDEXES, READERS, SPLITTERS
+from synth.compiler.bind.expressions.either import EXAMPLE as EITHER
 from synth.compiler.bind.expressions.kinds import HOLDERS
 from synth.compiler.plan.backends import BACKENDS
 from synth.compiler.plan.signature import Parameter
@@ -47,7 +48,7 @@ def listed() -> dict[str, list[str]]:
     return {
         "checks": list(CHECKS),
         "filters": list(FILTERS),
-        "functions": list(dict.fromkeys([*PARAMETERS, *READERS, *SPLITTERS, *INDEXES, "attempts"])),
+        "functions": list(dict.fromkeys([*PARAMETERS, "either", *READERS, *SPLITTERS, *INDEXES, "attempts"])),
         "measures": list(MEASURES),
         "fields": sorted({word for holder in HOLDERS.values() for word in holder.kinds}),
         "backends": list(BACKENDS),
@@ -78,6 +79,7 @@ def _heads(sort: str, word: str) -> Iterator[tuple[str, str]]:
         measure = MEASURES[word]
         yield f"`{measure.example}` is a measure.{_arguments(measure.parameters)}", chapter
     elif sort == "functions":
+        chapter = "conditions" if word == "either" else chapter
         yield from ((head, chapter) for head in _functions(word))
     elif sort == "backends":
         backend = BACKENDS[word]
@@ -99,6 +101,8 @@ def _functions(word: str) -> Iterator[str]:
         if word in table:
             yield f"`{table[word].example}` is {what} of sources.{_arguments(table[word].parameters)}"
             return
+    if word == "either":
+        yield f"`let task = {EITHER}` is the first of several that is in the sample."
     if word == "attempts":
         yield "`rejected = attempts(chats.answer)` is a side of a preference."
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from synth.base.diagnostics.source import Span
 from synth.compiler.bind.expressions.scope import Declared
+from synth.compiler.bind.expressions.ways import Conditions, Ways
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.model import (
     CallPlan,
@@ -112,6 +113,9 @@ class Step:
     role_span: Span
     model_span: Span | None
     sees_span: Span | None
+    when: Conditions = ()
+    # The conditions as written.
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,8 @@ class Conversation:
     unused: tuple[Declared, ...] = ()
     # Names inside that failed to be declared; rules over all turns do not hold without them.
     poisoned: frozenset[str] = frozenset()
+    # How its conditions can fall.
+    ways: Ways = field(default_factory=Ways)
 
 
 @dataclass(frozen=True, slots=True)
