@@ -30,7 +30,7 @@ CONTENT: Mapping[str, Sequence[str]] = {
     ),
     "call.failed": ("message", "identity", "engine"),
     "step.rejected": ("reason", "text"),
-    "source.ingested": ("file", "messages"),
+    "source.ingested": ("file", "messages", "name", "rest", "values"),
     "source.completed": ("files", "left_out", "unread"),
     "retrieval.done": ("arguments", "chunks"),
     "sample.completed": ("cell", "values", "thoughts", "rejected"),

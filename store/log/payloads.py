@@ -185,6 +185,20 @@ class SourceIngested(TypedDict):
     messages: list[Message]
 
 
+class RowIngested(TypedDict):
+    """A row of a schema, or a passage of a document; otherwise as a row of messages."""
+
+    source: str
+    version: str
+    row: int
+    file: str
+    line: int
+    hash: str  # of the values
+    values: Json  # by field; an absent optional is left out
+    rest: NotRequired[Json]  # other columns, those that hold nothing left out; absent: none
+    name: NotRequired[str]  # the row's own id; absent: the source names no column of ids
+
+
 class SourceFile(TypedDict):
     path: str
     bytes: int
@@ -206,7 +220,7 @@ class LeftOut(TypedDict, total=False):
 
 
 class SourceCompleted(TypedDict):
-    """A source of messages: its rows are in the log before this, and count from here on."""
+    """A source of messages or rows: they are in the log before this, and count from here on."""
 
     source: str
     reader: str  # digest of the reader and its arguments
@@ -347,7 +361,7 @@ class LogRewritten(TypedDict):
 PAYLOADS: Mapping[Kind, tuple[type, ...]] = {
     Kind.PLAN_REGISTERED: (PlanRegistered,),
     Kind.RUN_STARTED: (RunStarted,),
-    Kind.SOURCE_INGESTED: (SourceIngested,),
+    Kind.SOURCE_INGESTED: (SourceIngested, RowIngested),
     Kind.SOURCE_COMPLETED: (SourceCompleted, DocumentsCompleted),
     Kind.RETRIEVAL_DONE: (RetrievalDone,),
     Kind.CALL_COMPLETED: (CallCompleted,),

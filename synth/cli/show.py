@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from synth.base.canonical import canonical_json
 from synth.base.display import escaped, plural
 from synth.cli import terminal
 from synth.cli.options import json_option, log_option
@@ -133,7 +134,14 @@ def _origin(events: list[dict[str, Any]], versions: dict[str, dict[str, Any]]) -
                 yield f"[{event['seq']}] {_gone(event['payload'])}"
         return
     yield f"row {events[0]['sample_id']} of the source `{first['source']}`, sha256 {first['hash']}"
-    for message in first["messages"]:
+    if "name" in first:
+        yield f"  id {escaped(first['name'])}"
+    for field, value in first.get("values", {}).items():
+        text = value if isinstance(value, str) else canonical_json(value)
+        yield _indented(f"{field}: {text}", "  | ")
+    if "rest" in first:
+        yield _indented(f"rest: {canonical_json(first['rest'])}", "  | ")
+    for message in first.get("messages", ()):
         marks = [f"weight {message['weight']}"] if "weight" in message else []
         yield _indented(f"{', '.join([message['role'], *marks])}: {message['content']}", "  | ")
         if "thought" in message:
