@@ -73,7 +73,8 @@ def ingredients(cohort: CohortPlan, step: StepPlan, *, checks: bool = False) -> 
     if checks:
         arguments = [value for check in step.checks for value in check.arguments.values()]
         quoted_names |= {value.path[0] for value in arguments if isinstance(value, RefPlan)}
-    varies = {*varying(cohort), "nth"}
+    # Of a draw in parts each sample has a value of its own.
+    varies = {*varying(cohort), "nth"} - {draw.name for draw in cohort.draws if draw.in_parts}
     quoted_names |= {each.path[0] for each in step.when}
     found: set[str] = set()
     for name in quoted_names:

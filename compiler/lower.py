@@ -57,7 +57,8 @@ def _cohort(conversation: Conversation, bound: Bound) -> CohortPlan:
             for axis in conversation.axes
         ),
         draws=tuple(
-            DrawPlan(name=draw.name, set=draw.source, members=draw.members) for draw in conversation.draws
+            DrawPlan(name=draw.name, set=draw.source, members=draw.members, spread=draw.spread)
+            for draw in conversation.draws
         ),
         steps=tuple(_step(step, bound) for step in conversation.steps),
         transcript=conversation.transcript,

@@ -18,6 +18,7 @@ from synth.compiler.plan.conditions import ConditionPlan
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
+from synth.compiler.plan.spread import SpreadPlan
 from synth.compiler.plan.types import Capability
 from synth.compiler.plan.value_types import ValueType
 
@@ -79,11 +80,25 @@ class Member(Frozen):
 
 
 class DrawPlan(Frozen):
-    """A stratified draw.  A drawn list's members have the one field `value`."""
+    """A stratified draw.  A drawn list's members have the one field `value`.  Those of a `spread` are its
+    values, or its parts with an example of each."""
 
     name: str
     set: str
     members: tuple[Member, ...]
+    spread: SpreadPlan | None = None
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether a member stands for many values, of which each sample has one of its own."""
+        return self.spread is not None and self.spread.in_parts
+
+    def value(self, member: Member, cohort: str, labels: Iterable[tuple[str, str]], ordinal: int) -> Any:
+        """What the name of a draw that is of no set stands for, in the sample of these labels and ordinal."""
+        if self.spread is None or not self.spread.in_parts:
+            return member.fields["value"]
+        part = next(index for index, each in enumerate(self.members) if each.label == member.label)
+        return self.spread.value(part, (cohort, sorted(labels), ordinal, self.name))
 
 
 class AxisPlan(Frozen):

@@ -23,7 +23,11 @@ def environment(cohort: CohortPlan, slot: Slot) -> dict[str, Any]:
     A record is its fields and its `name`; a value drawn from a list is that value.
     """
     members = dict(zip(varying(cohort), slot.cell.members, strict=True))
-    return {"nth": slot.ordinal + 1, **drawn(cohort, members)}
+    values = {"nth": slot.ordinal + 1, **drawn(cohort, members)}
+    for draw in cohort.draws:
+        if draw.in_parts:
+            values[draw.name] = draw.value(members[draw.name], cohort.name, slot.cell.labels, slot.ordinal)
+    return values
 
 
 def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) -> tuple[Message, ...]:

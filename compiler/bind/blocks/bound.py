@@ -24,6 +24,7 @@ from synth.compiler.plan.model import (
     Template,
 )
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
+from synth.compiler.plan.spread import SpreadPlan
 from synth.compiler.plan.types import Schema, Type
 
 
@@ -80,7 +81,8 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """`record` is the type its name has in templates; `personas` says that it draws who speaks."""
+    """`record` is the type its name has in templates; `personas` says that it draws who speaks.  The members
+    of a `spread` are values, or parts of what it spreads over."""
 
     name: str
     source: str
@@ -88,6 +90,7 @@ class Draw:
     members: tuple[Member, ...]
     record: Type
     span: Span
+    spread: SpreadPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
