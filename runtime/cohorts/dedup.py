@@ -107,10 +107,7 @@ class Deduplicator:
 
 
 def _texts(step: StepPlan, check: CheckPlan, value: Any) -> Iterator[str]:
-    """What of a step's value is compared: all that is said, or what lies at the check's path;
-    nothing of what conditions left out."""
-    if value is None:
-        return
+    """What of a step's value is compared: all that is said, or what lies at the check's path."""
     if check.of is None:
         yield step.said(value)
         return

@@ -40,6 +40,7 @@ from synth.store.log.log import Log
 from synth.store.log.served import in_words
 
 if TYPE_CHECKING:
+    from synth.runtime.functions.service import Functions
     from synth.runtime.retrieval.ingest import IngestReport
     from synth.runtime.sources.ingest import IngestedSource, ReadSource
 
@@ -246,8 +247,17 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
     if options.limit is not None:
         stop.limit = _most_calls(options.limit, sample_sources, run.progress)
     past = LoggedPast(run.history, named, run.recorder.settle)
+    functions = _functions(run)
     client = LiveClient(
-        plan, models, run.indexes, run.recorder, stop, run.progress, run.history, run.breakers
+        plan,
+        models,
+        run.indexes,
+        run.recorder,
+        stop,
+        run.progress,
+        run.history,
+        run.breakers,
+        functions,
     )
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
     asking = [step for each in sample_sources for step in each.plan.asking]
@@ -268,8 +278,27 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
     finally:
         preparing.cancel()
         past.close()
+        if functions is not None:
+            await functions.close()
     short = tuple(said for each in sample_sources if (said := each.shortage()) is not None)
     return error, short
+
+
+def _functions(run: RunContext) -> Functions | None:
+    if not run.plan.functions:
+        return None
+    from synth.runtime.functions.pool import Limits
+    from synth.runtime.functions.service import Functions
+
+    settings = run.models.where
+    limits = settings.file.functions
+    return Functions(
+        run.plan,
+        Limits(limits.seconds, limits.memory_gib, limits.workers or 0),
+        run.history.function_results(),
+        run.stop,
+        simulated=settings.everywhere == "simulated",
+    )
 
 
 def _most_calls(limit: int, sample_sources: Sequence[SampleSource], progress: Progress) -> tuple[int, str]:
@@ -350,9 +379,21 @@ def _started(
             "synth": VERSION,
             "python": platform.python_version(),
             "duckdb": package_version("duckdb"),
+            **_versions_imported(plan),
             **{str(model.engine.identity): model.engine.version for model in models},
         },
     }
+
+
+def _versions_imported(plan: Plan) -> dict[str, str]:
+    """Versions of the packages that Python functions import."""
+    names = sorted({name for function in plan.functions for name in function.packages})
+    if not names:
+        return {}
+    from importlib.metadata import packages_distributions
+
+    known = packages_distributions()
+    return {name: package_version(known[name][0] if name in known else name) for name in names}
 
 
 def _signals(stop: RunBudget, handle: bool) -> AbstractContextManager[None]:

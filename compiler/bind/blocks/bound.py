@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from synth.base.diagnostics.source import Span
 from synth.compiler.bind.expressions.scope import Declared
-from synth.compiler.bind.expressions.ways import Conditions, Ways
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.model import (
     CallPlan,
@@ -24,7 +23,6 @@ from synth.compiler.plan.model import (
     Template,
 )
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
-from synth.compiler.plan.spread import SpreadPlan
 from synth.compiler.plan.types import Schema, Type
 
 
@@ -81,8 +79,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """`record` is the type its name has in templates; `personas` says that it draws who speaks.  The members
-    of a `spread` are values, or parts of what it spreads over."""
+    """`record` is the type its name has in templates; `personas` says that it draws who speaks."""
 
     name: str
     source: str
@@ -90,7 +87,6 @@ class Draw:
     members: tuple[Member, ...]
     record: Type
     span: Span
-    spread: SpreadPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +112,6 @@ class Step:
     role_span: Span
     model_span: Span | None
     sees_span: Span | None
-    when: Conditions = ()
-    # The conditions as written.
-    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +135,6 @@ class Conversation:
     unused: tuple[Declared, ...] = ()
     # Names inside that failed to be declared; rules over all turns do not hold without them.
     poisoned: frozenset[str] = frozenset()
-    # How its conditions can fall.
-    ways: Ways = field(default_factory=Ways)
 
 
 @dataclass(frozen=True, slots=True)
