@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from synth.base.canonical import digest
+from synth.base.version import package_version
 from synth.compiler.plan.functions import FunctionPlan
 from synth.store.log.functions import LoggedResult
 from synth.store.log.history import LoggedSample
@@ -48,6 +49,17 @@ class Fault:
 
     reason: str
     lasting: bool = True
+
+
+def packages_imported(functions: Iterable[FunctionPlan]) -> dict[str, str]:
+    """Versions of the packages that some functions' files import, by the names of these imports."""
+    names = sorted({name for function in functions for name in function.packages})
+    if not names:
+        return {}
+    from importlib.metadata import packages_distributions
+
+    known = packages_distributions()
+    return {name: package_version(known[name][0] if name in known else name) for name in names}
 
 
 def found(results: Sequence[LoggedResult], files: Files, simulated: bool) -> LoggedResult | None:

@@ -20,8 +20,10 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.functions.asked import Application, Fault, Files, Result, found, given
 from synth.runtime.functions.pool import Limits, Unusable, Workers
 from synth.runtime.functions.values import misfit, simulated
+from synth.runtime.settings import Settings
 from synth.store.log.events import Kind
 from synth.store.log.functions import FunctionResults, LoggedResult
+from synth.store.log.history import History
 from synth.store.log.payloads import FunctionDone
 
 # What is remembered of results, in characters of their JSON.
@@ -193,6 +195,18 @@ class Functions:
 
 def _size(result: tuple[str] | Fault) -> int:
     return 100 + len(result.reason if isinstance(result, Fault) else result[0])
+
+
+def open_functions(plan: Plan, settings: Settings, history: History, stop: RunBudget) -> Functions:
+    """The functions of a plan for a run, within the limits of synth.toml."""
+    limits = settings.file.functions
+    return Functions(
+        plan,
+        Limits(limits.seconds, limits.memory_gib, limits.workers or 0),
+        history.function_results(),
+        stop,
+        simulated=settings.everywhere == "simulated",
+    )
 
 
 async def files_of(asked: Application, folder: Path) -> dict[str, str | None]:

@@ -28,6 +28,7 @@ from synth.runtime.cohorts.source import SampleSource
 from synth.runtime.events.budget import Outcome, RunBudget, Stopped
 from synth.runtime.events.progress import Progress, progress_path, write_progress
 from synth.runtime.events.recorder import Recorder
+from synth.runtime.functions.asked import packages_imported
 from synth.runtime.retrieval.service import Indexes, record
 from synth.runtime.run import loop
 from synth.runtime.run.report import RunOptions, RunReport
@@ -247,7 +248,11 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
     if options.limit is not None:
         stop.limit = _most_calls(options.limit, sample_sources, run.progress)
     past = LoggedPast(run.history, named, run.recorder.settle)
-    functions = _functions(run)
+    functions: Functions | None = None
+    if plan.functions:
+        from synth.runtime.functions.service import open_functions
+
+        functions = open_functions(plan, models.where, run.history, stop)
     client = LiveClient(
         plan,
         models,
@@ -282,23 +287,6 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
             await functions.close()
     short = tuple(said for each in sample_sources if (said := each.shortage()) is not None)
     return error, short
-
-
-def _functions(run: RunContext) -> Functions | None:
-    if not run.plan.functions:
-        return None
-    from synth.runtime.functions.pool import Limits
-    from synth.runtime.functions.service import Functions
-
-    settings = run.models.where
-    limits = settings.file.functions
-    return Functions(
-        run.plan,
-        Limits(limits.seconds, limits.memory_gib, limits.workers or 0),
-        run.history.function_results(),
-        run.stop,
-        simulated=settings.everywhere == "simulated",
-    )
 
 
 def _most_calls(limit: int, sample_sources: Sequence[SampleSource], progress: Progress) -> tuple[int, str]:
@@ -379,21 +367,10 @@ def _started(
             "synth": VERSION,
             "python": platform.python_version(),
             "duckdb": package_version("duckdb"),
-            **_versions_imported(plan),
+            **packages_imported(plan.functions),
             **{str(model.engine.identity): model.engine.version for model in models},
         },
     }
-
-
-def _versions_imported(plan: Plan) -> dict[str, str]:
-    """Versions of the packages that Python functions import."""
-    names = sorted({name for function in plan.functions for name in function.packages})
-    if not names:
-        return {}
-    from importlib.metadata import packages_distributions
-
-    known = packages_distributions()
-    return {name: package_version(known[name][0] if name in known else name) for name in names}
 
 
 def _signals(stop: RunBudget, handle: bool) -> AbstractContextManager[None]:
