@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from itertools import pairwise
 from pathlib import Path
 
 from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Label
 from synth.base.diagnostics.source import Span
+from synth.compiler.alternation import check_turns
 from synth.compiler.bind.blocks.bound import Bound, Conversation, Evaluation, Model, Step
 from synth.compiler.plan.backends import BACKENDS
 from synth.compiler.plan.model import ModelPlan
@@ -25,7 +25,7 @@ def check(bound: Bound, diagnostics: Diagnostics) -> None:
             _context(step, diagnostics)
             _personas(step, conversation, diagnostics)
             _checks_without_retry(step, diagnostics)
-        _alternation(conversation, diagnostics)
+        check_turns(conversation, diagnostics)
         _provenance(conversation, bound, diagnostics)
     for evaluation in bound.evaluations.values():
         _asked_of(evaluation, bound, diagnostics)
@@ -192,33 +192,6 @@ def _able(model: Model, word: str, bound: Bound, before: str = "by ") -> str:
 
 def _declared_with(model: Model) -> Label:
     return Label(model.type_span, f"declared with {' and '.join(model.plan.capabilities) or 'nothing'} only")
-
-
-def _alternation(conversation: Conversation, diagnostics: Diagnostics) -> None:
-    """E502: two turns of the same role in a row, which no chat template takes."""
-    if conversation.poisoned:
-        return
-    turns = [step for step in conversation.steps if step.role is not None]
-    for before, after in pairwise(turns):
-        if before.role == after.role:
-            diagnostics.add(
-                Diagnostic(
-                    "E502",
-                    f"`{after.name}` follows `{before.name}`, and both are {after.role} turns",
-                    after.role_span,
-                    secondary=(Label(before.role_span, f"{before.role} here"),),
-                    hint="turns alternate between user and model; write a `step` for what is not said",
-                )
-            )
-    if turns and turns[0].role == "model":
-        diagnostics.add(
-            Diagnostic(
-                "E502",
-                f"`{turns[0].name}` is said before the user said anything",
-                turns[0].role_span,
-                hint="a conversation begins with a user turn",
-            )
-        )
 
 
 def _provenance(conversation: Conversation, bound: Bound, diagnostics: Diagnostics) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics
 from synth.base.display import quoted
 from synth.compiler.bind.blocks.bound import Bound, Step
+from synth.compiler.plan.conditions import all_hold
 from synth.compiler.plan.model import (
     CheckPlan,
     CohortPlan,
@@ -25,6 +26,7 @@ from synth.compiler.plan.model import (
     StepPlan,
     Template,
 )
+from synth.compiler.plan.presence import drawn, may_be_there, varying
 from synth.compiler.plan.strata import stretches
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
@@ -71,7 +73,9 @@ def ingredients(cohort: CohortPlan, step: StepPlan, *, checks: bool = False) -> 
     if checks:
         arguments = [value for check in step.checks for value in check.arguments.values()]
         quoted_names |= {value.path[0] for value in arguments if isinstance(value, RefPlan)}
-    varies = {*_names(cohort), "nth"}
+    # Of a draw in parts each sample has a value of its own.
+    varies = {*varying(cohort), "nth"} - {draw.name for draw in cohort.draws if draw.in_parts}
+    quoted_names |= {each.path[0] for each in step.when}
     found: set[str] = set()
     for name in quoted_names:
         earlier = next((each for each in cohort.steps if each.name == name), None)
@@ -149,6 +153,8 @@ def _never_holds(cohort: CohortPlan, step: StepPlan, names: set[str]) -> tuple[s
     numbers = range(1, (min(cohort.times, _NUMBERS) if "nth" in names else 1) + 1)
     total, failed = 0, []
     for members in islice(_combinations(cohort, names), _MOST):
+        if not may_be_there(cohort, step, drawn(cohort, members)):
+            continue
         total += 1
         refused: Any = None
         for number in numbers:
@@ -173,14 +179,20 @@ def _alike(plan: Plan, cohort: CohortPlan, step: StepPlan, names: set[str], simi
     texts = {
         tuple((name, member.label) for name, member in members.items()): _text(cohort, step, members)
         for members in _combinations(cohort, names)
+        if may_be_there(cohort, step, drawn(cohort, members))
     }
     counts = _counted(plan, cohort, names)
     if counts is None:
+        if step.when:
+            return None
         different = len(set(texts.values()))
         return f"there are {different} texts for it" if different < cohort.quota else None
     shown: Counter[str] = Counter()
     for labels, count in counts.items():
-        shown[texts[labels]] += count
+        if labels in texts:
+            shown[texts[labels]] += count
+    if not shown:
+        return None
     text, most = max(shown.items(), key=lambda each: each[1])
     if most > 1:
         return f"{most} of them say {quoted(text, _SHOWN)}"
@@ -205,10 +217,6 @@ def _counted(plan: Plan, cohort: CohortPlan, names: set[str]) -> Counter[tuple[t
     return counts
 
 
-def _names(cohort: CohortPlan) -> list[str]:
-    return [axis.name for axis in cohort.axes] + [draw.name for draw in cohort.draws]
-
-
 def _members(cohort: CohortPlan, names: set[str]) -> list[list[Member]]:
     axes = [list(axis.members) for axis in cohort.axes if axis.name in names]
     draws = [[m for m in draw.members if m.weight] for draw in cohort.draws if draw.name in names]
@@ -217,7 +225,7 @@ def _members(cohort: CohortPlan, names: set[str]) -> list[list[Member]]:
 
 def _combinations(cohort: CohortPlan, names: set[str]) -> Iterator[dict[str, Member]]:
     """The members of axes and draws that go together, by name, axes first as in a cell's labels."""
-    ordered = [name for name in _names(cohort) if name in names]
+    ordered = [name for name in varying(cohort) if name in names]
     for members in product(*_members(cohort, names)):
         yield dict(zip(ordered, members, strict=True))
 
@@ -235,14 +243,13 @@ def _compose(cohort: CohortPlan, step: StepPlan, members: Mapping[str, Member], 
 
 def _values(cohort: CohortPlan, step: StepPlan, members: Mapping[str, Member], number: int) -> dict[str, Any]:
     """What a composed step's templates can print, as far as it is known by now."""
-    plain = {draw.name for draw in cohort.draws if not draw.set}
-    values: dict[str, Any] = {"nth": number}
-    for name, member in members.items():
-        values[name] = member.fields["value"] if name in plain else {"name": member.label, **member.fields}
+    values: dict[str, Any] = {"nth": number, **drawn(cohort, members)}
     for earlier in cohort.steps:
         if earlier.name == step.name:
             break
         names = ingredients(cohort, earlier)
-        if names is not None and earlier.value is not None and names <= {*members, "nth"}:
+        if names is not None and names <= {*members, "nth"} and not all_hold(earlier.when, values):
+            values[earlier.name] = None
+        elif names is not None and earlier.value is not None and names <= {*members, "nth"}:
             values[earlier.name] = composed_value(earlier, render(earlier.value, values), values)
     return values

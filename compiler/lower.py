@@ -57,7 +57,8 @@ def _cohort(conversation: Conversation, bound: Bound) -> CohortPlan:
             for axis in conversation.axes
         ),
         draws=tuple(
-            DrawPlan(name=draw.name, set=draw.source, members=draw.members) for draw in conversation.draws
+            DrawPlan(name=draw.name, set=draw.source, members=draw.members, spread=draw.spread)
+            for draw in conversation.draws
         ),
         steps=tuple(_step(step, bound) for step in conversation.steps),
         transcript=conversation.transcript,
@@ -95,6 +96,7 @@ def _step(step: Step, bound: Bound) -> StepPlan:
         retry=step.retry,
         on_length=step.on_length,
         needs=step.needs,
+        when=step.when,
         judged_by=tuple(
             judging(step.name, check, bound.models[str(check.arguments["judge"])].plan.sampling)
             for check in step.checks

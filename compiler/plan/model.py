@@ -14,9 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
 
 from synth.base.canonical import Frozen, canonical_json, digest
+from synth.compiler.plan.conditions import ConditionPlan
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
+from synth.compiler.plan.spread import SpreadPlan
 from synth.compiler.plan.types import Capability
 from synth.compiler.plan.value_types import ValueType
 
@@ -78,11 +80,25 @@ class Member(Frozen):
 
 
 class DrawPlan(Frozen):
-    """A stratified draw.  A drawn list's members have the one field `value`."""
+    """A stratified draw.  A drawn list's members have the one field `value`.  Those of a `spread` are its
+    values, or its parts with an example of each."""
 
     name: str
     set: str
     members: tuple[Member, ...]
+    spread: SpreadPlan | None = None
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether a member stands for many values, of which each sample has one of its own."""
+        return self.spread is not None and self.spread.in_parts
+
+    def value(self, member: Member, cohort: str, labels: Iterable[tuple[str, str]], ordinal: int) -> Any:
+        """What the name of a draw that is of no set stands for, in the sample of these labels and ordinal."""
+        if self.spread is None or not self.spread.in_parts:
+            return member.fields["value"]
+        part = next(index for index, each in enumerate(self.members) if each.label == member.label)
+        return self.spread.value(part, (cohort, sorted(labels), ordinal, self.name))
 
 
 class AxisPlan(Frozen):
@@ -157,7 +173,8 @@ class StepPlan(Frozen):
     `needs` are the earlier steps that must be accepted before this one can start.  An evaluation's
     step can see the `row` it is about; one that `scores` writes nothing: its value is how likely
     the model finds the row's last message.  `judged_by` asks a model for the verdict of each check
-    that names one.  `on_length` says what becomes of text that was cut at the limit of tokens.
+    that names one.  `on_length` says what becomes of text that was cut at the limit of tokens.  A step
+    under conditions, all of which must hold, is left out of the other samples: its value is null there.
     """
 
     name: str
@@ -177,6 +194,7 @@ class StepPlan(Frozen):
     needs: tuple[str, ...] = ()
     judged_by: tuple[StepPlan, ...] = ()
     on_length: Literal["refuse", "keep"] = "refuse"
+    when: tuple[ConditionPlan, ...] = ()
 
     @property
     def thinks(self) -> bool:

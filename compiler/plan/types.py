@@ -153,10 +153,19 @@ _PRODUCED = frozenset(
 
 def unproducible(type_: Type) -> Type | None:
     """The part of a type that no model can be asked to write, or None."""
-    if type_.name not in _PRODUCED:
+    return _beyond(type_, _PRODUCED)
+
+
+def unreadable(type_: Type) -> Type | None:
+    """The part of a type that no column of a file can hold, or None."""
+    return _beyond(type_, _PRODUCED | {"messages"})
+
+
+def _beyond(type_: Type, known: frozenset[str]) -> Type | None:
+    if type_.name not in known:
         return type_
     inner = [*type_.arguments, *(field for _, field in (type_.schema.fields if type_.schema else ()))]
-    return next((found for each in inner if (found := unproducible(each)) is not None), None)
+    return next((found for each in inner if (found := _beyond(each, known)) is not None), None)
 
 
 def json_schema(type_: Type) -> dict[str, Any]:

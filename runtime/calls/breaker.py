@@ -171,7 +171,8 @@ class Breakers:
                     self._add(cohort, judging, (judging.name, step.name))
 
     def _add(self, cohort: CohortPlan, step: StepPlan, lost_at: tuple[str, ...]) -> None:
-        if step.model is not None or step.call is not None or step.checks:
+        looks_up = step.call is not None and step.call.name != "either"
+        if step.model is not None or looks_up or step.checks:
             self._by_step[id(step)] = _Breaker(cohort.name, step.name, step.model, lost_at)
 
     # What a caller tells and asks

@@ -9,6 +9,7 @@ from typing import Any
 from synth.base.canonical import digest
 from synth.base.errors import CallFailed, EngineError
 from synth.compiler.plan.model import CohortPlan, JsonOutput, Plan, Sampling, StepPlan
+from synth.compiler.plan.presence import drawn, varying
 from synth.compiler.plan.strata import Slot, call_seed
 from synth.compiler.stdlib.render import render
 from synth.runtime.calls.attempt import Attempt, CallAbandoned
@@ -21,19 +22,19 @@ def environment(cohort: CohortPlan, slot: Slot) -> dict[str, Any]:
 
     A record is its fields and its `name`; a value drawn from a list is that value.
     """
-    names = [axis.name for axis in cohort.axes] + [draw.name for draw in cohort.draws]
-    plain = {draw.name for draw in cohort.draws if not draw.set}
-    values: dict[str, Any] = {"nth": slot.ordinal + 1}
-    for name, member in zip(names, slot.cell.members, strict=True):
-        values[name] = member.fields["value"] if name in plain else {"name": member.label, **member.fields}
+    members = dict(zip(varying(cohort), slot.cell.members, strict=True))
+    values = {"nth": slot.ordinal + 1, **drawn(cohort, members)}
+    for draw in cohort.draws:
+        if draw.in_parts:
+            values[draw.name] = draw.value(members[draw.name], cohort.name, slot.cell.labels, slot.ordinal)
     return values
 
 
 def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) -> tuple[Message, ...]:
     """The conversation a model is shown for a step.
 
-    With `sees = transcript`, that is every earlier turn; of a row that is evaluated, its
-    messages; otherwise the prompt alone.
+    With `sees = transcript`, that is every earlier turn that is in the sample; of a row that is
+    evaluated, its messages; otherwise the prompt alone.
     """
     found: list[Message] = []
     if step.system is not None:
@@ -43,6 +44,8 @@ def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) 
             if turn.name == step.name:
                 break
             assert turn.role is not None
+            if turn.when and values[turn.name] is None:
+                continue
             found.append(Message(turn.role, turn.said(values[turn.name])))
     elif step.sees == "row":
         found += [Message(message["role"], message["content"]) for message in values["row"]]

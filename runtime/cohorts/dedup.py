@@ -107,7 +107,10 @@ class Deduplicator:
 
 
 def _texts(step: StepPlan, check: CheckPlan, value: Any) -> Iterator[str]:
-    """What of a step's value is compared: all that is said, or what lies at the check's path."""
+    """What of a step's value is compared: all that is said, or what lies at the check's path;
+    nothing of what conditions left out."""
+    if value is None:
+        return
     if check.of is None:
         yield step.said(value)
         return

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Protocol
 
+from synth.compiler.plan.conditions import all_hold
 from synth.compiler.plan.judge_steps import JUDGED
 from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.compiler.plan.strata import Slot, call_seed
 from synth.compiler.stdlib.render import render
-from synth.compiler.stdlib.verdict import is_complete, resolved
-from synth.runtime.calls.applied import Asking, made_by, refusal_of
+from synth.compiler.stdlib.verdict import first_there, is_complete, resolved
 from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, ModelClient
 from synth.runtime.calls.breaker import Breakers
 from synth.runtime.calls.prompt import environment, messages_for
@@ -28,9 +28,9 @@ from synth.store.log.payloads import RejectedAttempt
 
 @dataclass(slots=True)
 class Sample:
-    """A sample under way.  `values` holds what was accepted and `thoughts` the thinking before it;
-    `cut` names the steps whose text was kept although it was cut at the limit of tokens; `calls`
-    the seq of each call; `rejected` each step's refused attempts.
+    """A sample under way.  `values` holds what was accepted, None for what conditions left out, and
+    `thoughts` the thinking before it; `cut` names the steps whose text was kept although it was cut at
+    the limit of tokens; `calls` the seq of each call; `rejected` each step's refused attempts.
 
     `given` is what its templates can print besides the cell, and `of` the sample it is made
     from, when it is made from one.
@@ -206,11 +206,17 @@ class _Run:
         return pending if pending.steps else Done()
 
     async def _step(self, step: StepPlan) -> None:
+        if step.when and not all_hold(step.when, self._values):
+            self._accept(step, None)
+            return
         if step.value is not None:
             await self._compose(step, render(step.value, self._values))
             return
         if step.call is not None:
-            self._accept(step, await (self._apply(step) if step.call.source else self._look_up(step)))
+            is_either = step.call.name == "either"
+            self._accept(
+                step, first_there(step.call, self._values) if is_either else await self._look_up(step)
+            )
             return
         messages = messages_for(self._sample.cohort, step, self._values)
         refusal: Rejected | None = None
@@ -254,17 +260,6 @@ class _Run:
             raise self._abandon(step, f"{verdict.check}: {verdict.reason}")
         self._breakers.passed(step)
         self._accept(step, verdict.value)
-
-    async def _apply(self, step: StepPlan) -> Any:
-        try:
-            value = await made_by(self._asking(step, 0, self._values))
-        except (CallAbandoned, CacheMiss, Stopped) as error:
-            raise self._failed(step, error) from None
-        self._breakers.passed(step)
-        return value
-
-    def _asking(self, step: StepPlan, attempt: int, values: Mapping[str, Any]) -> Asking:
-        return Asking(self._client, self._sample.sample_id, step, attempt, self._earlier, values)
 
     async def _look_up(self, step: StepPlan) -> Passages:
         assert step.call is not None
@@ -312,15 +307,7 @@ class _Run:
             raise self._failed(step, error) from None
 
     async def _judged(self, step: StepPlan, attempt: int, accepted: Accepted) -> Accepted | Rejected:
-        """What functions, and then the judges of a step's checks, say of a value that holds otherwise."""
-        if any(check.source for check in step.checks):
-            values = self._values | {step.name: accepted.value}
-            try:
-                refused = await refusal_of(self._asking(step, attempt, values), accepted.value)
-            except (CacheMiss, Stopped) as error:
-                raise self._failed(step, error) from None
-            if refused is not None:
-                return Rejected(*refused)
+        """What the judges of a step's checks say of a value that holds otherwise."""
         if not step.judged_by:
             return accepted
         with self._breakers.judging(step):

@@ -134,7 +134,14 @@ def _item(said: Conversation, layout: Layout, cohort: CohortPlan | None) -> Item
     ]
     last = trained[-1] if trained else 0
     given = shown[last]["content"] if trained else ""
-    return Item(said.id, shown, answers, shown[:last], given, dict(said.columns or {}))
+    return Item(
+        said.id,
+        shown,
+        answers,
+        shown[:last],
+        given,
+        {name: value for name, value in (said.columns or {}).items() if value is not None},
+    )
 
 
 def _schemas(cohort: CohortPlan) -> list[Mapping[str, Any] | None]:
@@ -142,6 +149,9 @@ def _schemas(cohort: CohortPlan) -> list[Mapping[str, Any] | None]:
     if cohort.transcript is not None:
         return []
     trained = trained_turns(cohort)
+    if any(turn.when for turn in cohort.turns if turn.name in trained):
+        # Which of them a row has does not show in its messages.
+        return []
     return [
         turn.output.schema_ if isinstance(turn.output, JsonOutput) else None
         for turn in cohort.turns

@@ -17,7 +17,7 @@ from threading import Thread
 from typing import Any, Literal, Unpack, overload
 
 from synth.store.log import payloads
-from synth.store.log.events import Event, Kind
+from synth.store.log.events import EncodedPayload, Event, Kind
 from synth.store.log.log import Log
 
 BATCH_EVENTS = 256
@@ -88,7 +88,7 @@ class Recorder:
     def emit(
         self,
         kind: Literal[Kind.SOURCE_INGESTED],
-        payload: payloads.SourceIngested,
+        payload: payloads.SourceIngested | payloads.RowIngested | EncodedPayload,
         **columns: Unpack[payloads.EventColumns],
     ) -> int: ...
     @overload
@@ -103,13 +103,6 @@ class Recorder:
         self,
         kind: Literal[Kind.RETRIEVAL_DONE],
         payload: payloads.RetrievalDone,
-        **columns: Unpack[payloads.EventColumns],
-    ) -> int: ...
-    @overload
-    def emit(
-        self,
-        kind: Literal[Kind.FUNCTION_DONE],
-        payload: payloads.FunctionDone,
         **columns: Unpack[payloads.EventColumns],
     ) -> int: ...
     @overload

@@ -196,9 +196,8 @@ def _where(arguments: Mapping[str, Any]) -> str | None:
 
 def _asked(plan: Plan) -> set[str]:
     steps = [step for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.steps]
-    return {
-        str(step.call.arguments["source"]) for step in steps if step.call is not None and not step.call.source
-    }
+    calls = [step.call for step in steps if step.call is not None]
+    return {str(call.arguments["source"]) for call in calls if call.name != "either" and not call.source}
 
 
 def _embedder(plan: Plan, settings: Settings, source: SourcePlan) -> Embedder | None:

@@ -7,15 +7,18 @@ else, so what is previewed is what would run.  Retries are not foreseen.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from synth.compiler.plan.model import Plan, StepPlan, asking
+from synth.compiler.plan.model import CohortPlan, Plan, StepPlan, asking
+from synth.compiler.plan.presence import may_be_there, samples_with
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.attempt import Answer
 from synth.runtime.calls.client import PreviewClient
 from synth.runtime.calls.models import Models
+from synth.runtime.calls.prompt import environment
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.build import finished_samples, open_sample_sources, remember
 from synth.runtime.cohorts.history import LoggedPast
@@ -63,7 +66,8 @@ def estimate(plan: Plan, settings: Settings, limit: int | None = None) -> list[S
     nothing = {cohort.name: Finished() for cohort in (*plan.cohorts, *plan.pair_cohorts)}
     for cohort in (each.plan for each in open_sample_sources(plan, nothing, _Counting(), progress, limit)):
         guess, most, quota = Estimate(plan, cohort), retries(cohort.steps), progress.cohort(cohort).quota
-        found += [_price(guess, settings, step, quota, 0, most[step.name], False) for step in cohort.asking]
+        for step, samples in _asked(plan, cohort, quota):
+            found.append(_price(guess, settings, step, samples, 0, most[step.name], False))
     return found
 
 
@@ -84,12 +88,7 @@ async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) 
     past = LoggedPast(history, config_hashes)
     try:
         await Scheduler(
-            sample_sources,
-            PreviewClient(plan, models, simulated=settings.everywhere == "simulated"),
-            past,
-            counts,
-            RunBudget(),
-            window=_WINDOW,
+            sample_sources, PreviewClient(plan, models), past, counts, RunBudget(), window=_WINDOW
         ).run()
     finally:
         past.close()
@@ -106,12 +105,19 @@ async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) 
 
     for cohort in (each.plan for each in sample_sources):
         guess, most = Estimate(plan, cohort, measured), retries(cohort.steps)
-        for step in cohort.asking:
+        for step, samples in _asked(plan, cohort, progress.cohort(cohort).quota):
             new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0)
             known = measured(step) is not None
-            reused = progress.cohort(cohort).quota - new
+            reused = max(0, samples - new)
             found.append(_price(guess, settings, step, new, reused, most[step.name], known))
     return found
+
+
+def _asked(plan: Plan, cohort: CohortPlan, quota: int) -> Iterator[tuple[StepPlan, int]]:
+    """The steps that ask a model, and those of the judges, each with how many of so many samples it is in."""
+    for step in cohort.steps:
+        samples = samples_with(plan, cohort, step, quota)
+        yield from ((each, samples) for each in asking([step]))
 
 
 class _Counting:
@@ -136,8 +142,12 @@ class _Counting:
         """Its replacement is previewed in its turn."""
 
     def pending(self, sample: Sample, steps: tuple[str, ...]) -> None:
-        for step in asking(sample.cohort.step(name) for name in steps):
-            self.new[sample.cohort.name, step.name] += 1
+        cohort, left = sample.cohort, [sample.cohort.step(name) for name in steps]
+        if any(step.when for step in left):
+            known = environment(cohort, sample.slot) | sample.values
+            left = [step for step in left if may_be_there(cohort, step, known)]
+        for step in asking(left):
+            self.new[cohort.name, step.name] += 1
 
 
 def _price(

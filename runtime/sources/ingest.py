@@ -7,7 +7,6 @@ not read again, and one that a crash cut short goes on where it ended.
 from __future__ import annotations
 
 import asyncio
-from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,8 +16,9 @@ from synth.base.canonical import digest
 from synth.compiler.plan.model import Plan, SourcePlan
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.sources.locate import Located, locate
-from synth.runtime.sources.scan import Conversation, Scan, conversations, hash_file
-from synth.runtime.sources.shapes import Shape
+from synth.runtime.sources.rows.scan import READING as ROWS_READING
+from synth.runtime.sources.rows.scan import LoggedRow, RowScan
+from synth.runtime.sources.scan import Conversation, Scan, hash_file
 from synth.store.dataset.inputs.sources import SourceVersion, last_version, reader_digest, rows_there
 from synth.store.log.events import Kind
 from synth.store.log.log import Log
@@ -42,8 +42,8 @@ class ReadSource:
     """A source whose files hold.  `there` is how many of its rows the log has; it is `current`
     where these are all and no other version was completed since.
 
-    `reading` is what the rows are read again with, None where the log has them all.  `left_out`
-    and `unread` are as in `SourceVersion`.
+    `again` gives the rows as they are to be logged, from the first one on; None where the log has them
+    all.  `reading` is the version of the reader; `left_out` and `unread` are as in `SourceVersion`.
     """
 
     source: SourcePlan
@@ -54,7 +54,8 @@ class ReadSource:
     files: tuple[SourceFile, ...]
     there: int
     current: bool = False
-    reading: tuple[Located, Shape, array[int]] | None = field(default=None, repr=False)
+    again: Callable[[], Iterator[Conversation | LoggedRow]] | None = field(default=None, repr=False)
+    reading: int = READING
     left_out: LeftOut = field(default_factory=LeftOut)
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
@@ -87,11 +88,11 @@ def _never() -> bool:
 
 
 def check_sources(plan: Plan, allowed: Sequence[Path] = ()) -> None:
-    """Raises ConfigError unless each source of conversations has files that may be read.
+    """Raises ConfigError unless each source of rows or conversations has files that may be read.
 
     Reads none of them; `allowed` are folders outside the project that sources may be in.
     """
-    for source in _of_messages(plan):
+    for source in _of_rows(plan):
         locate(plan, source, allowed)
 
 
@@ -102,7 +103,7 @@ async def ingest_sources(
     allowed: Sequence[Path] = (),
     stopping: Callable[[], bool] = _never,
 ) -> dict[str, IngestedSource]:
-    """Reads every source of conversations and logs what is new, by name; all is durable then.
+    """Reads every source of rows or conversations and logs what is new, by name; all is durable then.
 
     Raises ConfigError, before anything is logged, when any of them does not hold.
     """
@@ -113,13 +114,13 @@ async def ingest_sources(
 async def read_sources(
     plan: Plan, log: Log, allowed: Sequence[Path] = (), stopping: Callable[[], bool] = _never
 ) -> list[ReadSource]:
-    """Reads every source of conversations that the log does not have; logs nothing.
+    """Reads every source of rows or conversations that the log does not have; logs nothing.
 
     Those that are not yet read when `stopping` says so are left out.  Raises ConfigError, in one
     sentence, for a source that does not hold.
     """
     found = []
-    for source in _of_messages(plan):
+    for source in _of_rows(plan):
         read = await _read(plan, locate(plan, source, allowed), log, stopping)
         if read is None:
             break
@@ -136,8 +137,8 @@ async def ingest(
     it was read; no version is completed then.
     """
     new, pending = 0, 0
-    if source.reading is not None:
-        rows = islice(conversations(*source.reading), source.there, None)
+    if source.again is not None:
+        rows = islice(source.again(), source.there, None)
         while some := await asyncio.to_thread(_slice, rows):
             for row in some:
                 _emit(source, row, recorder)
@@ -157,7 +158,7 @@ async def ingest(
             rows=source.rows,
             shape=source.shape,
             files=list(source.files),
-            reading=READING,
+            reading=source.reading,
         )
         if source.left_out:
             payload["left_out"] = source.left_out
@@ -173,10 +174,11 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
     hashed = [await asyncio.to_thread(hash_file, file) for file in located.files]
     reader = reader_digest(plan, source)
     named = [reader, [[each.file.name, each.sha256] for each in hashed]]
-    versions = {reading: digest([reading, *named]) for reading in range(READING, 0, -1)}
+    newest = READING if source.type == "messages" else ROWS_READING
+    versions = {reading: digest([reading, *named]) for reading in range(newest, 0, -1)}
     for version in versions.values():
         known, current, _ = await asyncio.to_thread(_in_log, plan, source, version, log)
-        if known is not None and known.reading == READING:
+        if known is not None and known.reading == newest:
             return ReadSource(
                 source,
                 reader,
@@ -186,25 +188,34 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
                 known.files,
                 known.rows,
                 current,
+                reading=newest,
                 left_out=known.left_out,
                 unread=known.unread,
             )
-    scan = Scan(located, tuple(hashed))
+    scan = (
+        Scan(located, tuple(hashed))
+        if source.type == "messages"
+        else RowScan(located, tuple(hashed), versions[newest])
+    )
     while await asyncio.to_thread(scan.advance, _ROWS_AT_ONCE):
         if stopping():
             return None
-    shape = scan.conclude()
+    await asyncio.to_thread(scan.conclude)
     version = versions[scan.reading]
     known, _, there = await asyncio.to_thread(_in_log, plan, source, version, log)
+    again = scan.again if there < scan.rows else None
+    if again is None:
+        scan.close()
     return ReadSource(
         source,
         reader,
         version,
         scan.rows,
-        shape.name,
+        scan.shape,
         tuple(SourceFile(path=each.file.name, bytes=each.bytes, sha256=each.sha256) for each in hashed),
         there,
-        reading=(located, shape, scan.hashes) if there < scan.rows else None,
+        again=again,
+        reading=newest,
         left_out=scan.left_out.found,
         unread=scan.unread.found,
     )
@@ -221,8 +232,8 @@ def _in_log(plan: Plan, source: SourcePlan, version: str, log: Log) -> tuple[Sou
         return known, latest == known, known.rows
 
 
-def _slice(rows: Iterator[Conversation]) -> list[Conversation]:
-    found: list[Conversation] = []
+def _slice(rows: Iterator[Conversation | LoggedRow]) -> list[Conversation | LoggedRow]:
+    found: list[Conversation | LoggedRow] = []
     size = 0
     for row in islice(rows, _ROWS_AT_ONCE):
         found.append(row)
@@ -232,7 +243,10 @@ def _slice(rows: Iterator[Conversation]) -> list[Conversation]:
     return found
 
 
-def _emit(source: ReadSource, row: Conversation, recorder: Recorder) -> None:
+def _emit(source: ReadSource, row: Conversation | LoggedRow, recorder: Recorder) -> None:
+    if isinstance(row, LoggedRow):
+        recorder.emit(Kind.SOURCE_INGESTED, row.payload, sample_id=row.row_id)
+        return
     recorder.emit(
         Kind.SOURCE_INGESTED,
         SourceIngested(
@@ -261,5 +275,5 @@ def _ingested(source: ReadSource, new: int, complete: bool = True) -> IngestedSo
     )
 
 
-def _of_messages(plan: Plan) -> Iterator[SourcePlan]:
-    return (source for source in plan.sources if source.type == "messages")
+def _of_rows(plan: Plan) -> Iterator[SourcePlan]:
+    return (source for source in plan.sources if source.type in ("messages", "rows"))

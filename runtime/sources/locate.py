@@ -13,13 +13,14 @@ from synth.base.suggest import suggest
 from synth.compiler.bind.imports import PROJECT_FILE, project_root
 from synth.compiler.plan.model import Plan, SourcePlan
 from synth.runtime.sources.readers.dataset import dataset_files
+from synth.runtime.sources.rows.table import Table
 from synth.runtime.sources.shapes import Form
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """One file of a source.  `name` is its path as the recipe writes it, fit to be shown;
-    `format` is jsonl, csv, parquet or arrow."""
+    `format` is jsonl, json, csv, parquet or arrow."""
 
     path: Path
     name: str
@@ -32,7 +33,7 @@ class Located:
 
     source: SourcePlan
     name: str
-    form: Form
+    form: Form | Table
     files: tuple[SourceFile, ...]
 
     @property
@@ -44,7 +45,7 @@ class Located:
 def locate(plan: Plan, source: SourcePlan, allowed: Sequence[Path] = ()) -> Located:
     """The files of a source of conversations.  Raises ConfigError where they cannot be read."""
     written = str(source.reader.arguments["path"])
-    form = Form(source)
+    form = Table(source) if source.type == "rows" else Form(source)
     path = find_path(plan, source, allowed)
     name = visible(written) or "."
     if source.reader.name == "dataset":
@@ -57,7 +58,7 @@ def locate(plan: Plan, source: SourcePlan, allowed: Sequence[Path] = ()) -> Loca
     else:
         files = (SourceFile(path, name, source.reader.name),)
     for file in files:
-        _require_readable(file)
+        _require_readable(file, "conversations" if source.type == "messages" else "rows")
     return Located(source, name, form, files)
 
 
@@ -137,10 +138,10 @@ def _inner(name: str, path: Path, folder: Path) -> str:
     return f"{name.rstrip('/')}/{visible(path.relative_to(folder).as_posix())}"
 
 
-def _require_readable(file: SourceFile) -> None:
+def _require_readable(file: SourceFile, rows: str) -> None:
     if not file.path.is_file():
         raise ConfigError(f"{file.name} is no regular file: copy what it gives into one")
     if not os.access(file.path, os.R_OK):
         raise ConfigError(f"{file.name} may not be read: ask for read permission on it")
     if file.path.stat().st_size == 0:
-        raise ConfigError(f"{file.name} is empty: write conversations into it, or leave the source out")
+        raise ConfigError(f"{file.name} is empty: write {rows} into it, or leave the source out")

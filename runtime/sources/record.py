@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from synth.runtime.sources.faults import Fault
 
@@ -24,3 +24,15 @@ class Record:
 
     line: int
     row: Mapping[str, Any] | Fault
+
+
+class Columns(Protocol):
+    """What a reader of tables has to know of a source."""
+
+    def columns_of(self, header: Iterable[str], file: str) -> list[str]:
+        """Which of a table's columns to read, in its order.  Raises ConfigError where some are missing."""
+        ...
+
+    def fits(self, header: Iterable[str]) -> bool:
+        """Whether a table with these columns can be read."""
+        ...

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 from synth.base.canonical import canonical_json, digest
@@ -22,9 +22,10 @@ from synth.runtime.sources.locate import Located, SourceFile
 from synth.runtime.sources.notes import LeftOut, Notes, Unread
 from synth.runtime.sources.readers.arrow import read_arrow
 from synth.runtime.sources.readers.csv import read_csv
-from synth.runtime.sources.readers.jsonl import read_jsonl
+from synth.runtime.sources.readers.jsonl import read_json, read_jsonl
 from synth.runtime.sources.readers.parquet import read_parquet
 from synth.runtime.sources.record import Record
+from synth.runtime.sources.rows.table import Table
 from synth.runtime.sources.shapes import Form, Shape, conversation
 from synth.store.log.payloads import Message
 
@@ -90,13 +91,16 @@ class Scan:
     """
 
     def __init__(self, located: Located, hashed: tuple[Hashed, ...]) -> None:
+        assert isinstance(located.form, Form), "conversations are read by their shape"
         self.located = located
         self.hashed = hashed
+        self._form = located.form
         self.hashes = array("Q")
         self.unread = Unread()
         self.left_out = LeftOut()
         self.reading = 1
         self._read = 0
+        self._shape: Shape | None = None
         self._faults = Faults()
         self._shapes: dict[str, _Shaped] = {}
         # Which of the shapes each row has.
@@ -117,7 +121,7 @@ class Scan:
             file, record = found
             self._read += 1
             self._of_file[file.name] += 1
-            place = self._place(file, record.line)
+            place = place_of(self.located, file, record.line)
             try:
                 self._look_at(record, place, file.name)
             except Unusable as unusable:
@@ -125,20 +129,21 @@ class Scan:
                 self.left_out.add(file.name, place.line, unusable.fault)
         return True
 
-    def conclude(self) -> Shape:
-        """The shape of all rows, once all were read.  Raises ConfigError, in one sentence, where
+    def conclude(self) -> None:
+        """Finds the shape of all rows, once all were read.  Raises ConfigError, in one sentence, where
         some are not usable and may not be left out, where there are none, and where the files
         changed meanwhile."""
         name, skips, shapes = self.located.name, self.located.skips, list(self._shapes.values())
-        if any(_changed(each) for each in self.hashed):
-            raise _changing(name)
+        if any(changed(each) for each in self.hashed):
+            raise changing(name)
         if self._faults and not (skips and shapes):
-            raise ConfigError(self._faults.sentence(name, self._read, self._unit, skips=skips))
+            raise ConfigError(self._faults.sentence(name, self._read, unit_of(self.located), skips=skips))
         if not shapes:
             raise ConfigError(f"{name} has no rows: write conversations into it, or leave the source out")
         if len(shapes) > 1 and not skips:
+            unit = unit_of(self.located)
             parts = [
-                f"{each.rows} {self._unit}{'s' * (each.rows != 1)} with {each.shape} from {each.first} on"
+                f"{each.rows} {unit}{'s' * (each.rows != 1)} with {each.shape} from {each.first} on"
                 for each in shapes
             ]
             raise ConfigError(f"{name} mixes shapes ({'; '.join(parts)}): put each into a source of its own")
@@ -150,14 +155,28 @@ class Scan:
             pairs = zip(self.hashes, self._which, strict=True)
             self.hashes = array("Q", (hash_ for hash_, which in pairs if which == most.number))
         self.reading, self.unread = most.reading, most.unread
-        for file, columns in self.located.form.unread.items():
+        for file, columns in self._form.unread.items():
             self.unread.columns(columns, self._of_file[file])
-        return most.shape
+        self._shape = most.shape
+
+    @property
+    def shape(self) -> str:
+        """What the rows were read as."""
+        assert self._shape is not None, "a shape is known once the reading is concluded"
+        return self._shape.name
+
+    def again(self) -> Iterator[Conversation]:
+        """The second reading, of what the first one found."""
+        assert self._shape is not None, "a shape is known once the reading is concluded"
+        return conversations(self.located, self._shape, self.hashes)
+
+    def close(self) -> None:
+        """Nothing is held that has to be let go of."""
 
     def _look_at(self, record: Record, place: Place, file: str) -> None:
         if isinstance(record.row, Fault):
             raise Unusable.of(record.row)
-        shape, notes = self.located.form.shape_of(record.row), Notes()
+        shape, notes = self._form.shape_of(record.row), Notes()
         hash_ = _short(digest(conversation(record.row, shape, notes)))
         shaped = self._shapes.get(shape.name)
         if shaped is None:
@@ -171,18 +190,10 @@ class Scan:
         self.hashes.append(hash_)
         self._which.append(shaped.number)
 
-    def _place(self, file: SourceFile, line: int) -> Place:
-        several = len(self.located.files) > 1
-        unit = "line" if file.format in ("jsonl", "csv") else "row"
-        return Place(line, unit, file.name if several else "")
-
-    @property
-    def _unit(self) -> str:
-        return "line" if all(file.format == "jsonl" for file in self.located.files) else "row"
-
 
 def conversations(located: Located, shape: Shape, hashes: array[int]) -> Iterator[Conversation]:
     """The second reading.  Raises ConfigError where it does not find the rows of the first."""
+    assert isinstance(located.form, Form), "conversations are read by their shape"
     repeated = {one for one, next_ in pairwise(sorted(hashes)) if one == next_}
     seen: Counter[int] = Counter()
     number = 0
@@ -194,7 +205,7 @@ def conversations(located: Located, shape: Shape, hashes: array[int]) -> Iterato
         hash_ = sha256(text).hexdigest()
         short = _short(hash_)
         if messages is None or number >= len(hashes) or hashes[number] != short:
-            raise _changing(located.name)
+            raise changing(located.name)
         occurrence = 0
         if short in repeated:
             occurrence = seen[short]
@@ -203,20 +214,38 @@ def conversations(located: Located, shape: Shape, hashes: array[int]) -> Iterato
         yield Conversation(number, row_id, file.name, record.line, hash_, messages, len(text))
         number += 1
     if number != len(hashes):
-        raise _changing(located.name)
+        raise changing(located.name)
 
 
 def records(located: Located) -> Iterator[tuple[SourceFile, Record]]:
-    """The rows of all files of a source, as their readers give them."""
+    """The rows of all files of a source as their readers give them, up to its limit."""
+    limit = located.source.reader.arguments.get("limit")
+    return islice(_records(located), limit if isinstance(limit, int) else None)
+
+
+def _records(located: Located) -> Iterator[tuple[SourceFile, Record]]:
     for file in located.files:
         for record in _read(file, located.form):
             yield file, record
 
 
-def _read(file: SourceFile, form: Form) -> Iterator[Record]:
+def place_of(located: Located, file: SourceFile, line: int) -> Place:
+    """Where a row of a file is; the file is named where the source has several."""
+    unit = "line" if file.format in ("jsonl", "json", "csv") else "row"
+    return Place(line, unit, file.name if len(located.files) > 1 else "")
+
+
+def unit_of(located: Located) -> str:
+    """What the rows of a source are counted as."""
+    return "line" if all(file.format == "jsonl" for file in located.files) else "row"
+
+
+def _read(file: SourceFile, form: Form | Table) -> Iterator[Record]:
     match file.format:
         case "jsonl":
             return read_jsonl(file.path, file.name)
+        case "json":
+            return read_json(file.path, file.name)
         case "csv":
             return read_csv(file.path, file.name, form)
         case "parquet":
@@ -245,12 +274,12 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _changed(hashed: Hashed) -> bool:
+def changed(hashed: Hashed) -> bool:
     try:
         return _stamp(hashed.file.path) != hashed.stamp
     except OSError:
         return True
 
 
-def _changing(name: str) -> ConfigError:
+def changing(name: str) -> ConfigError:
     return ConfigError(f"{name} changed while it was read: run again once nothing writes to it")

@@ -118,7 +118,16 @@ def _written(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> Iterator[
         if kind == Kind.SOURCE_INGESTED:
             # A system message is that of all rows.
             said = [each["content"] for each in payload.get("messages", ()) if each["role"] != "system"]
+            said += _strings(payload.get("values", {}))
         yield from (each.strip() for each in said if each and len(each.strip()) >= QUOTED)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _strings(each)
 
 
 def _told(cursor: duckdb.DuckDBPyConnection, quotes: Texts) -> Iterator[str]:

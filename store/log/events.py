@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -18,7 +19,6 @@ class Kind(StrEnum):
     SOURCE_INGESTED = "source.ingested"
     SOURCE_COMPLETED = "source.completed"
     RETRIEVAL_DONE = "retrieval.done"
-    FUNCTION_DONE = "function.done"
     CALL_COMPLETED = "call.completed"
     CALL_FAILED = "call.failed"
     STEP_ACCEPTED = "step.accepted"
@@ -33,6 +33,24 @@ class Kind(StrEnum):
 
 # What `synth forget` and `synth doctor` write, which are no runs.
 OF_NO_RUN = [Kind.SAMPLE_FORGOTTEN.value, Kind.LOG_REWRITTEN.value, Kind.EVENT_LOST.value]
+
+
+class EncodedPayload(Mapping[str, Any]):
+    """A payload whose canonical JSON is known already: nothing has to be encoded a second time."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __getitem__(self, name: str) -> Any:
+        return json.loads(self.text)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(json.loads(self.text))
+
+    def __len__(self) -> int:
+        return len(json.loads(self.text))
 
 
 class Event(NamedTuple):

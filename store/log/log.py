@@ -15,7 +15,7 @@ from synth.base.errors import LogDamaged, LogError, LogFull, LogHeld
 from synth.store.log.chain import GENESIS, batch_hash, first_fault
 from synth.store.log.connection import attach, attach_for_writing, has_tables, require_file
 from synth.store.log.damage import damaged, is_damage, place, reason
-from synth.store.log.events import SCHEMA_VERSION, Event
+from synth.store.log.events import SCHEMA_VERSION, EncodedPayload, Event
 from synth.store.log.location import Found, look, real
 from synth.store.log.wal import broken_at
 from synth.store.log.witness.watched import Watched
@@ -236,5 +236,5 @@ def _row(event: Event, batch: int) -> tuple[Any, ...]:
         prompt,
         completion,
         latency,
-        canonical_json(payload),
+        payload.text if isinstance(payload, EncodedPayload) else canonical_json(payload),
     )

@@ -185,6 +185,20 @@ class SourceIngested(TypedDict):
     messages: list[Message]
 
 
+class RowIngested(TypedDict):
+    """A row of a schema, or a passage of a document; otherwise as a row of messages."""
+
+    source: str
+    version: str
+    row: int
+    file: str
+    line: int
+    hash: str  # of the values
+    values: Json  # by field; an absent optional is left out
+    rest: NotRequired[Json]  # other columns, those that hold nothing left out; absent: none
+    name: NotRequired[str]  # the row's own id; absent: the source names no column of ids
+
+
 class SourceFile(TypedDict):
     path: str
     bytes: int
@@ -206,7 +220,7 @@ class LeftOut(TypedDict, total=False):
 
 
 class SourceCompleted(TypedDict):
-    """A source of messages: its rows are in the log before this, and count from here on."""
+    """A source of messages or rows: they are in the log before this, and count from here on."""
 
     source: str
     reader: str  # digest of the reader and its arguments
@@ -246,20 +260,6 @@ class RetrievalDone(TypedDict):
     arguments: Json
     index: IndexNote
     chunks: list[dict[str, Any]]  # id, document, heading, text, metadata, score
-
-
-class FunctionDone(TypedDict):
-    """A Python function was called for a sample, or the log had what it gives: of result and fault one is
-    there."""
-
-    key: str  # sha256 of its source and its arguments
-    function: str  # as recipes write it
-    source: str  # sha256 of what its file does, with those that it imports
-    result: NotRequired[Any]  # JSON that it gave
-    fault: NotRequired[str]  # why it gave none
-    lasting: NotRequired[bool]  # of a fault; absent: True, another call would end so
-    files: NotRequired[Mapping[str, str | None]]  # sha256 by path, None of one that lacks; absent: none
-    simulated: NotRequired[bool]  # True: made up, and nothing was called; absent: False
 
 
 class RejectedAttempt(TypedDict):
@@ -361,10 +361,9 @@ class LogRewritten(TypedDict):
 PAYLOADS: Mapping[Kind, tuple[type, ...]] = {
     Kind.PLAN_REGISTERED: (PlanRegistered,),
     Kind.RUN_STARTED: (RunStarted,),
-    Kind.SOURCE_INGESTED: (SourceIngested,),
+    Kind.SOURCE_INGESTED: (SourceIngested, RowIngested),
     Kind.SOURCE_COMPLETED: (SourceCompleted, DocumentsCompleted),
     Kind.RETRIEVAL_DONE: (RetrievalDone,),
-    Kind.FUNCTION_DONE: (FunctionDone,),
     Kind.CALL_COMPLETED: (CallCompleted,),
     Kind.CALL_FAILED: (CallFailed,),
     Kind.STEP_ACCEPTED: (StepAccepted,),

@@ -120,6 +120,10 @@ def _print(
         for axis in cohort.axes:
             terminal.say(f"  over {axis.name}: {', '.join(member.label for member in axis.members)}")
         for draw in cohort.draws:
+            if draw.spread is not None and len(draw.members) > 12:
+                what = "parts, equally likely" if draw.in_parts else "values"
+                terminal.say(f"  draw {draw.name}: {draw.spread.text}, {len(draw.members)} {what}")
+                continue
             counts = member_counts(plan, cohort, draw)
             shown = [f"{m.label} {n:,}" for m, n in zip(draw.members, counts, strict=True)]
             more = f", and {len(shown) - 12} more" if len(shown) > 12 else ""

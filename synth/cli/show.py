@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from synth.base.canonical import canonical_json
 from synth.base.display import escaped, plural
 from synth.cli import terminal
 from synth.cli.options import json_option, log_option
@@ -133,7 +134,14 @@ def _origin(events: list[dict[str, Any]], versions: dict[str, dict[str, Any]]) -
                 yield f"[{event['seq']}] {_gone(event['payload'])}"
         return
     yield f"row {events[0]['sample_id']} of the source `{first['source']}`, sha256 {first['hash']}"
-    for message in first["messages"]:
+    if "name" in first:
+        yield f"  id {escaped(first['name'])}"
+    for field, value in first.get("values", {}).items():
+        text = value if isinstance(value, str) else canonical_json(value)
+        yield _indented(f"{field}: {text}", "  | ")
+    if "rest" in first:
+        yield _indented(f"rest: {canonical_json(first['rest'])}", "  | ")
+    for message in first.get("messages", ()):
         marks = [f"weight {message['weight']}"] if "weight" in message else []
         yield _indented(f"{', '.join([message['role'], *marks])}: {message['content']}", "  | ")
         if "thought" in message:
@@ -201,13 +209,6 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                         f"{chunk['id']} of {escaped(chunk['document'])}, score {chunk['score']}", "  "
                     )
                     yield _indented(chunk["text"], "  > ")
-            case "function.done":
-                made = " made up" if payload.get("simulated") else ""
-                yield f"\n[{event['seq']}] {event['step']}: `{escaped(payload['function'])}`{made}"
-                if "fault" in payload:
-                    yield _indented(f"it {escaped(payload['fault'])}", "  ! ")
-                else:
-                    yield _indented(json.dumps(payload["result"], ensure_ascii=False), "  > ")
             case "step.accepted":
                 yield f"[{event['seq']}] {step}: accepted (the answer of event {payload['call']})"
             case "step.rejected":
@@ -238,19 +239,18 @@ def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) ->
     yield f"\n[{event['seq']}] completed, {place}{made_from}"
     for step in order:
         value = payload["values"][step]
+        if value is None:
+            yield _indented(f"{step}: left out by its condition", "  ")
+            continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         # Passages stand where they were looked up.
-        if isinstance(value, list) and value and step not in payload["calls"] and _is_passage(value[0]):
+        if isinstance(value, list) and step not in payload["calls"]:
             text = f"{len(value)} passages"
         by = f"event {payload['calls'][step]}" if step in payload["calls"] else "no model"
         cut = ", cut off" if step in payload.get("cut", ()) else ""
         yield _indented(f"{step} ({by}{cut}): {text}", "  ")
         if (thought := payload.get("thoughts", {}).get(step)) is not None:
             yield _indented(f"thought: {thought}", "    ")
-
-
-def _is_passage(value: Any) -> bool:
-    return isinstance(value, dict) and {"id", "document", "text"} <= value.keys()
 
 
 def _who(payload: dict[str, Any]) -> str:

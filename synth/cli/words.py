@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 
 from synth.compiler.bind.conversations.evaluations import MEASURES
+from synth.compiler.bind.conversations.spreads import EXAMPLES as SPREAD_EXAMPLES
+from synth.compiler.bind.conversations.spreads import SPREADS
 from synth.compiler.bind.declarations.lets import EXAMPLES, PARAMETERS
 from synth.compiler.bind.declarations.sources import INDEXES, READERS, SPLITTERS
+from synth.compiler.bind.expressions.either import EXAMPLE as EITHER
 from synth.compiler.bind.expressions.kinds import HOLDERS
 from synth.compiler.plan.backends import BACKENDS
 from synth.compiler.plan.signature import Parameter
@@ -47,7 +50,9 @@ def listed() -> dict[str, list[str]]:
     return {
         "checks": list(CHECKS),
         "filters": list(FILTERS),
-        "functions": list(dict.fromkeys([*PARAMETERS, *READERS, *SPLITTERS, *INDEXES, "attempts"])),
+        "functions": list(
+            dict.fromkeys([*PARAMETERS, *SPREADS, "either", *READERS, *SPLITTERS, *INDEXES, "attempts"])
+        ),
         "measures": list(MEASURES),
         "fields": sorted({word for holder in HOLDERS.values() for word in holder.kinds}),
         "backends": list(BACKENDS),
@@ -78,6 +83,7 @@ def _heads(sort: str, word: str) -> Iterator[tuple[str, str]]:
         measure = MEASURES[word]
         yield f"`{measure.example}` is a measure.{_arguments(measure.parameters)}", chapter
     elif sort == "functions":
+        chapter = "conditions" if word == "either" else chapter
         yield from ((head, chapter) for head in _functions(word))
     elif sort == "backends":
         backend = BACKENDS[word]
@@ -95,10 +101,14 @@ def _heads(sort: str, word: str) -> Iterator[tuple[str, str]]:
 def _functions(word: str) -> Iterator[str]:
     if word in PARAMETERS:
         yield f"`{EXAMPLES[word]}` finds passages.{_arguments(PARAMETERS[word])}"
+    if word in SPREADS:
+        yield f"`draw x from {SPREAD_EXAMPLES[word]}` draws values.{_arguments(SPREADS[word])}"
     for table, what in ((READERS, "a reader"), (SPLITTERS, "a splitter"), (INDEXES, "an index")):
         if word in table:
             yield f"`{table[word].example}` is {what} of sources.{_arguments(table[word].parameters)}"
             return
+    if word == "either":
+        yield f"`let task = {EITHER}` is the first of several that is in the sample."
     if word == "attempts":
         yield "`rejected = attempts(chats.answer)` is a side of a preference."
 

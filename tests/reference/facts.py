@@ -4,7 +4,7 @@
     seed, losses, params.size, models.base.sampling.temperature, exports.train.split,
     sources.docs.split.name, preferences.pairs.quota, mixes.training.parts, evaluations.quality.of
     chats.quota, chats.train_on, chats.calls, chats.turns, chats.steps
-    chats.answer.retry            anything a plan knows of a turn or step
+    chats.answer.retry            anything a plan knows of a turn or step; its conditions as they are written
     chats.draw temper             how many samples draw each member, counted sample by sample
     chats.draw temper in law      the same for the samples of one cell of `over`
     chats.over world
@@ -25,11 +25,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from synth.compiler.plan.conditions import ConditionPlan, all_hold
 from synth.compiler.plan.model import CheckPlan, CohortPlan, JsonOutput, Plan, StepPlan
 from synth.compiler.plan.outputs import MixPlan
+from synth.compiler.plan.presence import samples_with
 from synth.compiler.plan.strata import Slot, slots
 from synth.compiler.stdlib.render import render
-from synth.compiler.stdlib.verdict import Refusal, composed_value
+from synth.compiler.stdlib.verdict import Refusal, composed_value, first_there
 from synth.runtime.calls.prompt import environment
 from synth.store.dataset.materialize import materialize
 from synth.store.log.log import Log
@@ -126,10 +128,10 @@ def _tree(plan: Plan) -> dict[str, Any]:
         for each in plan.evaluations
     }
     for cohort in plan.cohorts:
-        written = [step.name for step in cohort.steps if step.model is not None]
+        written = [step for step in cohort.steps if step.model is not None]
         tree[cohort.name] = {
             **cohort.model_dump(exclude={"axes", "draws", "steps"}),
-            "calls": cohort.quota * len(written),
+            "calls": sum(samples_with(plan, cohort, step, cohort.quota) for step in written),
             "turns": [turn.name for turn in cohort.turns],
             "steps": [step.name for step in cohort.steps],
             **_steps(cohort.steps),
@@ -144,9 +146,19 @@ def _steps(steps: Iterable[StepPlan]) -> dict[str, Any]:
             **step.model_dump(),
             "checks": _names(step.checks),
             "must_fail": _names(step.must_fail),
+            "when": [_condition(each) for each in step.when],
         }
         for step in steps
     }
+
+
+def _condition(plan: ConditionPlan) -> str:
+    found = f"{'unless' if plan.negated else 'when'} {'.'.join(plan.path)}"
+    if plan.values is not None:
+        found += f" in [{', '.join(map(str, plan.values))}]"
+    if plan.range is not None:
+        found += " in " + "..".join("" if end is None else str(end) for end in plan.range)
+    return found
 
 
 def _names(checks: Iterable[CheckPlan]) -> list[str]:
@@ -192,10 +204,14 @@ class Answer(dict[str, Any]):
 def _values(cohort: CohortPlan, slot: Slot) -> dict[str, Any]:
     values = environment(cohort, slot)
     for step in cohort.steps:
-        if step.value is not None:
+        if not all_hold(step.when, values):
+            values[step.name] = None
+        elif step.value is not None:
             text = render(step.value, values)
             value = composed_value(step, text, values)
             values[step.name] = text if isinstance(value, Refusal) else value
+        elif step.call is not None and step.call.name == "either":
+            values[step.name] = first_there(step.call, values)
         elif step.call is not None:
             values[step.name] = [{"document": "<document>", "text": f"<{step.name}>"}]
         else:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from synth.base.diagnostics.source import Span
 from synth.compiler.bind.expressions.scope import Declared
+from synth.compiler.bind.expressions.ways import Conditions, Ways
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.model import (
     CallPlan,
@@ -23,6 +24,7 @@ from synth.compiler.plan.model import (
     Template,
 )
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
+from synth.compiler.plan.spread import SpreadPlan
 from synth.compiler.plan.types import Schema, Type
 
 
@@ -79,7 +81,8 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """`record` is the type its name has in templates; `personas` says that it draws who speaks."""
+    """`record` is the type its name has in templates; `personas` says that it draws who speaks.  The members
+    of a `spread` are values, or parts of what it spreads over."""
 
     name: str
     source: str
@@ -87,6 +90,7 @@ class Draw:
     members: tuple[Member, ...]
     record: Type
     span: Span
+    spread: SpreadPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,9 @@ class Step:
     role_span: Span
     model_span: Span | None
     sees_span: Span | None
+    when: Conditions = ()
+    # The conditions as written.
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,8 @@ class Conversation:
     unused: tuple[Declared, ...] = ()
     # Names inside that failed to be declared; rules over all turns do not hold without them.
     poisoned: frozenset[str] = frozenset()
+    # How its conditions can fall.
+    ways: Ways = field(default_factory=Ways)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from synth.compiler.bind.conversations.step import bind_step
 from synth.compiler.bind.declarations.lets import bind_let
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant
+from synth.compiler.bind.expressions.ways import Ways, seen
 from synth.compiler.plan.model import Role
 from synth.compiler.plan.types import COUNT, TEXT, Type, is_transcript, record
 from synth.dsl.syntax import Call, Expression, Integer, List, Name, Reference, Statement
@@ -25,9 +26,12 @@ def bind_conversation(
     """The conversation a statement declares; its inner faults are reported and left out."""
     if statement.name is None:
         return None
-    scope = Scope(outer.diagnostics, outer=outer)
+    ways = Ways()
+    scope = Scope(outer.diagnostics, outer=outer, ways=ways)
     name = statement.name.text
     axes = _bind_axes(statement, scope)
+    for axis in axes or ():
+        ways.members[axis.name] = seen(axis.set.members)
     times = _bind_times(statement, scope)
     scope.names["nth"] = Declared("nth", "number of the sample in its cell", statement.name.span, COUNT)
 
@@ -52,7 +56,10 @@ def bind_conversation(
     for s, kind in inner:
         if kind.word == "draw":
             draw = bind_draw(s, scope)
-            draws += [draw] if draw is not None else []
+            if draw is not None:
+                draws.append(draw)
+                drawn = [member for member in draw.members if member.weight]
+                ways.members[draw.name] = seen(drawn, plain=not draw.source)
         elif kind.word in ("turn", "step", "let"):
             if kind.word == "let":
                 step = bind_let(s, steps, draws, bound, scope)
@@ -60,6 +67,7 @@ def bind_conversation(
                 step = bind_step(s, kind.word, steps, bound, scope)
             if step is not None:
                 steps.append(step)
+                ways.add(step.name, step.when, step.call)
             elif s.name is not None:
                 scope.poisoned.add(s.name.text)
         elif kind.word == "train_on":
@@ -104,6 +112,7 @@ def bind_conversation(
             if name not in scope.used and declared.what in ("draw", "step", "let")
         ),
         poisoned=frozenset(scope.poisoned),
+        ways=ways,
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from synth.compiler.bind.blocks.bound import Draw, SetOf
+from synth.compiler.bind.conversations.spreads import bind_spread
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, literal
 from synth.compiler.plan.model import Member
-from synth.compiler.plan.types import NUMBER, SCALARS, TEXT, Type, record
+from synth.compiler.plan.spread import SpreadPlan
+from synth.compiler.plan.types import COUNT, NUMBER, SCALARS, TEXT, Type, record
 from synth.dsl.syntax import Call, Damaged, Expression, List, Reference, Statement
 
 # What is drawn from: the name of a set, which is empty for other things, its members and the type that
@@ -23,12 +25,15 @@ def bind_draw(statement: Statement, scope: Scope) -> Draw | None:
         return None
     name, span = statement.name.text, statement.name.span
     scope.later.pop(name, None)
-    personas = False
+    personas, spread = False, None
     found: _Dealt | None
     if isinstance(clause.value, List):
         found = _listed(clause.value, scope)
     elif isinstance(clause.value, Reference) and (values := _list_of(clause.value, scope)) is not None:
         found = _dealt(*values, clause.value, scope)
+    elif isinstance(clause.value, Call):
+        spread = bind_spread(clause.value, scope)
+        found = None if spread is None else _spread_out(spread)
     else:
         set_: SetOf | None = scope.thing(clause.value, (SetOf,), "a set")
         found = None if set_ is None else (set_.name, set_.members, record(set_.schema))
@@ -39,7 +44,15 @@ def bind_draw(statement: Statement, scope: Scope) -> Draw | None:
     source, members, type_ = found
     if not scope.declare(Declared(name, "draw", span, type_)):
         return None
-    return Draw(name, source, personas, members, type_, span)
+    return Draw(name, source, personas, members, type_, span, spread)
+
+
+def _spread_out(spread: SpreadPlan) -> _Dealt:
+    pairs = zip(spread.labels, spread.examples, strict=True)
+    members = tuple(Member(label=label, weight=1, fields={"value": value}) for label, value in pairs)
+    if spread.kind == "dates":
+        return "", members, TEXT
+    return "", members, NUMBER if spread.kind == "normal" or spread.digits or spread.low < 0 else COUNT
 
 
 def _list_of(written: Reference, scope: Scope) -> tuple[Any, Type] | None:

@@ -59,6 +59,7 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
     if len(sides) < 2:
         return None
     _same_prompt(sides, fields, conversation, scope)
+    _always_there(sides, fields, conversation, steps, scope)
     quota = statement.quantity.value if isinstance(statement.quantity, Integer) else None
     if statement.quantity is not None and quota is None:
         scope.report(
@@ -87,6 +88,37 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
         rejected=sides["rejected"],
         span=statement.name.span,
         quoted=frozenset(_quoted(steps, conversation)),
+    )
+
+
+def _always_there(
+    sides: dict[str, CallPlan],
+    fields: dict[str, tuple[Expression, Span]],
+    conversation: Conversation,
+    steps: list[Step],
+    scope: Scope,
+) -> None:
+    """E111: what the turns of a preference are made from is in every sample that they are made for."""
+    if not steps:
+        return
+    known = {step.name: step for step in conversation.steps}
+    for side, plan in sides.items():
+        step = known.get(str(plan.arguments["name"])) if plan.name != "step" else None
+        if step is not None and step.when:
+            _report_absent(step, fields[side][0].span, scope)
+    for step in steps:
+        for name in dict.fromkeys(_quoted([step], conversation)):
+            if name in known and known[name].when:
+                _report_absent(known[name], step.span, scope)
+
+
+def _report_absent(step: Step, place: Span, scope: Scope) -> None:
+    scope.report(
+        "E111",
+        f"`{step.name}` is not in every sample, and turns of a preference are written for each",
+        place,
+        secondary=(Label(step.span, f"only `{step.written}`"),),
+        hint="quote turns that are in every sample, or make the pairs from a conversation of its own",
     )
 
 

@@ -12,6 +12,7 @@ from synth.compiler.bind.blocks.bound import Bound, Model, Step
 from synth.compiler.bind.blocks.check_blocks import Subject, bind_block, named_checks, varying, words_of
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.declarations.models import bind_sampling
+from synth.compiler.bind.expressions.conditions import bind_conditions, written_as
 from synth.compiler.bind.expressions.meant import declared_as
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.template import bind_template
@@ -42,6 +43,7 @@ def bind_step(
         return None
     name = statement.name
     own = Scope(scope.diagnostics, place=f"`{name}`", outer=scope, later=scope.later)
+    bind_conditions(statement, own)
     fields: dict[str, tuple[Statement, Span]] = {}
     written: list[Statement] = []
     shaped = check_shape(statement.body or (), word, scope.diagnostics)
@@ -77,7 +79,8 @@ def bind_step(
 
     scope.later.pop(name.text, None)
     poisoned = scope.is_poisoned(name.text)
-    if not poisoned and not scope.declare(Declared(name.text, word, name.span, output)):
+    declared = Declared(name.text, word, name.span, output, when=own.under, written=written_as(statement))
+    if not poisoned and not scope.declare(declared):
         return None
     if word == "turn" and role is None:
         return None
@@ -96,6 +99,7 @@ def bind_step(
                 hint="name checks of one text, such as `no_words(...)`",
             )
     needs += [ref for plan in (*checks, *refused) for ref in varying(plan) if ref in known]
+    needs += [each.path[0] for each in own.under if each.path[0] in known]
     return Step(
         name=name.text,
         role=role,
@@ -116,6 +120,8 @@ def bind_step(
         role_span=statement.type.span if statement.type is not None else name.span,
         model_span=_clause_span(statement, "by"),
         sees_span=fields["sees"][1] if "sees" in fields else None,
+        when=own.under,
+        written=written_as(statement),
     )
 
 

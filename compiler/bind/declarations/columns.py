@@ -319,6 +319,9 @@ def _column(name: Name, places: list[_Found], known: Columns, scope: Scope) -> s
             return None
         type_ = both
     textual = type_.name in ("text", "path", "enum", "unknown") and not type_.optional
+    dealt = next((d for d in known.places[first.place.source].draws if d.name == name.text), None)
+    # A cell has the name of a part, not the value in it.
+    textual = textual and not (dealt is not None and dealt.spread is not None and dealt.spread.in_parts)
     if not known.mixed and textual and first.place.path == (name.text,):
         return name.text
     return ColumnPlan(name=name.text, type=value_type(type_), places=tuple(each.place for each in places))

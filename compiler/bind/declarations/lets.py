@@ -9,9 +9,11 @@ from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
 from synth.compiler.bind.blocks.bound import Bound, Draw, Step
 from synth.compiler.bind.expressions.arguments import bind_arguments
+from synth.compiler.bind.expressions.conditions import bind_conditions, written_as
+from synth.compiler.bind.expressions.either import bind_either
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.template import bind_template
-from synth.compiler.bind.functions.bound_call import bind_call, find_function
+from synth.compiler.bind.functions.calls import bind_call, find_function
 from synth.compiler.plan.model import CallPlan, RefPlan, Sampling
 from synth.compiler.plan.signature import HOW_MANY, SOURCE, Parameter
 from synth.compiler.plan.types import CHUNKS, COUNT, TEXT, Type
@@ -49,11 +51,16 @@ def bind_let(
         return None
     scope.later.pop(name.text, None)
     own = Scope(scope.diagnostics, place=f"`{name}`", outer=scope, later=scope.later)
+    bind_conditions(statement, own)
     known = {step.name for step in earlier}
     output: Type
-    if isinstance(value, Text):
+    if isinstance(value, Call) and str(value.function) == "either":
+        template, either = None, bind_either(value, own)
+        if either is None:
+            return None
+        call, output = either
+    elif isinstance(value, Text):
         template, call, output = bind_template(value, own), None, TEXT
-        needs = [ref for ref in references(template) if ref in known]
     else:
         template, output = None, CHUNKS
         call = None
@@ -73,8 +80,11 @@ def bind_let(
                     hint=f"for example `let evidence = {EXAMPLES['retrieve']}`",
                 )
             return None
-        needs = [v.path[0] for v in call.arguments.values() if isinstance(v, RefPlan) and v.path[0] in known]
-    if not scope.declare(Declared(name.text, "let", name.span, output)):
+    quoted = [*references(template), *(each.path[0] for each in own.under)]
+    if call is not None:
+        quoted += [value.path[0] for value in call.arguments.values() if isinstance(value, RefPlan)]
+    declared = Declared(name.text, "let", name.span, output, when=own.under, written=written_as(statement))
+    if not scope.declare(declared):
         return None
     return Step(
         name=name.text,
@@ -91,11 +101,13 @@ def bind_let(
         must_fail=(),
         retry=0,
         on_length="refuse",
-        needs=tuple(dict.fromkeys(needs)),
+        needs=tuple(dict.fromkeys(name for name in quoted if name in known)),
         span=name.span,
         role_span=name.span,
         model_span=None,
         sees_span=None,
+        when=own.under,
+        written=written_as(statement),
     )
 
 
@@ -123,12 +135,12 @@ def _bind_function(value: Call, scope: Scope) -> tuple[CallPlan, Type] | None:
 def _bind_call(value: Call, draws: Sequence[Draw], bound: Bound, scope: Scope) -> CallPlan | None:
     function = str(value.function)
     if function not in PARAMETERS:
-        guess = suggest(function, PARAMETERS)
+        guess = suggest(function, (*PARAMETERS, "either"))
         scope.report(
             "E203",
             f"there is no function `{function}`",
             value.function.span,
-            hint=f"did you mean `{guess}`?" if guess else f"there is {', '.join(PARAMETERS)}",
+            hint=f"did you mean `{guess}`?" if guess else f"there is {', '.join((*PARAMETERS, 'either'))}",
         )
         return None
     arguments = bind_arguments(

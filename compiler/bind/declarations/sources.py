@@ -8,20 +8,22 @@ from typing import Any
 
 from synth.base.suggest import suggest
 from synth.compiler.bind.blocks.bound import Source
-from synth.compiler.bind.blocks.check_blocks import bind_block
+from synth.compiler.bind.blocks.check_blocks import Subject, bind_block
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.expressions.arguments import bind_arguments
-from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.bind.expressions.values import FAILED, constant, resolve_type
-from synth.compiler.plan.model import CallPlan, SourcePlan
+from synth.compiler.bind.expressions.scope import Declared, Scope
+from synth.compiler.bind.expressions.values import FAILED, always_there, article, constant, resolve_type
+from synth.compiler.plan.model import CallPlan, CheckPlan, SourcePlan
 from synth.compiler.plan.signature import Parameter
-from synth.compiler.plan.types import CHUNK, COUNT, MESSAGES, PATH, TEXT, Schema, Type
-from synth.dsl.syntax import Call, Expression, Statement
+from synth.compiler.plan.types import CHUNK, COUNT, MESSAGES, PATH, TEXT, Schema, Type, unreadable
+from synth.compiler.plan.value_types import ValueType, value_type
+from synth.dsl.syntax import Call, Expression, Statement, TypeName
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function that a source is made with; `gives` is what a reader reads."""
+    """A function that a source is made with; `gives` is what a reader reads.  One that gives messages
+    gives rows of a schema too."""
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -35,7 +37,11 @@ _COLUMNS = (
     Parameter("response", TEXT, optional=True),
     Parameter("messages", TEXT, optional=True),
     Parameter("thought", TEXT, optional=True),
+    Parameter("id", TEXT, optional=True),
+    Parameter("limit", COUNT, optional=True),
 )
+# How conversations are found in columns; the fields of a schema are read by their own names.
+_OF_MESSAGES = ("prompt", "response", "messages", "thought")
 # Written as text: how an index finds what a query is about.
 _SEARCH = Type("choice", words=("text", "vector", "hybrid"))
 
@@ -43,6 +49,7 @@ READERS: Mapping[str, Function] = {
     each.name: each
     for each in (
         Function("jsonl", (_PATH, *_COLUMNS), 'jsonl("data/chat.jsonl")', MESSAGES),
+        Function("json", (_PATH, *_COLUMNS), 'json("data/chat.json")', MESSAGES),
         Function("csv", (_PATH, *_COLUMNS), 'csv("data/chat.csv", prompt = "q", response = "a")', MESSAGES),
         Function("parquet", (_PATH, *_COLUMNS), 'parquet("data/chat.parquet")', MESSAGES),
         Function("dataset", (_PATH, *_COLUMNS), 'dataset("data/saved")', MESSAGES),
@@ -100,26 +107,33 @@ def bind_source(statement: Statement, scope: Scope, schemas: dict[str, Schema]) 
     type_ = resolve_type(statement.type, scope, schemas)
     if type_ is None:
         return None
-    if type_ not in (MESSAGES, CHUNK):
-        scope.report("E202", f"a source gives messages or chunk, not {type_}", statement.type.span)
+    row = _row_of(type_, statement.type, scope)
+    if row is None and type_ not in (MESSAGES, CHUNK):
+        if type_.name != "record":
+            scope.report(
+                "E202",
+                f"a source gives messages, chunk or the rows of a schema, not {type_}",
+                statement.type.span,
+            )
         return None
     reader = bind_function(clause.value, READERS, "a reader", scope)
     if reader is None:
         return None
     gives = READERS[reader.name].gives
-    if gives != type_:
+    if gives != (MESSAGES if row is not None else type_):
         scope.report("E202", f"`{reader.name}` gives {gives}, not {type_}", statement.type.span)
         return None
+    _check_reader(clause.value, reader, type_, scope)
     made: dict[str, Any] = {}
     keep = []
     for inner, kind in check_shape(statement.body or (), "source", scope.diagnostics):
         if not isinstance(inner, Statement):
             continue
         if kind.word == "keep":
-            keep += bind_block(inner, type_ if type_ == MESSAGES else TEXT, scope)
+            keep += _bind_keep(inner, type_, scope)
         elif inner.value is not None and kind.word == "bad_rows":
-            if type_ != MESSAGES:
-                scope.report("E108", "`bad_rows` is for a source of messages", inner.kind.span)
+            if type_ == CHUNK:
+                scope.report("E108", "`bad_rows` is for a source of rows or messages", inner.kind.span)
             elif (word := constant(inner.value, kind.field or TEXT, scope, "`bad_rows`")) is not FAILED:
                 made["bad_rows"] = word
         elif inner.value is not None:
@@ -132,12 +146,63 @@ def bind_source(statement: Statement, scope: Scope, schemas: dict[str, Schema]) 
                 _check_embedder(inner, made["index"], scope)
     plan = SourcePlan(
         name=statement.name.text,
-        type="chunk" if type_ == CHUNK else "messages",
+        type="rows" if row is not None else "chunk" if type_ == CHUNK else "messages",
+        row=row,
         reader=reader,
         keep=tuple(keep),
         **made,
     )
     return Source(plan, statement.name.span)
+
+
+def _row_of(type_: Type, written: TypeName, scope: Scope) -> ValueType | None:
+    """What each row of a source of a schema's rows is; None, perhaps after a report, for another type."""
+    if type_.name != "record" or type_.schema is None:
+        return None
+    always_there(written, "a source's rows are all there", scope)
+    for name, field in type_.schema.fields:
+        if unreadable(field) is not None:
+            scope.report(
+                "E202",
+                f"`{name}` of `{type_.schema.name}` is {article(field)}, which no column holds",
+                written.span,
+                hint="they hold text, count, number, ratio, boolean, enum, path, messages, lists and records",
+            )
+            return None
+    return value_type(type_.required)
+
+
+def _bind_keep(statement: Statement, type_: Type, scope: Scope) -> list[CheckPlan]:
+    """The checks of a `keep`.  In that of rows the fields are names, and hide outer ones."""
+    if type_.schema is None:
+        return bind_block(statement, type_ if type_ == MESSAGES else TEXT, scope)
+    fields = {
+        name: Declared(name, "field", statement.kind.span, field) for name, field in type_.schema.fields
+    }
+    inner = Scope(scope.diagnostics, "this row", outer=scope, names=fields)
+    return bind_block(statement, type_, inner, Subject(type_.required))
+
+
+def _check_reader(expression: Expression, reader: CallPlan, type_: Type, scope: Scope) -> None:
+    """E108 for what a reader is told that says nothing of what it reads, E202 for a limit of no rows."""
+    for argument in expression.arguments if isinstance(expression, Call) else ():
+        name = argument.name.text if argument.name is not None else ""
+        if type_.schema is not None and name in _OF_MESSAGES:
+            scope.report(
+                "E108",
+                f"`{name}` says where messages stand, and this source reads the fields of `{type_}`",
+                argument.span,
+                hint=f"drop `{name}`: each field is read from the column of its name",
+            )
+        elif type_ == MESSAGES and name == "id":
+            scope.report(
+                "E108",
+                "`id` names the rows of a schema, and conversations are named by what they say",
+                argument.span,
+                hint="drop it, or read the file as rows: `source s: Row from ...`",
+            )
+        elif name == "limit" and reader.arguments.get("limit") == 0:
+            scope.report("E202", "a limit of 0 leaves no row to read", argument.span)
 
 
 def _check_embedder(statement: Statement, index: CallPlan | None, scope: Scope) -> None:

@@ -194,4 +194,7 @@ def path_of(expression: Reference, scope: Scope) -> tuple[Type, tuple[str, ...]]
                 scope.report("E102", f"`{declared.name}` has no `{part}`", expression.span)
             return None
         type_ = inner
-    return type_, tuple(part.text for part in expression.parts)
+    path = tuple(part.text for part in expression.parts)
+    if type_.optional and scope.certain(path, type_):
+        type_ = type_.required
+    return type_, path

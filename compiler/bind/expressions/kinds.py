@@ -7,7 +7,7 @@ a misspelt keyword is a name error with a suggestion, and a new kind is a new ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from synth.compiler.plan.types import COUNT, NUMBER, RATIO, TEXT, Type
@@ -98,6 +98,7 @@ _TURN = Kind(
     value=Arity.MAY,
     body=Arity.MAY,
     holds="turn",
+    conditional=True,
 )
 
 # What a library may declare too: names that mean the same wherever they are used.
@@ -257,6 +258,7 @@ HOLDERS: Mapping[str, Block] = {
                 "let evidence = retrieve(docs, query = topic.about, top_k = 3)",
                 name=Arity.MUST,
                 value=Arity.MUST,
+                conditional=True,
             ),
             _TURN,
             Kind(
@@ -267,6 +269,7 @@ HOLDERS: Mapping[str, Block] = {
                 clauses={"by": Arity.MUST},
                 body=Arity.MUST,
                 holds="step",
+                conditional=True,
             ),
             _field("transcript", LIST_OF_NAMES, "transcript = dialogue"),
             _field("train_on", LIST_OF_NAMES, "train_on = [answer]"),
@@ -286,7 +289,7 @@ HOLDERS: Mapping[str, Block] = {
     "preference": Block(
         "a preference",
         _table(
-            _TURN,
+            replace(_TURN, conditional=False),
             _field("chosen", LIST_OF_NAMES, "chosen = chats.answer"),
             _field("rejected", LIST_OF_NAMES, "rejected = padded"),
         ),

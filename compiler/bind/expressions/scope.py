@@ -9,6 +9,7 @@ from typing import Any
 from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Fix, Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
+from synth.compiler.bind.expressions.ways import Conditions, Path, Ways
 from synth.compiler.plan.types import Type
 from synth.dsl.syntax import Expression, Name, Ratio, Reference
 
@@ -18,7 +19,8 @@ class Declared:
     """What a name stands for.
 
     `what` is the word for it in messages (`param`, `model`, `turn`).  A `constant` has its
-    value now; the others get theirs for each sample, when prompts are rendered.
+    value now; the others get theirs for each sample, when prompts are rendered.  What stands
+    under conditions, `when` they hold, is not in every sample; `written` is how the recipe says so.
     """
 
     name: str
@@ -28,6 +30,8 @@ class Declared:
     value: Any = None
     constant: bool = False
     thing: Any = None
+    when: Conditions = ()
+    written: str = ""
 
 
 @dataclass(slots=True)
@@ -35,7 +39,8 @@ class Scope:
     """A block's names in front of those of the block around it.
 
     `later` are names that will be declared further down, for E110.  Poisoned names failed to
-    be declared; nothing that uses them is reported.  `place` names the statement being bound.
+    be declared; nothing that uses them is reported.  `place` names the statement being bound, and
+    `under` has the conditions that it stands under; `ways` knows how those of the conversation can fall.
     """
 
     diagnostics: Diagnostics
@@ -45,6 +50,8 @@ class Scope:
     later: dict[str, Declared] = field(default_factory=dict)
     poisoned: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
+    under: Conditions = ()
+    ways: Ways | None = None
 
     def declare(self, declared: Declared) -> bool:
         """Adds a name; reports and refuses a second declaration of it.
@@ -95,11 +102,17 @@ class Scope:
         if self.outer is not None:
             yield from self.outer.legal()
 
-    def resolve(self, name: Name, *, among: Iterable[str] | None = None, what: str = "") -> Declared | None:
-        """What a name stands for; reports an unknown one (E101) or one said later (E110)."""
+    def resolve(
+        self, name: Name, *, among: Iterable[str] | None = None, what: str = "", absent: bool = False
+    ) -> Declared | None:
+        """What a name stands for; reports an unknown one (E101), one said later (E110), and one that is not
+        in every sample (E111), unless it may be `absent`."""
         found = self.find(name.text)
         if found is not None:
             self.use(name.text)
+            if not absent and not self._is_there(found):
+                self._report_absent(name, found)
+                return None
             return found
         if self.is_poisoned(name.text):
             return None
@@ -128,6 +141,31 @@ class Scope:
         )
         return None
 
+    def _is_there(self, found: Declared) -> bool:
+        """Whether what is declared is there wherever the statement being bound is."""
+        return not found.when or self.known_ways().implies(self.under, found.when)
+
+    def certain(self, path: Path, type_: Type) -> bool:
+        """Whether the conditions of the statement being bound say that something optional is there."""
+        return bool(self.under) and self.known_ways().certain(self.under, path, type_)
+
+    def known_ways(self) -> Ways:
+        """How the conditions of the conversation can fall."""
+        if self.ways is not None:
+            return self.ways
+        return Ways() if self.outer is None else self.outer.known_ways()
+
+    def _report_absent(self, name: Name, found: Declared) -> None:
+        verb = {"turn": "said", "let": "there"}.get(found.what, "made")
+        self.report(
+            "E111",
+            f"`{name}` is not {verb} in every sample in which {self.place} is",
+            name.span,
+            secondary=(Label(found.span, f"{verb} only `{found.written}`"),),
+            hint=f"put `{found.written}` before the braces of {self.place}, or quote a `let` that is "
+            f"`either({name}, ...)`",
+        )
+
     def _meant(self, guess: str | None, name: Name) -> tuple[Label, ...]:
         """Shows what was probably meant, where it is a step of the same conversation."""
         found = self.find(guess) if guess is not None else None
@@ -135,10 +173,12 @@ class Scope:
             return ()
         return (Label(found.span, f"this {found.what} is"),)
 
-    def resolve_path(self, reference: Reference) -> tuple[Declared | None, tuple[Name, ...]]:
+    def resolve_path(
+        self, reference: Reference, *, absent: bool = False
+    ) -> tuple[Declared | None, tuple[Name, ...]]:
         """What a dotted reference begins with, and the parts that are left: a library's names are
-        looked up in the library."""
-        declared = self.resolve(reference.parts[0])
+        looked up in the library.  What it begins with may be `absent` where that is said."""
+        declared = self.resolve(reference.parts[0], absent=absent)
         rest = reference.parts[1:]
         if declared is None or declared.what != "library" or not rest:
             return declared, rest

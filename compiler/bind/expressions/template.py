@@ -83,7 +83,7 @@ def _lookup(expression: Expression, scope: Scope) -> tuple[Type, Any, tuple[str,
         case Text() if expression.plain is not None:
             return TEXT, expression.plain, None
         case Reference():
-            return _lookup_reference(expression, scope)
+            return lookup_reference(expression, scope)
     scope.report(
         "E005",
         "a template prints a name, such as `{{ question }}`",
@@ -93,9 +93,13 @@ def _lookup(expression: Expression, scope: Scope) -> tuple[Type, Any, tuple[str,
     return None
 
 
-def _lookup_reference(expression: Reference, scope: Scope) -> tuple[Type, Any, tuple[str, ...] | None] | None:
+def lookup_reference(
+    expression: Reference, scope: Scope, *, absent: bool = False
+) -> tuple[Type, Any, tuple[str, ...] | None] | None:
+    """The type of what a reference names, with its value where that is known by now, else None and the
+    path to it; None after a report.  What is not in every sample is named only where it may be `absent`."""
     first = expression.parts[0]
-    declared, rest = scope.resolve_path(expression)
+    declared, rest = scope.resolve_path(expression, absent=absent)
     if declared is None:
         return None
     if declared.type is None:
@@ -130,7 +134,11 @@ def _lookup_reference(expression: Reference, scope: Scope) -> tuple[Type, Any, t
             value = value[name.text]
     if declared.constant:
         return None if value is FAILED or type_ is None else (type_, value, None)
-    return (type_, None, tuple(path)) if type_ is not None else None
+    if type_ is None:
+        return None
+    if type_.optional and not absent and scope.certain(tuple(path), type_):
+        type_ = type_.required
+    return type_, None, tuple(path)
 
 
 def _report_field(

@@ -9,14 +9,13 @@ from typing import Any
 from synth.base.errors import ConfigError
 from synth.base.extras import install
 from synth.runtime.sources.marks import without_nan
-from synth.runtime.sources.record import Record
-from synth.runtime.sources.shapes import Form
+from synth.runtime.sources.record import Columns, Record
 
 _ROWS_AT_ONCE = 256
 _FILE_MARK = b"ARROW1"
 
 
-def read_arrow(path: Path, file: str, form: Form) -> Iterator[Record]:
+def read_arrow(path: Path, file: str, form: Columns) -> Iterator[Record]:
     """The rows of a file, of which only the columns of `form` are read; `line` is a row's number.
 
     Memory is bounded by the file's largest batch.  Raises ConfigError.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -11,15 +12,14 @@ from pathlib import Path
 from synth.base.errors import ConfigError
 from synth.runtime.sources.faults import Fault, names
 from synth.runtime.sources.readers.lines import MAX_LINE, not_utf8, read_lines
-from synth.runtime.sources.record import Cell, Record
-from synth.runtime.sources.shapes import Form
+from synth.runtime.sources.record import Cell, Columns, Record
 
 # What `surrogateescape` makes of a byte that is not UTF-8; UTF-8 itself has no such character.
 _ESCAPED = re.compile("[\udc80-\udcff]")
 _DELIMITERS = ",;\t"
 
 
-def read_csv(path: Path, file: str, form: Form) -> Iterator[Record]:
+def read_csv(path: Path, file: str, form: Columns) -> Iterator[Record]:
     """The rows of a file; blank lines are passed over.
 
     Fields are separated by commas, or by semicolons or tabs where the header is.  Raises
@@ -32,7 +32,8 @@ def read_csv(path: Path, file: str, form: Form) -> Iterator[Record]:
     delimiter = next((each for each in _DELIMITERS if form.fits(_fields(first, each))), ",")
     rows = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     header = _header(rows, file)
-    wanted = [(name, header.index(name)) for name in form.columns_of(header, file)]
+    place = {name: index for index, name in enumerate(header)}
+    wanted = [(name, place[name]) for name in form.columns_of(header, file)]
     while True:
         number = rows.line_num + 1
         try:
@@ -74,7 +75,7 @@ def _header(rows: Iterator[list[str]], file: str) -> list[str]:
     if any(_ESCAPED.search(name) for name in header):
         fault = not_utf8("".join(header).encode("utf-8", "surrogateescape"))
         raise ConfigError(f"{file}: its header {fault.what} ({fault.detail}): {fault.remedy}")
-    repeated = {name for name in header if header.count(name) > 1}
+    repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
         raise ConfigError(
             f"{file} has more than one column {names(sorted(repeated))}: give each its own name"

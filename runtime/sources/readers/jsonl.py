@@ -28,6 +28,14 @@ def read_jsonl(path: Path, file: str) -> Iterator[Record]:
     return _listed(path, file) if begins_with(path, file, b"[") else _on_lines(path, file)
 
 
+def read_json(path: Path, file: str) -> Iterator[Record]:
+    """The objects of one list: the whole of a file, or the one list that its object holds.
+
+    Raises ConfigError for a file that cannot be read, or that is JSON of another form.
+    """
+    return _within(path, file) if begins_with(path, file, b"{") else _listed(path, file)
+
+
 def _on_lines(path: Path, file: str) -> Iterator[Record]:
     begun = False
     parse = _Parser()
@@ -99,22 +107,53 @@ class _Parser:
 
 def _listed(path: Path, file: str) -> Iterator[Record]:
     """The objects of one list, an element at a time."""
-    parse = _Parser()
     text = _Text(path, file)
+    yield from _items(text, _Parser())
+    if text.ahead():
+        raise text.fault("there is more after the list")
+
+
+def _items(text: _Text, parse: _Parser) -> Iterator[Record]:
     text.expect("[")
     if text.ahead() == "]":
         text.expect("]")
-    else:
-        while True:
-            text.ahead()
-            line, value = text.line, text.value(parse.decoder)
-            yield Record(line, parse.row(value))
-            if text.ahead() != ",":
-                break
-            text.expect(",")
-        text.expect("]")
+        return
+    while True:
+        text.ahead()
+        line, value = text.line, text.value(parse.decoder)
+        yield Record(line, parse.row(value))
+        if text.ahead() != ",":
+            break
+        text.expect(",")
+    text.expect("]")
+
+
+def _within(path: Path, file: str) -> Iterator[Record]:
+    """The objects of the one list that an object holds; what else it holds is passed over."""
+    text, parse = _Text(path, file), _Parser()
+    first: str | None = None
+    text.expect("{")
+    while text.ahead() == '"':
+        key = text.value(parse.decoder)
+        text.expect(":")
+        if text.ahead() != "[":
+            text.value(parse.decoder)
+        elif first is not None:
+            raise ConfigError(
+                f"{file} holds several lists, {quoted(first)} and {quoted(key)}: write the rows "
+                "alone, as one list"
+            )
+        else:
+            first = key
+            yield from _items(text, parse)
+        if text.ahead() != ",":
+            break
+        text.expect(",")
+    text.expect("}")
     if text.ahead():
-        raise text.fault("there is more after the list")
+        raise ConfigError(f"{file} holds more than one object: an object on each line is read by `jsonl`")
+    if first is None:
+        raise ConfigError(f"{file} holds no list of rows: write them as a list of objects")
 
 
 class _Text:

@@ -9,8 +9,7 @@ import duckdb
 
 from synth.base.errors import ConfigError
 from synth.runtime.sources.marks import without_nan
-from synth.runtime.sources.record import Record
-from synth.runtime.sources.shapes import Form
+from synth.runtime.sources.record import Columns, Record
 from synth.store.log.connection import connect
 
 _ROWS_AT_ONCE = 256
@@ -18,7 +17,7 @@ _NUMBERS = ("DOUBLE", "FLOAT")
 _READ = "SELECT {columns} FROM read_parquet(?, hive_partitioning = false)"
 
 
-def read_parquet(path: Path, file: str, form: Form) -> Iterator[Record]:
+def read_parquet(path: Path, file: str, form: Columns) -> Iterator[Record]:
     """The rows of a file, of which only the columns of `form` are read; `line` is a row's number.
 
     Memory is bounded by the file's largest row group.  Raises ConfigError.

@@ -41,13 +41,18 @@ class Environment:
     have a value, by name.  An optional field that is absent is null or is not there."""
 
     def __init__(self, cohort: CohortPlan, rows: RowLookup = no_rows) -> None:
-        self._table, self._rows = cohort.rows, rows
+        self._table, self._rows, self._cohort = cohort.rows, rows, cohort.name
         self._members: dict[str, dict[str, Any]] = {
             axis.name: {member.label: _record(member) for member in axis.members} for axis in cohort.axes
         }
+        self._in_parts = [draw for draw in cohort.draws if draw.in_parts]
         for draw in cohort.draws:
             self._members[draw.name] = {
-                member.label: _record(member) if draw.set else member.fields["value"]
+                member.label: member
+                if draw.in_parts
+                else _record(member)
+                if draw.set
+                else member.fields["value"]
                 for member in draw.members
             }
 
@@ -57,6 +62,8 @@ class Environment:
         found: dict[str, Any] = {"nth": payload["ordinal"] + 1}
         for name, members in self._members.items():
             found[name] = members[cell[name]]
+        for draw in self._in_parts:
+            found[draw.name] = draw.value(found[draw.name], self._cohort, cell.items(), payload["ordinal"])
         if self._table is not None:
             found[self._table.name] = self._rows(self._table, cell[self._table.name])
         return found | payload.get("values", {})

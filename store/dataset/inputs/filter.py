@@ -6,13 +6,15 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
+from synth.base.canonical import canonical_json
 from synth.compiler.plan.model import CheckPlan, SourcePlan
-from synth.compiler.stdlib.checks import run_check
+from synth.compiler.stdlib.checks.conversation import is_conversation
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
+from synth.compiler.stdlib.verdict import parts_of, reason_against
 from synth.store.dataset.inputs.sources import SourceVersion, source_rows
 from synth.store.log.forgotten import is_tombstone
 
@@ -44,50 +46,103 @@ class Kept:
         return "; ".join(told)
 
 
+class KeptRow(NamedTuple):
+    """A row of a schema or a passage that passed: the seq of its event, its name (16 hex digits) and its
+    record; an absent optional is left out."""
+
+    seq: int
+    name: str
+    values: Mapping[str, Any]
+
+
 def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConnection) -> Kept:
     """Runs a source's checks over the rows of one version.
 
     The first check that refuses a row counts it.  `distinct` compares a row with those kept so far.
     """
     dropped = {_label(check): 0 for check in source.keep}
-    gate = _Gate(source.keep)
     seqs = array("q")
     read = forgotten = 0
-    for seq, row_id, payload in source_rows(cursor, version):
+    for seq, _, payload, refused in _judged(source, version, cursor):
         read += 1
-        if is_tombstone(payload):
+        if payload is None:
             forgotten += 1
-            continue
-        refused = gate.refuses(row_id, payload["messages"])
-        if refused is None:
+        elif refused is None:
             seqs.append(seq)
         else:
             dropped[_label(refused)] += 1
     return Kept(source, version, read, seqs, dropped, forgotten)
 
 
+def kept_rows(
+    source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConnection
+) -> Iterator[KeptRow]:
+    """The rows of one version that pass a source's checks, in the source's order and a chunk at a time.
+
+    `cursor` is this function's own until it is exhausted.  Held are eight bytes a row, and what `distinct`
+    remembers.  Raises LogDamaged when rows are missing.
+    """
+    for seq, name, payload, refused in _judged(source, version, cursor):
+        if payload is not None and refused is None:
+            yield KeptRow(seq, name, payload["values"])
+
+
+def _judged(
+    source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConnection
+) -> Iterator[tuple[int, str, Mapping[str, Any] | None, CheckPlan | None]]:
+    """Each row with its payload, None where it is forgotten, and the check that refuses it."""
+    gate = _Gate(source)
+    for seq, name, payload in source_rows(cursor, version):
+        if is_tombstone(payload):
+            yield seq, name, None, None
+        else:
+            yield seq, name, payload, gate.refuses(name, payload)
+
+
 class _Gate:
     """The checks of one source, with what `distinct` remembers of the rows that passed."""
 
-    def __init__(self, checks: tuple[CheckPlan, ...]) -> None:
+    def __init__(self, source: SourcePlan) -> None:
+        self._type = source.type
         self._checks = [
             (check, NearDuplicates(float(str(check.arguments["similarity"]))) if _many(check) else None)
-            for check in checks
+            for check in source.keep
         ]
+        fields = source.row.fields if source.row is not None else ()
+        self._absent = {name: None for name, type_ in fields if type_.optional}
 
-    def refuses(self, name: str, messages: Sequence[Mapping[str, Any]]) -> CheckPlan | None:
-        """The first check that refuses a conversation, or None where it stays."""
-        text = "\n".join(_said(messages)) if any(index for _, index in self._checks) else ""
+    def refuses(self, name: str, payload: Mapping[str, Any]) -> CheckPlan | None:
+        """The first check that refuses a row, or None where it stays."""
+        if not self._checks:
+            return None
+        value, values = self._checked(payload)
+        compared = []
         for check, index in self._checks:
             if index is not None:
-                if index.find(text) is not None:
+                texts = [_text(part) for part in parts_of(value, check.of)]
+                if any(index.find(text) is not None for text in texts):
                     return check
-            elif run_check(check.name, check.arguments, messages) is not None:
+                compared.append((index, texts))
+            elif reason_against(check, value, values) is not None:
                 return check
-        for _, index in self._checks:
-            if index is not None:
+        for index, texts in compared:
+            for text in texts:
                 index.keep(name, text)
         return None
+
+    def _checked(self, payload: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+        """What is checked of a row, and the fields that a check may go by besides."""
+        if self._type == "messages":
+            return payload["messages"], {}
+        values = payload["values"]
+        return (values["text"] if self._type == "chunk" else values), {**self._absent, **values}
+
+
+def _text(value: Any) -> str:
+    """What `distinct` compares."""
+    if isinstance(value, str):
+        return value
+    return "\n".join(_said(value)) if is_conversation(value) else canonical_json(value)
 
 
 def _said(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

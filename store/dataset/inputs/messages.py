@@ -7,7 +7,7 @@ on, else 0, and a `thought` where there is one.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from synth.base.canonical import canonical_json
@@ -33,7 +33,8 @@ def spoken(
         ]
     trained = set(trained_turns(cohort))
     return [
-        _turn(turn, values[turn.name], turn.name in trained, thoughts.get(turn.name)) for turn in cohort.turns
+        _turn(turn, values[turn.name], turn.name in trained, thoughts.get(turn.name))
+        for turn in said_turns(cohort, values)
     ]
 
 
@@ -41,11 +42,23 @@ def before(
     cohort: CohortPlan, values: Mapping[str, Any], turn: str, thoughts: Mapping[str, str] = _NONE
 ) -> list[Message]:
     """What is said in a sample before one of its turns."""
-    names = [each.name for each in cohort.turns]
-    return [
-        _turn(each, values[each.name], False, thoughts.get(each.name))
-        for each in cohort.turns[: names.index(turn)]
-    ]
+    found: list[Message] = []
+    for each in cohort.turns:
+        if each.name == turn:
+            break
+        if is_said(each, values):
+            found.append(_turn(each, values[each.name], False, thoughts.get(each.name)))
+    return found
+
+
+def is_said(turn: StepPlan, values: Mapping[str, Any]) -> bool:
+    """Whether a turn of a sample that has its value is said in it: conditions may leave it out."""
+    return not turn.when or values[turn.name] is not None
+
+
+def said_turns(cohort: CohortPlan, values: Mapping[str, Any]) -> Iterator[StepPlan]:
+    """The turns that are said in a sample."""
+    return (turn for turn in cohort.turns if is_said(turn, values))
 
 
 def passages(chunks: Sequence[Mapping[str, Any]]) -> Message:

@@ -16,6 +16,8 @@ from synth.store.log import payload_sql
 from synth.store.log.served import others as served_by_others
 
 _CHUNK = 50_000
+# So many values of a spread are listed one by one.
+_MOST_LISTED = 12
 
 
 class ProvenanceCounts:
@@ -26,13 +28,19 @@ class ProvenanceCounts:
 
     def __init__(self, cohort: CohortPlan, written: Iterable[str]) -> None:
         self._members = members_of(cohort)
+        # What is spread over many values counts as one.
+        self._spread = {
+            draw.name: draw.spread.text
+            for draw in cohort.draws
+            if draw.spread is not None and len(draw.members) > _MOST_LISTED
+        }
         self._cells: Counter[tuple[str, ...]] = Counter()
         self._calls = {name: array("q") for name in written}
         self._cut: Counter[str] = Counter()
 
     def sample(self, cell: Mapping[str, str], count: int = 1) -> None:
         """Counts one sample, or one pair, of a cell; or so many of them."""
-        self._cells[tuple(cell[name] for name in self._members)] += count
+        self._cells[tuple(self._spread.get(name) or cell[name] for name in self._members)] += count
 
     def call(self, name: str, seq: int | None) -> None:
         """Takes note of the call behind what is listed under a name; None is no call."""
@@ -54,7 +62,8 @@ class ProvenanceCounts:
             found: Counter[str] = Counter()
             for cell in labels:
                 found[cell[place]] += self._cells[cell]
-            counts[name] = {m.label: found[m.label] for m in members if m.label in found}
+            labels_of = [self._spread[name]] if name in self._spread else [m.label for m in members]
+            counts[name] = {label: found[label] for label in labels_of if label in found}
         return {
             "written_by": {name: _authors(cursor, seqs) for name, seqs in self._calls.items()},
             "counts": counts,

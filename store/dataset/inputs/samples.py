@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import duckdb
 
 from synth.compiler.plan.model import CohortPlan
-from synth.store.dataset.inputs.messages import Message, before, spoken
+from synth.store.dataset.inputs.messages import Message, before, is_said, said_turns, spoken
 from synth.store.dataset.inputs.select import among
 from synth.store.log import payload_sql
 from synth.store.log.events import Kind
@@ -79,12 +80,14 @@ def _turns(
         if cohort.transcript in values:
             yield from (("", message) for message in spoken(cohort, values))
         return
-    names = [turn.name for turn in cohort.turns]
-    there = next((index for index, name in enumerate(names) if name not in values), len(names))
-    if there == len(names):
+    lacking = next((turn.name for turn in cohort.turns if turn.name not in values), None)
+    if lacking is None:
+        names = [turn.name for turn in said_turns(cohort, values)]
         yield from zip(names, spoken(cohort, values, thoughts), strict=True)
     else:
-        yield from zip(names, before(cohort, values, names[there], thoughts), strict=False)
+        known = takewhile(lambda turn: turn.name in values, cohort.turns)
+        names = [turn.name for turn in known if is_said(turn, values)]
+        yield from zip(names, before(cohort, values, lacking, thoughts), strict=True)
 
 
 def _refusals(payload: SampleEnded, cursor: duckdb.DuckDBPyConnection) -> Iterator[Refusal]:

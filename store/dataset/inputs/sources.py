@@ -50,7 +50,11 @@ def reader_digest(plan: Plan, source: SourcePlan) -> str:
     """
     body: list[object] = [plan.recipe, source.reader.model_dump(mode="json", exclude={"source"})]
     # What is new is added where it is set, so that older logs are read by the names they have.
-    return digest(body if source.bad_rows == "fail" else [*body, source.bad_rows])
+    if source.bad_rows != "fail":
+        body.append(source.bad_rows)
+    if source.row is not None:
+        body.append(source.row.model_dump(mode="json", exclude_defaults=True))
+    return digest(body)
 
 
 def source_of(

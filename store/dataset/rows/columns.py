@@ -60,10 +60,15 @@ class SampleColumns:
         found: dict[str, Any] = {}
         for column, path in self._columns:
             if isinstance(column, str):
-                found[column] = str(cell[column]) if column in cell else as_text(payload["values"][column])
+                found[column] = str(cell[column]) if column in cell else _said(payload["values"][column])
             else:
                 found[column.name] = None if path is None else _value(sample, column, path, values)
         return found
+
+
+def _said(value: Any) -> str | None:
+    """A value as text; None for what conditions left out."""
+    return None if value is None else as_text(value)
 
 
 def nulls(export: ExportPlan) -> dict[str, Any]:

@@ -9,7 +9,15 @@ from functools import partial
 from typing import Any
 
 from synth.compiler.plan.model import StepPlan
-from synth.store.dataset.inputs.messages import Message, answered, attempted, before, passages, trained_turns
+from synth.store.dataset.inputs.messages import (
+    Message,
+    answered,
+    attempted,
+    before,
+    is_said,
+    passages,
+    trained_turns,
+)
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.snapshot import LogSnapshot
@@ -108,6 +116,8 @@ class Unpaired:
         values = payload["values"]
         found = []
         for step in self._trained:
+            if not is_said(step, values):
+                continue
             self._provenance.call(step.name, payload["calls"].get(step.name))
             answer = answered(step, values[step.name], payload.get("thoughts", {}).get(step.name))
             if step.name in payload.get("cut", ()):

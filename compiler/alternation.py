@@ -1,0 +1,91 @@
+"""Pass: the turns of a conversation alternate, and some are trained on, however its conditions fall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Label
+from synth.compiler.bind.blocks.bound import Conversation, Step
+from synth.compiler.bind.expressions.ways import MOST, TooManyWays
+
+
+def check_turns(conversation: Conversation, diagnostics: Diagnostics) -> None:
+    """E502: two turns of the same role in a row, which no chat template takes, or a first one of the model.
+    E507: a way for conditions to fall in which nothing is said, or nothing trained on."""
+    if conversation.poisoned:
+        return
+    turns = [step for step in conversation.steps if step.role is not None]
+    reported: set[tuple[str, ...]] = set()
+    try:
+        for said in _ways(conversation, turns):
+            for found in _faults(conversation, turns, said):
+                key = (found.code, found.message.split(" where ")[0])
+                if key not in reported:
+                    reported.add(key)
+                    diagnostics.add(found)
+    except TooManyWays:
+        diagnostics.add(
+            Diagnostic(
+                "E502",
+                f"the conditions of `{conversation.name}` can fall in more than {MOST} ways, too many to see "
+                "whether its turns alternate in each",
+                conversation.span,
+                hint="let turns share a condition, or go by fewer values",
+            )
+        )
+
+
+def _ways(conversation: Conversation, turns: Sequence[Step]) -> Iterator[list[Step]]:
+    """The turns that are said, for each way in which conditions can fall."""
+    for way in conversation.ways.fall(condition for turn in turns for condition in turn.when):
+        yield [turn for turn in turns if way.hold(turn.when)]
+
+
+def _faults(conversation: Conversation, turns: Sequence[Step], said: Sequence[Step]) -> Iterator[Diagnostic]:
+    for before, after in pairwise(said):
+        if before.role == after.role:
+            between = turns[turns.index(before) + 1 : turns.index(after)]
+            yield Diagnostic(
+                "E502",
+                f"`{after.name}` follows `{before.name}`, and both are {after.role} turns{_where(between)}",
+                after.role_span,
+                secondary=(Label(before.role_span, f"{before.role} here"), *_left_out(between)),
+                hint="the same condition on a turn and its answer keeps them together"
+                if between
+                else "turns alternate between user and model; write a `step` for what is not said",
+            )
+    if said and said[0].role == "model":
+        between = turns[: turns.index(said[0])]
+        yield Diagnostic(
+            "E502",
+            f"`{said[0].name}` is said before the user said anything{_where(between)}",
+            said[0].role_span,
+            secondary=_left_out(between),
+            hint="a conversation begins with a user turn",
+        )
+    trained = [turn for turn in turns if turn.name in conversation.train_on]
+    trained = trained or [turn for turn in turns if turn.role == conversation.train_every]
+    if (turns and not said) or (trained and not any(turn in said for turn in trained)):
+        what = "nothing is said" if not said else "nothing is trained on"
+        absent = trained if said else turns
+        yield Diagnostic(
+            "E507",
+            f"{what} in the samples of `{conversation.name}`{_where(absent)}",
+            conversation.span,
+            secondary=_left_out(absent),
+            hint="leave a turn of the model without a condition, or put one beside it under the opposite "
+            "one: `unless ...`",
+        )
+
+
+def _where(absent: Sequence[Step]) -> str:
+    names = [f"`{step.name}`" for step in absent]
+    if not names:
+        return ""
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    return f" where {listed} {'are' if names[1:] else 'is'} left out"
+
+
+def _left_out(absent: Sequence[Step]) -> tuple[Label, ...]:
+    return tuple(Label(step.span, f"said only `{step.written}`") for step in absent[:4])

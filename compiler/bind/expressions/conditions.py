@@ -1,0 +1,172 @@
+"""Binding of conditions: what a turn, a step or a `let` of a conversation goes by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synth.base.diagnostics.diagnostic import Label
+from synth.base.suggest import some_of, suggest
+from synth.compiler.bind.expressions.scope import Scope
+from synth.compiler.bind.expressions.template import lookup_reference
+from synth.compiler.bind.expressions.values import FAILED, article, constant
+from synth.compiler.bind.expressions.ways import Path
+from synth.compiler.plan.conditions import ConditionPlan, holds, same, there
+from synth.compiler.plan.types import RANGE, Type
+from synth.dsl.syntax import Call, Condition, Damaged, List, Range, Reference, Statement
+
+_COMPARED = ("text", "path", "enum", "count", "number", "ratio", "boolean", "unknown")
+_NUMBERS = ("count", "number", "ratio", "unknown")
+
+
+def bind_conditions(statement: Statement, scope: Scope) -> None:
+    """Puts a statement's conditions into `scope.under`, each of them bound under those before it."""
+    for condition in statement.conditions:
+        plan = _bind(condition, scope)
+        if plan is None:
+            # What it would have left out is not known, so nobody can say what is always there.
+            (scope.outer or scope).poisoned.add("")
+        else:
+            scope.under = (*scope.under, plan)
+
+
+def written_as(statement: Statement) -> str:
+    """A statement's conditions as they are written."""
+    return " ".join(" ".join(condition.span.text.split()) for condition in statement.conditions)
+
+
+def _bind(condition: Condition, scope: Scope) -> ConditionPlan | None:
+    if isinstance(condition.values, Damaged):
+        return None
+    reference = condition.reference
+    # Whether a step that is not in every sample is there is what may be asked of it.
+    asks = len(reference.parts) == 1 and condition.values is None
+    found = lookup_reference(reference, scope, absent=asks)
+    if found is None:
+        return None
+    type_, _, path = found
+    declared = scope.find(reference.parts[0].text)
+    if path is None or declared is None:
+        scope.report(
+            "E202",
+            f"`{reference}` is the same in every sample, so nothing can go by it",
+            reference.span,
+            hint="a condition names what differs from sample to sample, such as what is drawn",
+        )
+        return None
+    if condition.values is None:
+        if type_.name not in ("boolean", "unknown") and not type_.optional and not declared.when:
+            scope.report(
+                "E202",
+                f"`{reference}` is {article(type_)}, and always there",
+                reference.span,
+                secondary=(Label(declared.span, "declared here"),),
+                hint=f"say which: `when {reference} in [...]`",
+            )
+            return None
+        plan = ConditionPlan(path=path, negated=condition.negated)
+        _know(plan.path, type_, scope)
+        return plan
+    return _compared(condition, type_, path, scope)
+
+
+def _compared(condition: Condition, type_: Type, path: Path, scope: Scope) -> ConditionPlan | None:
+    """A condition with `in`."""
+    reference, given = condition.reference, condition.values
+    assert given is not None
+    members = _members(path[0], scope)
+    is_member = type_.name == "record" and members is not None and len(path) == 1
+    if is_member:
+        # A member of a set is told by its name.
+        path = (*path, "name")
+    known = (
+        None if members is None else [there(path[1:], member) if path[1:] else member for member in members]
+    )
+    if is_member or (members is not None and path[1:] == ("name",) and _is_label(path[0], scope)):
+        type_ = Type("enum", words=tuple(dict.fromkeys(map(str, known or ()))))
+    if type_.name not in _COMPARED:
+        scope.report(
+            "E202",
+            f"`{reference}` is {article(type_)}, which cannot be compared",
+            reference.span,
+            hint="compare a field of it, or what a model is asked to say of it",
+        )
+        return None
+    if not isinstance(given, Range | List | Reference):
+        scope.report(
+            "E202",
+            f"`in` takes a list or a range, not `{given.span.text}`",
+            given.span,
+            hint=f"write `in [{given.span.text}]`" if not isinstance(given, Call) else "",
+        )
+        return None
+    what = f"`{reference}`"
+    if isinstance(given, Range) or _is_range(given, scope):
+        if type_.name not in _NUMBERS:
+            scope.report(
+                "E202",
+                f"{what} is {article(type_)}, and a range is of numbers",
+                given.span,
+                hint="list what it is to be: `in [...]`",
+            )
+            return None
+        ends = constant(given, RANGE, scope, what)
+        if ends is FAILED:
+            return None
+        plan = ConditionPlan(path=path, negated=condition.negated, range=tuple(ends))
+    else:
+        values = constant(given, Type("list", (type_.required,)), scope, what)
+        if values is FAILED:
+            return None
+        if known is not None and not _all_possible(condition, values, known, scope):
+            return None
+        plan = ConditionPlan(path=path, negated=condition.negated, values=tuple(values))
+    if known is not None and not any(holds(plan, each) for each in known):
+        scope.report(
+            "E202",
+            f"{what} is never {'other than' if condition.negated else 'in'} `{given.span.text}`",
+            given.span,
+            hint=f"it is {some_of([str(each) for each in dict.fromkeys(map(str, known))], 'or')}",
+        )
+        return None
+    _know(path, type_, scope)
+    return plan
+
+
+def _all_possible(condition: Condition, values: list[Any], known: list[Any], scope: Scope) -> bool:
+    for value in values:
+        if not any(same(value, each) for each in known):
+            names = [str(each) for each in dict.fromkeys(map(str, known))]
+            guess = suggest(str(value), names)
+            scope.report(
+                "E202",
+                f"`{condition.reference}` is never `{value}`",
+                condition.span,
+                hint=f"did you mean `{guess}`?" if guess else f"it is {some_of(names, 'or')}",
+            )
+            return False
+    return True
+
+
+def _is_range(given: Any, scope: Scope) -> bool:
+    """Whether a name stands for a range."""
+    if not isinstance(given, Reference) or len(given.parts) != 1:
+        return False
+    declared = scope.find(given.parts[0].text)
+    return declared is not None and declared.type is not None and declared.type.name == "range"
+
+
+def _members(name: str, scope: Scope) -> list[Any] | None:
+    """What an axis or a draw can be, or None for what nobody knows beforehand."""
+    found = scope.known_ways().members.get(name)
+    return None if found is None else list(found)
+
+
+def _is_label(name: str, scope: Scope) -> bool:
+    """Whether the `name` of what is drawn is that of a set's member, and no field of its schema."""
+    declared = scope.find(name)
+    schema = None if declared is None or declared.type is None else declared.type.schema
+    return schema is not None and schema.field("name") is None
+
+
+def _know(path: Path, type_: Type, scope: Scope) -> None:
+    scope.known_ways().types.setdefault(path, type_)

@@ -1,1 +1,0 @@
-"""Python functions of a project: run in processes of their own, and once."""
