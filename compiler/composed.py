@@ -16,6 +16,7 @@ from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics
 from synth.base.display import quoted
 from synth.compiler.bind.blocks.bound import Bound, Step
 from synth.compiler.plan.conditions import all_hold
+from synth.compiler.plan.dependent import goes_with
 from synth.compiler.plan.model import (
     CheckPlan,
     CohortPlan,
@@ -227,7 +228,9 @@ def _combinations(cohort: CohortPlan, names: set[str]) -> Iterator[dict[str, Mem
     """The members of axes and draws that go together, by name, axes first as in a cell's labels."""
     ordered = [name for name in varying(cohort) if name in names]
     for members in product(*_members(cohort, names)):
-        yield dict(zip(ordered, members, strict=True))
+        found = dict(zip(ordered, members, strict=True))
+        if goes_with(cohort, found):
+            yield found
 
 
 def _text(cohort: CohortPlan, step: StepPlan, members: Mapping[str, Member]) -> str:

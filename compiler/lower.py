@@ -57,7 +57,7 @@ def _cohort(conversation: Conversation, bound: Bound) -> CohortPlan:
             for axis in conversation.axes
         ),
         draws=tuple(
-            DrawPlan(name=draw.name, set=draw.source, members=draw.members, spread=draw.spread)
+            DrawPlan(name=draw.name, set=draw.source, members=draw.members, spread=draw.spread, of=draw.of)
             for draw in conversation.draws
         ),
         steps=tuple(_step(step, bound) for step in conversation.steps),

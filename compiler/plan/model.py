@@ -81,12 +81,14 @@ class Member(Frozen):
 
 class DrawPlan(Frozen):
     """A stratified draw.  A drawn list's members have the one field `value`.  Those of a `spread` are its
-    values, or its parts with an example of each."""
+    values, or its parts with an example of each.  `of` is the path of the list that each sample's value is
+    from, below an axis or an earlier draw: the members are then those of all such lists."""
 
     name: str
     set: str
     members: tuple[Member, ...]
     spread: SpreadPlan | None = None
+    of: tuple[str, ...] = ()
 
     @property
     def in_parts(self) -> bool:

@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from synth.compiler.plan.conditions import ConditionPlan, holds, there
+from synth.compiler.plan.dependent import goes_with
 from synth.compiler.plan.model import CohortPlan, Member, Plan, StepPlan
 from synth.compiler.plan.strata import stretches
 
@@ -96,4 +97,6 @@ def _weighed(cohort: CohortPlan, names: set[str]) -> Iterator[tuple[dict[str, Me
     drawn_names = {draw.name for draw in cohort.draws}
     for found in islice(product(*members.values()), _WEIGHED):
         chosen = dict(zip(members, found, strict=True))
+        if not goes_with(cohort, chosen):
+            continue
         yield chosen, prod(each.weight for name, each in chosen.items() if name in drawn_names)

@@ -28,6 +28,7 @@ from math import factorial, gcd
 from random import Random
 
 from synth.base.canonical import canonical_json
+from synth.compiler.plan.dependent import Dependent, DependentDeal
 from synth.compiler.plan.model import CohortPlan, DrawPlan, Member, Plan
 
 # A block holds each member in proportion.  Weights with a longer period than this (say
@@ -133,14 +134,43 @@ def stretches(plan: Plan, cohort: CohortPlan) -> Iterator[tuple[Sequence[Cell], 
     """The same slots, a stretch of one row at a time: the row's cells so far, and for each slot the
     index of its cell.  A row's first slot begins a stretch, and its cells keep their indexes."""
     rows = list(product(*(range(len(axis.members)) for axis in cohort.axes)))
+    dependent = dependent_draws(plan, cohort)
     for number, row in enumerate(rows):
         fixed = tuple(axis.members[i] for axis, i in zip(cohort.axes, row, strict=True))
         cells = _Cells(cohort, number, fixed)
-        deals = [_Deal(plan, cohort, draw, number, len(rows), cells.fixed_labels) for draw in cohort.draws]
+        deals = [
+            dependent.deal(draw, number)
+            if draw.of
+            else _row_deal(plan, cohort, draw, number, len(rows), cells.fixed_labels)
+            for draw in cohort.draws
+        ]
         for start in range(0, cohort.times, _STRETCH):
             length = min(_STRETCH, cohort.times - start)
-            drawn = zip(*(deal.stretch(start, length) for deal in deals), strict=True)
-            yield cells.found, [cells[each] for each in drawn] if deals else [cells[()]] * length
+            drawn: list[list[int]] = []
+            for deal in deals:
+                if isinstance(deal, DependentDeal):
+                    drawn.append(deal.stretch(length, drawn))
+                else:
+                    drawn.append(deal.stretch(start, length))
+            together = zip(*drawn, strict=True)
+            yield cells.found, [cells[each] for each in together] if deals else [cells[()]] * length
+
+
+def dependent_draws(plan: Plan, cohort: CohortPlan) -> Dependent:
+    """What deals the draws of a cohort whose values depend on other members."""
+
+    def counts(draw: DrawPlan, row: int) -> Sequence[int]:
+        rows = list(product(*(axis.members for axis in cohort.axes)))
+        labels = tuple((axis.name, m.label) for axis, m in zip(cohort.axes, rows[row], strict=True))
+        return row_counts(plan, cohort, draw, row, len(rows), _Deck(plan, cohort, draw, labels))
+
+    return Dependent(
+        cohort,
+        lambda draw, labels: _Deck(plan, cohort, draw, labels),
+        _Deal,
+        lambda total, there: largest_remainder([1] * len(there), total, there),
+        counts,
+    )
 
 
 class _Cells(dict[tuple[int, ...], int]):
@@ -164,6 +194,8 @@ class _Cells(dict[tuple[int, ...], int]):
 
 def member_counts(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> tuple[int, ...]:
     """How many samples of the whole cohort draw each member."""
+    if draw.of:
+        return dependent_draws(plan, cohort).total(draw)
     if all(len(axis.members) == 1 for axis in cohort.axes):
         only = tuple((axis.name, axis.members[0].label) for axis in cohort.axes)
         return row_counts(plan, cohort, draw, 0, 1, _Deck(plan, cohort, draw, only))
@@ -210,19 +242,21 @@ def row_counts(
     return tuple(base)
 
 
-class _Deal:
-    """The member index of each slot of one row: the deck's, relabelled from the end where its
-    counts are not yet the row's."""
+def _row_deal(plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: int, rows: int, labels: Labels) -> _Deal:
+    deck = _Deck(plan, cohort, draw, labels)
+    return _Deal(deck, row_counts(plan, cohort, draw, row, rows, deck), cohort.times)
 
-    def __init__(
-        self, plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: int, rows: int, labels: Labels
-    ) -> None:
-        self._deck = deck = _Deck(plan, cohort, draw, labels)
-        wanted = row_counts(plan, cohort, draw, row, rows, deck)
-        surplus = [have - want for have, want in zip(deck.counts(cohort.times), wanted, strict=True)]
+
+class _Deal:
+    """The member index of each of so many samples: the deck's, relabelled from the end where its counts
+    are not yet the `wanted` ones."""
+
+    def __init__(self, deck: _Deck, wanted: Sequence[int], samples: int) -> None:
+        self._deck = deck
+        surplus = [have - want for have, want in zip(deck.counts(samples), wanted, strict=True)]
         missing = [index for index, more in enumerate(surplus) for _ in range(-more)]
         self._relabelled: dict[int, int] = {}
-        position = cohort.times
+        position = samples
         while missing:
             position -= 1
             member = deck.at(position)

@@ -193,6 +193,8 @@ def _in_rows(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> str:
     """What a draw comes to in one row, where it comes to the same in all."""
     from synth.compiler.plan.strata import count_rows
 
+    if draw.of:
+        return f" (from {'.'.join(draw.of)})"
     if not cohort.axes:
         return ""
     found = count_rows(plan, cohort, draw)

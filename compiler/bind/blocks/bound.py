@@ -82,7 +82,8 @@ class Axis:
 @dataclass(frozen=True, slots=True)
 class Draw:
     """`record` is the type its name has in templates; `personas` says that it draws who speaks.  The members
-    of a `spread` are values, or parts of what it spreads over."""
+    of a `spread` are values, or parts of what it spreads over; those of a list `of` a set's members are of
+    all their lists."""
 
     name: str
     source: str
@@ -91,6 +92,7 @@ class Draw:
     record: Type
     span: Span
     spread: SpreadPlan | None = None
+    of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

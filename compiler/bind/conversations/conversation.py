@@ -55,7 +55,7 @@ def bind_conversation(
     tags: tuple[str, ...] = ()
     for s, kind in inner:
         if kind.word == "draw":
-            draw = bind_draw(s, scope)
+            draw = bind_draw(s, axes or (), draws, scope)
             if draw is not None:
                 draws.append(draw)
                 drawn = [member for member in draw.members if member.weight]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from synth.compiler.bind.blocks.bound import Draw, SetOf
+from synth.compiler.bind.blocks.bound import Axis, Draw, SetOf
 from synth.compiler.bind.conversations.spreads import bind_spread
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, literal
@@ -18,19 +19,24 @@ from synth.dsl.syntax import Call, Damaged, Expression, List, Reference, Stateme
 _Dealt = tuple[str, tuple[Member, ...], Type]
 
 
-def bind_draw(statement: Statement, scope: Scope) -> Draw | None:
-    """The draw a statement declares; declares its name for what stands below."""
+def bind_draw(statement: Statement, axes: Sequence[Axis], draws: Sequence[Draw], scope: Scope) -> Draw | None:
+    """The draw a statement declares; declares its name for what stands below.  `axes` and `draws` are what
+    its values can depend on."""
     clause = statement.clause("from")
     if statement.name is None or clause is None:
         return None
     name, span = statement.name.text, statement.name.span
     scope.later.pop(name, None)
     personas, spread = False, None
+    of: tuple[str, ...] = ()
     found: _Dealt | None
     if isinstance(clause.value, List):
         found = _listed(clause.value, scope)
     elif isinstance(clause.value, Reference) and (values := _list_of(clause.value, scope)) is not None:
         found = _dealt(*values, clause.value, scope)
+    elif isinstance(clause.value, Reference) and (above := _above(clause.value, axes, draws, scope)):
+        of = tuple(part.text for part in clause.value.parts)
+        found = _dependent(clause.value, above, scope)
     elif isinstance(clause.value, Call):
         spread = bind_spread(clause.value, scope)
         found = None if spread is None else _spread_out(spread)
@@ -44,7 +50,7 @@ def bind_draw(statement: Statement, scope: Scope) -> Draw | None:
     source, members, type_ = found
     if not scope.declare(Declared(name, "draw", span, type_)):
         return None
-    return Draw(name, source, personas, members, type_, span, spread)
+    return Draw(name, source, personas, members, type_, span, spread, of)
 
 
 def _spread_out(spread: SpreadPlan) -> _Dealt:
@@ -53,6 +59,52 @@ def _spread_out(spread: SpreadPlan) -> _Dealt:
     if spread.kind == "dates":
         return "", members, TEXT
     return "", members, NUMBER if spread.kind == "normal" or spread.digits or spread.low < 0 else COUNT
+
+
+def _above(written: Reference, axes: Sequence[Axis], draws: Sequence[Draw], scope: Scope) -> Sequence[Member]:
+    """The members of the axis or earlier draw that a path begins with; none where it begins otherwise."""
+    first, *rest = written.parts
+    if not rest or scope.find(first.text) is None:
+        return ()
+    sets: dict[str, Sequence[Member]] = {axis.name: axis.set.members for axis in axes}
+    return (sets | {draw.name: draw.members for draw in draws}).get(first.text, ())
+
+
+def _dependent(written: Reference, above: Sequence[Member], scope: Scope) -> _Dealt | None:
+    """Members of `draw sub from category.subs`: those of all lists."""
+    declared, rest = scope.resolve_path(written)
+    type_: Type | None = declared.type if declared is not None else None
+    for part in rest:
+        type_ = None if type_ is None or type_.schema is None else type_.schema.field(part.text)
+    if type_ is None or type_.name != "list":
+        fields = declared.type.schema.fields if declared and declared.type and declared.type.schema else ()
+        lists = [name for name, field in fields if field.name == "list"]
+        shown = "nothing" if type_ is None else article(type_)
+        scope.report(
+            "E202",
+            f"`{written}` is {shown}, and values are drawn from a list",
+            written.span,
+            hint=f"for example `{written.parts[0]}.{lists[0]}`" if lists else "",
+        )
+        return None
+    values: dict[str, Any] = {}
+    item = type_.arguments[0]
+    for member in above:
+        found: Any = member.fields
+        for part in rest:
+            found = None if found is None else found.get(part.text)
+        if not found:
+            scope.report(
+                "E303",
+                f"`{written}` of `{member.label}` is empty, so there is nothing to draw from",
+                written.span,
+                hint="give each member at least one value",
+            )
+            return None
+        if (dealt := _dealt(found, item, written, scope)) is None:
+            return None
+        values |= {each.label: each.fields["value"] for each in dealt[1]}
+    return _dealt(list(values.values()), item, written, scope)
 
 
 def _list_of(written: Reference, scope: Scope) -> tuple[Any, Type] | None:

@@ -118,7 +118,7 @@ def test_names_are_unique_and_do_not_depend_on_the_hash_seed() -> None:
     each = cohort(200, [[1, 2]], axis=3)
     assert len(set(names(each))) == each.quota
     script = (
-        "from tests.compiler.test_strata import *; from hashlib import sha256;"
+        "from tests.draws.test_strata import *; from hashlib import sha256;"
         "print(sha256(''.join(names(cohort(200, [[1, 2]], axis=3))).encode()).hexdigest())"
     )
     found = {
