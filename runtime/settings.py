@@ -31,7 +31,7 @@ from pydantic import Field, ValidationError
 from synth.base.canonical import Frozen
 from synth.base.errors import ConfigError, EngineError, OptionError
 from synth.base.suggest import some_of, suggest
-from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.outside.backends import BACKENDS
 from synth.compiler.plan.model import ModelPlan, Plan
 from synth.runtime.engines import check_options, check_place
 from synth.runtime.engines.base import EngineSpec

@@ -11,7 +11,7 @@ from typing import Any
 from synth.base.canonical import canonical_json, digest
 from synth.base.errors import ConfigError
 from synth.base.text import spoken
-from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.outside.backends import BACKENDS
 from synth.compiler.plan.model import CohortPlan, ModelPlan, Plan
 from synth.compiler.plan.types import Capability
 from synth.runtime.calls.rules import CURRENT

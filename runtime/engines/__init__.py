@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from synth.base.canonical import Frozen
-from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.outside.backends import BACKENDS
 from synth.runtime.engines.base import Engine, EngineSpec
 from synth.runtime.engines.options import BadOption, read_options, unknown
 

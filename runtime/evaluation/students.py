@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.outside.backends import BACKENDS
 from synth.compiler.plan.model import ModelPlan, Plan
 from synth.compiler.plan.outputs import MetricPlan
 from synth.runtime.evaluation.faults import OF_ANSWERS

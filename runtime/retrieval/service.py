@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth.base.canonical import canonical_json, digest
-from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.outside.backends import BACKENDS
 from synth.compiler.plan.model import Plan, SourcePlan, StepPlan
 from synth.compiler.stdlib.checks.reasons import ends
 from synth.runtime.engines.base import EngineSpec

@@ -13,7 +13,7 @@ from synth.compiler.bind.declarations.lets import EXAMPLES, PARAMETERS
 from synth.compiler.bind.declarations.sources import INDEXES, READERS, SPLITTERS
 from synth.compiler.bind.expressions.either import EXAMPLE as EITHER
 from synth.compiler.bind.expressions.kinds import HOLDERS
-from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.outside.backends import BACKENDS
 from synth.compiler.plan.signature import Parameter
 from synth.compiler.plan.types import BUILT_IN_SCHEMAS, SCALARS
 from synth.compiler.stdlib.checks import CHECKS

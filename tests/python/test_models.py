@@ -9,7 +9,7 @@ import pytest
 
 import synth
 from synth import models
-from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.outside.backends import BACKENDS
 from synth.runtime.engines import options_of
 from tests.kit.support import QUICKSTART
 

@@ -15,7 +15,7 @@ from synth.compiler.bind.declarations.columns import Columns, bind_columns
 from synth.compiler.bind.expressions.meant import FORMS as OTHER_FORMS
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import FAILED, constant, plain_word
-from synth.compiler.plan.hub import language, licence, likely_language, likely_licence
+from synth.compiler.outside.hub import language, licence, likely_language, likely_licence
 from synth.compiler.plan.outputs import ExportPlan, MixPlan
 from synth.compiler.plan.types import CHUNKS, TEXT
 from synth.dsl.syntax import Expression, List, Reference, Statement

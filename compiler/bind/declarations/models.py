@@ -14,7 +14,7 @@ from synth.compiler.bind.expressions.kinds import REASONING
 from synth.compiler.bind.expressions.meant import backend as known_elsewhere
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import FAILED, constant, resolve_type
-from synth.compiler.plan.backends import BACKENDS
+from synth.compiler.outside.backends import BACKENDS
 from synth.compiler.plan.model import ModelPlan, Sampling
 from synth.compiler.plan.types import TEXT, Schema, Type
 from synth.dsl.syntax import Call, Expression, Statement, Text, TypeName
