@@ -17,7 +17,8 @@ from synth.compiler.plan.model import Plan, SourcePlan
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.sources.locate import Located, locate
 from synth.runtime.sources.rows.scan import READING as ROWS_READING
-from synth.runtime.sources.rows.scan import LoggedRow, RowScan
+from synth.runtime.sources.rows.scan import RowScan
+from synth.runtime.sources.rows.spool import LoggedRow
 from synth.runtime.sources.scan import Conversation, Scan, hash_file
 from synth.store.dataset.inputs.sources import SourceVersion, last_version, reader_digest, rows_there
 from synth.store.log.events import Kind
@@ -43,7 +44,8 @@ class ReadSource:
     where these are all and no other version was completed since.
 
     `again` gives the rows as they are to be logged, from the first one on; None where the log has them
-    all.  `reading` is the version of the reader; `left_out` and `unread` are as in `SourceVersion`.
+    all.  `reading` is the version of the reader; `left_out` and `unread` are as in `SourceVersion`,
+    and `warnings` say what of documents was passed over.
     """
 
     source: SourcePlan
@@ -56,6 +58,7 @@ class ReadSource:
     current: bool = False
     again: Callable[[], Iterator[Conversation | LoggedRow]] | None = field(default=None, repr=False)
     reading: int = READING
+    warnings: tuple[str, ...] = ()
     left_out: LeftOut = field(default_factory=LeftOut)
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
@@ -79,6 +82,7 @@ class IngestedSource:
     rows: int
     new: int
     complete: bool = True
+    warnings: tuple[str, ...] = ()
     left_out: LeftOut = field(default_factory=LeftOut)
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
@@ -177,7 +181,7 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
     newest = READING if source.type == "messages" else ROWS_READING
     versions = {reading: digest([reading, *named]) for reading in range(newest, 0, -1)}
     for version in versions.values():
-        known, current, _ = await asyncio.to_thread(_in_log, plan, source, version, log)
+        known, current, _ = await asyncio.to_thread(known_version, plan, source, version, log)
         if known is not None and known.reading == newest:
             return ReadSource(
                 source,
@@ -202,7 +206,7 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
             return None
     await asyncio.to_thread(scan.conclude)
     version = versions[scan.reading]
-    known, _, there = await asyncio.to_thread(_in_log, plan, source, version, log)
+    known, _, there = await asyncio.to_thread(known_version, plan, source, version, log)
     again = scan.again if there < scan.rows else None
     if again is None:
         scan.close()
@@ -221,9 +225,11 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
     )
 
 
-def _in_log(plan: Plan, source: SourcePlan, version: str, log: Log) -> tuple[SourceVersion | None, bool, int]:
-    """The version as it was completed, whether none was completed since, and how many of its
-    rows the log has."""
+def known_version(
+    plan: Plan, source: SourcePlan, version: str, log: Log
+) -> tuple[SourceVersion | None, bool, int]:
+    """The version as it was completed, whether none was completed since, and how many of its rows the log
+    has."""
     with log.cursor() as cursor:
         known = last_version(plan, source, cursor, log.next_seq, version)
         if known is None:
@@ -270,6 +276,7 @@ def _ingested(source: ReadSource, new: int, complete: bool = True) -> IngestedSo
         source.rows,
         new,
         complete,
+        source.warnings,
         source.left_out,
         source.unread,
     )

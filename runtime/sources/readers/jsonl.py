@@ -73,7 +73,7 @@ class _Parser:
 
     def __call__(self, line: bytes) -> dict[str, Any] | Fault:
         try:
-            value = self.decoder.decode(line.decode())
+            value = self._decode(line.decode())
         except UnicodeDecodeError:
             return not_utf8(line)
         except json.JSONDecodeError as error:
@@ -82,6 +82,11 @@ class _Parser:
             # A number of thousands of digits, or lists within lists within lists.
             return Fault("is not JSON", _TOO_DEEP)
         return self.row(value)
+
+    def _decode(self, text: str) -> Any:
+        # `decode` looks for blanks around, which are gone.
+        value, end = self.decoder.raw_decode(text)
+        return value if end == len(text) else self.decoder.decode(text)
 
     def row(self, value: Any) -> dict[str, Any] | Fault:
         """A value that was read, where it is an object."""

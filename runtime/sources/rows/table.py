@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from synth.base.errors import ConfigError
 from synth.base.suggest import suggest
@@ -13,14 +13,14 @@ from synth.compiler.plan.model import SourcePlan
 from synth.runtime.sources.faults import Unusable, names
 from synth.runtime.sources.marks import kind_of
 from synth.runtime.sources.notes import Notes
-from synth.runtime.sources.rows.values import Take, fields_of, is_absent, plain
+from synth.runtime.sources.record import Cell
+from synth.runtime.sources.rows.values import Take, fields_of, plain
 
 # A table that has more is no table of rows but a matrix, each of whose cells would be logged by name.
 MOST_COLUMNS = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class TypedRow:
+class TypedRow(NamedTuple):
     """`values` by field, absent ones left out; `rest` are the columns that are no fields, those that
     hold nothing left out; `name` is the text of the id column, None where none is named."""
 
@@ -82,16 +82,23 @@ class Table:
         values = {}
         for name, take, optional in self._fields:
             value = row.get(name)
-            if optional and is_absent(value):
-                continue
             if value is None:
-                raise _absent(name, row)
-            values[name] = take(value, notes)
+                if not optional:
+                    raise _absent(name, row)
+            elif value or not optional or type(value) is not Cell:
+                values[name] = take(value, notes)
         known = self._known
+        rest = {
+            name: value
+            for name, value in row.items()
+            if name not in known and value is not None and (value or type(value) is not Cell)
+        }
         if len(row) > MOST_COLUMNS:
             raise Unusable(f"has more than {MOST_COLUMNS:,} columns", f"it has {len(row):,}")
-        rest = {name: row[name] for name in row if name not in known and not is_absent(row[name])}
-        return TypedRow(values, rest, None if self._id is None else self._name(row, self._id))
+        if self._id is None:
+            return TypedRow(values, rest, None)
+        id_ = row.get(self._id)
+        return TypedRow(values, rest, id_ if type(id_) is str and id_ else self._name(row, self._id))
 
     def _name(self, row: Mapping[str, Any], column: str) -> str:
         value = row.get(column)

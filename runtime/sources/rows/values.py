@@ -63,11 +63,6 @@ def taker(type_: ValueType, where: str) -> Take:
             return lambda value, notes: plain(value)
 
 
-def is_absent(value: Any) -> bool:
-    """Whether a column holds nothing: null, or an empty cell."""
-    return value is None or (type(value) is Cell and not value)
-
-
 def _text(type_: ValueType, where: str) -> Take:
     low, high = type_.low or 0, math.inf if type_.high is None else type_.high
     bounded = type_.low is not None or type_.high is not None

@@ -54,6 +54,8 @@ def reader_digest(plan: Plan, source: SourcePlan) -> str:
         body.append(source.bad_rows)
     if source.row is not None:
         body.append(source.row.model_dump(mode="json", exclude_defaults=True))
+    if source.split is not None:
+        body.append(source.split.model_dump(mode="json", exclude={"source"}))
     return digest(body)
 
 
