@@ -15,6 +15,7 @@ from pathlib import Path
 from synth.base.canonical import digest
 from synth.compiler.plan.model import Plan, SourcePlan
 from synth.runtime.events.recorder import Recorder
+from synth.runtime.sources.counts import remember_count
 from synth.runtime.sources.locate import Located, locate
 from synth.runtime.sources.rows.scan import READING as ROWS_READING
 from synth.runtime.sources.rows.scan import RowScan
@@ -205,6 +206,7 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
         if stopping():
             return None
     await asyncio.to_thread(scan.conclude)
+    await asyncio.to_thread(remember_count, plan, located, scan.rows)
     version = versions[scan.reading]
     known, _, there = await asyncio.to_thread(known_version, plan, source, version, log)
     again = scan.again if there < scan.rows else None

@@ -11,6 +11,8 @@ import pytest
 from synth.base.errors import ConfigError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import Plan
+from synth.runtime.sources import counts
+from synth.runtime.sources.counts import count_rows
 from synth.store.dataset.inputs.filter import keep, kept_rows
 from synth.store.dataset.inputs.sources import source_of
 from synth.store.log.log import Log
@@ -346,3 +348,24 @@ def test_keep_goes_by_fields(tmp_path: Path, log: Path) -> None:
     assert [text for _, text in found] == [rows[0]["body"], rows[5]["body"]]
     assert [seq for seq, _ in found] == list(kept.seqs)
     assert kept.dropped == {"length": 1, "no_words": 1, "differs_from": 1, "distinct": 1}
+
+
+def test_rows_are_counted_without_reading_a_large_file(
+    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_lines(tmp_path / "t.jsonl", [GOOD, with_(body="b"), with_(body="c")])
+    write_parquet(tmp_path / "t.parquet", [GOOD, with_(body="b")], "body VARCHAR, category VARCHAR")
+    lines = typed(tmp_path, 'jsonl("t.jsonl")')
+    table = typed(tmp_path, 'parquet("t.parquet", limit = 1)')
+    assert count_rows(lines, lines.sources[0], None) == 3
+    assert count_rows(table, table.sources[0], None) == 1
+    monkeypatch.setattr(counts, "MOST_BYTES", 0)
+    assert count_rows(lines, lines.sources[0], None) is None
+    ingest(lines, log)
+    assert count_rows(lines, lines.sources[0], None) == 3
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
+    with Log(log) as opened:
+        assert count_rows(lines, lines.sources[0], opened) == 3
+        write_lines(tmp_path / "t.jsonl", [GOOD])
+        assert count_rows(lines, lines.sources[0], opened) is None

@@ -22,8 +22,7 @@ def read_parquet(path: Path, file: str, form: Columns) -> Iterator[Record]:
 
     Memory is bounded by the file's largest row group.  Raises ConfigError.
     """
-    # The name is a pattern to DuckDB; in brackets, a character stands for itself.
-    name = "".join(f"[{char}]" if char in "*?[" else char for char in str(path))
+    name = pattern(path)
     number = 0
     try:
         with connect() as connection:
@@ -47,6 +46,11 @@ def read_parquet(path: Path, file: str, form: Columns) -> Iterator[Record]:
         raise ConfigError(
             f"{file} cannot be read as Parquet ({_reason(error, str(path))}): write it again"
         ) from None
+
+
+def pattern(path: Path) -> str:
+    """A path as DuckDB takes it: as a pattern, in which a character in brackets stands for itself."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in str(path))
 
 
 def _empty(connection: duckdb.DuckDBPyConnection, name: str, columns: Sequence[str]) -> dict[str, None]:
