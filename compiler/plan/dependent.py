@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import product
 from typing import Any, Protocol
 
@@ -91,9 +92,12 @@ class Dependent:
         counts: Callable[[DrawPlan, int], Sequence[int]],
     ) -> None:
         self._cohort = cohort
-        self._rows = list(product(*(range(len(axis.members)) for axis in cohort.axes)))
         self._deck, self._deal, self._shares, self._independent = deck, deal, shares, counts
         self._known: dict[str, list[dict[int, list[int]]]] = {}
+
+    @cached_property
+    def _rows(self) -> list[tuple[int, ...]]:
+        return list(product(*(range(len(axis.members)) for axis in self._cohort.axes)))
 
     def deal(self, draw: DrawPlan, row: int) -> DependentDeal:
         """A dependent draw over a row, whose earlier draws are dealt beside it."""

@@ -16,7 +16,7 @@ from synth.compiler.plan.outputs import ColumnPlan
 from synth.store.dataset.materialize import materialize
 from synth.store.dataset.output.written import Dataset
 from synth.store.log.log import Log
-from tests.kit.support import rows
+from tests.kit.support import rows, synth
 from tests.store.log.logs import Story, all_slots, chat
 from tests.store.test_readers import loaded
 
@@ -264,3 +264,29 @@ def test_columns_that_a_mix_cannot_have(columns: str, fault: tuple[str, str, str
     found = faults(f'{MIXED}export train: messages from all to "out" {{ columns {columns} }}')
     assert [each[:2] for each in found] == [fault[:2]]
     assert fault[2] in found[0][2]
+
+
+def test_what_is_left_out_is_null(tmp_path: Path) -> None:
+    text = (
+        "edition 1\nrecipe left { seed = 1 }\nmodel base: model<chat, json> from simulated()\n"
+        "schema Note { about: text, marks: list<count> }\n"
+        "conversation c times 8 {\n  draw hard from [true, false]\n"
+        '  let tone = "Be brief." when hard\n'
+        '  step note: json<Note> by base when hard { prompt = "What is hard?" }\n'
+        '  turn ask: user = "What?"\n  turn answer: model by base { sees = transcript }\n}\n'
+        'export out: messages from c to "out" '
+        "{ columns = [c.hard, c.tone, c.note.about, c.note.marks, c.note] }\n"
+        'export rows: messages from c to "rows" { columns = [c.tone, c.note], format = parquet }\n'
+    )
+    (tmp_path / "my.recipe").write_text(text, "utf-8")
+    for command in ("run", "materialize"):
+        done = synth(command, "my.recipe", "--log", "log.duckdb", cwd=tmp_path)
+        assert done.status == 0, done.err
+    for row in rows(tmp_path / "out/train.jsonl"):
+        if row["hard"]:
+            assert row["tone"] == "Be brief."
+            assert row["note"] == {"about": row["about"], "marks": row["marks"]}
+        else:
+            assert [row[name] for name in ("tone", "about", "marks", "note")] == [None] * 4
+    found = duckdb.execute(f"SELECT tone, note FROM '{tmp_path}/rows/train.parquet'").fetchall()
+    assert sum(each == (None, None) for each in found) == 4

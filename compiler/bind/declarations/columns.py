@@ -52,7 +52,11 @@ class Columns:
         }
         found |= {draw.name: (draw.record, bool(draw.source)) for draw in conversation.draws}
         if not self.attempts:
-            found |= {step.name: (step.output, False) for step in conversation.steps}
+            # What stands under a condition may be left out of a sample.
+            found |= {
+                step.name: (replace(step.output, optional=step.output.optional or bool(step.when)), False)
+                for step in conversation.steps
+            }
         return found | {"nth": (COUNT, False)}
 
 
