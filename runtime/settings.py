@@ -12,6 +12,11 @@ cached_input = 0.03           # of a prompt's tokens that the service had cached
 reasoning = 2.50              # of an answer's tokens that are thinking; else as output
 output_limit = 65536          # tokens of an answer to a call without max_tokens
 
+[functions]                   # for Python functions that a recipe uses
+seconds = 10                  # for each call
+memory_gib = 4                # for each process
+workers = 2                   # processes; one a core where nothing is said
+
 [simulate]                    # for --simulate
 latency = 0.2                 # seconds
 failures = 0.05               # share of calls
@@ -24,7 +29,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -53,12 +58,21 @@ class Place(Frozen, extra="allow"):
     adapter: str | None = None
 
 
+class FunctionLimits(Frozen):
+    """What `[functions]` may hold: seconds of a call, GiB of a process and the number of processes."""
+
+    seconds: Annotated[float, Field(gt=0, le=86_400)] = 10
+    memory_gib: Annotated[float, Field(gt=0)] = 4
+    workers: Annotated[int, Field(ge=1)] | None = None
+
+
 class File(Frozen):
     """What a `synth.toml` may hold."""
 
     models: dict[str, Place] = Field(default_factory=dict)
     prices: dict[str, Price] = Field(default_factory=dict)
     simulate: dict[str, Any] = Field(default_factory=dict)
+    functions: FunctionLimits = FunctionLimits()
 
     def entry(self, model: str) -> dict[str, Any]:
         """What is said of a model, by key; empty where nothing is."""
@@ -297,6 +311,7 @@ def _fault(text: Text, fault: Mapping[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"{text.at(table)}: `{where}` is missing"
     if fault["type"] == "extra_forbidden":
-        known = Price.model_fields if table else File.model_fields
+        fields = FunctionLimits if table == ["functions"] else Price if table else File
+        known = fields.model_fields
         return f"{place}: there is no setting `{where}`; {unknown(key, known)}"
     return f"{place}: `{where}` is wrong: {in_words(fault)}"

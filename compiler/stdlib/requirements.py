@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from synth.base.errors import ConfigError
 from synth.compiler.plan.model import CheckPlan, Plan
 from synth.compiler.stdlib.checks import prepare_checks
 
@@ -13,8 +12,6 @@ def require_runnable(plan: Plan) -> None:
     """Raises ConfigError, in one sentence, for a plan whose checks need a package that is not
     installed."""
     prepare_checks(_checks(plan))
-    if plan.functions:
-        raise ConfigError(f"`{plan.functions[0].name}` is a Python function, and those are only compiled yet")
 
 
 def _checks(plan: Plan) -> Iterator[CheckPlan]:

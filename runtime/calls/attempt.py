@@ -9,6 +9,7 @@ from typing import Protocol
 from synth.compiler.plan.model import CheckPlan, Plan, StepPlan
 from synth.runtime.calls.rules import Rules
 from synth.runtime.engines.base import Message
+from synth.runtime.functions.asked import Application, Fault, Result
 from synth.runtime.retrieval.service import LookUp, Passages
 from synth.store.log.history import LoggedSample
 
@@ -77,4 +78,8 @@ class ModelClient(Protocol):
 
     async def look_up(self, lookup: LookUp) -> Passages:
         """Raises CallAbandoned or CacheMiss."""
+        ...
+
+    async def apply(self, asked: Application) -> Result | Fault:
+        """What a Python function comes to.  Raises CacheMiss or Stopped."""
         ...

@@ -6,6 +6,8 @@ records; the preview counts what would be issued; the replay takes the log for t
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from synth.compiler.plan.model import Plan
 from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned
 from synth.runtime.calls.breaker import Breakers, Held
@@ -17,11 +19,15 @@ from synth.runtime.engines.thinking import joined, split
 from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
 from synth.runtime.events.recorder import Recorder
+from synth.runtime.functions.asked import Application, Fault, Result, found, given
 from synth.runtime.retrieval.service import Indexes, LookUp, Passages
 from synth.store.log.events import Kind
 from synth.store.log.history import History, LoggedCall
 from synth.store.log.payloads import AttemptColumns, CallCompleted
 from synth.store.log.served import is_another
+
+if TYPE_CHECKING:
+    from synth.runtime.functions.service import Functions
 
 
 class LiveClient:
@@ -37,8 +43,10 @@ class LiveClient:
         progress: Progress,
         history: History,
         breakers: Breakers | None = None,
+        functions: Functions | None = None,
     ) -> None:
         self.plan = plan
+        self._functions = functions
         self._breakers = breakers or Breakers()
         self._models = models
         self._indexes = indexes
@@ -130,12 +138,17 @@ class LiveClient:
             # Another run may find other documents there.
             raise CallAbandoned(str(short), lasting=False) from None
 
+    async def apply(self, asked: Application) -> Result | Fault:
+        assert self._functions is not None, "a plan that calls functions is run with them"
+        return await self._functions.apply(asked, self._recorder)
+
 
 class PreviewClient:
     """Answers from the log alone and raises CacheMiss where a call would be issued."""
 
-    def __init__(self, plan: Plan, models: Models) -> None:
+    def __init__(self, plan: Plan, models: Models, *, simulated: bool = False) -> None:
         self.plan = plan
+        self._simulated = simulated
         self._models = models
 
     def rules(self, sample_id: str) -> Rules:
@@ -150,6 +163,18 @@ class PreviewClient:
 
     async def look_up(self, lookup: LookUp) -> Passages:
         return logged_passages(lookup)
+
+    async def apply(self, asked: Application) -> Result | Fault:
+        from synth.runtime.functions.service import files_of
+
+        files = {} if self._simulated else await files_of(asked, self.plan.folder)
+        known = found(asked.earlier.results.get(asked.key, ()), files, self._simulated)
+        if known is not None:
+            return given(known)
+        if asked.is_check:
+            # As of answers, it is not foreseen what will be refused.
+            return Result(None)
+        raise CacheMiss
 
 
 def logged_passages(lookup: LookUp) -> Passages:

@@ -75,6 +75,7 @@ class Models:
         self, plan: Plan, settings: Settings, patience: float | None = None, *, asked: bool = True
     ) -> None:
         said = settings.check(plan)
+        self.where = settings
         self._running: dict[str, RunningModel] = {}
         self._starting: dict[int, asyncio.Future[None]] = {}
         self._set_up: dict[str, list[Any]] = {}
@@ -148,7 +149,10 @@ class Models:
 
     def _config_hash(self, cohort: CohortPlan, fingerprint: str, of: str | None = None) -> CohortLineage:
         models = {name: self[name].engine.identity.model_dump(mode="json") for name in _used(cohort)}
-        config_hash = digest([fingerprint, models, *([] if of is None else [of])])[:16]
+        # What a simulation makes up in place of functions is no sample of a run that calls them.
+        made_up = self.where.everywhere == "simulated" and _calls_functions(cohort)
+        told = [*([] if of is None else [of]), *(["simulated functions"] if made_up else [])]
+        config_hash = digest([fingerprint, models, *told])[:16]
         entry: CohortLineage = {"lineage": config_hash, "fingerprint": fingerprint, "models": models}
         if of is not None:
             entry["of"] = of
@@ -219,6 +223,12 @@ class Models:
 def _used(cohort: CohortPlan) -> list[str]:
     """The names of the models that a cohort asks."""
     return sorted({str(step.model) for step in cohort.asking})
+
+
+def _calls_functions(cohort: CohortPlan) -> bool:
+    checks = [check for step in cohort.steps for check in step.checks]
+    calls = [step.call for step in cohort.steps if step.call is not None]
+    return any(check.source for check in checks) or any(call.source for call in calls)
 
 
 def _set_up(spec: EngineSpec, engine: Engine) -> list[Any]:

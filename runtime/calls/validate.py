@@ -88,7 +88,9 @@ def in_one_sample(checks: tuple[CheckPlan, ...], values: Mapping[str, Any]) -> t
         return checks
     given = [(check, resolved(check.arguments, values)) for check in checks]
     return tuple(
-        CheckPlan.model_construct(name=check.name, arguments=arguments, label=check.label)
+        CheckPlan.model_construct(
+            name=check.name, of=check.of, arguments=arguments, label=check.label, source=check.source
+        )
         for check, arguments in given
         if is_complete(arguments)
     )

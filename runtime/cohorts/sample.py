@@ -14,6 +14,7 @@ from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.compiler.plan.strata import Slot, call_seed
 from synth.compiler.stdlib.render import render
 from synth.compiler.stdlib.verdict import first_there, is_complete, resolved
+from synth.runtime.calls.applied import Asking, made_by, refusal_of
 from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, ModelClient
 from synth.runtime.calls.breaker import Breakers
 from synth.runtime.calls.prompt import environment, messages_for
@@ -213,10 +214,7 @@ class _Run:
             await self._compose(step, render(step.value, self._values))
             return
         if step.call is not None:
-            is_either = step.call.name == "either"
-            self._accept(
-                step, first_there(step.call, self._values) if is_either else await self._look_up(step)
-            )
+            self._accept(step, await self._called(step))
             return
         messages = messages_for(self._sample.cohort, step, self._values)
         refusal: Rejected | None = None
@@ -260,6 +258,25 @@ class _Run:
             raise self._abandon(step, f"{verdict.check}: {verdict.reason}")
         self._breakers.passed(step)
         self._accept(step, verdict.value)
+
+    async def _called(self, step: StepPlan) -> Any:
+        assert step.call is not None
+        if step.call.source:
+            return await self._apply(step)
+        if step.call.name == "either":
+            return first_there(step.call, self._values)
+        return await self._look_up(step)
+
+    async def _apply(self, step: StepPlan) -> Any:
+        try:
+            value = await made_by(self._asking(step, 0, self._values))
+        except (CallAbandoned, CacheMiss, Stopped) as error:
+            raise self._failed(step, error) from None
+        self._breakers.passed(step)
+        return value
+
+    def _asking(self, step: StepPlan, attempt: int, values: Mapping[str, Any]) -> Asking:
+        return Asking(self._client, self._sample.sample_id, step, attempt, self._earlier, values)
 
     async def _look_up(self, step: StepPlan) -> Passages:
         assert step.call is not None
@@ -307,7 +324,15 @@ class _Run:
             raise self._failed(step, error) from None
 
     async def _judged(self, step: StepPlan, attempt: int, accepted: Accepted) -> Accepted | Rejected:
-        """What the judges of a step's checks say of a value that holds otherwise."""
+        """What functions, and then the judges of a step's checks, say of a value that holds otherwise."""
+        if any(check.source for check in step.checks):
+            values = self._values | {step.name: accepted.value}
+            try:
+                refused = await refusal_of(self._asking(step, attempt, values), accepted.value)
+            except (CacheMiss, Stopped) as error:
+                raise self._failed(step, error) from None
+            if refused is not None:
+                return Rejected(*refused)
         if not step.judged_by:
             return accepted
         with self._breakers.judging(step):

@@ -108,6 +108,13 @@ class Recorder:
     @overload
     def emit(
         self,
+        kind: Literal[Kind.FUNCTION_DONE],
+        payload: payloads.FunctionDone,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
         kind: Literal[Kind.CALL_COMPLETED],
         payload: payloads.CallCompleted,
         **columns: Unpack[payloads.EventColumns],

@@ -88,7 +88,12 @@ async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) 
     past = LoggedPast(history, config_hashes)
     try:
         await Scheduler(
-            sample_sources, PreviewClient(plan, models), past, counts, RunBudget(), window=_WINDOW
+            sample_sources,
+            PreviewClient(plan, models, simulated=settings.everywhere == "simulated"),
+            past,
+            counts,
+            RunBudget(),
+            window=_WINDOW,
         ).run()
     finally:
         past.close()

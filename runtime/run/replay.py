@@ -27,6 +27,7 @@ from synth.runtime.cohorts.scheduler import Scheduler
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
+from synth.runtime.functions.asked import Application, Fault, Result, given
 from synth.runtime.retrieval.service import LookUp, Passages
 from synth.runtime.run import loop
 from synth.store.dataset.inputs.select import WrittenBy, logged_config_hash
@@ -240,6 +241,15 @@ class _LogClient:
         except CacheMiss:
             self._give_up(lookup.sample_id, lookup.step)
             raise
+
+    async def apply(self, asked: Application) -> Result | Fault:
+        """What the function gave before the sample ended: no code is run, and no file read."""
+        ending = self._past.endings.get(asked.sample_id)
+        results = asked.earlier.results.get(asked.key, ())
+        before = [each for each in results if ending is None or each.seq < ending.seq]
+        if before:
+            return given(before[-1])
+        raise CacheMiss
 
     def _give_up(self, sample_id: str, step: StepPlan) -> None:
         """Raises CallAbandoned where the log did so at this step: it has no answer because there was none."""

@@ -28,6 +28,7 @@ from synth.runtime.cohorts.source import SampleSource
 from synth.runtime.events.budget import Outcome, RunBudget, Stopped
 from synth.runtime.events.progress import Progress, progress_path, write_progress
 from synth.runtime.events.recorder import Recorder
+from synth.runtime.functions.asked import packages_imported
 from synth.runtime.retrieval.service import Indexes, record
 from synth.runtime.run import loop
 from synth.runtime.run.report import RunOptions, RunReport
@@ -40,6 +41,7 @@ from synth.store.log.log import Log
 from synth.store.log.served import in_words
 
 if TYPE_CHECKING:
+    from synth.runtime.functions.service import Functions
     from synth.runtime.retrieval.ingest import IngestReport
     from synth.runtime.sources.ingest import IngestedSource, ReadSource
 
@@ -246,8 +248,21 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
     if options.limit is not None:
         stop.limit = _most_calls(options.limit, sample_sources, run.progress)
     past = LoggedPast(run.history, named, run.recorder.settle)
+    functions: Functions | None = None
+    if plan.functions:
+        from synth.runtime.functions.service import open_functions
+
+        functions = open_functions(plan, models.where, run.history, stop)
     client = LiveClient(
-        plan, models, run.indexes, run.recorder, stop, run.progress, run.history, run.breakers
+        plan,
+        models,
+        run.indexes,
+        run.recorder,
+        stop,
+        run.progress,
+        run.history,
+        run.breakers,
+        functions,
     )
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
     asking = [step for each in sample_sources for step in each.plan.asking]
@@ -268,6 +283,8 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
     finally:
         preparing.cancel()
         past.close()
+        if functions is not None:
+            await functions.close()
     short = tuple(said for each in sample_sources if (said := each.shortage()) is not None)
     return error, short
 
@@ -350,6 +367,7 @@ def _started(
             "synth": VERSION,
             "python": platform.python_version(),
             "duckdb": package_version("duckdb"),
+            **packages_imported(plan.functions),
             **{str(model.engine.identity): model.engine.version for model in models},
         },
     }

@@ -33,6 +33,7 @@ CONTENT: Mapping[str, Sequence[str]] = {
     "source.ingested": ("file", "messages", "name", "rest", "values"),
     "source.completed": ("files", "left_out", "unread"),
     "retrieval.done": ("arguments", "chunks"),
+    "function.done": ("result", "fault", "files"),
     "sample.completed": ("cell", "values", "thoughts", "rejected"),
     "sample.abandoned": ("cell", "reason", "values", "thoughts", "rejected"),
     "run.stopped": ("reason", "counts", "stuck"),

@@ -24,6 +24,7 @@ KEPT: Mapping[str, Sequence[str]] = {
     Kind.STEP_REJECTED: ("call", "call_key", "check"),
     Kind.SOURCE_INGESTED: ("source", "version", "row", "file", "line"),
     Kind.RETRIEVAL_DONE: ("key", "source", "function", "index"),
+    Kind.FUNCTION_DONE: ("key", "function", "source", "lasting", "simulated"),
     Kind.SAMPLE_COMPLETED: ("lineage", "cohort", "cell", "ordinal", "calls", "of"),
     Kind.SAMPLE_ABANDONED: ("lineage", "cohort", "cell", "ordinal", "lasting", "of"),
 }

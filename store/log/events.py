@@ -19,6 +19,7 @@ class Kind(StrEnum):
     SOURCE_INGESTED = "source.ingested"
     SOURCE_COMPLETED = "source.completed"
     RETRIEVAL_DONE = "retrieval.done"
+    FUNCTION_DONE = "function.done"
     CALL_COMPLETED = "call.completed"
     CALL_FAILED = "call.failed"
     STEP_ACCEPTED = "step.accepted"

@@ -16,14 +16,19 @@ from synth.compiler.plan.strata import Labels
 from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import forgotten_of, is_tombstone
+from synth.store.log.functions import FunctionResults, LoggedResult, logged_result
 from synth.store.log.log import Log
 from synth.store.log.payloads import (
     CallCompleted,
     EndedEitherWay,
+    FunctionDone,
     RetrievalDone,
     SampleAbandoned,
     SampleCompleted,
 )
+
+# What is asked for again by its key.
+_OF_SAMPLES = (Kind.CALL_COMPLETED.value, Kind.RETRIEVAL_DONE.value, Kind.FUNCTION_DONE.value)
 
 
 class SampleIds:
@@ -92,11 +97,12 @@ class LoggedLookup:
 
 @dataclass(frozen=True, slots=True)
 class LoggedSample:
-    """What the log holds of a sample: completed calls by call key, passages by their key, and for each
-    time that it was lost how many attempts at each step were refused."""
+    """What the log holds of a sample: completed calls by call key, passages and what functions gave by their
+    keys, and for each time that it was lost how many attempts at each step were refused."""
 
     calls: dict[str, LoggedCall] = field(default_factory=dict)
     lookups: dict[str, LoggedLookup] = field(default_factory=dict)
+    results: dict[str, list[LoggedResult]] = field(default_factory=dict)
     lost: list[dict[str, int]] = field(default_factory=list)
 
     def tried(self, step: str) -> int:
@@ -106,9 +112,10 @@ class LoggedSample:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a sample ended, in the run `run_id`: with accepted `values` and `thoughts` by step, or
-    given up at a step for a `reason`, and then `values` is None."""
+    """How a sample ended, in event `seq` of the run `run_id`: with accepted `values` and `thoughts` by step,
+    or given up at a step for a `reason`, and then `values` is None."""
 
+    seq: int
     run_id: str
     step: str | None
     values: dict[str, Any] | None
@@ -153,7 +160,7 @@ class History:
         # For what is asked from the event loop while a thread asks about calls.
         self._beside = log.cursor()
         self._forgotten = forgotten_of(self._cursor)
-        self._called = self._ids("kind IN (?, ?)", [Kind.CALL_COMPLETED.value, Kind.RETRIEVAL_DONE.value])
+        self._called = self._ids("kind IN (?, ?, ?)", list(_OF_SAMPLES))
 
     def finished(
         self, config_hash: str, cohort: str = "", settings: str | None = None, *, retry_lost: bool = False
@@ -244,7 +251,7 @@ class History:
             return found
         rows = self._cursor.execute(
             f"""SELECT sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, payload
-                FROM events WHERE (kind IN ('{Kind.CALL_COMPLETED.value}', '{Kind.RETRIEVAL_DONE.value}')
+                FROM events WHERE (kind IN {_OF_SAMPLES}
                     OR kind = '{Kind.SAMPLE_ABANDONED.value}' AND ({payload_sql.LINEAGE}) = ?)
                 AND sample_id IN (SELECT unnest(?)) ORDER BY seq""",
             [config_hash, wanted],
@@ -257,6 +264,9 @@ class History:
                 abandoned: SampleAbandoned = payload
                 refused = abandoned.get("rejected", {})
                 sample.lost.append({name: len(attempts) for name, attempts in refused.items()})
+            elif kind == Kind.FUNCTION_DONE.value:
+                done: FunctionDone = payload
+                sample.results.setdefault(done["key"], []).append(logged_result(seq, done))
             elif kind == Kind.RETRIEVAL_DONE.value:
                 lookup: RetrievalDone = payload
                 key = lookup["key"]
@@ -281,17 +291,18 @@ class History:
     def endings(self, config_hash: str, sample_ids: Iterable[str]) -> dict[str, Ending]:
         """How samples ended under a lineage, each the last time; nothing of those that are forgotten."""
         rows = self._cursor.execute(
-            f"""SELECT sample_id, kind, run_id, step, payload FROM events
+            f"""SELECT sample_id, kind, seq, run_id, step, payload FROM events
                 WHERE kind IN ('{Kind.SAMPLE_COMPLETED.value}', '{Kind.SAMPLE_ABANDONED.value}')
                 AND sample_id IN (SELECT unnest(?)) AND ({payload_sql.LINEAGE}) = ? ORDER BY seq""",
             [list(sample_ids), config_hash],
         )
         found: dict[str, Ending] = {}
-        for sample_id, kind, run_id, step, text in _stream(rows):
+        for sample_id, kind, seq, run_id, step, text in _stream(rows):
             payload: EndedEitherWay = json.loads(text)
             if is_tombstone(payload):
                 continue
             found[sample_id] = Ending(
+                seq,
                 run_id,
                 step,
                 payload["values"] if kind == Kind.SAMPLE_COMPLETED.value else None,
@@ -307,6 +318,10 @@ class History:
             [Kind.RUN_STARTED.value],
         )
         return {run_id: None if text is None else json.loads(text) for run_id, text in _stream(rows)}
+
+    def function_results(self) -> FunctionResults:
+        """What functions gave, for whichever sample.  May be asked from any thread."""
+        return FunctionResults(self._log.cursor())
 
     def answered(self, model: str, backend: str, id_: str) -> bool:
         """Whether a model has answered any call while it ran there.  May be asked from any thread."""

@@ -262,6 +262,20 @@ class RetrievalDone(TypedDict):
     chunks: list[dict[str, Any]]  # id, document, heading, text, metadata, score
 
 
+class FunctionDone(TypedDict):
+    """A Python function was called for a sample, or the log had what it gives: of result and fault one is
+    there."""
+
+    key: str  # sha256 of its source and its arguments
+    function: str  # as recipes write it
+    source: str  # sha256 of what its file does, with those that it imports
+    result: NotRequired[Any]  # JSON that it gave
+    fault: NotRequired[str]  # why it gave none
+    lasting: NotRequired[bool]  # of a fault; absent: True, another call would end so
+    files: NotRequired[Mapping[str, str | None]]  # sha256 by path, None of one that lacks; absent: none
+    simulated: NotRequired[bool]  # True: made up, and nothing was called; absent: False
+
+
 class RejectedAttempt(TypedDict):
     attempt: int  # from 0
     call: int | None  # seq of the answer; None where no model was asked
@@ -364,6 +378,7 @@ PAYLOADS: Mapping[Kind, tuple[type, ...]] = {
     Kind.SOURCE_INGESTED: (SourceIngested, RowIngested),
     Kind.SOURCE_COMPLETED: (SourceCompleted, DocumentsCompleted),
     Kind.RETRIEVAL_DONE: (RetrievalDone,),
+    Kind.FUNCTION_DONE: (FunctionDone,),
     Kind.CALL_COMPLETED: (CallCompleted,),
     Kind.CALL_FAILED: (CallFailed,),
     Kind.STEP_ACCEPTED: (StepAccepted,),

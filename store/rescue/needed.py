@@ -51,7 +51,7 @@ class Needed:
             return self._source(kind, json.loads(row[-1]))
         if kind == Kind.RUN_STARTED.value:
             self._runs.add(run)
-        elif kind == Kind.RETRIEVAL_DONE.value:
+        elif kind in (Kind.RETRIEVAL_DONE.value, Kind.FUNCTION_DONE.value):
             self._retrieved.add((sample, row[_STEP]))
         elif kind in _VERDICTS and self._lost:
             if json.loads(row[-1]).get("call") in self._lost:

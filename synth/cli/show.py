@@ -209,6 +209,13 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                         f"{chunk['id']} of {escaped(chunk['document'])}, score {chunk['score']}", "  "
                     )
                     yield _indented(chunk["text"], "  > ")
+            case "function.done":
+                made = " made up" if payload.get("simulated") else ""
+                yield f"\n[{event['seq']}] {event['step']}: `{escaped(payload['function'])}`{made}"
+                if "fault" in payload:
+                    yield _indented(f"it {escaped(payload['fault'])}", "  ! ")
+                else:
+                    yield _indented(json.dumps(payload["result"], ensure_ascii=False), "  > ")
             case "step.accepted":
                 yield f"[{event['seq']}] {step}: accepted (the answer of event {payload['call']})"
             case "step.rejected":
@@ -244,13 +251,17 @@ def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) ->
             continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         # Passages stand where they were looked up.
-        if isinstance(value, list) and step not in payload["calls"]:
+        if isinstance(value, list) and value and step not in payload["calls"] and _is_passage(value[0]):
             text = f"{len(value)} passages"
         by = f"event {payload['calls'][step]}" if step in payload["calls"] else "no model"
         cut = ", cut off" if step in payload.get("cut", ()) else ""
         yield _indented(f"{step} ({by}{cut}): {text}", "  ")
         if (thought := payload.get("thoughts", {}).get(step)) is not None:
             yield _indented(f"thought: {thought}", "    ")
+
+
+def _is_passage(value: Any) -> bool:
+    return isinstance(value, dict) and {"id", "document", "text"} <= value.keys()
 
 
 def _who(payload: dict[str, Any]) -> str:

@@ -42,6 +42,9 @@ class Asked:
     def rules(self, sample_id: str) -> Rules:
         return CURRENT
 
+    async def apply(self, asked: Any) -> Any:
+        raise AssertionError("no function is asked here")
+
     async def look_up(self, lookup: Any) -> Any:
         raise NotImplementedError
 

@@ -13,7 +13,7 @@ from synth.compiler.bind.expressions.conditions import bind_conditions, written_
 from synth.compiler.bind.expressions.either import bind_either
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.template import bind_template
-from synth.compiler.bind.functions.calls import bind_call, find_function
+from synth.compiler.bind.functions.bound_call import bind_call, find_function
 from synth.compiler.plan.model import CallPlan, RefPlan, Sampling
 from synth.compiler.plan.signature import HOW_MANY, SOURCE, Parameter
 from synth.compiler.plan.types import CHUNKS, COUNT, TEXT, Type

@@ -1,0 +1,102 @@
+"""Python functions as a sample's steps use them: as checks of a value, and as what gives one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from synth.compiler.plan.model import ArgumentValue, CallPlan, CheckPlan, RefPlan, StepPlan
+from synth.compiler.plan.strata import call_seed
+from synth.compiler.stdlib.verdict import Refusal, parts_of
+from synth.runtime.calls.attempt import CallAbandoned, ModelClient
+from synth.runtime.functions.asked import Application, Fault, Result
+from synth.store.log.history import LoggedSample
+
+# Characters of a reason: more is no help to who reads it.
+_MOST_SAID = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One attempt at a step that asks functions.  `values` are what the sample has, the value that is judged
+    among them."""
+
+    client: ModelClient
+    sample_id: str
+    step: StepPlan
+    attempt: int
+    earlier: LoggedSample
+    values: Mapping[str, Any]
+
+    async def apply(
+        self, called: CallPlan | CheckPlan, arguments: Mapping[str, Any], *, is_check: bool
+    ) -> Result | Fault:
+        plan = self.client.plan
+        seed = call_seed(plan, self.sample_id, self.step.name, self.attempt)
+        function = plan.function(called)
+        return await self.client.apply(
+            Application(
+                self.sample_id,
+                self.step.name,
+                self.attempt,
+                function,
+                arguments,
+                self.earlier,
+                seed,
+                is_check,
+            )
+        )
+
+
+async def made_by(asking: Asking) -> Any:
+    """The value of a step that is what a function gives.  Raises CallAbandoned for a fault of it, CacheMiss
+    and Stopped."""
+    call = asking.step.call
+    assert call is not None
+    made = await asking.apply(call, _resolved(call.arguments, asking.values), is_check=False)
+    if isinstance(made, Fault):
+        raise CallAbandoned(f"{call.name}: {made.reason}", lasting=made.lasting)
+    return made.value
+
+
+async def refusal_of(asking: Asking, value: Any) -> Refusal | None:
+    """The first of a step's functions that a value fails, and why.  Raises CacheMiss and Stopped."""
+    step = asking.step
+    for check in step.checks:
+        if not check.source:
+            continue
+        judged = value if check.of or not step.thinks else step.said(value)
+        for arguments in _of_each_part(asking, check, judged):
+            made = await asking.apply(check, arguments, is_check=True)
+            reason = made.reason if isinstance(made, Fault) else made.value
+            if reason is not None:
+                return Refusal(check.label or check.name, str(reason)[:_MOST_SAID] or "does not hold")
+    return None
+
+
+def _of_each_part(asking: Asking, check: CheckPlan, value: Any) -> Iterator[dict[str, Any]]:
+    """Arguments for all that a check judges.  What is absent passes."""
+    arguments = _resolved(check.arguments, asking.values)
+    first = asking.client.plan.function(check).parameters[0]
+    if first.name in arguments:
+        if arguments[first.name] is not None or first.type.optional:
+            yield arguments
+        return
+    for part in parts_of(value, check.of):
+        yield {first.name: part, **arguments}
+
+
+def _resolved(arguments: Mapping[str, ArgumentValue], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _value(argument, values) if isinstance(argument, RefPlan) else argument
+        for name, argument in arguments.items()
+    }
+
+
+def _value(reference: RefPlan, values: Mapping[str, Any]) -> Any:
+    """What a reference stands for; None where a field on its path is not there."""
+    value: Any = values
+    for name in reference.path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

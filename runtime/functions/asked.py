@@ -1,0 +1,73 @@
+"""One call of a function for a sample, and what it can come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synth.base.canonical import digest
+from synth.base.version import package_version
+from synth.compiler.plan.functions import FunctionPlan
+from synth.store.log.functions import LoggedResult
+from synth.store.log.history import LoggedSample
+
+# The content of files that a call is given, as sha256 by path; None of one that is not there.
+Files = Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """One call of a function for a sample: its arguments as they are in it.  `is_check` says that what it
+    gives is a reason for refusing; `seed` decides what a simulation makes up."""
+
+    sample_id: str
+    step: str
+    attempt: int
+    function: FunctionPlan
+    arguments: Mapping[str, Any]
+    earlier: LoggedSample
+    seed: int
+    is_check: bool = False
+
+    @property
+    def key(self) -> str:
+        """sha256 of source and arguments, in hex."""
+        return digest([self.function.source, self.function.function, dict(self.arguments)])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """JSON that a function gave."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a call gave nothing: a clause.  `lasting` says that another call would end the same way."""
+
+    reason: str
+    lasting: bool = True
+
+
+def packages_imported(functions: Iterable[FunctionPlan]) -> dict[str, str]:
+    """Versions of the packages that some functions' files import, by the names of these imports."""
+    names = sorted({name for function in functions for name in function.packages})
+    if not names:
+        return {}
+    from importlib.metadata import packages_distributions
+
+    known = packages_distributions()
+    return {name: package_version(known[name][0] if name in known else name) for name in names}
+
+
+def found(results: Sequence[LoggedResult], files: Files, simulated: bool) -> LoggedResult | None:
+    """The last result of a call in a sample that holds for a run: of the same files, and no fault that
+    another try may not have."""
+    fit = [each for each in results if each.files == files and each.simulated == simulated and each.lasting]
+    return fit[-1] if fit else None
+
+
+def given(logged: LoggedResult) -> Result | Fault:
+    return Result(logged.value) if logged.fault is None else Fault(logged.fault, logged.lasting)
