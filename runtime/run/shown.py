@@ -43,6 +43,6 @@ def met(progress: Progress) -> str:
     lost = [
         f"`{pair.name}` has {counters.completed:,} pairs, after losing {counters.abandoned:,}"
         for pair in progress.plan.preferences
-        if pair.quota is None and (counters := progress.cohorts[pair.name]).abandoned
+        if pair.steps and pair.quota is None and (counters := progress.cohorts[pair.name]).abandoned
     ]
     return "; ".join(("every quota is met", *lost))
