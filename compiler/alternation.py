@@ -11,14 +11,21 @@ from synth.compiler.bind.expressions.ways import MOST, TooManyWays
 
 
 def check_turns(conversation: Conversation, diagnostics: Diagnostics) -> None:
-    """E502: two turns of the same role in a row, which no chat template takes, or a first one of the model.
+    """E502: two turns of the same role in a row, which no chat template takes, a first one of the model, or
+    what opens a conversation and does not come first; a turn of messages that either role goes on after.
     E507: a way for conditions to fall in which nothing is said, or nothing trained on."""
     if conversation.poisoned:
         return
     turns = [step for step in conversation.steps if step.role is not None]
     reported: set[tuple[str, ...]] = set()
+    goes_on: dict[str, Step] = {}
     try:
         for said in _ways(conversation, turns):
+            for before, after in _goes_on(said):
+                first = goes_on.setdefault(before.name, after)
+                if first.role != after.role and ("", before.name) not in reported:
+                    reported.add(("", before.name))
+                    diagnostics.add(_two_roles(before, first, after))
             for found in _faults(conversation, turns, said):
                 key = (found.code, found.message.split(" where ")[0])
                 if key not in reported:
@@ -42,9 +49,11 @@ def _ways(conversation: Conversation, turns: Sequence[Step]) -> Iterator[list[St
         yield [turn for turn in turns if way.hold(turn.when)]
 
 
-def _faults(conversation: Conversation, turns: Sequence[Step], said: Sequence[Step]) -> Iterator[Diagnostic]:
+def _faults(conversation: Conversation, turns: Sequence[Step], every: Sequence[Step]) -> Iterator[Diagnostic]:
+    said = [turn for turn in every if turn.role != "system"]
+    yield from _opens(every)
     for before, after in pairwise(said):
-        if before.role == after.role:
+        if before.role == after.role != "messages":
             between = turns[turns.index(before) + 1 : turns.index(after)]
             yield Diagnostic(
                 "E502",
@@ -56,7 +65,7 @@ def _faults(conversation: Conversation, turns: Sequence[Step], said: Sequence[St
                 else "turns alternate between user and model; write a `step` for what is not said",
             )
     if said and said[0].role == "model":
-        between = turns[: turns.index(said[0])]
+        between = [turn for turn in turns[: turns.index(said[0])] if turn.role != "system"]
         yield Diagnostic(
             "E502",
             f"`{said[0].name}` is said before the user said anything{_where(between)}",
@@ -66,9 +75,10 @@ def _faults(conversation: Conversation, turns: Sequence[Step], said: Sequence[St
         )
     trained = [turn for turn in turns if turn.name in conversation.train_on]
     trained = trained or [turn for turn in turns if turn.role == conversation.train_every]
-    if (turns and not said) or (trained and not any(turn in said for turn in trained)):
+    sayable = [turn for turn in turns if turn.role != "system"]
+    if (sayable and not said) or (trained and not any(turn in said for turn in trained)):
         what = "nothing is said" if not said else "nothing is trained on"
-        absent = trained if said else turns
+        absent = trained if said else sayable
         yield Diagnostic(
             "E507",
             f"{what} in the samples of `{conversation.name}`{_where(absent)}",
@@ -77,6 +87,41 @@ def _faults(conversation: Conversation, turns: Sequence[Step], said: Sequence[St
             hint="leave a turn of the model without a condition, or put one beside it under the opposite "
             "one: `unless ...`",
         )
+
+
+def _opens(every: Sequence[Step]) -> Iterator[Diagnostic]:
+    """The system speaks once and first, and what was said before comes before all that is said."""
+    for index, turn in enumerate(every):
+        above = [each for each in every[:index] if turn.role == "system" or each.role != "system"]
+        if turn.role in ("system", "messages") and above:
+            twice = next((each for each in above if each.role == turn.role), None)
+            what = "the system's turn" if turn.role == "system" else "what was said before"
+            yield Diagnostic(
+                "E502",
+                f"`{turn.name}` is {what}, and `{(twice or above[0]).name}` "
+                + ("is so too" if twice is not None else "stands above it"),
+                turn.role_span,
+                secondary=(Label((twice or above[0]).role_span, "said first"),),
+                hint="keep one of them" if twice is not None else f"put `{turn.name}` first",
+            )
+
+
+def _goes_on(every: Sequence[Step]) -> Iterator[tuple[Step, Step]]:
+    """A turn of messages that is said, and the turn that goes on after it."""
+    for before, after in pairwise(every):
+        if before.role == "messages" and after.role in ("user", "model"):
+            yield before, after
+
+
+def _two_roles(before: Step, first: Step, after: Step) -> Diagnostic:
+    return Diagnostic(
+        "E502",
+        f"`{first.name}` goes on after `{before.name}` in some samples and `{after.name}` in others, so "
+        "where the messages end is not decided",
+        after.role_span,
+        secondary=(Label(first.role_span, f"{first.role} here"),),
+        hint="let one of the two stand under no condition",
+    )
 
 
 def _where(absent: Sequence[Step]) -> str:

@@ -21,7 +21,7 @@ def check(bound: Bound, diagnostics: Diagnostics) -> None:
     for conversation in bound.conversations.values():
         for step in conversation.steps:
             _capabilities(step, bound, diagnostics)
-            _template(step, diagnostics)
+            _template(step, conversation, diagnostics)
             _context(step, diagnostics)
             _personas(step, conversation, diagnostics)
             _checks_without_retry(step, diagnostics)
@@ -113,15 +113,17 @@ def _asked_of(evaluation: Evaluation, bound: Bound, diagnostics: Diagnostics) ->
 _NO_SYSTEM = re.compile(r"gemma-(?:2-)?\d+b|gemma-1\.1", re.IGNORECASE)
 
 
-def _template(step: Step, diagnostics: Diagnostics) -> None:
+def _template(step: Step, conversation: Conversation, diagnostics: Diagnostics) -> None:
     """E403: a system text for a model whose chat template has no place for one."""
     model = step.model
-    if model is None or step.system is None or not _NO_SYSTEM.search(model.plan.id):
+    sees = step.sees == "transcript" and any(turn.role == "system" for turn in conversation.steps)
+    if model is None or (step.system is None and not sees) or not _NO_SYSTEM.search(model.plan.id):
         return
+    verb = "gives" if step.system is not None else "sees"
     diagnostics.add(
         Diagnostic(
             "E403",
-            f"`{step.name}` gives a system text, and `{model.plan.name}` has no system role in its template",
+            f"`{step.name}` {verb} a system text, and `{model.plan.name}` has no system role in its template",
             step.model_span,
             secondary=(Label(model.call_span, "this model"),),
             hint="put what `system` says at the head of `prompt`",

@@ -8,6 +8,7 @@ from synth.compiler.bind.blocks.bound import Bound, Conversation, Preference, St
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.judge_steps import judging
 from synth.compiler.plan.model import (
+    ArgumentValue,
     AxisPlan,
     CohortPlan,
     DrawPlan,
@@ -60,12 +61,29 @@ def _cohort(conversation: Conversation, bound: Bound) -> CohortPlan:
             DrawPlan(name=draw.name, set=draw.source, members=draw.members, spread=draw.spread, of=draw.of)
             for draw in conversation.draws
         ),
-        steps=tuple(_step(step, bound) for step in conversation.steps),
+        steps=tuple(
+            _opened(_step(step, bound), conversation) if step.role == "messages" else _step(step, bound)
+            for step in conversation.steps
+        ),
         transcript=conversation.transcript,
         train_on=conversation.train_on,
         train_every=conversation.train_every,
         tags=conversation.tags,
     )
+
+
+def _opened(step: StepPlan, conversation: Conversation) -> StepPlan:
+    """A turn of messages, which are cut where the next turn goes on."""
+    names = [each.name for each in conversation.steps]
+    after = conversation.steps[names.index(step.name) + 1 :]
+    role = next((each.role for each in after if each.role in ("user", "model")), None)
+    assert step.call is not None
+    arguments: dict[str, ArgumentValue] = dict(step.call.arguments)
+    if role is not None:
+        arguments["until"] = "user" if role == "model" else "model"
+    if any(each.role == "system" for each in conversation.steps):
+        arguments["system"] = True
+    return step.model_copy(update={"call": step.call.model_copy(update={"arguments": arguments})})
 
 
 def _preference(preference: Preference, bound: Bound) -> PreferencePlan:

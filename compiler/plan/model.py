@@ -24,7 +24,8 @@ from synth.compiler.plan.value_types import ValueType
 
 PLAN_FORMAT = 1
 
-Role = Literal["user", "model"]
+# Who says a turn; one of `messages` is several that somebody said before.
+Role = Literal["user", "model", "system", "messages"]
 
 
 class FilterPlan(Frozen):

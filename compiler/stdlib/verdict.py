@@ -11,8 +11,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from synth.base.canonical import canonical_json
-from synth.compiler.plan.conditions import there
-from synth.compiler.plan.model import CallPlan, CheckPlan, JsonOutput, RefPlan, StepPlan
+from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.compiler.stdlib.checks import group_of, run_check
 from synth.compiler.stdlib.checks.conversation import is_conversation
 from synth.compiler.stdlib.checks.strict_json import parse_json
@@ -76,13 +75,6 @@ def resolved(arguments: Mapping[str, Any], values: Mapping[str, Any]) -> dict[st
         name: look_up(argument, values) if isinstance(argument, RefPlan) else argument
         for name, argument in arguments.items()
     }
-
-
-def first_there(call: CallPlan, values: Mapping[str, Any]) -> Any:
-    """What an `either` gives in one sample: the first of its arguments that is there, or None."""
-    arguments = call.arguments.values()
-    given = (there(each.path, values) if isinstance(each, RefPlan) else each for each in arguments)
-    return next((value for value in given if value is not None), None)
 
 
 def is_complete(arguments: Mapping[str, Any]) -> bool:

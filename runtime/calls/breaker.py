@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from synth.base.text import valid_text
 from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.compiler.stdlib.folds import FOLDS
 from synth.runtime.events.budget import Stopped
 from synth.store.log.payloads import StuckStep
 
@@ -171,7 +172,7 @@ class Breakers:
                     self._add(cohort, judging, (judging.name, step.name))
 
     def _add(self, cohort: CohortPlan, step: StepPlan, lost_at: tuple[str, ...]) -> None:
-        looks_up = step.call is not None and step.call.name != "either"
+        looks_up = step.call is not None and step.call.name not in FOLDS
         if step.model is not None or looks_up or step.checks:
             self._by_step[id(step)] = _Breaker(cohort.name, step.name, step.model, lost_at)
 

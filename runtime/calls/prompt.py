@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -43,15 +43,26 @@ def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) 
         for turn in cohort.turns:
             if turn.name == step.name:
                 break
-            assert turn.role is not None
-            if turn.when and values[turn.name] is None:
+            value = values[turn.name]
+            # The step's own system text takes the place of the conversation's.
+            if (turn.when and value is None) or (turn.role == "system" and step.system is not None):
                 continue
-            found.append(Message(turn.role, turn.said(values[turn.name])))
+            if turn.role == "messages":
+                found += _opening(value, system=step.system is None)
+            elif turn.role is not None:
+                found.append(Message(turn.role, turn.said(value)))
     elif step.sees == "row":
         found += [Message(message["role"], message["content"]) for message in values["row"]]
     elif step.prompt is not None:
         found.append(Message("user", render(step.prompt, values)))
     return tuple(found)
+
+
+def _opening(messages: Sequence[Mapping[str, Any]], *, system: bool) -> Iterator[Message]:
+    """What was said before, without what was thought, and perhaps without what the system says."""
+    for each in messages:
+        if system or each["role"] != "system":
+            yield Message(each["role"], each["content"])
 
 
 def schema_of(step: StepPlan) -> dict[str, Any] | None:

@@ -12,8 +12,9 @@ from synth.compiler.plan.conditions import all_hold
 from synth.compiler.plan.judge_steps import JUDGED
 from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.compiler.plan.strata import Slot, call_seed
+from synth.compiler.stdlib.folds import FOLDS
 from synth.compiler.stdlib.render import render
-from synth.compiler.stdlib.verdict import first_there, is_complete, resolved
+from synth.compiler.stdlib.verdict import Refusal, is_complete, resolved
 from synth.runtime.calls.applied import Asking, made_by, refusal_of
 from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, ModelClient
 from synth.runtime.calls.breaker import Breakers
@@ -263,9 +264,13 @@ class _Run:
         assert step.call is not None
         if step.call.source:
             return await self._apply(step)
-        if step.call.name == "either":
-            return first_there(step.call, self._values)
-        return await self._look_up(step)
+        fold = FOLDS.get(step.call.name)
+        if fold is None:
+            return await self._look_up(step)
+        value = fold(step.call, self._values)
+        if isinstance(value, Refusal):
+            raise self._abandon(step, f"{value.check}: {value.reason}")
+        return value
 
     async def _apply(self, step: StepPlan) -> Any:
         try:

@@ -83,6 +83,8 @@ class Estimate:
             for turn in self.cohort.turns:
                 if turn.name == step.name:
                     break
+                if turn.role == "system" and step.system is not None:
+                    continue
                 messages.append(self._said(turn))
         elif step.sees == "row":
             messages.append(_UNKNOWN_ROW)
@@ -94,6 +96,13 @@ class Estimate:
     def _value(self, step: StepPlan) -> float:
         if step.value is not None:
             return self._template(step.value, step)
+        if step.call is not None and step.call.name == "opening":
+            return _UNKNOWN_ROW
+        if step.call is not None and step.call.name == "either":
+            given = step.call.arguments.values()
+            return sum(
+                self._template((each,), step) for each in given if isinstance(each, (str, RefPlan))
+            ) / len(given)
         if step.call is not None:
             return self._passages(step.call.arguments)
         limit = step.sampling.max_tokens

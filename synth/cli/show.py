@@ -251,8 +251,9 @@ def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) ->
             continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         # Passages stand where they were looked up.
-        if isinstance(value, list) and value and step not in payload["calls"] and _is_passage(value[0]):
-            text = f"{len(value)} passages"
+        if isinstance(value, list) and value and step not in payload["calls"]:
+            what = "passages" if _is_passage(value[0]) else "messages" if _is_message(value[0]) else ""
+            text = f"{len(value)} {what}" if what else text
         by = f"event {payload['calls'][step]}" if step in payload["calls"] else "no model"
         cut = ", cut off" if step in payload.get("cut", ()) else ""
         yield _indented(f"{step} ({by}{cut}): {text}", "  ")
@@ -262,6 +263,10 @@ def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) ->
 
 def _is_passage(value: Any) -> bool:
     return isinstance(value, dict) and {"id", "document", "text"} <= value.keys()
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and {"role", "content"} <= value.keys()
 
 
 def _who(payload: dict[str, Any]) -> str:

@@ -71,7 +71,7 @@ TURN = '  turn ask: user = "What of {{ person.about }}?"\n'
         ("turn ask: user = “Hello”", "E002", "found `“`", "looks like"),
         ('// why\nturn ask: user = "Hello"', "E002", "found `//`", "a comment begins with `#`"),
         ('turn ask: user by base { prompt = "x"; retry = 2 }', "E002", "found `;`", "a comma stands between"),
-        (f'system = "Be kind."\n{TURN}', "E102", "no `system`", "in its turn"),
+        (f'system = "Be kind."\n{TURN}', "E102", "no `system`", "`turn rules: system = "),
         (f"temperature = 1\n{TURN}", "E102", "no `temperature`", "stands in a model, a turn or a step"),
         (f"times = 6\n{TURN}", "E102", "no `times`", "before the braces"),
         (f'message hi: user = "Hello"\n{TURN}', "E103", "no `message`", "it is called `turn`"),
@@ -89,10 +89,10 @@ TURN = '  turn ask: user = "What of {{ person.about }}?"\n'
         ),
         ('turn ask: assistant = "x"', "E202", "not by `assistant`", "did you mean `model`?"),
         (
-            'turn ask: system = "x"',
-            "E202",
-            "a system text is given to the model",
-            "`turn answer: model by base",
+            f'{TURN}turn rules: system = "x"',
+            "E502",
+            "`rules` is the system's turn, and `ask` stands above it",
+            "put `rules` first",
         ),
         (
             f'{TURN}turn say: model by base {{ sees = transcript, prompt = "Be brief: {{{{ ask }}}}" }}',

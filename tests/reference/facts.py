@@ -30,8 +30,9 @@ from synth.compiler.plan.model import CheckPlan, CohortPlan, JsonOutput, Plan, S
 from synth.compiler.plan.outputs import MixPlan
 from synth.compiler.plan.presence import samples_with
 from synth.compiler.plan.strata import Slot, slots
+from synth.compiler.stdlib.folds import FOLDS
 from synth.compiler.stdlib.render import render
-from synth.compiler.stdlib.verdict import Refusal, composed_value, first_there
+from synth.compiler.stdlib.verdict import Refusal, composed_value
 from synth.runtime.calls.prompt import environment
 from synth.store.dataset.materialize import materialize
 from synth.store.log.log import Log
@@ -210,8 +211,8 @@ def _values(cohort: CohortPlan, slot: Slot) -> dict[str, Any]:
             text = render(step.value, values)
             value = composed_value(step, text, values)
             values[step.name] = text if isinstance(value, Refusal) else value
-        elif step.call is not None and step.call.name == "either":
-            values[step.name] = first_there(step.call, values)
+        elif step.call is not None and step.call.name in FOLDS:
+            values[step.name] = FOLDS[step.call.name](step.call, values)
         elif step.call is not None:
             values[step.name] = [{"document": "<document>", "text": f"<{step.name}>"}]
         else:

@@ -83,7 +83,11 @@ def bind_conversation(
     quota = times * prod(len(axis.set.members) for axis in axes)
     _check_quota(statement, quota, axes, overrides, bound, scope)
     dialogue = _bind_transcript(transcript, steps, scope)
-    if not any(step.role for step in steps) and transcript is None and not scope.poisoned:
+    if (
+        not any(step.role not in (None, "system") for step in steps)
+        and transcript is None
+        and not scope.poisoned
+    ):
         scope.report(
             "E107",
             f"`{name}` has no turn",
@@ -267,7 +271,7 @@ def _bind_train_on(written: Expression | None, steps: list[Step], scope: Scope) 
         elif name.text in [known for known, _ in found]:
             scope.report("E104", f"`{name}` is listed twice", name.span, hint="keep one of them")
         elif name.text in turns:
-            if turns[name.text].role == "user":
+            if turns[name.text].role != "model":
                 _refuse_user_turn(turns[name.text], name, written, own, scope)
             else:
                 found.append((name.text, name.span))
@@ -276,14 +280,17 @@ def _bind_train_on(written: Expression | None, steps: list[Step], scope: Scope) 
     return found
 
 
+_ROLES = {"user": "a user turn", "system": "a system turn", "messages": "what was said before"}
+
+
 def _refuse_user_turn(step: Step, name: Name, written: List, own: list[Step], scope: Scope) -> None:
     names = [f"`{turn.name}`" for turn in own]
     listed = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     scope.report(
         "E501",
-        f"`{name}` is a user turn; only model turns are trained on",
+        f"`{name}` is {_ROLES.get(str(step.role))}; only model turns are trained on",
         written.span,
-        secondary=(Label(step.role_span, "user"),),
+        secondary=(Label(step.role_span, str(step.role)),),
         hint=f"the model turns are {listed}"
         if len(names) > 1
         else f"the model turn is {listed}"

@@ -38,7 +38,14 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
             continue
         if kind.word == "turn":
             step = bind_step(inner, "turn", steps, bound, scope)
-            if step is not None:
+            if step is not None and step.role in ("system", "messages"):
+                scope.report(
+                    "E202",
+                    f"`{step.name}` opens a conversation, and a pair has that of its sample before it",
+                    step.role_span,
+                    hint="put it into the conversation, above its turns",
+                )
+            elif step is not None:
                 steps.append(step)
                 _refuse_many(step, scope)
         elif inner.value is not None:

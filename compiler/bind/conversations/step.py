@@ -11,6 +11,7 @@ from synth.base.suggest import suggest
 from synth.compiler.bind.blocks.bound import Bound, Model, Step
 from synth.compiler.bind.blocks.check_blocks import Subject, bind_block, named_checks, varying, words_of
 from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.conversations.messages_turn import bind_opening, is_opening
 from synth.compiler.bind.declarations.models import bind_sampling
 from synth.compiler.bind.expressions.conditions import bind_conditions, written_as
 from synth.compiler.bind.expressions.meant import declared_as
@@ -30,7 +31,7 @@ from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.render import references
 from synth.dsl.syntax import Rule, Statement, Text
 
-ROLES: dict[str, Role] = {"user": "user", "model": "model"}
+ROLES: dict[str, Role] = {"user": "user", "model": "model", "system": "system"}
 # What can be said of a turn that no model writes.
 _OF_ANY_TURN = ("produces", "checks", "must_fail")
 
@@ -44,6 +45,8 @@ def bind_step(
     name = statement.name
     own = Scope(scope.diagnostics, place=f"`{name}`", outer=scope, later=scope.later)
     bind_conditions(statement, own)
+    if word == "turn" and is_opening(statement):
+        return bind_opening(statement, earlier, own, scope)
     fields: dict[str, tuple[Statement, Span]] = {}
     written: list[Statement] = []
     shaped = check_shape(statement.body or (), word, scope.diagnostics)
@@ -131,18 +134,10 @@ def _role(statement: Statement, scope: Scope) -> Role | None:
     word = plain_word(statement.type, "a turn's role", scope)
     if word in ROLES:
         return ROLES[word]
-    if word == "system":
-        scope.report(
-            "E202",
-            "a turn is said by `user` or `model`; a system text is given to the model that writes",
-            statement.type.span,
-            hint='for example `turn answer: model by base { system = "You are terse.", sees = transcript }`',
-        )
-        return None
     guess = suggest(word, ROLES) or {"assistant": "model", "human": "user", "bot": "model"}.get(word)
     scope.report(
         "E202",
-        f"a turn is said by `user` or `model`, not by `{word}`",
+        f"a turn is said by `user`, `model` or `system`, not by `{word}`",
         statement.type.span,
         hint=f"did you mean `{guess}`?" if guess else "",
         fix=Fix(statement.type.span, guess) if guess else None,

@@ -39,8 +39,8 @@ _OTHER_WORDS: Mapping[str, str] = {
 _CLAUSES = ("by", "from", "to", "times", "of", "over")
 # What is best said of one word in one place.
 _SPECIAL: Mapping[tuple[str, str], str] = {
-    ("conversation", "system"): "what a model is told stands in its turn: "
-    '`turn answer: model by base { system = "You are terse.", sees = transcript }`',
+    ("conversation", "system"): "what every turn is told opens the conversation, `turn rules: system = "
+    '"You are terse."`; what one is told stands in it: `system = "..."`',
     ("file", "seed"): "the seed is the recipe's: `recipe name { seed = 1 }`",
 }
 

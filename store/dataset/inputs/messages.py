@@ -31,24 +31,36 @@ def spoken(
             _message(each["role"], each["content"], each["role"] == "model", each.get("thought"))
             for each in values[cohort.transcript]
         ]
-    trained = set(trained_turns(cohort))
-    return [
-        _turn(turn, values[turn.name], turn.name in trained, thoughts.get(turn.name))
-        for turn in said_turns(cohort, values)
-    ]
+    return [message for _, message in turn_messages(cohort, values, thoughts)]
 
 
 def before(
     cohort: CohortPlan, values: Mapping[str, Any], turn: str, thoughts: Mapping[str, str] = _NONE
 ) -> list[Message]:
     """What is said in a sample before one of its turns."""
-    found: list[Message] = []
-    for each in cohort.turns:
-        if each.name == turn:
-            break
-        if is_said(each, values):
-            found.append(_turn(each, values[each.name], False, thoughts.get(each.name)))
-    return found
+    return [{**message, "weight": 0} for _, message in turn_messages(cohort, values, thoughts, until=turn)]
+
+
+def turn_messages(
+    cohort: CohortPlan,
+    values: Mapping[str, Any],
+    thoughts: Mapping[str, str] = _NONE,
+    *,
+    until: str | None = None,
+) -> Iterator[tuple[str, Message]]:
+    """The messages of a sample's turns, or of those before one of them, each with the turn's name."""
+    trained = set(trained_turns(cohort))
+    for turn in cohort.turns:
+        if turn.name == until:
+            return
+        if not is_said(turn, values):
+            continue
+        value = values[turn.name]
+        if turn.role == "messages":
+            for each in value:
+                yield turn.name, _message(each["role"], each["content"], False, each.get("thought"))
+        else:
+            yield turn.name, _turn(turn, value, turn.name in trained, thoughts.get(turn.name))
 
 
 def is_said(turn: StepPlan, values: Mapping[str, Any]) -> bool:
@@ -56,14 +68,13 @@ def is_said(turn: StepPlan, values: Mapping[str, Any]) -> bool:
     return not turn.when or values[turn.name] is not None
 
 
-def said_turns(cohort: CohortPlan, values: Mapping[str, Any]) -> Iterator[StepPlan]:
-    """The turns that are said in a sample."""
-    return (turn for turn in cohort.turns if is_said(turn, values))
-
-
-def passages(chunks: Sequence[Mapping[str, Any]]) -> Message:
-    """Passages as the message that opens a conversation about them."""
-    return _message("system", numbered(chunks), False, None)
+def with_passages(chunks: Sequence[Mapping[str, Any]], messages: Sequence[Message]) -> list[Message]:
+    """A conversation about passages, which open it as a system message, below what the system says."""
+    text = numbered(chunks)
+    if messages and messages[0]["role"] == "system":
+        system = {**messages[0], "content": f"{messages[0]['content']}\n\n{text}"}
+        return [system, *messages[1:]]
+    return [_message("system", text, False, None), *messages]
 
 
 def unanswered(messages: Sequence[Message]) -> list[Message]:

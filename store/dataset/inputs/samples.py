@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 import duckdb
 
 from synth.compiler.plan.model import CohortPlan
-from synth.store.dataset.inputs.messages import Message, before, is_said, said_turns, spoken
+from synth.store.dataset.inputs.messages import Message, spoken, turn_messages
 from synth.store.dataset.inputs.select import among
 from synth.store.log import payload_sql
 from synth.store.log.events import Kind
@@ -81,13 +80,7 @@ def _turns(
             yield from (("", message) for message in spoken(cohort, values))
         return
     lacking = next((turn.name for turn in cohort.turns if turn.name not in values), None)
-    if lacking is None:
-        names = [turn.name for turn in said_turns(cohort, values)]
-        yield from zip(names, spoken(cohort, values, thoughts), strict=True)
-    else:
-        known = takewhile(lambda turn: turn.name in values, cohort.turns)
-        names = [turn.name for turn in known if is_said(turn, values)]
-        yield from zip(names, before(cohort, values, lacking, thoughts), strict=True)
+    yield from turn_messages(cohort, values, thoughts, until=lacking)
 
 
 def _refusals(payload: SampleEnded, cursor: duckdb.DuckDBPyConnection) -> Iterator[Refusal]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from synth.compiler.plan.outputs import ExportPlan
-from synth.store.dataset.inputs.messages import passages, read, spoken, trained_turns, untrained_turns
+from synth.store.dataset.inputs.messages import read, spoken, trained_turns, untrained_turns, with_passages
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns, completed, sample_ids
 from synth.store.dataset.inputs.snapshot import LogSnapshot
@@ -129,11 +129,13 @@ class Samples:
         copy: int = 1,
     ) -> Conversation:
         values = payload["values"]
-        opening = [] if export.context is None else [passages(values[export.context])]
+        messages = spoken(self._cohort, values, payload.get("thoughts", {}))
+        if export.context is not None:
+            messages = with_passages(values[export.context], messages)
         return Conversation(
             _copied(sample_id, copy),
             sample_id,
-            [*opening, *spoken(self._cohort, values, payload.get("thoughts", {}))],
+            messages,
             self.name,
             self._cohort.tags,
             columns.of(sample_id, payload),

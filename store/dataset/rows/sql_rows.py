@@ -20,6 +20,7 @@ import duckdb
 
 from synth.compiler.plan.model import CohortPlan
 from synth.compiler.plan.outputs import ExportPlan
+from synth.compiler.stdlib.folds import FOLDS
 from synth.store.dataset.inputs.provenance import ProvenanceCounts, members_of
 from synth.store.dataset.inputs.select import chunks, completed
 from synth.store.dataset.rows.layout import Line
@@ -39,7 +40,7 @@ def is_plain(cohort: CohortPlan, export: ExportPlan) -> bool:
         return False
     if not all(isinstance(column, str) for column in export.columns):
         return False
-    if any(step.when or (step.call is not None and step.call.name == "either") for step in cohort.steps):
+    if any(step.when or (step.call is not None and step.call.name in FOLDS) for step in cohort.steps):
         return False
     return all(turn.output.kind == "text" for turn in cohort.turns)
 

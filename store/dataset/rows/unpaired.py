@@ -15,8 +15,8 @@ from synth.store.dataset.inputs.messages import (
     attempted,
     before,
     is_said,
-    passages,
     trained_turns,
+    with_passages,
 )
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models
@@ -173,11 +173,13 @@ class Unpaired:
     ) -> Row:
         values = payload["values"]
         context = layout.export.context
-        opening = [] if context is None else [passages(values[context])]
+        shown = before(self._cohort, values, step.name, payload.get("thoughts", {}))
+        if context is not None:
+            shown = with_passages(values[context], shown)
         return layout.labelled(
             f"{name}-{part}",
             name,
-            [*opening, *before(self._cohort, values, step.name, payload.get("thoughts", {}))],
+            shown,
             answer,
             label,
             self._cohort.tags,

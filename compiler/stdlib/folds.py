@@ -1,0 +1,38 @@
+"""Values of a sample that follow from others of it, without a call: what `let` and `turn` put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from synth.compiler.plan.conditions import there
+from synth.compiler.plan.model import CallPlan, RefPlan
+from synth.compiler.stdlib.verdict import Refusal, resolved
+
+
+def either(call: CallPlan, values: Mapping[str, Any]) -> Any:
+    """The first of its arguments that is there in a sample, or None."""
+    arguments = call.arguments.values()
+    given = (there(each.path, values) if isinstance(each, RefPlan) else each for each in arguments)
+    return next((value for value in given if value is not None), None)
+
+
+def opening(call: CallPlan, values: Mapping[str, Any]) -> Any:
+    """The messages that a conversation opens with: those given up to the last one of the role `until`,
+    without what the system says where the conversation says that itself; or a Refusal."""
+    given = resolved(call.arguments, values)
+    until, messages = given.get("until"), given["messages"]
+    kept = [
+        {key: each[key] for key in ("role", "content", "thought") if each.get(key) is not None}
+        for each in messages
+        if each["role"] != "system" or not given.get("system")
+    ]
+    if until is not None:
+        while kept and kept[-1]["role"] != until:
+            kept.pop()
+    if not kept:
+        return Refusal("opening", f"has no message of the {until}" if until else "has no message")
+    return kept
+
+
+FOLDS: Mapping[str, Callable[[CallPlan, Mapping[str, Any]], Any]] = {"either": either, "opening": opening}
