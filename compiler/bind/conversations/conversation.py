@@ -58,8 +58,10 @@ def bind_conversation(
             draw = bind_draw(s, axes or (), draws, scope)
             if draw is not None:
                 draws.append(draw)
-                drawn = [member for member in draw.members if member.weight]
-                ways.members[draw.name] = seen(drawn, plain=not draw.source)
+                # The members of one in parts are examples of what it can be.
+                if draw.spread is None or not draw.spread.in_parts:
+                    drawn = [member for member in draw.members if member.weight]
+                    ways.members[draw.name] = seen(drawn, plain=not draw.source)
         elif kind.word in ("turn", "step", "let"):
             if kind.word == "let":
                 step = bind_let(s, steps, draws, bound, scope)
