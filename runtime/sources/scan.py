@@ -24,8 +24,7 @@ from synth.runtime.sources.readers.arrow import read_arrow
 from synth.runtime.sources.readers.csv import read_csv
 from synth.runtime.sources.readers.jsonl import read_json, read_jsonl
 from synth.runtime.sources.readers.parquet import read_parquet
-from synth.runtime.sources.record import Record
-from synth.runtime.sources.rows.table import Table
+from synth.runtime.sources.record import Columns, Record
 from synth.runtime.sources.shapes import Form, Shape, conversation
 from synth.store.log.payloads import Message
 
@@ -220,12 +219,13 @@ def conversations(located: Located, shape: Shape, hashes: array[int]) -> Iterato
 def records(located: Located) -> Iterator[tuple[SourceFile, Record]]:
     """The rows of all files of a source as their readers give them, up to its limit."""
     limit = located.source.reader.arguments.get("limit")
-    return islice(_records(located), limit if isinstance(limit, int) else None)
+    return islice(files_of(located, located.form), limit if isinstance(limit, int) else None)
 
 
-def _records(located: Located) -> Iterator[tuple[SourceFile, Record]]:
+def files_of(located: Located, form: Columns) -> Iterator[tuple[SourceFile, Record]]:
+    """The rows of all files, with those columns of tables that `form` asks for."""
     for file in located.files:
-        for record in _read(file, located.form):
+        for record in _read(file, form):
             yield file, record
 
 
@@ -240,7 +240,7 @@ def unit_of(located: Located) -> str:
     return "line" if all(file.format == "jsonl" for file in located.files) else "row"
 
 
-def _read(file: SourceFile, form: Form | Table) -> Iterator[Record]:
+def _read(file: SourceFile, form: Columns) -> Iterator[Record]:
     match file.format:
         case "jsonl":
             return read_jsonl(file.path, file.name)

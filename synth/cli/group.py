@@ -13,6 +13,7 @@ from synth.base.version import VERSION
 COMMANDS = {
     "init": "Make a starter project.",
     "check": "Say what is wrong with recipes.",
+    "infer": "Print the schema and the source of a file.",
     "explain": "Explain a diagnostic's code, or a part of the language.",
     "fmt": "Write recipes in the one layout.",
     "compile": "Turn a recipe into a plan and say what it will cost.",
