@@ -27,7 +27,8 @@ from synth.compiler.bind.declarations.schemas import bind_schema, order_schemas
 from synth.compiler.bind.declarations.sets import bind_set
 from synth.compiler.bind.expressions.kinds import Kind
 from synth.compiler.bind.expressions.scope import Declared, Scope
-from synth.compiler.bind.expressions.values import FAILED, constant, infer, resolve_type
+from synth.compiler.bind.expressions.values import FAILED, constant, infer
+from synth.compiler.bind.expressions.written_types import resolve_type
 from synth.compiler.bind.functions.module import FILE, PYTHON
 from synth.compiler.bind.imports import Importer
 from synth.compiler.bind.overrides import override

@@ -17,6 +17,7 @@ from synth.compiler.stdlib.verdict import (
     resolved,
     value_of,
 )
+from synth.runtime.calls.attempt import Answer
 from synth.runtime.calls.rules import CURRENT, Rules
 
 
@@ -101,3 +102,12 @@ def prepare(steps: Iterable[StepPlan]) -> None:
     for step in steps:
         if isinstance(step.output, JsonOutput):
             misfit(canonical_json(step.output.schema_), None)
+
+
+def verdict_on(
+    step: StepPlan, answer: Answer, rules: Rules, values: Mapping[str, Any]
+) -> Accepted | Rejected:
+    """What becomes of an answer; how likely a model finds a text is never refused."""
+    if not step.scores:
+        return validate(step, answer.text, answer.finish_reason, values, thought=answer.thought, rules=rules)
+    return Accepted({"logprob": answer.logprob, "tokens": answer.scored_tokens})

@@ -19,8 +19,7 @@ from synth.runtime.calls.applied import Asking, made_by, refusal_of
 from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, ModelClient
 from synth.runtime.calls.breaker import Breakers
 from synth.runtime.calls.prompt import environment, messages_for
-from synth.runtime.calls.rules import Rules
-from synth.runtime.calls.validate import Accepted, Rejected, in_one_sample, validate, validate_composed
+from synth.runtime.calls.validate import Accepted, Rejected, in_one_sample, validate_composed, verdict_on
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import Stopped
 from synth.runtime.retrieval.service import LookUp, Passages
@@ -225,7 +224,7 @@ class _Run:
             if self._abandoned is not None:
                 raise _Failed(None)
             answer = await self._ask(step, attempt, messages)
-            verdict = _verdict(step, answer, self._rules, self._values)
+            verdict = verdict_on(step, answer, self._rules, self._values)
             if not isinstance(verdict, Rejected):
                 verdict = await self._judged(step, attempt, verdict)
             self._count(step, answer, verdict)
@@ -366,7 +365,7 @@ class _Run:
             # Each attempt at the value has attempts of its own at a verdict.
             place = attempt * (judging.retry + 1) + number
             answer = await self._ask(judging, place, messages)
-            verdict = _verdict(judging, answer, self._rules, {})
+            verdict = verdict_on(judging, answer, self._rules, {})
             self._count(judging, answer, verdict)
             if isinstance(verdict, Accepted):
                 self._observer.accepted(self._sample, judging, place, answer)
@@ -391,12 +390,6 @@ class _Run:
         if self._abandoned is None:
             self._abandoned = Abandoned(step.name, reason, lasting)
         return _Failed(self._abandoned)
-
-
-def _verdict(step: StepPlan, answer: Answer, rules: Rules, values: Mapping[str, Any]) -> Accepted | Rejected:
-    if not step.scores:
-        return validate(step, answer.text, answer.finish_reason, values, thought=answer.thought, rules=rules)
-    return Accepted({"logprob": answer.logprob, "tokens": answer.scored_tokens})
 
 
 def _is_chain(steps: tuple[StepPlan, ...]) -> bool:

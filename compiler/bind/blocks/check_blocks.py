@@ -12,7 +12,8 @@ from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Declared, Scope
-from synth.compiler.bind.expressions.values import article, resolve_type
+from synth.compiler.bind.expressions.values import article
+from synth.compiler.bind.expressions.written_types import resolve_type
 from synth.compiler.bind.functions.bound_call import bind_call, find_function, gives_reason, takes
 from synth.compiler.plan.model import CheckPlan, RefPlan
 from synth.compiler.plan.signature import TEXT_OR_ROLE

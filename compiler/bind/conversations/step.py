@@ -17,14 +17,8 @@ from synth.compiler.bind.expressions.conditions import bind_conditions, written_
 from synth.compiler.bind.expressions.meant import declared_as
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.template import bind_template
-from synth.compiler.bind.expressions.values import (
-    FAILED,
-    always_there,
-    article,
-    constant,
-    plain_word,
-    resolve_type,
-)
+from synth.compiler.bind.expressions.values import FAILED, article, constant
+from synth.compiler.bind.expressions.written_types import always_there, plain_word, resolve_type
 from synth.compiler.plan.model import CheckPlan, Role, Sampling, Template
 from synth.compiler.plan.types import COUNT, TEXT, UNKNOWN, Type, unproducible
 from synth.compiler.stdlib.checks import CHECKS

@@ -14,7 +14,8 @@ from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.declarations.columns import Columns, bind_columns
 from synth.compiler.bind.expressions.meant import FORMS as OTHER_FORMS
 from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.bind.expressions.values import FAILED, constant, plain_word
+from synth.compiler.bind.expressions.values import FAILED, constant
+from synth.compiler.bind.expressions.written_types import plain_word
 from synth.compiler.outside.hub import language, licence, likely_language, likely_licence
 from synth.compiler.plan.outputs import ExportPlan, MixPlan
 from synth.compiler.plan.types import CHUNKS, TEXT

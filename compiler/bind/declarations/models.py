@@ -13,7 +13,8 @@ from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.expressions.kinds import REASONING
 from synth.compiler.bind.expressions.meant import backend as known_elsewhere
 from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.bind.expressions.values import FAILED, constant, resolve_type
+from synth.compiler.bind.expressions.values import FAILED, constant
+from synth.compiler.bind.expressions.written_types import resolve_type
 from synth.compiler.outside.backends import BACKENDS
 from synth.compiler.plan.model import ModelPlan, Sampling
 from synth.compiler.plan.types import TEXT, Schema, Type

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.bind.expressions.values import resolve_type
+from synth.compiler.bind.expressions.written_types import resolve_type
 from synth.compiler.plan.types import UNKNOWN, Schema, Type
 from synth.dsl.syntax import Statement, TypeName
 

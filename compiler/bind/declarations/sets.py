@@ -8,7 +8,8 @@ from synth.base.suggest import suggest
 from synth.compiler.bind.blocks.bound import SetOf
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.bind.expressions.values import FAILED, always_there, constant, resolve_type, weight
+from synth.compiler.bind.expressions.values import FAILED, constant, weight
+from synth.compiler.bind.expressions.written_types import always_there, resolve_type
 from synth.compiler.plan.model import Member
 from synth.compiler.plan.types import BUILT_IN_SCHEMAS, Schema
 from synth.dsl.syntax import Ratio, Statement

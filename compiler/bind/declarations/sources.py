@@ -12,7 +12,8 @@ from synth.compiler.bind.blocks.check_blocks import Subject, bind_block
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Declared, Scope
-from synth.compiler.bind.expressions.values import FAILED, always_there, article, constant, resolve_type
+from synth.compiler.bind.expressions.values import FAILED, article, constant
+from synth.compiler.bind.expressions.written_types import always_there, resolve_type
 from synth.compiler.plan.model import CallPlan, CheckPlan, SourcePlan
 from synth.compiler.plan.signature import Parameter
 from synth.compiler.plan.types import CHUNK, COUNT, MESSAGES, PATH, TEXT, Schema, Type, unreadable

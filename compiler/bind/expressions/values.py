@@ -1,4 +1,4 @@
-"""Constant values and written types: evaluated where they stand, against the type wanted there.
+"""Constant values, evaluated where they stand, against the type wanted there.
 
 A value in a plan is JSON: text, number or boolean as themselves; a ratio as its percentage; a
 range as `[low, high]` with null for an open end; a duration in seconds; an enum as its word.
@@ -6,7 +6,6 @@ range as `[low, high]` with null for an open end; a duration in seconds; an enum
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -16,21 +15,16 @@ from synth.compiler.bind.expressions.meant import counted, written_as
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.plan.types import (
     BOOLEAN,
-    BUILT_IN_SCHEMAS,
-    CAPABILITIES,
     COUNT,
     COUNTS,
     DURATION,
     NUMBER,
     RANGE,
     RATIO,
-    SCALARS,
     TEXT,
     UNKNOWN,
-    Schema,
     Type,
     fits,
-    record,
 )
 from synth.dsl.syntax import (
     Boolean,
@@ -45,7 +39,6 @@ from synth.dsl.syntax import (
     Ratio,
     Reference,
     Text,
-    TypeName,
 )
 
 # Returned where a fault was reported (or lies in a poisoned name), since None is a value.
@@ -159,7 +152,7 @@ def literal(
         case Duration(seconds):
             return DURATION, number(seconds)
         case Range(low, high):
-            return RANGE, [_end(low), _end(high)]
+            return RANGE, [end_of_range(low), end_of_range(high)]
         case Boolean(value):
             return BOOLEAN, value
         case Text():
@@ -177,7 +170,7 @@ def is_empty(range_: Range) -> bool:
     return range_.low is not None and range_.high is not None and range_.low > range_.high
 
 
-def _end(value: int | Decimal | None) -> int | float | None:
+def end_of_range(value: int | Decimal | None) -> int | float | None:
     return number(value) if isinstance(value, Decimal) else value
 
 
@@ -241,7 +234,7 @@ def _refuse(expression: Expression, wanted: Type, scope: Scope, what: str, found
 def outside(value: Any, type_: Type) -> str:
     """What a value of the right type is, where it lies outside the type's bounds, or `""`."""
     if value is not None and type_ == COUNTS:
-        odd = next((end for end in value if end is not None and not _is_count(end)), None)
+        odd = next((end for end in value if end is not None and not is_whole(end)), None)
         return "" if odd is None else f"a range that has `{odd}` for an end"
     if value is None or (type_.low is None and type_.high is None):
         return ""
@@ -257,7 +250,7 @@ def outside(value: Any, type_: Type) -> str:
     )
 
 
-def _is_count(value: float | Decimal) -> bool:
+def is_whole(value: float | Decimal) -> bool:
     return isinstance(value, int) and value >= 0
 
 
@@ -266,157 +259,3 @@ def article(type_: Type) -> str:
     if type_.name == "text" and type_.low is None and type_.high is None:
         return str(type_)
     return f"{'an' if str(type_)[0] in 'aeiou' else 'a'} {type_}"
-
-
-# Types ----------------------------------------------------------------------------------
-
-
-# What bounds are of, for the types that can have them.
-_BOUNDED = {"text": "its characters", "list": "its items", "count": "its value", "number": "its value"}
-# What to write instead of bounds, or of `<...>`, where a type has none.
-_INSTEAD = {
-    "enum": "an enum's bounds are its words: `enum<low, high>`",
-    "json": "the bounds stand with what it holds: `json<list<Message>(2..8)>`, `json<S>`",
-    "ratio": "`number(0..100)` has bounds",
-    "duration": "`number(0..100)` has bounds",
-    "path": "`text(1..80)` has bounds",
-}
-
-
-def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) -> Type | None:
-    """The type a recipe names; reports unknown names and misplaced arguments."""
-    if not _is_bare_enough(written, scope):
-        return None
-    name = written.name.text
-    low, high = (_end(written.bounds.low), _end(written.bounds.high)) if written.bounds else (None, None)
-    if written.bounds is not None and is_empty(written.bounds):
-        scope.report(
-            "E202",
-            f"no number lies in `{written.bounds.span.text}`",
-            written.bounds.span,
-            hint="the smaller end comes first",
-        )
-    words = tuple(argument.name.text for argument in written.arguments)
-    match name:
-        case "enum":
-            if not words:
-                _bad_type(written, scope, "`enum` lists its words", "enum<strip, keep>")
-                return None
-            if not _are_bare(written, scope):
-                return None
-            twice = next((word for number, word in enumerate(words) if word in words[:number]), None)
-            if twice is not None:
-                _bad_type(written, scope, f"`enum` lists `{twice}` twice", "enum<strip, keep>")
-                return None
-            return Type("enum", words=words, optional=written.optional)
-        case "model":
-            if not _are_bare(written, scope):
-                return None
-            always_there(written, "a model is always given", scope)
-            meant = set(words)
-            for argument in written.arguments:
-                if argument.name.text not in CAPABILITIES:
-                    guess = suggest(argument.name.text, CAPABILITIES)
-                    meant.add(guess or "")
-                    scope.report(
-                        "E101",
-                        f"`{argument.name}` is no capability of a model",
-                        argument.span,
-                        hint=f"did you mean `{guess}`?" if guess else f"they are {', '.join(CAPABILITIES)}",
-                    )
-            return Type("model", words=tuple(word for word in CAPABILITIES if word in meant))
-        case "list" | "json":
-            if len(written.arguments) != 1:
-                _bad_type(written, scope, f"`{name}` says of what", f"{name}<Message>")
-                return None
-            what = "a list's items are all there" if name == "list" else "what is asked for is there"
-            always_there(written.arguments[0], what, scope)
-            inner = resolve_type(written.arguments[0], scope, schemas)
-            return inner and Type(name, (inner,), low=low, high=high, optional=written.optional)
-        case _ if name in SCALARS or name in ("messages", "preference", "chunk"):
-            return Type(name, low=low, high=high, optional=written.optional)
-    schema = schemas.get(name) or BUILT_IN_SCHEMAS.get(name)
-    if schema is not None:
-        scope.use(name)
-        found = record(schema)
-        return Type("record", schema=found.schema, optional=written.optional)
-    if not scope.is_poisoned(name):
-        legal: Sequence[str] = (*SCALARS, "list", "json", "enum", *schemas, *BUILT_IN_SCHEMAS)
-        guess = suggest(name, legal)
-        scope.first(name)
-        scope.report(
-            "E101",
-            f"`{name}` is no type",
-            written.name.span,
-            hint=f"did you mean `{guess}`?"
-            if guess
-            else "types are text, count, json<...> or a schema's name",
-        )
-    return None
-
-
-def _is_bare_enough(written: TypeName, scope: Scope) -> bool:
-    """Whether a type's bounds and arguments are ones that it can have; what says nothing is refused."""
-    name = written.name.text
-    if written.bounds is not None and name not in _BOUNDED:
-        scope.report(
-            "E202",
-            f"`{name}` has no bounds",
-            written.bounds.span,
-            hint=_INSTEAD.get(name, "bounds are of text (characters), list (items), count and number"),
-        )
-        return False
-    if (
-        written.bounds is not None
-        and name != "number"
-        and not all(end is None or _is_count(end) for end in (written.bounds.low, written.bounds.high))
-    ):
-        scope.report(
-            "E202",
-            f"`{name}` is bounded by counts, and `{written.bounds.span.text}` has another number",
-            written.bounds.span,
-            hint=f"`number({written.bounds.span.text})` has such bounds" if name == "count" else "",
-        )
-        return False
-    if written.arguments and name not in ("enum", "model", "list", "json"):
-        scope.report(
-            "E202",
-            f"`{name}` takes no `<...>`",
-            written.arguments[0].span,
-            hint="`list<...>`, `json<...>`, `enum<...>` and `model<...>` do",
-        )
-        return False
-    return True
-
-
-def _are_bare(written: TypeName, scope: Scope) -> bool:
-    """Whether the arguments of `enum` or `model` are words and nothing else."""
-    for each in written.arguments:
-        if each.arguments or each.bounds is not None or each.optional:
-            scope.report(
-                "E202", f"`{written.name}` lists words", each.span, hint=f"write `{each.name}` alone"
-            )
-            return False
-    return True
-
-
-def always_there(written: TypeName, why: str, scope: Scope) -> None:
-    """Reports a `?` on what cannot be absent; `why` says so."""
-    if written.optional:
-        scope.report(
-            "E202",
-            f"{why}, so `{written.span.text}` says nothing",
-            written.span,
-            hint="drop the `?`; fields of a schema and parameters can have it",
-        )
-
-
-def plain_word(written: TypeName, what: str, scope: Scope) -> str:
-    """A type that is a word and nothing else, such as a turn's role; what else is written is reported."""
-    if written.arguments or written.bounds is not None or written.optional:
-        scope.report("E202", f"{what} is one word", written.span, hint=f"write `{written.name}` alone")
-    return written.name.text
-
-
-def _bad_type(written: TypeName, scope: Scope, message: str, example: str) -> None:
-    scope.report("E202", message, written.span, hint=f"for example `{example}`")
