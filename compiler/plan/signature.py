@@ -13,6 +13,8 @@ from synth.compiler.plan.types import Type
 
 # A text, or the name of a role: `ends_with("?")` and `ends_with(model)`.
 TEXT_OR_ROLE = Type("text_or_role")
+# What is quoted: a text, a chunk, or a list of either.
+PASSAGES = Type("passages")
 # A range, or a count, which stands for the range that holds nothing else: `turns(4)`.
 HOW_MANY = Type("how_many")
 # The name of a source or of a model, bound to what it declares.

@@ -135,6 +135,9 @@ def fits(value: Type, wanted: Type) -> bool:
         return True
     if wanted.name == "path" and value.name == "text":
         return True
+    if wanted.name == "passages":
+        inner = value.arguments[0] if value.name == "list" else value
+        return inner.name in ("text", "chunk")
     if wanted.name == "model":
         return value.name == "model" and set(wanted.words) <= set(value.words)
     if wanted.name == "enum":

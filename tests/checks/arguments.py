@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, Mapping[str, Any]] = {
     "every": {"role": "model", "has": "thought"},
     "json_valid": {},
     "supported_by": {"evidence": EVIDENCE, "share": 60},
+    "verbatim": {"passages": EVIDENCE},
     "draws_on": {"evidence": EVIDENCE, "documents": [2, None]},
     "asks_beyond": {"evidence": EVIDENCE, "share": 80},
     "contains": {"phrase": "not مساعد 助手!"},

@@ -16,7 +16,7 @@ from synth.base.suggest import suggest
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, field_type, infer
 from synth.compiler.plan.model import RefPlan
-from synth.compiler.plan.signature import HOW_MANY, Parameter
+from synth.compiler.plan.signature import HOW_MANY, PASSAGES, Parameter
 from synth.compiler.plan.types import COUNT, COUNTS, ROLE, TEXT, Type, fits
 from synth.dsl.syntax import Argument, Expression, Integer, List, Reference
 
@@ -108,6 +108,8 @@ def _value(expression: Expression, parameter: Parameter, scope: Scope, what: str
             return value
         scope.report("E202", f"{what} takes {article(wanted)}, not {article(type_)}", expression.span)
         return FAILED
+    if wanted == PASSAGES and not isinstance(expression, Reference):
+        return constant(expression, TEXT, scope, what)
     if parameter.varies and isinstance(expression, Reference):
         varying = _varying(expression, parameter, scope, what)
         if varying is not None:

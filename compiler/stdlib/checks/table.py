@@ -10,13 +10,14 @@ from synth.base.canonical import canonical_json
 from synth.base.display import quoted
 from synth.base.suggest import suggest
 from synth.compiler.plan.model import CheckPlan
-from synth.compiler.plan.signature import HOW_MANY, TEXT_OR_ROLE, Parameter
+from synth.compiler.plan.signature import HOW_MANY, PASSAGES, TEXT_OR_ROLE, Parameter
 from synth.compiler.plan.types import CHUNKS, COUNT, COUNTS, MODEL, NUMBER, RATIO, ROLE, TEXT, WORD
 from synth.compiler.stdlib.checks import conversation, evidence, language, repetition, script, text, words
 from synth.compiler.stdlib.checks.conversation import content_of, each_message, is_conversation, role_of
 from synth.compiler.stdlib.checks.direction import no_bidi_controls
 from synth.compiler.stdlib.checks.emoji import no_emoji
 from synth.compiler.stdlib.checks.strict_json import json_valid
+from synth.compiler.stdlib.checks.verbatim import verbatim
 from synth.compiler.stdlib.near_duplicates import likeness
 
 
@@ -269,6 +270,13 @@ CHECKS: Mapping[str, Check] = {
             "supported_by(evidence, share = 60%)",
             takes="any",
             of_messages=_supported,
+        ),
+        Check(
+            "verbatim",
+            (Parameter("passages", PASSAGES, varies=True, may_lack=True),),
+            verbatim,
+            "verbatim(card.quotes, passage)",
+            takes="any",
         ),
         Check(
             "draws_on",
