@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,15 @@ import pytest
 
 from synth.base.errors import ConfigError, RecipeError
 from synth.compiler.compile import compile_text
-from synth.compiler.plan.model import Plan
-from synth.compiler.plan.outputs import ColumnPlan
+from synth.compiler.plan.model import CohortPlan, Plan, TablePlan
+from synth.compiler.plan.outputs import ColumnPlace, ColumnPlan, ExportPlan
+from synth.compiler.plan.value_types import ValueType
+from synth.store.dataset.inputs.environment import Record
 from synth.store.dataset.materialize import materialize
 from synth.store.dataset.output.written import Dataset
+from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.log.log import Log
+from synth.store.log.payloads import EndedEitherWay
 from tests.kit.support import rows, synth
 from tests.store.log.logs import Story, all_slots, chat
 from tests.store.test_readers import loaded
@@ -290,3 +295,47 @@ def test_what_is_left_out_is_null(tmp_path: Path) -> None:
             assert [row[name] for name in ("tone", "about", "marks", "note")] == [None] * 4
     found = duckdb.execute(f"SELECT tone, note FROM '{tmp_path}/rows/train.parquet'").fetchall()
     assert sum(each == (None, None) for each in found) == 4
+
+
+def test_rows_and_parents_are_looked_up_together() -> None:
+    kinds = {"id": ValueType(kind="text"), "size": ValueType(kind="count")}
+    record = ValueType(kind="record", fields=tuple(kinds.items()))
+    paths: dict[str, tuple[ValueType, tuple[str, ...], bool]] = {
+        "ticket": (record, ("ticket",), False),
+        "size": (kinds["size"], ("ticket", "size"), False),
+        "others": (kinds["id"], ("ticket",), True),
+        "seed": (kinds["id"], ("parent", "seed"), False),
+        "about": (kinds["id"], ("parent", "seed", "about"), False),
+    }
+    columns = tuple(
+        ColumnPlan(name=name, type=type_, places=(ColumnPlace(source="c", path=path),), rest=rest)
+        for name, (type_, path, rest) in paths.items()
+    )
+    export = ExportPlan(name="e", source="c", to="e", columns=columns)
+    over = TablePlan(name="ticket", kind="source", table="tickets")
+    cohort = CohortPlan(name="c", quota=0, each=True, times=1, rows=over, steps=())
+    asked = []
+
+    def rows_of(of: CohortPlan, payloads: Sequence[EndedEitherWay]) -> list[dict[str, Any]]:
+        asked.append(len(payloads))
+        seed = Record({"about": "x"}, "deep")
+        return [
+            {
+                "ticket": Record({"id": payload["cell"]["ticket"]}, rest={"b": 1, "a": None}),
+                "parent": {"seed": seed},
+            }
+            for payload in payloads
+        ]
+
+    ends: list[tuple[str, Any]] = [
+        (f"{n}", {"cell": {"ticket": f"t{n}"}, "ordinal": 0, "values": {}}) for n in range(2000)
+    ]
+    found = [made for _, made in SampleColumns(export, cohort, rows_of).along(ends)]
+    assert asked == [1024, 976]
+    assert found[1999] == {
+        "ticket": {"id": "t1999", "size": None},
+        "size": None,
+        "others": '{"a":null,"b":1}',
+        "seed": "deep",
+        "about": "x",
+    }

@@ -21,6 +21,7 @@ from synth.compiler.plan.model import (
     Role,
     Sampling,
     SourcePlan,
+    TablePlan,
     Template,
 )
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
@@ -125,7 +126,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """`declared` is the quota as written, which an override may have rescaled to `quota`."""
+    """`declared` is the quota as written, which an override may have rescaled to `quota`.
+
+    One over a `table` asks for `each` of its rows, or for `quota` samples; `outside` are the types of the
+    row and of the items of its lists, by name.
+    """
 
     name: str
     quota: int
@@ -140,6 +145,11 @@ class Conversation:
     transcript: str | None
     tags: tuple[str, ...]
     span: Span
+    table: TablePlan | None = None
+    outside: tuple[tuple[str, Type], ...] = ()
+    each: bool = False
+    # The conversation whose samples it is over.
+    parent: Conversation | None = None
     # What is drawn, looked up or written inside and quoted by nothing inside.
     unused: tuple[Declared, ...] = ()
     # Names inside that failed to be declared; rules over all turns do not hold without them.

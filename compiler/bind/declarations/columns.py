@@ -10,6 +10,7 @@ from synth.base.diagnostics.source import Span
 from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.blocks.bound import Conversation
 from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.declarations.column_types import common_type, without_bounds
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import article
 from synth.compiler.plan.outputs import ColumnPlace, ColumnPlan
@@ -50,6 +51,7 @@ class Columns:
         found: dict[str, tuple[Type, bool]] = {
             axis.name: (Type("record", schema=axis.set.schema), True) for axis in conversation.axes
         }
+        found |= {name: (type_, False) for name, type_ in conversation.outside}
         found |= {draw.name: (draw.record, bool(draw.source)) for draw in conversation.draws}
         if not self.attempts:
             # What stands under a condition may be left out of a sample.
@@ -168,7 +170,9 @@ def _place(item: Expression, known: Columns, scope: Scope) -> _Found | None:
     type_ = _type_of(conversation, inner, known, scope)
     if type_ is None:
         return None
-    if rest:
+    if rest and _is_row(conversation, inner):
+        type_ = TEXT
+    elif rest:
         scope.report(
             "E202",
             f"`{path}` is {article(type_)}, and only a row has other columns",
@@ -209,6 +213,17 @@ def _type_of(conversation: Conversation, path: Sequence[Name], known: Columns, s
     if first.text not in values:
         _report_unknown(conversation, first, known, scope)
         return None
+    table, above = conversation.table, conversation.parent
+    if above is not None and table is not None and first.text == table.name:
+        if rest:
+            return _type_of(above, rest, replace(known, attempts=False), scope)
+        scope.report(
+            "E202",
+            f"`{conversation.name}.{first}` is a whole sample, and a column holds a value of it",
+            first.span,
+            hint=f"for example `{conversation.name}.{first}.nth`",
+        )
+        return None
     type_, member = values[first.text]
     if member and not rest:
         # A set's member is its name.
@@ -237,6 +252,16 @@ def _type_of(conversation: Conversation, path: Sequence[Name], known: Columns, s
         type_ = found
     type_ = type_.arguments[0] if type_.name == "json" else type_
     return replace(type_, optional=optional or type_.optional)
+
+
+def _is_row(conversation: Conversation, path: Sequence[Name]) -> bool:
+    """Whether a path leads to a row of a source of rows, which may have other columns."""
+    table, above = conversation.table, conversation.parent
+    if table is None or not path or path[0].text != table.name:
+        return False
+    if above is not None:
+        return _is_row(above, path[1:])
+    return len(path) == 1 and dict(conversation.outside)[table.name].name == "record"
 
 
 def _report_unknown(conversation: Conversation, name: Name, known: Columns, scope: Scope) -> None:
@@ -298,7 +323,7 @@ def _report_twice(name: Name, first: str | ColumnPlan, second: str | ColumnPlan,
 def _column(name: Name, places: list[_Found], known: Columns, scope: Scope) -> str | ColumnPlan | None:
     """The column of a name: its places are of one type and of different conversations."""
     first = places[0]
-    type_ = _bare(first.type)
+    type_ = without_bounds(first.type)
     for number, each in enumerate(places[1:], 1):
         before = next((one for one in places[:number] if one.place.source == each.place.source), None)
         if before is not None:
@@ -310,66 +335,36 @@ def _column(name: Name, places: list[_Found], known: Columns, scope: Scope) -> s
                 hint="a column has one place in each conversation",
             )
             return None
-        both = _both(type_, _bare(each.type))
+        if each.rest != first.rest:
+            scope.report(
+                "E202",
+                f"`{name}` is the other columns of a row in one place, and a value in the other",
+                each.span,
+                hint="give them names of their own",
+            )
+            return None
+        both = common_type(type_, without_bounds(each.type))
         if both is None:
             scope.report(
                 "E202",
-                f"`{name}` is {article(_bare(first.type))} in `{first.place.source}` and "
-                f"{article(_bare(each.type))} in `{each.place.source}`",
+                f"`{name}` is {article(without_bounds(first.type))} in `{first.place.source}` and "
+                f"{article(without_bounds(each.type))} in `{each.place.source}`",
                 each.span,
-                secondary=(Label(first.span, f"{article(_bare(first.type))} here"),),
+                secondary=(Label(first.span, f"{article(without_bounds(first.type))} here"),),
                 hint="a column has one type: give them names of their own",
             )
             return None
         type_ = both
     textual = type_.name in ("text", "path", "enum", "unknown") and not type_.optional
     dealt = next((d for d in known.places[first.place.source].draws if d.name == name.text), None)
-    # A cell has the name of a part, not the value in it.
+    # A cell has the name of a part, or of a row's item, not the value.
+    textual = textual and name.text not in dict(known.places[first.place.source].outside)
     textual = textual and not (dealt is not None and dealt.spread is not None and dealt.spread.in_parts)
     if not known.mixed and textual and first.place.path == (name.text,):
         return name.text
-    return ColumnPlan(name=name.text, type=value_type(type_), places=tuple(each.place for each in places))
-
-
-def _bare(type_: Type) -> Type:
-    """A type without bounds, which say nothing of a column."""
-    inner = type_.arguments[0] if type_.name == "json" else type_
-    if inner.schema is not None:
-        fields = tuple((name, _bare(field)) for name, field in inner.schema.fields)
-        inner = replace(inner, schema=replace(inner.schema, fields=fields))
-    arguments = tuple(map(_bare, inner.arguments))
-    return replace(inner, arguments=arguments, low=None, high=None, optional=inner.optional or type_.optional)
-
-
-_WRITTEN = ("text", "path", "enum")
-
-
-def _both(one: Type, other: Type) -> Type | None:
-    """The type that holds the values of both, or None."""
-    optional = one.optional or other.optional
-    if "unknown" in (one.name, other.name):
-        return UNKNOWN
-    if one.name in _WRITTEN and other.name in _WRITTEN:
-        if one.name == other.name == "enum":
-            words = tuple(dict.fromkeys((*one.words, *other.words)))
-            return Type("enum", words=words, optional=optional)
-        return replace(TEXT, optional=optional)
-    if {one.name, other.name} == {"count", "number"}:
-        return Type("number", optional=optional)
-    if one.name != other.name:
-        return None
-    if one.name == "list":
-        inner = _both(one.arguments[0], other.arguments[0])
-        return None if inner is None else Type("list", (inner,), optional=optional)
-    if one.schema is not None and other.schema is not None:
-        if [name for name, _ in one.schema.fields] != [name for name, _ in other.schema.fields]:
-            return None
-        pairs = zip(one.schema.fields, other.schema.fields, strict=True)
-        fields = [(name, _both(left, right)) for (name, left), (_, right) in pairs]
-        if any(field is None for _, field in fields):
-            return None
-        schema = replace(
-            one.schema, fields=tuple((name, field) for name, field in fields if field is not None)
-        )
-        return Type("record", schema=schema, optional=optional)
-    return replace(one, optional=optional)
+    return ColumnPlan(
+        name=name.text,
+        type=value_type(type_),
+        places=tuple(each.place for each in places),
+        rest=first.rest,
+    )

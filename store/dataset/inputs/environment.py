@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from synth.base.errors import LogError
-from synth.compiler.plan.model import CohortPlan, Member, TablePlan
+from synth.compiler.plan.model import CohortPlan, Member
 from synth.store.log.payloads import EndedEitherWay
 
 
@@ -26,22 +25,18 @@ class Record(dict[str, Any]):
         self.rest = rest or {}
 
 
-# From what a conversation is over and the name of one of its rows, which is its label in a sample's
-# cell, to the row: the record of a source's row with its `rest`, or the environment of a parent.
-RowLookup = Callable[[TablePlan, str], Mapping[str, Any]]
-
-
-def no_rows(table: TablePlan, name: str) -> Mapping[str, Any]:
-    """The lookup of who has no rows at hand.  Raises LogError."""
-    raise LogError(f"the row {name} of `{table.table}` is not in the log")
+# What the rows that some samples are over stand for, by name, from their cohort and the payloads of their
+# ends: a source's row is a Record with its `rest`, an item of a list its value, and a sample of another
+# conversation its Environment.
+RowLookup = Callable[[CohortPlan, Sequence[EndedEitherWay]], Sequence[Mapping[str, Any]]]
 
 
 class Environment:
     """The environments of a cohort's logged samples: axes, draws, `nth`, its row and the steps that
     have a value, by name.  An optional field that is absent is null or is not there."""
 
-    def __init__(self, cohort: CohortPlan, rows: RowLookup = no_rows) -> None:
-        self._table, self._rows, self._cohort = cohort.rows, rows, cohort.name
+    def __init__(self, cohort: CohortPlan) -> None:
+        self._cohort = cohort.name
         self._members: dict[str, dict[str, Any]] = {
             axis.name: {member.label: _record(member) for member in axis.members} for axis in cohort.axes
         }
@@ -56,16 +51,15 @@ class Environment:
                 for member in draw.members
             }
 
-    def of(self, payload: EndedEitherWay) -> dict[str, Any]:
-        """That of one sample, by the payload of the event of its end; what it has no value of is left out."""
+    def of(self, payload: EndedEitherWay, rows: Mapping[str, Any]) -> dict[str, Any]:
+        """That of one sample, by the payload of the event of its end and what its rows stand for by name;
+        what it has no value of is left out."""
         cell = payload["cell"]
-        found: dict[str, Any] = {"nth": payload["ordinal"] + 1}
+        found: dict[str, Any] = {"nth": payload["ordinal"] + 1, **rows}
         for name, members in self._members.items():
             found[name] = members[cell[name]]
         for draw in self._in_parts:
             found[draw.name] = draw.value(found[draw.name], self._cohort, cell.items(), payload["ordinal"])
-        if self._table is not None:
-            found[self._table.name] = self._rows(self._table, cell[self._table.name])
         return found | payload.get("values", {})
 
 

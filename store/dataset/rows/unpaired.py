@@ -76,10 +76,10 @@ class Unpaired:
         seqs.extend(ends(self._snapshot, self._cohort, self._selection.config_hash, given_up=True))
         stands = len(self._selection.seqs)
         samples = with_attempts(self._snapshot, self._cohort, seqs)
-        columns = SampleColumns(layout.export, self._cohort)
-        for number, (name, payload, attempts) in enumerate(samples):
+        columns = SampleColumns(layout.export, self._cohort, self._snapshot.rows_of)
+        for number, ((name, payload, attempts), shown) in enumerate(columns.along(samples)):
             labels = self._labels.setdefault(side(name), Counter())
-            lay = partial(self._row, layout, columns.of(name, payload), name, payload)
+            lay = partial(self._row, layout, shown, name, payload)
             found = self._accepted(lay, payload) if number < stands else []
             found += self._attempts(layout, lay, payload, attempts, number < stands)
             for row in found:
