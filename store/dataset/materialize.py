@@ -28,6 +28,7 @@ from synth.store.dataset.rows.preference import Pairs
 from synth.store.dataset.rows.rejected import Refused
 from synth.store.dataset.rows.row_sources import Samples
 from synth.store.dataset.rows.splits import Side, sides
+from synth.store.dataset.rows.tables import tables
 from synth.store.dataset.rows.unpaired import Unpaired
 from synth.store.log.costs import costs
 from synth.store.log.log import Log
@@ -103,7 +104,9 @@ def materialize(
     spent = costs(plan, snapshot.cursor(), position["events"])
     if written_by:
         position = {**position, "chosen": {name: dict(each) for name, each in sorted(written_by.items())}}
-    return [_write(plan, export, rows, position, spent, out) for export, rows in found]
+    return [
+        _write(plan, export, rows, position, spent, out, tables(snapshot, export)) for export, rows in found
+    ]
 
 
 class _Bare(Layout):
@@ -231,6 +234,7 @@ def _write(
     position: Mapping[str, Any],
     spent: Mapping[str, Any] | None,
     out: Path,
+    read: Mapping[str, Any],
 ) -> Dataset:
     folder = out / export.to
     layout = Layout.of(plan, export)
@@ -251,7 +255,7 @@ def _write(
         if export.format == "parquet":
             for file in files.values():
                 to_parquet(file, layout.types)
-        manifest = _manifest(plan, export, rows, position, spent, files)
+        manifest = _manifest(plan, export, rows, position, spent, files, read)
         (work / CARD).write_text(
             card(plan, layout, manifest, json.loads(example) if example else None, rows.models()),
             "utf-8",
@@ -271,6 +275,7 @@ def _manifest(
     position: Mapping[str, Any],
     spent: Mapping[str, Any] | None,
     files: Mapping[str, File],
+    read: Mapping[str, Any],
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -280,6 +285,7 @@ def _manifest(
         "log": dict(position),
         **rows.manifest(),
         **({"forgotten": rows.forgotten} if rows.forgotten else {}),
+        **({"tables": dict(read)} if read else {}),
         **({} if spent is None else {"costs": dict(spent)}),
         "versions": {"synth": VERSION, "duckdb": duckdb.__version__},
         "files": {file.path.name: {"split": name, **file.entry()} for name, file in files.items()},

@@ -167,6 +167,8 @@ def _print(
                 terminal.say(f"      {row}")
         if source.unread:
             terminal.say(f"    not read: {unread_in_words(source.unread)}")
+        for warning in source.warnings:
+            terminal.tell(f"warning: {warning}")
     for name, index in report.indexes.items():
         found = f"{index.new:,} documents new" if index.new else "nothing new"
         passages = plural(index.chunks, "passage")

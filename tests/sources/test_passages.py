@@ -11,11 +11,14 @@ import pytest
 from synth.base.errors import ConfigError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import Plan, TablePlan
+from synth.compiler.plan.outputs import ExportPlan
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.run.passages import read_tables
 from synth.runtime.sources.ingest import IngestedSource, ingest
 from synth.store.dataset.inputs.filter import kept_rows
+from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.inputs.sources import source_of
+from synth.store.dataset.rows.tables import tables
 from synth.store.log.log import Log
 
 RECIPE = """edition 1
@@ -88,3 +91,19 @@ def test_documents_that_hold_nothing_are_one_sentence(tmp_path: Path, log: Path)
     (tmp_path / "docs/b.md").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"`docs/b\.md` "):
         run(ranging(tmp_path), log)
+
+
+def test_a_manifest_says_what_was_read_of_tables(tmp_path: Path, log: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "a.txt").write_text("Rooms are small.")
+    (docs / "b.txt").write_text("A secret.")
+    plan = ranging(tmp_path)
+    plan = plan.model_copy(
+        update={"exports": (ExportPlan(name="x", type="messages", source="chats", to="x"),)}
+    )
+    run(plan, log)
+    with Log(log) as opened:
+        snapshot = LogSnapshot(plan, opened, opened.next_seq)
+        (said,) = tables(snapshot, plan.exports[0]).values()
+    assert (said["read"], said["kept"], said["dropped"]) == (2, 1, {"no_words": 1})

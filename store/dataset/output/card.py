@@ -67,6 +67,7 @@ def card(
         lines += _authors({"": manifest})
         lines += _cut({"": manifest})
         lines += _varies({"": manifest})
+    lines += _tables(manifest.get("tables", {}))
     lines += _refused(manifest.get("rejected", {}))
     if example is not None:
         shown = _row(example)
@@ -213,15 +214,8 @@ def _mix(source: Mapping[str, Any]) -> Iterator[str]:
     )
     places = [place for part in source["parts"] for place in part["places"]]
     for place in places:
-        dropped = ", ".join(f"{n} fell to `{check}`" for check, n in place.get("dropped", {}).items() if n)
         if "source" in place:
-            yield f"- `{place['source']}`: {place['read']} rows" + (f", {dropped}" if dropped else "")
-            if left_out := place.get("left_out"):
-                none = "it is no conversation" if left_out["rows"] == 1 else "they are no conversations"
-                yield f"  - left out, since {none}: {plural(left_out['rows'], 'row')}"
-                yield from (f"    - {_cell(told)}" for told in left_out_in_words(left_out))
-            if unread := place.get("unread"):
-                yield f"  - not read: {_cell(unread_in_words(unread))}"
+            yield from _read(place["source"], place, "conversation")
     if any("source" in place for place in places):
         yield ""
     taken = [place for place in places if "conversation" in place and place["rows"]]
@@ -233,6 +227,27 @@ def _mix(source: Mapping[str, Any]) -> Iterator[str]:
     yield from _authors(conversations)
     yield from _cut(conversations)
     yield from _varies(conversations)
+
+
+def _tables(read: Mapping[str, Any]) -> Iterator[str]:
+    """The rows that samples are made of, in the words of a mix's sources."""
+    if read:
+        yield from ("## Made of", "")
+        for name, place in read.items():
+            yield from _read(name, place, "such row")
+        yield ""
+
+
+def _read(name: str, place: Mapping[str, Any], what: str) -> Iterator[str]:
+    """What was read of a source, what its `keep` dropped and what could not be read."""
+    dropped = ", ".join(f"{n} fell to `{check}`" for check, n in place.get("dropped", {}).items() if n)
+    yield f"- `{name}`: {place['read']} rows" + (f", {dropped}" if dropped else "")
+    if left_out := place.get("left_out"):
+        none = f"it is no {what}" if left_out["rows"] == 1 else f"they are no {what}s"
+        yield f"  - left out, since {none}: {plural(left_out['rows'], 'row')}"
+        yield from (f"    - {_cell(told)}" for told in left_out_in_words(left_out))
+    if unread := place.get("unread"):
+        yield f"  - not read: {_cell(unread_in_words(unread))}"
 
 
 def _name(place: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.columns import SampleColumns, nulls
 from synth.store.dataset.rows.layout import Conversation, Layout, Line, as_lines
 from synth.store.dataset.rows.sql_rows import is_plain, plain_lines
+from synth.store.dataset.rows.tables import said_of
 from synth.store.log.payloads import EndedEitherWay
 
 
@@ -202,18 +203,14 @@ class SourceRows:
         return ()
 
     def manifest(self) -> dict[str, Any]:
-        version = self._kept.version
+        said = said_of(self._kept)
+        # In the order that manifests have it.
+        told: dict[str, Any] = {name: said.pop(name) for name in ("left_out", "unread") if name in said}
         return {
             "source": self.name,
-            "version": version.version,
-            "read": self._kept.read,
-            "kept": self.available,
-            "dropped": dict(self._kept.dropped),
-            **({"forgotten": self.forgotten} if self.forgotten else {}),
+            **said,
             **({"partly_trained": self._partly} if self._partly else {}),
-            # Said where there is something to say: manifests of older logs stay as they are.
-            **({"left_out": version.left_out} if version.left_out else {}),
-            **({"unread": version.unread} if version.unread else {}),
+            **told,
         }
 
 

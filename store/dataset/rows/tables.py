@@ -1,0 +1,54 @@
+"""What was read from outside of the rows and passages that an export's samples are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.outputs import ExportPlan
+from synth.store.dataset.inputs.filter import Kept
+from synth.store.dataset.inputs.snapshot import LogSnapshot
+
+
+def tables(snapshot: LogSnapshot, export: ExportPlan) -> dict[str, dict[str, Any]]:
+    """By name, the sources that the conversations behind an export are over, in the plan's order."""
+    behind = set(_behind(snapshot.plan, export.source))
+    return {
+        source.name: said_of(snapshot.kept(source.name))
+        for source in snapshot.plan.sources
+        if source.name in behind
+    }
+
+
+def said_of(kept: Kept) -> dict[str, Any]:
+    """What a manifest says of the rows of a source, whoever takes them."""
+    version = kept.version
+    return {
+        "version": version.version,
+        "read": kept.read,
+        "kept": len(kept.seqs),
+        "dropped": dict(kept.dropped),
+        **({"forgotten": kept.forgotten} if kept.forgotten else {}),
+        # Said where there is something to say: manifests of older logs stay as they are.
+        **({"left_out": version.left_out} if version.left_out else {}),
+        **({"unread": version.unread} if version.unread else {}),
+    }
+
+
+def _behind(plan: Plan, name: str) -> Iterator[str]:
+    """The sources that what is called so is made of by conversations over their rows."""
+    for mix in plan.mixes:
+        if mix.name == name:
+            for part in mix.parts:
+                for source in part.sources:
+                    yield from _behind(plan, source)
+    for preference in plan.preferences:
+        if preference.name == name:
+            yield from _behind(plan, preference.source)
+    for cohort in plan.cohorts:
+        if cohort.name == name and cohort.rows is not None:
+            if cohort.rows.kind == "source":
+                yield cohort.rows.table
+            else:
+                yield from _behind(plan, cohort.rows.table)
