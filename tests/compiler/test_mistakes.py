@@ -53,7 +53,7 @@ TURN = '  turn ask: user = "What of {{ person.about }}?"\n'
             'turn ask: user = "{% if person %}Hi{% endif %} {{ person.about }}"',
             "E005",
             "is no reference",
-            "no conditions",
+            "no conditions in a text",
         ),
         (
             'turn ask: user = "{%- for x in y %}{{ person.about }}{% endfor %}"',

@@ -84,8 +84,8 @@ _SINGLE = re.compile(r"(?<!\{)\$?\{[ \t]*(?P<name>[A-Za-z_]\w*(?:\.\w+)*)[ \t]*\
 _BLOCK = re.compile(r"\{%-?[ \t]*(?P<word>\w+)?[^\n]*?%\}")
 
 _NO_BLOCKS: Mapping[str, str] = {
-    "if": "there are no conditions: give each member of a set its own text, and print that: "
-    "`{{ person.opening }}`",
+    "if": "there are no conditions in a text: give each member of a set its own text, and print that, "
+    '`{{ person.opening }}`, or put one on a text: `let task = "..." when person.hard`',
     "for": "there are no loops: `| json` prints a list, and `over x in xs` makes samples for each",
     "set": 'a name for a text is a `let` above the turn: `let task = "..."`',
     "include": "a `let` of a library can be printed in any template",
