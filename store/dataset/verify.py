@@ -167,6 +167,28 @@ def _told(then: Any, now: Any) -> bool:
     return _equal(then, now)
 
 
+def last_plan(log: Log, recipe: str, params: Mapping[str, str]) -> Plan | None:
+    """The plan of a recipe that was registered last with some values of parameters, if the log has one that
+    can be read."""
+    rows = (
+        log.cursor()
+        .execute(
+            f"SELECT {payload_sql.PLAN} FROM events WHERE kind = ? "
+            f"AND ({payload_sql.PLAN} ->> 'recipe') = ? ORDER BY seq DESC",
+            [Kind.PLAN_REGISTERED.value, recipe],
+        )
+        .fetchall()
+    )
+    for (text,) in rows:
+        try:
+            plan = Plan.from_json(text)
+        except ValueError:
+            continue
+        if all(str(plan.params.get(name)) == value for name, value in params.items()):
+            return plan
+    return None
+
+
 def logged_plan(log: Log, plan_hash: str) -> Plan:
     """A plan by its hash, from the event that registered it.  Raises Diverged when there is none."""
     row = (

@@ -58,7 +58,7 @@ def command(
     from synth.cli.output import plural
     from synth.store.dataset.materialize import materialize
 
-    plan = compile_recipe(recipe, overrides)
+    plan = compile_recipe(recipe, overrides, log=log)
     written_by = load_settings(recipe, plan, models, pocket, simulate).written_by(plan.models)
     with reading(log) as opened:
         datasets = materialize(

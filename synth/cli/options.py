@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ import click
 from synth.cli import terminal
 
 if TYPE_CHECKING:
+    from synth.base.errors import RecipeError
     from synth.compiler.plan.model import Plan
     from synth.runtime.settings import Settings
 
@@ -117,19 +118,60 @@ def parse_overrides(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def compile_recipe(
-    recipe: Path, overrides: tuple[str, ...], *, lenient: bool = False, files: bool = False
+    recipe: Path,
+    overrides: tuple[str, ...],
+    *,
+    lenient: bool = False,
+    files: bool = False,
+    log: Path | None = None,
 ) -> Plan:
     """The plan of a recipe; warnings and notes go to stderr, faults are raised.  `files` warns of
-    those that are missing: what a log holds needs none, and a run says so itself."""
+    those that are missing: what a log holds needs none, and a run says so itself.  Where Python files
+    alone are missing, a `log` has the plan that it registered last."""
+    from synth.base.errors import RecipeError
     from synth.cli.output import print_diagnostics
     from synth.compiler.compile import compile_file
     from synth.compiler.lint import MISSING_FILE
 
-    compiled = compile_file(recipe, parse_overrides(overrides), lenient=lenient)
+    try:
+        compiled = compile_file(recipe, parse_overrides(overrides), lenient=lenient)
+    except RecipeError as fault:
+        found = None if log is None else _registered(recipe, parse_overrides(overrides), fault, log)
+        if found is None:
+            raise
+        return found
     print_diagnostics([each for each in compiled.warnings if files or each.code != MISSING_FILE])
     for note in compiled.notes:
         terminal.tell(f"note: {note}")
     return compiled.plan
+
+
+def _registered(recipe: Path, given: Mapping[str, str], fault: RecipeError, path: Path) -> Plan | None:
+    """The plan of a recipe that a log registered last, where nothing of the recipe is at fault but that its
+    Python files are gone: what functions gave is in the log."""
+    from synth.dsl.parse import parse
+    from synth.dsl.read import read
+    from synth.dsl.syntax import Statement
+    from synth.store.dataset.verify import last_plan
+    from synth.store.log.log import Log
+
+    faults = [each for each in fault.diagnostics if each.code.startswith("E")]
+    if not all(
+        each.code == "E106" and each.primary and each.primary.text.endswith('.py"') for each in faults
+    ):
+        return None
+    syntax, _ = parse(read(recipe)[0])
+    declared = [
+        each for each in syntax.statements if isinstance(each, Statement) and each.kind.text == "recipe"
+    ]
+    if not declared or declared[0].name is None:
+        return None
+    with Log(path) as log:
+        found = last_plan(log, declared[0].name.text, given)
+    if found is not None:
+        missing = ", ".join(each.primary.text.strip('"') for each in faults if each.primary)
+        terminal.tell(f"note: {missing} cannot be read: the plan is the one that {path} registered last")
+    return None if found is None else found.below(recipe.resolve().parent)
 
 
 def load_settings(

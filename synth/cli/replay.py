@@ -44,7 +44,7 @@ def command(
     from synth.cli.output import plural
     from synth.runtime.run.replay import replay
 
-    plan = compile_recipe(recipe, overrides)
+    plan = compile_recipe(recipe, overrides, log=log)
     written_by = load_settings(recipe, plan, models, pocket, simulate).written_by(plan.models)
     with reading(log) as opened:
         found = replay(plan, opened, written_by)

@@ -168,6 +168,13 @@ def test_a_function_runs_once_and_nothing_else_runs_it(tmp_path: Path) -> None:
     lib = tmp_path / "lib/lib.py"
     lib.unlink()
     assert synth("verify", "out/train", "--log", "l.duckdb", cwd=tmp_path).status == 0
+    before = (tmp_path / "out/train/train.jsonl").read_bytes()
+    replayed = synth("replay", "r.recipe", "--log", "l.duckdb", cwd=tmp_path)
+    assert (replayed.status, replayed.out.split(" ")[1:4]) == (0, ["samples", "came", "out"])
+    assert "lib/lib.py cannot be read: the plan is the one that l.duckdb registered last" in replayed.err
+    written = synth("materialize", "r.recipe", "--log", "l.duckdb", "--partial", "--out", "o", cwd=tmp_path)
+    assert written.status == 0, written.err
+    assert (tmp_path / "o/out/train/train.jsonl").read_bytes() == before
     # A comment is nothing new; a line is, and what depends on it is made again.
     lib.write_text(_LIB + "# more\n")
     run(tmp_path, status=3)

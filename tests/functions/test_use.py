@@ -170,6 +170,19 @@ def test_a_check_takes_what_it_judges_and_gives_a_reason(
     assert said in found[2]
 
 
+def test_a_source_cannot_ask_a_function(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/lib.py").write_text("def f(x: str) -> str | None: ...")
+    (tmp_path / "r.recipe").write_text(
+        'edition 1\nrecipe r { seed = 1 }\nuse lib from "lib/lib.py"\n'
+        'source s: messages from jsonl("a.jsonl") { keep { lib.f() } }\n'
+    )
+    with pytest.raises(RecipeError) as raised:
+        compile_file(tmp_path / "r.recipe")
+    said = [each.message for each in raised.value.diagnostics if each.code.startswith("E")]
+    assert said == ["`lib.f` is a Python function, which the `keep` of a source cannot ask"]
+
+
 def test_records_are_compared_by_their_fields(tmp_path: Path) -> None:
     python = """
 from typing import Literal, NotRequired, TypedDict
