@@ -21,6 +21,7 @@ from synth.compiler.plan.model import (
     Template,
     asking,
 )
+from synth.compiler.plan.value_types import ValueType
 from synth.runtime.money.tokens import count
 
 # Mean tokens of a step's prompts and answers in the log, where it has any.
@@ -28,6 +29,10 @@ Measured = Callable[[StepPlan], "tuple[float, float] | None"]
 
 _CHARACTERS = 4
 _AROUND_A_MESSAGE = 4
+# What a Python function gives, where its type says no more.
+_TOKENS_OF_A_TEXT = 40
+_TOKENS_OF_A_NAME = 3
+_ITEMS = 3
 _UNKNOWN_ANSWER = 200
 _UNKNOWN_ROW = 400
 _UNKNOWN_TEXT = 20
@@ -103,6 +108,8 @@ class Estimate:
             return sum(
                 self._template((each,), step) for each in given if isinstance(each, (str, RefPlan))
             ) / len(given)
+        if step.call is not None and step.call.source:
+            return _of_type(self.plan.function(step.call).returns)
         if step.call is not None:
             return self._passages(step.call.arguments)
         limit = step.sampling.max_tokens
@@ -236,3 +243,15 @@ def _of_member(member: Member, path: Sequence[str]) -> float:
     if value is None:
         return 0
     return count(value if isinstance(value, str) else canonical_json(value))
+
+
+def _of_type(type_: ValueType) -> float:
+    """About how many tokens a value of a type has, as text or JSON."""
+    if type_.kind in ("text", "any"):
+        return _TOKENS_OF_A_TEXT
+    if type_.kind == "list":
+        return _ITEMS * _of_type(type_.items or ValueType(kind="text"))
+    if type_.kind == "record":
+        inner = [field for _, field in type_.fields] or [type_.items or ValueType(kind="text")] * _ITEMS
+        return sum(_of_type(each) + _TOKENS_OF_A_NAME for each in inner)
+    return _TOKENS_OF_A_NAME
