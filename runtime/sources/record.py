@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from synth.runtime.sources.faults import Fault
 
@@ -15,8 +14,7 @@ class Cell(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A row of a file; `line` is the line it begins on, or a table's row, from 1.
 
     `row` is its values by column, or why it could not be read.

@@ -50,12 +50,13 @@ class RowScan:
     def advance(self, rows: int) -> bool:
         """Whether there may be more.  Raises ConfigError for a file that cannot be read."""
         count = 0
+        # Most rows leave nothing in it.
+        notes = Notes()
         for file, record in islice(self._records, rows):
             count += 1
             try:
                 if isinstance(record.row, Fault):
                     raise Unusable.of(record.row)
-                notes = Notes()
                 self._keep(self._table.row(record.row, notes), file.name, record.line)
             except Unusable as unusable:
                 self._faults.add(place_of(self.located, file, record.line), unusable.fault)
@@ -63,6 +64,8 @@ class RowScan:
             else:
                 if notes.rows or notes.messages:
                     self.unread.add(notes)
+            if notes.rows or notes.messages:
+                notes = Notes()
         self._read += count
         return count == rows
 
