@@ -10,8 +10,9 @@ from synth.base.diagnostics.diagnostic import Fix, Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.blocks.subject import Subject, report_no_field
 from synth.compiler.bind.expressions.arguments import bind_arguments
-from synth.compiler.bind.expressions.scope import Declared, Scope
+from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import article
 from synth.compiler.bind.expressions.written_types import resolve_type
 from synth.compiler.bind.functions.bound_call import bind_call, find_function, gives_reason, takes
@@ -19,8 +20,7 @@ from synth.compiler.plan.model import CheckPlan, RefPlan
 from synth.compiler.plan.signature import TEXT_OR_ROLE
 from synth.compiler.plan.types import MODEL, ROLE, Schema, Type, is_transcript
 from synth.compiler.stdlib.checks import CHECKS, Check
-from synth.compiler.stdlib.filters import record_of
-from synth.dsl.syntax import Argument, Expression, List, Name, Reference, Rule, Statement, Text
+from synth.dsl.syntax import Argument, Expression, List, Reference, Rule, Statement, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,46 +31,6 @@ class NamedCheck:
     takes: Type | None
     checks: tuple[CheckPlan, ...]
     span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What the first argument of a check may name to say what is checked.
-
-    With a `name`, the value judged and what lies below it: `length(card.quotes, 10..)`.  Without one, the
-    fields of a record, one of which has to be named: `length(body, 20..)`.
-    """
-
-    type: Type
-    name: str | None = None
-
-    def names(self, place: Span) -> dict[str, Declared]:
-        """What it is called in arguments: its name, or those of its fields."""
-        named = [(self.name, self.type)] if self.name is not None else []
-        if self.name is None and self.type.schema is not None:
-            named = list(self.type.schema.fields)
-        return {name: Declared(name, "value", place, type_) for name, type_ in named}
-
-    def below(
-        self, reference: Reference, scope: Scope
-    ) -> tuple[tuple[str, ...], Type] | Literal[False] | None:
-        """The path below the value and the type of what lies there, of a list's items where it is one.
-        None where the reference begins with another name, False after a report."""
-        path = reference.parts
-        if self.name is not None:
-            if path[0].text != self.name:
-                return None
-            path = path[1:]
-        elif _field(self.type, path[0].text) is None:
-            return None
-        found = _items(self.type) if self.name is not None and not path else self.type
-        for part in path:
-            inner = _field(found, part.text)
-            if inner is None:
-                _report_no_field(found, part, scope)
-                return False
-            found = _items(inner)
-        return tuple(part.text for part in path), found
 
 
 def bind_named(statement: Statement, schemas: dict[str, Schema], scope: Scope) -> NamedCheck | None:
@@ -244,7 +204,7 @@ def _taken(
         if found is not None:
             return found
         if subject.name is None and scope.find(first.value.parts[0].text) is None:
-            _report_no_field(subject.type, first.value.parts[0], scope)
+            report_no_field(subject.type, first.value.parts[0], scope)
             return False
     if subject.name is None:
         fields = [name for name, _ in subject.type.schema.fields] if subject.type.schema is not None else []
@@ -257,36 +217,6 @@ def _taken(
         )
         return False
     return None
-
-
-def _field(type_: Type, name: str) -> Type | None:
-    """The type of a field that a record declares."""
-    record = type_.arguments[0] if type_.name == "json" else type_
-    if record.name == "unknown":
-        return record
-    return record.schema.field(name) if record.schema is not None else None
-
-
-def _items(type_: Type) -> Type:
-    """The type of what a check of a value looks at: the items of a list that is no conversation."""
-    inner = type_.arguments[0] if type_.name == "json" else type_
-    return _items(inner.arguments[0]) if inner.name == "list" and not is_transcript(type_) else type_
-
-
-def _report_no_field(type_: Type, part: Name, scope: Scope) -> None:
-    schema = record_of(type_)
-    if schema is None:
-        scope.report("E102", f"{article(type_)} has no `{part}`", part.span)
-        return
-    if scope.first(f"{schema.name}.{part}"):
-        guess = suggest(part.text, [name for name, _ in schema.fields])
-        scope.report(
-            "E102",
-            f"`{schema.name}` has no `{part}`",
-            part.span,
-            hint=f"did you mean `{guess}`?" if guess else "",
-            fix=Fix(part.span, guess) if guess else None,
-        )
 
 
 def _may_check_field(check: Check, type_: Type) -> bool:

@@ -9,8 +9,9 @@ from synth.base.diagnostics.diagnostic import Fix, Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
 from synth.compiler.bind.blocks.bound import Bound, Model, Step
-from synth.compiler.bind.blocks.check_blocks import Subject, bind_block, named_checks, varying, words_of
+from synth.compiler.bind.blocks.check_blocks import bind_block, named_checks, varying, words_of
 from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.blocks.subject import Subject
 from synth.compiler.bind.conversations.messages_turn import bind_opening, is_opening
 from synth.compiler.bind.declarations.models import bind_sampling
 from synth.compiler.bind.expressions.conditions import bind_conditions, written_as

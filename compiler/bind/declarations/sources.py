@@ -8,8 +8,9 @@ from typing import Any
 
 from synth.base.suggest import suggest
 from synth.compiler.bind.blocks.bound import Source
-from synth.compiler.bind.blocks.check_blocks import Subject, bind_block
+from synth.compiler.bind.blocks.check_blocks import bind_block
 from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.blocks.subject import Subject
 from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant
