@@ -15,7 +15,13 @@ from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import article
 from synth.compiler.bind.expressions.written_types import resolve_type
-from synth.compiler.bind.functions.bound_call import bind_call, find_function, gives_reason, takes
+from synth.compiler.bind.functions.bound_call import (
+    bind_call,
+    find_function,
+    first_field,
+    gives_reason,
+    takes,
+)
 from synth.compiler.plan.model import CheckPlan, RefPlan
 from synth.compiler.plan.signature import TEXT_OR_ROLE
 from synth.compiler.plan.types import MODEL, ROLE, Schema, Type, is_transcript
@@ -136,7 +142,7 @@ def _bind_function(
     whole = taken is not None and wanted.name in ("list", "any")
     of, given = (None, checked) if taken is None or whole else taken
     if not whole and given is not None and not takes(replace(given, optional=False), wanted):
-        field = _first_field(given) if taken is None else ""
+        field = first_field(given) if taken is None else ""
         name = f"{subject.name}." if subject is not None and subject.name is not None else ""
         scope.report(
             "E202",
@@ -150,11 +156,6 @@ def _bind_function(
     arguments = bind_call(function, written, rule.span, inner, first_given=not whole)
     if arguments is not None:
         yield CheckPlan(name=str(rule.function), of=of, arguments=arguments, source=function.plan.source)
-
-
-def _first_field(type_: Type) -> str:
-    schema = type_.arguments[0].schema if type_.name == "json" else type_.schema
-    return schema.fields[0][0] if schema is not None and schema.fields else ""
 
 
 def named_checks(expression: Expression, what: str, checked: Type, scope: Scope) -> list[CheckPlan]:

@@ -194,3 +194,9 @@ def _report_surplus(function: PythonFunction, argument: Argument, first_given: b
         secondary=(Label(function.span, "declared here"),),
         hint=hint,
     )
+
+
+def first_field(type_: Type) -> str:
+    """The first field that a record has, for hints."""
+    schema = type_.arguments[0].schema if type_.name == "json" else type_.schema
+    return schema.fields[0][0] if schema is not None and schema.fields else ""

@@ -18,6 +18,7 @@ from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan
 from synth.compiler.stdlib.checks import CHECKS, group_of, run_check
 from synth.compiler.stdlib.checks.reasons import ends
 from synth.compiler.stdlib.verdict import parts_of
+from synth.runtime.engines.simulated.quotations import quote
 from synth.runtime.engines.simulated.vocabulary import NUMBERS, WORDS
 
 _TRIES = 8
@@ -32,7 +33,6 @@ _STRANGERS = ("winter", "شتاء", "зима", "冬")
 _LETTERS = re.compile(r"[^\W\d_]{3,}")
 
 Bounds = tuple[int, int]
-Path = tuple[str, ...]
 Schema = Mapping[str, Any]
 
 
@@ -136,40 +136,9 @@ def _value(wanted: Wishes, schema: Schema | None, words: Sequence[str], random: 
         made = _instance(schema, said, random)
         for check in wanted.checks:
             if check.name == "verbatim" and check.of:
-                _quote(made, schema, check, random)
+                quote(made, schema, check, random)
         return made
     return _conversation(wanted, schema, {"user": text, "model": said}, random, loose)
-
-
-def _quote(made: Any, schema: Schema, check: CheckPlan, random: Random, path: Path | None = None) -> Any:
-    """The same value with words of the passages in it wherever a check looks for them."""
-    path = check.of or () if path is None else path
-    if isinstance(made, list):
-        made[:] = [_quote(item, schema.get("items", {}), check, random, path) for item in made]
-    elif isinstance(made, dict) and path:
-        name, *rest = path
-        if name in made:
-            inner = schema.get("properties", {}).get(name, {})
-            made[name] = _quote(made[name], inner, check, random, tuple(rest))
-    elif isinstance(made, str):
-        return _excerpt(check, schema.get("minLength", 1), schema.get("maxLength", 60), random)
-    return made
-
-
-def _excerpt(check: CheckPlan, low: int, high: int, random: Random) -> str:
-    """Some words in a row of one of the passages, of a length within bounds where they are that long."""
-    given: Any = check.arguments["passages"]
-    passage = random.choice(given) if isinstance(given, list) and given else given
-    text = passage.get("text", "") if isinstance(passage, Mapping) else str(passage)
-    words = text.split()
-    start = random.randrange(max(1, len(words) // 2)) if words else 0
-    found = ""
-    for word in words[start:]:
-        longer = f"{found} {word}".strip()
-        if len(longer) > high or (len(found) >= low and random.random() < 0.2):
-            break
-        found = longer
-    return found if len(found) >= low else " ".join(words)[:high]
 
 
 def _is_known(check: CheckPlan) -> bool:
