@@ -52,6 +52,8 @@ def _cohort(conversation: Conversation, bound: Bound) -> CohortPlan:
     return CohortPlan(
         name=conversation.name,
         quota=conversation.quota,
+        rows=conversation.table,
+        each=conversation.each,
         times=conversation.times,
         axes=tuple(
             AxisPlan(name=axis.name, set=axis.set.name, members=axis.set.members)

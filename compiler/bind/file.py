@@ -17,6 +17,7 @@ from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.blocks.bound import Bound, Param
 from synth.compiler.bind.blocks.check_blocks import bind_named
 from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.conversations.axes import order_conversations
 from synth.compiler.bind.conversations.conversation import bind_conversation
 from synth.compiler.bind.conversations.evaluations import bind_evaluation
 from synth.compiler.bind.conversations.preferences import bind_preference
@@ -141,7 +142,8 @@ def _statements(syntax: Syntax, holder: str, scope: Scope) -> list[tuple[Stateme
 def _bind_all(statements: list[tuple[Statement, Kind]], order: tuple[str, ...], context: Context) -> None:
     for word in order:
         chosen = [statement for statement, kind in statements if kind.word == word]
-        for statement in order_schemas(chosen, context.scope) if word == "schema" else chosen:
+        ordered = _ORDERS.get(word)
+        for statement in chosen if ordered is None else ordered(chosen, context.scope):
             _BINDERS[word](statement, context)
 
 
@@ -149,6 +151,10 @@ def _bind_all(statements: list[tuple[Statement, Kind]], order: tuple[str, ...], 
 _TO_BE_USED = {
     "param", "model", "schema", "set", "personas", "tiers", "let", "check", "source", "library", FILE,
 }  # fmt: skip
+
+
+# Kinds whose statements name others of their kind.
+_ORDERS = {"schema": order_schemas, "conversation": order_conversations}
 
 
 def _report_unused(scope: Scope) -> None:

@@ -6,7 +6,7 @@ samples.  It is frozen, its JSON is canonical, and `plan_hash` names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -112,13 +112,27 @@ class AxisPlan(Frozen):
     members: tuple[Member, ...]
 
 
+class ListPlan(Frozen):
+    """`over name in row.list`: an item of a list that each row of a table has."""
+
+    name: str
+    path: tuple[str, ...]
+    plain: bool = False
+
+
 class TablePlan(Frozen):
-    """`over name in table`: samples for each row of a source, or for each sample of an earlier
-    conversation.  `uses` are the paths below `name` that are quoted: what a sample is made of."""
+    """`over name in table`: samples for each row of a source, or for each sample of another
+    conversation.
+
+    `lists` are gone through within a row: the name of an item, and the path of the list.  What is `plain`
+    is a value, not a record.  `uses` are the paths of rows' values that the samples are made of.
+    """
 
     name: str
     kind: Literal["source", "conversation"]
     table: str
+    lists: tuple[ListPlan, ...] = ()
+    plain: bool = False
     uses: tuple[tuple[str, ...], ...] = ()
 
 
@@ -277,7 +291,11 @@ class PreferencePlan(Frozen):
 
 
 # Of a cohort, what decides how much and what for, not what is generated.
-_NOT_GENERATED = {"quota", "times", "train_on", "train_every", "transcript", "tags"}
+# `uses` follows from what is generated.
+_NOT_GENERATED: Mapping[str, Any] = {
+    **dict.fromkeys(("quota", "each", "times", "train_on", "train_every", "transcript", "tags"), True),
+    "rows": {"uses"},
+}
 
 
 class Plan(Frozen):
@@ -372,10 +390,26 @@ class Plan(Frozen):
         or other columns reuse what the log holds.  Where the models run is not part of it.
         """
         # Defaults are left out, so that what a later version adds renames nothing.
-        body = cohort.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_GENERATED)
-        return digest(
-            {"recipe": self.recipe, "seed": self.seed, "cohort": body, "models": self._asked(cohort.steps)}
-        )
+        body = cohort.model_dump(mode="json", exclude_defaults=True, exclude=dict(_NOT_GENERATED))
+        parts = {
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "cohort": body,
+            "models": self._asked(cohort.steps),
+        }
+        parent = self.parent_of(cohort)
+        return digest(parts if parent is None else {**parts, "over": self.fingerprint(parent)})
+
+    @cached_property
+    def tables(self) -> frozenset[str]:
+        """The names of the sources that conversations are over."""
+        rows = (cohort.rows for cohort in self.cohorts)
+        return frozenset(each.table for each in rows if each is not None and each.kind == "source")
+
+    def parent_of(self, cohort: CohortPlan) -> CohortPlan | None:
+        """The conversation whose samples a conversation is over."""
+        table = cohort.rows
+        return self.cohort(table.table) if table is not None and table.kind == "conversation" else None
 
     def pair_fingerprint(self, pair: PreferencePlan) -> str:
         """Names what a preference generates, as `fingerprint` does for a conversation."""

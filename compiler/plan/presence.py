@@ -58,7 +58,7 @@ def samples_with(plan: Plan, cohort: CohortPlan, step: StepPlan, samples: int) -
     names = _decided_by(cohort, step)
     if not names:
         return samples
-    if samples == cohort.quota <= _COUNTED:
+    if cohort.rows is None and samples == cohort.quota <= _COUNTED:
         return sum(count for members, count in _counted(plan, cohort) if _is_in(cohort, step, members))
     total = found = 0
     for members, weight in _weighed(cohort, names):

@@ -19,13 +19,14 @@ the digits of a hash.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from hashlib import sha256
 from itertools import chain, product
 from math import factorial, gcd
 from random import Random
+from typing import Any
 
 from synth.base.canonical import canonical_json
 from synth.compiler.plan.dependent import Dependent, DependentDeal
@@ -50,20 +51,52 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A combination of axis and draw members; `labels` are (name, member label) pairs."""
+    """A combination of axis and draw members; `labels` are (name, member label) pairs.
+
+    `group` are the labels by which samples are counted and replaced: all of them, or those of sets and
+    draws where a row of a table is among them.
+    """
 
     row: int
     labels: Labels
     members: tuple[Member, ...] = field(compare=False, repr=False)
+    of_group: Labels | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def group(self) -> Labels:
+        return self.labels if self.of_group is None else self.of_group
+
+
+@dataclass(frozen=True, slots=True)
+class BaseSample:
+    """The sample that another is made from: its cohort, what its name there is `shown_as`, what it could
+    look up `outside` its steps, its accepted values, None where the log has them, and its own base."""
+
+    cohort: str
+    name: str
+    inputs: str
+    shown_as: str
+    outside: Mapping[str, Any]
+    values: Mapping[str, Any] | None = None
+    base: BaseSample | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place in the dataset: the `ordinal`-th sample (from 0) of a cell."""
+    """One place in the dataset: the `ordinal`-th sample (from 0) of a cell.  `inputs` is a digest of what
+    the sample is made of besides the plan, empty where there is nothing; `base` is the sample of another
+    conversation that it is made from, if any."""
 
     position: int
     cell: Cell
     ordinal: int
+    inputs: str = ""
+    base: BaseSample | None = field(default=None, compare=False, repr=False)
+
+
+def sample_version(name: str, inputs: str) -> str:
+    """16 hex digits that name a sample made of certain inputs; the sample's own name where it has none."""
+    return f"{int(name, 16) ^ int(inputs, 16):016x}" if inputs else name
 
 
 def largest_remainder(
@@ -115,7 +148,7 @@ def pair_id(plan: Plan, pairs: CohortPlan, base: str) -> str:
 
 def call_seed(plan: Plan, sample: str, step: str, attempt: int) -> int:
     """The sampling seed of one attempt, in [0, 2**31): the range every backend accepts."""
-    return _number(plan.seed, sample, step, attempt) >> 225
+    return keyed_number(plan.seed, sample, step, attempt) >> 225
 
 
 def slots(plan: Plan, cohort: CohortPlan) -> Iterator[Slot]:
@@ -162,11 +195,11 @@ def dependent_draws(plan: Plan, cohort: CohortPlan) -> Dependent:
     def counts(draw: DrawPlan, row: int) -> Sequence[int]:
         rows = list(product(*(axis.members for axis in cohort.axes)))
         labels = tuple((axis.name, m.label) for axis, m in zip(cohort.axes, rows[row], strict=True))
-        return row_counts(plan, cohort, draw, row, len(rows), _Deck(plan, cohort, draw, labels))
+        return row_counts(plan, cohort, draw, row, len(rows), Deck(plan, cohort, draw, labels))
 
     return Dependent(
         cohort,
-        lambda draw, labels: _Deck(plan, cohort, draw, labels),
+        lambda draw, labels: Deck(plan, cohort, draw, labels),
         _Deal,
         lambda total, there: largest_remainder([1] * len(there), total, there),
         counts,
@@ -198,7 +231,7 @@ def member_counts(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> tuple[int, 
         return dependent_draws(plan, cohort).total(draw)
     if all(len(axis.members) == 1 for axis in cohort.axes):
         only = tuple((axis.name, axis.members[0].label) for axis in cohort.axes)
-        return row_counts(plan, cohort, draw, 0, 1, _Deck(plan, cohort, draw, only))
+        return row_counts(plan, cohort, draw, 0, 1, Deck(plan, cohort, draw, only))
     return largest_remainder([member.weight for member in draw.members], cohort.quota)
 
 
@@ -208,7 +241,7 @@ def count_rows(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> list[tuple[int
     found: list[tuple[int, ...]] = []
     for number, row in enumerate(rows):
         labels = tuple((axis.name, m.label) for axis, m in zip(cohort.axes, row, strict=True))
-        counts = row_counts(plan, cohort, draw, number, len(rows), _Deck(plan, cohort, draw, labels))
+        counts = row_counts(plan, cohort, draw, number, len(rows), Deck(plan, cohort, draw, labels))
         if counts not in found:
             found.append(counts)
         if len(found) == 2:
@@ -217,7 +250,7 @@ def count_rows(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> list[tuple[int
 
 
 def row_counts(
-    plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: int, rows: int, deck: _Deck
+    plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: int, rows: int, deck: Deck
 ) -> tuple[int, ...]:
     """How many samples of one row draw each member: within one of exact, and over all rows
     summing to `member_counts`.
@@ -232,7 +265,7 @@ def row_counts(
     whole = sum(weights)
     base = [cohort.times * weight // whole for weight in weights]
     totals = largest_remainder(weights, cohort.times * rows)
-    turn = (row + _number(plan.seed, cohort.name, draw.name, "rows")) % rows
+    turn = (row + keyed_number(plan.seed, cohort.name, draw.name, "rows")) % rows
     start = 0
     for index, total in enumerate(totals):
         extra = total - rows * base[index]
@@ -243,7 +276,7 @@ def row_counts(
 
 
 def _row_deal(plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: int, rows: int, labels: Labels) -> _Deal:
-    deck = _Deck(plan, cohort, draw, labels)
+    deck = Deck(plan, cohort, draw, labels)
     return _Deal(deck, row_counts(plan, cohort, draw, row, rows, deck), cohort.times)
 
 
@@ -251,7 +284,7 @@ class _Deal:
     """The member index of each of so many samples: the deck's, relabelled from the end where its counts
     are not yet the `wanted` ones."""
 
-    def __init__(self, deck: _Deck, wanted: Sequence[int], samples: int) -> None:
+    def __init__(self, deck: Deck, wanted: Sequence[int], samples: int) -> None:
         self._deck = deck
         surplus = [have - want for have, want in zip(deck.counts(samples), wanted, strict=True)]
         missing = [index for index, more in enumerate(surplus) for _ in range(-more)]
@@ -272,8 +305,9 @@ class _Deal:
         return dealt
 
 
-class _Deck:
-    """An endless sequence of member indices: blocks of the weights' period, each shuffled."""
+class Deck:
+    """An endless sequence of member indices: blocks of the weights' period, each shuffled.  `row` are the
+    labels of what the draw is dealt over."""
 
     def __init__(self, plan: Plan, cohort: CohortPlan, draw: DrawPlan, row: Labels) -> None:
         self._numbers = _Numbers(plan.seed, plan.recipe, cohort.name, row, draw.name)
@@ -352,7 +386,7 @@ def _picks(seed: int, length: int) -> Iterator[int]:
         yield int(random.random() * size)
 
 
-def _number(*key: object) -> int:
+def keyed_number(*key: object) -> int:
     """A 256-bit number from a key."""
     return int.from_bytes(sha256(canonical_json(key).encode("utf-8", "surrogatepass")).digest(), "big")
 

@@ -21,19 +21,27 @@ class TemplateFilter:
     by_field: bool = False
 
 
-def numbered(chunks: Sequence[Mapping[str, Any]]) -> str:
+# One passage, or several.
+_Chunks = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+def numbered(chunks: _Chunks) -> str:
     """Passages with numbers to refer to: `[1] ...`."""
-    return "\n\n".join(f"[{number}] {chunk['text']}" for number, chunk in enumerate(chunks, 1))
+    return "\n\n".join(f"[{number}] {chunk['text']}" for number, chunk in enumerate(_several(chunks), 1))
 
 
-def cited(chunks: Sequence[Mapping[str, Any]]) -> str:
+def cited(chunks: _Chunks) -> str:
     """Passages below the name of the document that each is from."""
-    return "\n\n".join(f"({chunk['document']})\n{chunk['text']}" for chunk in chunks)
+    return "\n\n".join(f"({chunk['document']})\n{chunk['text']}" for chunk in _several(chunks))
 
 
-def plain(chunks: Sequence[Mapping[str, Any]]) -> str:
+def plain(chunks: _Chunks) -> str:
     """Passages alone, a blank line between them."""
-    return "\n\n".join(str(chunk["text"]) for chunk in chunks)
+    return "\n\n".join(str(chunk["text"]) for chunk in _several(chunks))
+
+
+def _several(chunks: _Chunks) -> Sequence[Mapping[str, Any]]:
+    return (chunks,) if isinstance(chunks, Mapping) else chunks
 
 
 def chat(messages: Sequence[Mapping[str, Any]]) -> str:
@@ -79,6 +87,8 @@ def can_print(each: TemplateFilter, type_: Type) -> bool:
     """Whether a filter prints a type.  Chunks and conversations are kinds of list."""
     if each.by_field:
         return record_of(type_) is not None
+    if type_.name == "chunk":
+        return "chunks" in each.accepts
     if type_.name == "list" and type_.arguments[0].name == "chunk":
         return "chunks" in each.accepts or "list" in each.accepts
     return type_.name in each.accepts or ("messages" in each.accepts and is_transcript(type_))

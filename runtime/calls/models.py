@@ -127,12 +127,14 @@ class Models:
         """What the samples of each cohort, and the pairs of each preference, come from.
 
         An entry has the fingerprint, the identity of each model, and `config_hash`, which names the
-        two in 16 hex digits: samples of one lineage make one dataset.  A preference's entry
-        says `of` which lineage its conversation is.
+        two in 16 hex digits: samples of one lineage make one dataset.  The entry of a
+        preference, and of a conversation over another one, says `of` which lineage that is.
         """
         found: dict[str, CohortLineage] = {}
         for cohort in plan.cohorts:
-            found[cohort.name] = self._config_hash(cohort, plan.fingerprint(cohort))
+            parent = plan.parent_of(cohort)
+            of = None if parent is None else found[parent.name]["lineage"]
+            found[cohort.name] = self._config_hash(cohort, plan.fingerprint(cohort), of)
         for pairs in plan.pair_cohorts:
             preference = plan.preference(pairs.name)
             of = found[preference.source]["lineage"]

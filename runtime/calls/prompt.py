@@ -9,25 +9,11 @@ from typing import Any
 from synth.base.canonical import digest
 from synth.base.errors import CallFailed, EngineError
 from synth.compiler.plan.model import CohortPlan, JsonOutput, Plan, Sampling, StepPlan
-from synth.compiler.plan.presence import drawn, varying
-from synth.compiler.plan.strata import Slot, call_seed
+from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.render import render
 from synth.runtime.calls.attempt import Attempt, CallAbandoned
 from synth.runtime.calls.models import Models, RunningModel
 from synth.runtime.engines.base import Call, Message, ModelIdentity, render_answer
-
-
-def environment(cohort: CohortPlan, slot: Slot) -> dict[str, Any]:
-    """What templates can print before anything is generated: axes, draws and `nth`.
-
-    A record is its fields and its `name`; a value drawn from a list is that value.
-    """
-    members = dict(zip(varying(cohort), slot.cell.members, strict=True))
-    values = {"nth": slot.ordinal + 1, **drawn(cohort, members)}
-    for draw in cohort.draws:
-        if draw.in_parts:
-            values[draw.name] = draw.value(members[draw.name], cohort.name, slot.cell.labels, slot.ordinal)
-    return values
 
 
 def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) -> tuple[Message, ...]:

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from synth.compiler.plan.model import CohortPlan, Plan
+from synth.runtime.cohorts.children import ChildCohort
 from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.preference import Pairs
+from synth.runtime.cohorts.rows import RowCohort
 from synth.runtime.cohorts.source import SampleObserver, SampleSource
 from synth.runtime.events.progress import Progress
-from synth.store.log.history import Finished, History
+from synth.store.dataset.inputs.over_table import Tables
+from synth.store.dataset.inputs.standing import child_deals
+from synth.store.log.history import Finished, History, SampleIds
 
-Opener = Callable[[Plan, Mapping[str, Finished], SampleObserver, Progress, int | None], list[SampleSource]]
+Opener = Callable[
+    [Plan, Mapping[str, Finished], SampleObserver, Progress, int | None, Tables | None], list[SampleSource]
+]
 
 
 def open_sample_sources(
@@ -20,17 +26,29 @@ def open_sample_sources(
     observer: SampleObserver,
     progress: Progress,
     limit: int | None = None,
+    tables: Tables | None = None,
     cohorts: Sequence[CohortPlan] | None = None,
 ) -> list[SampleSource]:
     """The books of a plan's conversations, or of some, and of the preferences made from them.
 
-    `finished` is what the log has of each, by name; `limit` keeps to that many samples of each.
+    `finished` is what the log has of each, by name; `limit` keeps to that many samples of each.  `tables`
+    are the rows of sources that conversations are over.
     """
     sample_sources: list[SampleSource] = []
     bases: dict[str, Cohort] = {}
     for cohort in plan.cohorts if cohorts is None else cohorts:
-        bases[cohort.name] = Cohort(plan, cohort, finished[cohort.name], observer, progress, limit)
-        sample_sources.append(bases[cohort.name])
+        of, parent = finished[cohort.name], plan.parent_of(cohort)
+        if cohort.rows is None:
+            book = Cohort(plan, cohort, of, observer, progress, limit)
+        elif parent is None:
+            assert tables is not None
+            book = RowCohort(plan, cohort, tables.of(cohort.name), of, observer, progress, limit)
+        else:
+            assert tables is not None
+            deals = child_deals(plan, cohort, tables.of)
+            book = ChildCohort(plan, cohort, bases[parent.name], deals, of, observer, progress, limit)
+        bases[cohort.name] = book
+        sample_sources.append(book)
     for made in plan.pair_cohorts:
         preference = plan.preference(made.name)
         if preference.source not in bases:
@@ -46,6 +64,7 @@ def open_sample_sources(
 
 
 def finished_samples(
+    plan: Plan,
     history: History,
     config_hashes: Mapping[str, str],
     settings: Mapping[str, str],
@@ -54,16 +73,29 @@ def finished_samples(
 ) -> dict[str, Finished]:
     """What the log has finished of each lineage, by the cohort's name, for a run with these settings
     of each."""
+    over_rows = {cohort.name for cohort in (*plan.cohorts, *plan.pair_cohorts) if cohort.rows is not None}
     return {
-        name: history.finished(config_hash, name, settings[name], retry_lost=retry_lost)
+        name: history.finished(
+            config_hash, name, settings[name], retry_lost=retry_lost, versions=name in over_rows
+        )
         for name, config_hash in config_hashes.items()
     }
 
 
 def remember(
-    sample_sources: Iterable[SampleSource], history: History, config_hashes: Mapping[str, str]
+    sample_sources: Iterable[SampleSource],
+    history: History,
+    config_hashes: Mapping[str, str],
+    tables: Tables | None = None,
 ) -> None:
-    """Tells the checks over many samples of those that earlier runs completed."""
+    """Tells the checks over many samples of those that earlier runs completed; over a table, of those
+    that fit its present rows."""
     for each in sample_sources:
         if isinstance(each, Cohort) and each.deduplicator.sits:
-            each.remember(history.values(config_hashes[each.plan.name]))
+            versions = None
+            if each.plan.rows is not None:
+                assert tables is not None
+                log = history.log
+                standing = tables.standing_versions(each.plan, config_hashes, log.cursor, log.next_seq)
+                versions = SampleIds.of(standing)
+            each.remember(history.values(config_hashes[each.plan.name], versions))

@@ -14,19 +14,18 @@ from typing import Any
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, CellNames, Labels, Slot, sample_id, stretches
 from synth.runtime.cohorts.dedup import Deduplicator, Order
-from synth.runtime.cohorts.preference import Pairs
 from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
-from synth.runtime.cohorts.source import SampleObserver, SampleRequest, most_losses, raise_losses
+from synth.runtime.cohorts.source import Follower, SampleObserver, SampleRequest, most_losses, raise_losses
 from synth.runtime.cohorts.stuck_members import StuckMembers
 from synth.runtime.events.progress import Progress
-from synth.store.log.history import Finished
+from synth.store.log.history import Finished, SampleIds
 
 # Cells that a shortage is told of one by one.
 _MOST_TOLD = 3
 
 
 @dataclass(slots=True)
-class _Row:
+class Row:
     """The counts of one row, by cell, and why each lost its last sample.  `planned` are all slots,
     `wanted` those within the limit.  Forgotten once the row is through and nothing is open."""
 
@@ -53,7 +52,6 @@ class Cohort:
     is `patient` gives no cell up: it goes by what a log has, where each replacement comes to an end.
     """
 
-    base: str | None = None
     patient = False
 
     def __init__(
@@ -67,17 +65,18 @@ class Cohort:
     ) -> None:
         self.plan = cohort
         self.deduplicator = Deduplicator(cohort)
-        self.followers: list[Pairs] = []
+        self.followers: list[Follower] = []
         self._given_up: list[tuple[Labels, int, int, str]] = []
         self._stuck = StuckMembers()
         self._recipe = plan
         self._finished = finished
         self._observer = observer
         self._counters = progress.cohort(cohort)
-        self._rows: dict[int, _Row] = {}
+        self._rows: dict[int, Row] = {}
         self._due: deque[Cell] = deque()
         self._limit = cohort.quota if limit is None else min(limit, cohort.quota)
         self._counters.quota = self._limit
+        self._counters.limited = self._limit < cohort.quota
         self._grid = prod(len(axis.members) for axis in cohort.axes)
         self._per_row = -(-self._limit // self._grid) if self._grid else 0
         self._dealt = False
@@ -88,6 +87,11 @@ class Cohort:
     @property
     def held(self) -> int:
         return self.deduplicator.held
+
+    @property
+    def gone(self) -> SampleIds:
+        """The samples that the log has forgotten: of those nothing more can be made."""
+        return self._finished.forgotten
 
     @property
     def sizes(self) -> list[int]:
@@ -135,7 +139,7 @@ class Cohort:
                     self._pass(last)
                 last, in_row = number, 0
                 names, counts = [], []
-            row = self._rows.setdefault(number, _Row())
+            row = self._rows.setdefault(number, Row())
             for cell in cells[len(names) :]:
                 names.append(CellNames(self._recipe, self.plan, cell.labels))
                 counts.append(0)
@@ -149,14 +153,14 @@ class Cohort:
                     continue
                 taken += 1
                 if limited:
-                    row.wanted[cells[index].labels] += 1
+                    row.wanted[cells[index].group] += 1
                 if not self.followers and completed.has(names[index][ordinal]):
                     # All that is told of it below comes to this: it is done, and nobody asks which.
                     counters.completed += 1
                     counters.found += 1
                     if index not in told:
                         told.add(index)
-                        self._stuck.completed(cells[index].labels)
+                        self._stuck.completed(cells[index].group)
                     continue
                 slot = Slot(position - 1, cells[index], ordinal)
                 request = self._request(slot, (0, slot.position, slot.cell.labels))
@@ -165,7 +169,7 @@ class Cohort:
             # Asked for once the row is through, and its last stretch has them all.
             row.planned.clear()
             for cell, count in zip(cells, counts, strict=True):
-                row.planned[cell.labels] += count
+                row.planned[cell.group] += count
             if not limited:
                 row.wanted = row.planned
         if last is not None:
@@ -179,50 +183,50 @@ class Cohort:
         """The samples that take the place of lost ones and can be opened by now."""
         while self._due:
             cell = self._due.popleft()
-            row, labels = self._rows[cell.row], cell.labels
+            row, group = self._rows[cell.row], cell.group
             request: SampleRequest | None
-            if self._closing or self._lost_too_much(row, labels):
+            if self._closing or self._lost_too_much(row, group):
                 request = self._further(cell, row)
             else:
-                request = self._spare(cell, row.spares[labels])
+                request = self._spare(cell, row.spares[group])
             if request is None:
                 self._give_up(cell, row)
                 continue
-            row.spares[labels] += 1
+            row.spares[group] += 1
             if self._is_open(request):
                 yield request
 
-    def _spare(self, cell: Cell, number: int) -> SampleRequest:
-        """The replacement of this number, from 0, in a cell."""
-        slot = Slot(-1, cell, self._rows[cell.row].planned[cell.labels] + number)
+    def _spare(self, cell: Cell, number: int) -> SampleRequest | None:
+        """The replacement of this number, from 0, in a cell; None where there are no more."""
+        slot = Slot(-1, cell, self._rows[cell.row].planned[cell.group] + number)
         return self._request(slot, (1 + number, cell.row, cell.labels))
 
-    def _further(self, cell: Cell, row: _Row) -> SampleRequest | None:
+    def _further(self, cell: Cell, row: Row) -> SampleRequest | None:
         """The next replacement that the log has finished, where no other will be tried: a run that was
         cut off may have left some out before it."""
-        labels = cell.labels
+        labels = cell.group
         for number in range(row.spares[labels], self._finished.reach(labels) - row.planned[labels] + 1):
             request = self._spare(cell, number)
-            if self._finished.has(request.name):
+            if request is not None and self._is_finished(request):
                 row.spares[labels] = number
                 return request
         return None
 
-    def _lost_too_much(self, row: _Row, labels: Labels) -> bool:
+    def _lost_too_much(self, row: Row, labels: Labels) -> bool:
         return not self.patient and (
             row.lost[labels] > most_losses(row.wanted[labels], self._recipe.losses)
             or self._stuck.among(labels)
         )
 
-    def _give_up(self, cell: Cell, row: _Row) -> None:
+    def _give_up(self, cell: Cell, row: Row) -> None:
         """A sample that a cell lost is not replaced in this run."""
-        self._note_shortage(cell.labels, row)
+        self._note_shortage(cell.group, row)
         self._forget(cell.row)
         for follower in self.followers:
             follower.not_replaced(cell.row)
         self._tell_if_through()
 
-    def _note_shortage(self, labels: Labels, row: _Row) -> None:
+    def _note_shortage(self, labels: Labels, row: Row) -> None:
         if not self._closing and not any(labels == known for known, *_ in self._given_up):
             self._given_up.append((labels, row.lost[labels], row.wanted[labels], row.why.get(labels, "")))
 
@@ -237,9 +241,9 @@ class Cohort:
 
     def is_wanted(self, request: SampleRequest) -> bool:
         cell = request.slot.cell
-        if self.patient or not self._stuck.among(cell.labels):
+        if self.patient or not self._stuck.among(cell.group):
             return True
-        self._note_shortage(cell.labels, self._rows[cell.row])
+        self._note_shortage(cell.group, self._rows[cell.row])
         self.passed_over(request)
         self._leave(cell.row)
         self.deduplicator.lost(request.order)
@@ -284,14 +288,14 @@ class Cohort:
         row.open += 1
         for follower in self.followers:
             follower.expected(request.slot.cell.row, request.order)
-        if request.name in self._finished.completed:
+        if self._is_completed(request):
             self._counters.completed += 1
             self._counters.found += 1
             self._stood(request.slot, request.order, request.name, None)
             return False
-        if request.name in self._finished.abandoned:
+        if request.version in self._finished.abandoned and not self._is_tried_again(request):
             self._found_lost += 1
-            counts = request.name not in self._finished.unbound
+            counts = request.version not in self._finished.unbound
             self._lose(request.order, request.slot.cell, counts=counts)
             return False
         if self._closing:
@@ -300,6 +304,16 @@ class Cohort:
             return False
         self.deduplicator.expect(request.order)
         return True
+
+    def _is_completed(self, request: SampleRequest) -> bool:
+        return request.version in self._finished.completed
+
+    def _is_finished(self, request: SampleRequest) -> bool:
+        return self._is_completed(request) or request.version in self._finished.abandoned
+
+    def _is_tried_again(self, request: SampleRequest) -> bool:
+        """Whether a sample that was lost is tried again, where no other takes its place."""
+        return False
 
     def _judge(self) -> None:
         for order, sample, refusal in self.deduplicator.verdicts():
@@ -318,7 +332,7 @@ class Cohort:
         self._stood(sample.slot, order, sample.sample_id, sample.values)
 
     def _stood(self, slot: Slot, order: Order, name: str, values: Mapping[str, Any] | None) -> None:
-        self._stuck.completed(slot.cell.labels)
+        self._stuck.completed(slot.cell.group)
         for follower in self.followers:
             follower.stood(slot, order, name, values)
         self._leave(slot.cell.row)
@@ -328,14 +342,14 @@ class Cohort:
     ) -> None:
         if sample is not None:
             refused = sum(map(len, sample.rejected.values()))
-            self._stuck.lost(cell.labels, max(refused, 1))
+            self._stuck.lost(cell.group, max(refused, 1))
         for follower in self.followers:
             follower.lost(cell.row, order)
         self._counters.abandoned += 1
         row = self._rows[cell.row]
-        row.lost[cell.labels] += counts
+        row.lost[cell.group] += counts
         if why:
-            row.why[cell.labels] = why
+            row.why[cell.group] = why
         if row.through:
             self._due.append(cell)
         else:

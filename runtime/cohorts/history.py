@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from synth.compiler.plan.strata import BaseSample, sample_version
+from synth.runtime.cohorts.source import SampleRequest
 from synth.store.log.history import History, LoggedSample
 
 
@@ -28,22 +30,23 @@ class LoggedPast:
         self._settle = settle
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="synth-history")
 
-    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, LoggedSample]:
-        known = [name for name in names if self._history.knows(name)]
+    async def calls(self, cohort: str, requests: Sequence[SampleRequest]) -> Mapping[str, LoggedSample]:
+        known = {each.name: each.slot.inputs for each in requests if self._history.knows(each.name)}
         if not known:
             return {}
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
+        found = await loop.run_in_executor(
             self._worker, self._history.calls, known, self._config_hashes[cohort]
         )
+        return {name: logged.made_of(known[name]) for name, logged in found.items()}
 
-    async def values(self, cohort: str, name: str) -> Mapping[str, Any]:
+    async def values(self, base: BaseSample) -> Mapping[str, Any]:
         if self._settle is not None:
             await self._settle()
         loop = asyncio.get_running_loop()
-        config_hash = self._config_hashes[cohort]
-        found = await loop.run_in_executor(self._worker, self._history.endings, config_hash, [name])
-        values = found[name].values
+        config_hash = self._config_hashes[base.cohort]
+        found = await loop.run_in_executor(self._worker, self._history.endings, config_hash, [base.name])
+        values = found[sample_version(base.name, base.inputs)].values
         assert values is not None, "only completed samples are asked for"
         return values
 

@@ -95,6 +95,8 @@ class LoggingObserver:
         }
         if sample.of is not None:
             payload["of"] = sample.of
+        if sample.slot.inputs:
+            payload["inputs"] = sample.slot.inputs
         if sample.rejected:
             payload["rejected"] = sample.rejected
         if sample.thoughts:

@@ -17,7 +17,8 @@ from typing import Any
 
 from synth.compiler.plan.allot import allot
 from synth.compiler.plan.model import CohortPlan, Plan, PreferencePlan
-from synth.compiler.plan.strata import Slot, pair_id
+from synth.compiler.plan.strata import BaseSample, Slot, pair_id, sample_version
+from synth.compiler.plan.tables.environment import environment
 from synth.runtime.cohorts.dedup import Order
 from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest, most_losses, raise_losses
@@ -76,7 +77,7 @@ class Pairs:
         gone: SampleIds | None = None,
     ) -> None:
         self.plan = cohort
-        self.base: str | None = preference.source
+        self._base_plan = plan.cohort(preference.source)
         self._gone = gone or SampleIds()
         self._recipe = plan
         self._finished = finished
@@ -140,7 +141,7 @@ class Pairs:
             return None
         return (
             f"`{self.plan.name}` has {self._quota - missing} of {self._quota} pairs, after losing "
-            f"{self._counters.abandoned} from other samples of `{self.base}`; "
+            f"{self._counters.abandoned} from other samples of `{self._base_plan.name}`; "
             f"{raise_losses(self._recipe.losses)}"
         )
 
@@ -201,13 +202,14 @@ class Pairs:
     def _take(self, row: _Row, candidate: _Candidate) -> None:
         row.standing += 1
         name = pair_id(self._recipe, self.plan, candidate.name)
+        version = sample_version(name, candidate.slot.inputs)
         finished = self._finished
-        if name in finished.completed:
+        if version in finished.completed:
             self._counters.completed += 1
             self._counters.found += 1
-        elif name in finished.abandoned and name not in finished.unbound:
+        elif version in finished.abandoned and version not in finished.unbound:
             self._lose(row)
-        elif name in finished.abandoned and not self._all and not candidate.again:
+        elif version in finished.abandoned and not self._all and not candidate.again:
             # Others may have taken its place by now; it is tried again where they do not reach.
             candidate.again = True
             row.lost.append(candidate)
@@ -218,8 +220,18 @@ class Pairs:
             asked = tuple(step.name for step in self.plan.steps)
             self._observer.pending(Sample(self.plan, candidate.slot, name, 0, of=candidate.name), asked)
         else:
-            order: Order = (0, candidate.slot.position, candidate.slot.cell.labels)
-            self._due.append(SampleRequest(candidate.slot, name, order, candidate.name, candidate.values))
+            slot = candidate.slot
+            order: Order = (0, slot.position, slot.cell.labels)
+            base = BaseSample(
+                cohort=self._base_plan.name,
+                name=candidate.name,
+                inputs=slot.inputs,
+                shown_as=self._base_plan.name,
+                outside=environment(self._base_plan, slot),
+                values=candidate.values,
+                base=slot.base,
+            )
+            self._due.append(SampleRequest(slot, name, order, base))
 
     def _lose(self, row: _Row) -> None:
         self._counters.abandoned += 1

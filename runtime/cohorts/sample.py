@@ -12,13 +12,14 @@ from synth.compiler.plan.conditions import all_hold
 from synth.compiler.plan.judge_steps import JUDGED
 from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.compiler.plan.strata import Slot, call_seed
+from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.folds import FOLDS
 from synth.compiler.stdlib.render import render
 from synth.compiler.stdlib.verdict import Refusal, is_complete, resolved
 from synth.runtime.calls.applied import Asking, made_by, refusal_of
 from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, ModelClient
 from synth.runtime.calls.breaker import Breakers
-from synth.runtime.calls.prompt import environment, messages_for
+from synth.runtime.calls.prompt import messages_for
 from synth.runtime.calls.validate import Accepted, Rejected, in_one_sample, validate_composed, verdict_on
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import Stopped

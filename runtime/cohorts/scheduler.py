@@ -13,10 +13,11 @@ what makes it free of races.  The invariants:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
+from synth.compiler.plan.strata import BaseSample
 from synth.runtime.calls.attempt import ModelClient
 from synth.runtime.calls.breaker import Breakers
 from synth.runtime.cohorts.sample import Sample, run_sample
@@ -34,11 +35,11 @@ MOST_HELD = 16_384
 class Past(Protocol):
     """What the log holds of a cohort's samples."""
 
-    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, LoggedSample]:
+    async def calls(self, cohort: str, requests: Sequence[SampleRequest]) -> Mapping[str, LoggedSample]:
         """Earlier calls and retrievals of samples that have any, by sample."""
         ...
 
-    async def values(self, cohort: str, name: str) -> Mapping[str, Any]:
+    async def values(self, base: BaseSample) -> Mapping[str, Any]:
         """The accepted values of a completed sample, by step."""
         ...
 
@@ -110,7 +111,7 @@ class Scheduler:
 
     async def _open_all(self, cohort: SampleSource, requests: Iterator[SampleRequest]) -> None:
         while not self._is_over(cohort) and (some := list(islice(requests, _LOOKAHEAD))):
-            known = await self._past.calls(cohort.plan.name, [request.name for request in some])
+            known = await self._past.calls(cohort.plan.name, some)
             for request in some:
                 await self._open_sample(cohort, request, known.get(request.name) or LoggedSample())
                 await self._open_replacements()
@@ -120,7 +121,7 @@ class Scheduler:
             if self._is_over(cohort):
                 continue
             for request in cohort.replacements():
-                known = await self._past.calls(cohort.plan.name, [request.name])
+                known = await self._past.calls(cohort.plan.name, [request])
                 await self._open_sample(cohort, request, known.get(request.name) or LoggedSample())
 
     def _is_over(self, cohort: SampleSource) -> bool:
@@ -141,13 +142,23 @@ class Scheduler:
             self._room.release()
             return
         given = dict(request.given)
-        if request.of is not None and cohort.base is not None:
-            given[cohort.base] = request.values or await self._past.values(cohort.base, request.of)
-        sample = Sample(cohort.plan, request.slot, request.name, self._opened, given, request.of)
+        base = request.base
+        if base is not None:
+            given[base.shown_as] = await self._of(base)
+        of = None if base is None else base.name
+        sample = Sample(cohort.plan, request.slot, request.name, self._opened, given, of)
         self._opened += 1
         cohort.opened()
         task = asyncio.create_task(self._live(cohort, request, sample, earlier))
         self._open.add(task)
+
+    async def _of(self, base: BaseSample) -> dict[str, Any]:
+        """What can be looked up of the sample that another is made from."""
+        values = await self._past.values(base) if base.values is None else base.values
+        found = {**base.outside, **values}
+        if base.base is not None:
+            found[base.base.shown_as] = await self._of(base.base)
+        return found
 
     async def _live(
         self, cohort: SampleSource, request: SampleRequest, sample: Sample, earlier: LoggedSample

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any, Protocol
 
 from synth.compiler.plan.model import CohortPlan
-from synth.compiler.plan.strata import Slot
+from synth.compiler.plan.strata import BaseSample, Slot, sample_version
 from synth.runtime.cohorts.dedup import Order
 from synth.runtime.cohorts.sample import Outcome, Sample, StepObserver
 
@@ -33,16 +33,19 @@ def raise_losses(percent: float) -> str:
 class SampleRequest:
     """A sample to open, and its place in the jury's order.
 
-    `of` is the sample it is made from, if any, and `values` that sample's: None when the log
-    has them.  `given` is what its prompts can print besides.
+    `base` is the sample it is made from, if any.  `given` is what its prompts can print besides.
     """
 
     slot: Slot
     name: str
     order: Order
-    of: str | None = None
-    values: Mapping[str, Any] | None = None
+    base: BaseSample | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def version(self) -> str:
+        """Its name with what it is made of."""
+        return sample_version(self.name, self.slot.inputs)
 
 
 class SampleObserver(StepObserver, Protocol):
@@ -55,12 +58,44 @@ class SampleObserver(StepObserver, Protocol):
     def pending(self, sample: Sample, steps: tuple[str, ...]) -> None: ...
 
 
+class Follower(Protocol):
+    """What is made from the samples of a cohort, which tells it of every one: it is `expected`, and then
+    it `stood`, was `lost` or `waits` for another run."""
+
+    def expected(self, row: int, order: Order) -> None:
+        """A sample with this place is opened, or was finished by an earlier run."""
+        ...
+
+    def stood(self, slot: Slot, order: Order, name: str, values: Mapping[str, Any] | None) -> None:
+        """A sample is completed; `values` is None when an earlier run completed it."""
+        ...
+
+    def waits(self, slot: Slot, order: Order, name: str) -> None:
+        """A sample will not be finished by this run."""
+        ...
+
+    def lost(self, row: int, order: Order) -> None:
+        """A sample is abandoned; its replacement is announced, or it is not replaced."""
+        ...
+
+    def not_replaced(self, row: int) -> None:
+        """What took the place of a lost sample, or was to, was given up."""
+        ...
+
+    def passed(self, row: int) -> None:
+        """All slots of a row of the grid are announced."""
+        ...
+
+    def base_through(self) -> None:
+        """The cohort has no sample open or to be opened."""
+        ...
+
+
 class SampleSource(Protocol):
     """Which samples of one cohort to open.  No awaiting here: the scheduler asks what to open
-    and tells how it ended.  `base` is the cohort that its samples are made from, if any."""
+    and tells how it ended."""
 
     plan: CohortPlan
-    base: str | None
 
     @property
     def held(self) -> int:

@@ -73,7 +73,6 @@ class EvalSource:
     What is `outdated` is asked again, as far as the answers can be others now.
     """
 
-    base: str | None = None
     held = 0
 
     def __init__(

@@ -27,6 +27,7 @@ from synth.runtime.run import loop
 from synth.runtime.run.report import RunOptions, RunReport
 from synth.runtime.run.run import Watch, require_prices, run_sample_sources
 from synth.runtime.settings import Settings
+from synth.store.dataset.inputs.over_table import Tables
 from synth.store.dataset.inputs.select import WrittenBy, config_hash_of, told_models
 from synth.store.log.history import Finished, History
 from synth.store.log.log import Log
@@ -224,6 +225,7 @@ class _Asking:
             observer: SampleObserver,
             progress: Progress,
             limit: int | None,
+            tables: Tables | None,
         ) -> list[SampleSource]:
             history = History(self.log)
             return [

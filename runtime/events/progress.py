@@ -68,7 +68,7 @@ class StepProgress:
 @dataclass(slots=True)
 class CohortProgress:
     """Samples of one cohort.  `found` of the completed ones were in the log before the run, which has
-    nothing of `forgotten` ones."""
+    nothing of `forgotten` ones.  It is `limited` where the run is to make fewer than there are."""
 
     quota: int
     completed: int = 0
@@ -76,6 +76,7 @@ class CohortProgress:
     open: int = 0
     found: int = 0
     forgotten: int = 0
+    limited: bool = False
 
 
 @dataclass(slots=True)

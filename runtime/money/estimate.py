@@ -24,6 +24,8 @@ from synth.compiler.plan.model import (
 from synth.compiler.plan.value_types import ValueType
 from synth.runtime.money.tokens import count
 
+# The first rows that conversations are over, by the conversation's name, as their samples see them.
+Examples = Mapping[str, Sequence[Mapping[str, Any]]]
 # Mean tokens of a step's prompts and answers in the log, where it has any.
 Measured = Callable[[StepPlan], "tuple[float, float] | None"]
 
@@ -52,12 +54,22 @@ def unmeasured(step: StepPlan) -> None:
 
 
 class Estimate:
-    """Tokens of the calls of one cohort, or of a preference's."""
+    """Tokens of the calls of one cohort, or of a preference's.
 
-    def __init__(self, plan: Plan, cohort: CohortPlan, measured: Measured = unmeasured) -> None:
+    `examples` are the first rows that conversations are over, by the conversation's name.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        cohort: CohortPlan,
+        measured: Measured = unmeasured,
+        examples: Examples | None = None,
+    ) -> None:
         self.plan = plan
         self.cohort = cohort
         self._measured = measured
+        self._examples = examples or {}
         self._steps = {step.name: step for step in cohort.steps}
         # What a preference's prompts quote of its conversation is under the conversation's name.
         sources = {pairs.name: pairs.source for pairs in plan.preferences if pairs.steps}
@@ -138,16 +150,29 @@ class Estimate:
         judged = self._judged.get(id(step))
         if first == JUDGED and judged is not None:
             return self._said(judged)
+        if self._base is not None and first == self._base.name and rest:
+            return Estimate(self.plan, self._base, self._measured, self._examples)._named(rest)
+        return self._named(part.path)
+
+    def _named(self, path: Sequence[str]) -> float:
+        """Tokens of what a path leads to in a sample: a step's value, or a row's or a member's field."""
+        first, *rest = path
+        known, table = self._steps.get(first), self.cohort.rows
+        if known is not None:
+            return self._field(known, rest)
         if first in self._members:
             members, fields = self._members[first]
             return _mean(members, rest if fields else ["value", *rest])
-        if self._base is not None and first == self._base.name and rest:
-            named, rest = rest[0], rest[1:]
-            found = next((each for each in self._base.steps if each.name == named), None)
-            base = Estimate(self.plan, self._base, self._measured)
-            return _SHORT if found is None else base._field(found, rest)
-        known = self._steps.get(first)
-        return _SHORT if known is None else self._field(known, rest)
+        parent = self.plan.parent_of(self.cohort)
+        if table is not None and parent is not None and first == table.name and rest:
+            return Estimate(self.plan, parent, self._measured, self._examples)._named(rest)
+        examples = self._examples.get(self.cohort.name)
+        if examples:
+            return sum(_tokens_at(each, path) for each in examples) / len(examples)
+        if table is None or first not in (table.name, *(each.name for each in table.lists)):
+            return _SHORT
+        source = next((each for each in self.plan.sources if each.name == table.table), None)
+        return _UNKNOWN_ROW if source is None or source.row is None else _of_field(source.row, rest)
 
     def _field(self, step: StepPlan, path: Sequence[str]) -> float:
         """Tokens of a field of what a step says: its part of the whole."""
@@ -236,8 +261,24 @@ def _mean(members: Sequence[Member], path: Sequence[str]) -> float:
     return sum(member.weight * _of_member(member, path) for member in members) / total
 
 
+def _of_field(type_: ValueType | None, path: Sequence[str]) -> float:
+    """Tokens of a row's field, by its type alone."""
+    for name in path:
+        type_ = None if type_ is None else type_.field(name)
+    if type_ is None or type_.kind in ("messages", "record"):
+        return _UNKNOWN_ROW
+    if type_.kind != "text" or (type_.low is None and type_.high is None):
+        return _of_type(type_)
+    most = min(type_.high or _LONGEST_FIELD, _LONGEST_FIELD)
+    return max(1.0, (most + (type_.low or 0)) / 2 / _CHARACTERS)
+
+
 def _of_member(member: Member, path: Sequence[str]) -> float:
-    value: Any = {"name": member.label, **member.fields}
+    return _tokens_at({"name": member.label, **member.fields}, path)
+
+
+def _tokens_at(value: Any, path: Sequence[str]) -> float:
+    """Tokens of what a path leads to."""
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     if value is None:

@@ -49,18 +49,13 @@ async def read_passages(
     """
     found = []
     for source in plan.sources:
-        if source.type != "chunk" or source.name not in _ranged_over(plan):
+        if source.type != "chunk" or source.name not in plan.tables:
             continue
         read = await _read(plan, source, log, allowed, stopping)
         if read is None:
             break
         found.append(read)
     return found
-
-
-def _ranged_over(plan: Plan) -> set[str]:
-    tables = (cohort.rows for cohort in plan.cohorts)
-    return {table.table for table in tables if table is not None and table.kind == "source"}
 
 
 async def _read(

@@ -7,18 +7,19 @@ else, so what is previewed is what would run.  Retries are not foreseen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from synth.compiler.plan.model import CohortPlan, Plan, StepPlan, asking
 from synth.compiler.plan.presence import may_be_there, samples_with
+from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.attempt import Answer
 from synth.runtime.calls.client import PreviewClient
 from synth.runtime.calls.models import Models
-from synth.runtime.calls.prompt import environment
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.build import finished_samples, open_sample_sources, remember
 from synth.runtime.cohorts.history import LoggedPast
@@ -28,9 +29,11 @@ from synth.runtime.cohorts.scheduler import Scheduler
 from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
 from synth.runtime.money.estimate import Estimate, retries
+from synth.runtime.money.quotas import examples_of, expected_quotas
 from synth.runtime.run import loop
+from synth.runtime.run.tables import foreseen_tables
 from synth.runtime.settings import Settings
-from synth.store.log.history import Finished, History
+from synth.store.log.history import History
 from synth.store.log.log import Log
 
 _WINDOW = 1024
@@ -58,45 +61,53 @@ class StepCost:
     prices: str | None
 
 
-def estimate(plan: Plan, settings: Settings, limit: int | None = None) -> list[StepCost]:
+def estimate(
+    plan: Plan, settings: Settings, limit: int | None = None, rows: Mapping[str, int | None] | None = None
+) -> list[StepCost]:
     """What a run with an empty log issues: the quota, once for each step that asks a model; with a
-    limit, that many samples of each conversation."""
-    found = []
-    progress = Progress(plan, "estimate")
-    nothing = {cohort.name: Finished() for cohort in (*plan.cohorts, *plan.pair_cohorts)}
-    for cohort in (each.plan for each in open_sample_sources(plan, nothing, _Counting(), progress, limit)):
-        guess, most, quota = Estimate(plan, cohort), retries(cohort.steps), progress.cohort(cohort).quota
+    limit, that many samples of each conversation.
+
+    `rows` are how many each source has that conversations are over; of one that nobody counted there
+    are the calls of one row.
+    """
+    quotas, found = expected_quotas(plan, rows or {}), []
+    for cohort in (*plan.cohorts, *plan.pair_cohorts):
+        quota = quotas[cohort.name] if limit is None else min(limit, quotas[cohort.name])
+        guess, most = Estimate(plan, cohort), retries(cohort.steps)
         for step, samples in _asked(plan, cohort, quota):
             found.append(_price(guess, settings, step, samples, 0, most[step.name], False))
     return found
 
 
-def preview(plan: Plan, settings: Settings, log: Log, limit: int | None = None) -> list[StepCost]:
-    """What a run with this log issues.  Opens the models' tokenizers, but no model."""
+def preview(
+    plan: Plan, settings: Settings, log: Log, limit: int | None = None, allowed: Sequence[Path] = ()
+) -> list[StepCost]:
+    """What a run with this log issues.  Opens the models' tokenizers, but no model.
+
+    The files of rows that conversations are over are read; `allowed` are folders outside the project that
+    they may be in.  Raises ConfigError for one that does not hold.
+    """
     require_runnable(plan)
-    return loop.run(_preview(plan, settings, log, limit))
+    return loop.run(_preview(plan, settings, log, limit, allowed))
 
 
-async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) -> list[StepCost]:
+async def _preview(
+    plan: Plan, settings: Settings, log: Log, limit: int | None, allowed: Sequence[Path]
+) -> list[StepCost]:
     models, history = Models(plan, settings, asked=False), History(log)
     progress, counts = Progress(plan, "preview"), _Counting()
     config_hashes = {name: str(entry["lineage"]) for name, entry in models.config_hashes(plan).items()}
-    sample_sources = open_sample_sources(
-        plan, finished_samples(history, config_hashes, models.settings(plan)), counts, progress, limit
-    )
-    remember(sample_sources, history, config_hashes)
+    finished = finished_samples(plan, history, config_hashes, models.settings(plan))
     past = LoggedPast(history, config_hashes)
-    try:
-        await Scheduler(
-            sample_sources,
-            PreviewClient(plan, models, simulated=settings.everywhere == "simulated"),
-            past,
-            counts,
-            RunBudget(),
-            window=_WINDOW,
-        ).run()
-    finally:
-        past.close()
+    async with foreseen_tables(plan, log, allowed) as tables:
+        sample_sources = open_sample_sources(plan, finished, counts, progress, limit, tables)
+        remember(sample_sources, history, config_hashes, tables)
+        try:
+            client = PreviewClient(plan, models, simulated=settings.everywhere == "simulated")
+            await Scheduler(sample_sources, client, past, counts, RunBudget(), window=_WINDOW).run()
+        finally:
+            past.close()
+        examples = examples_of(plan, tables)
     # Pairs of samples that are not judged yet, which every call of is to be made for.
     unopened = {each.plan.name: each.unopened for each in sample_sources if isinstance(each, Pairs)}
     found = []
@@ -109,7 +120,7 @@ async def _preview(plan: Plan, settings: Settings, log: Log, limit: int | None) 
         return mean(step.name, step.model)
 
     for cohort in (each.plan for each in sample_sources):
-        guess, most = Estimate(plan, cohort, measured), retries(cohort.steps)
+        guess, most = Estimate(plan, cohort, measured, examples), retries(cohort.steps)
         for step, samples in _asked(plan, cohort, progress.cohort(cohort).quota):
             new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0)
             known = measured(step) is not None

@@ -7,11 +7,11 @@ logged call must be the one they lead to, key and all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from synth.compiler.plan.model import Plan, StepPlan
+from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned
@@ -24,12 +24,14 @@ from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.history import LoggedPast
 from synth.runtime.cohorts.sample import Sample
 from synth.runtime.cohorts.scheduler import Scheduler
+from synth.runtime.cohorts.source import SampleRequest
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
 from synth.runtime.functions.asked import Application, Fault, Result, given
 from synth.runtime.retrieval.service import LookUp, Passages
 from synth.runtime.run import loop
+from synth.store.dataset.inputs.over_table import Tables
 from synth.store.dataset.inputs.select import WrittenBy, logged_config_hash
 from synth.store.log.history import Ending, History, LoggedCall, LoggedSample
 from synth.store.log.log import Log
@@ -66,11 +68,12 @@ async def _replay(plan: Plan, log: Log, written_by: WrittenBy | None) -> Replaye
     # What is forgotten cannot be run again; all else is, as if the log had finished nothing.
     gone = {name: history.forgotten(config_hash) for name, config_hash in config_hashes.items()}
     replayed.forgotten = sum(len(each.completed) + len(each.abandoned) for each in gone.values())
+    tables = Tables(plan, log.cursor, log.next_seq)
     try:
-        # One conversation after the other: each ran with models of its own.
-        for each in plan.cohorts:
+        # One conversation after the other, with those over it: each ran with models of its own.
+        for some in _families(plan):
             sample_sources = open_sample_sources(
-                plan, gone, observer, Progress(plan, "replay"), cohorts=[each]
+                plan, gone, observer, Progress(plan, "replay"), tables=tables, cohorts=some
             )
             for cohort in sample_sources:
                 if isinstance(cohort, Cohort):
@@ -79,6 +82,17 @@ async def _replay(plan: Plan, log: Log, written_by: WrittenBy | None) -> Replaye
     finally:
         past.close()
     return replayed
+
+
+def _families(plan: Plan) -> list[list[CohortPlan]]:
+    """The conversations of a plan, each beside those that are over its samples."""
+    found: dict[str, list[CohortPlan]] = {}
+    for cohort in plan.cohorts:
+        root = cohort
+        while (parent := plan.parent_of(root)) is not None:
+            root = parent
+        found.setdefault(root.name, []).append(cohort)
+    return list(found.values())
 
 
 def _config_hashes(
@@ -119,14 +133,13 @@ class _RememberingPast(LoggedPast):
         ending = self.endings.get(sample_id)
         return ending.step if ending is not None and ending.values is None else None
 
-    async def calls(self, cohort: str, names: Iterable[str]) -> Mapping[str, LoggedSample]:
-        names = list(names)
+    async def calls(self, cohort: str, requests: Sequence[SampleRequest]) -> Mapping[str, LoggedSample]:
+        names = [request.name for request in requests]
         running = asyncio.get_running_loop()
         config_hash = self._config_hashes[cohort]
-        self.endings.update(
-            await running.run_in_executor(self._worker, self._history.endings, config_hash, names)
-        )
-        calls = await super().calls(cohort, names)
+        endings = await running.run_in_executor(self._worker, self._history.endings, config_hash, names)
+        self.endings |= {each.name: endings[each.version] for each in requests if each.version in endings}
+        calls = await super().calls(cohort, requests)
         for name in calls:
             ending = self.endings.get(name)
             if ending is not None and ending.values is None:

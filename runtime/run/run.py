@@ -34,6 +34,7 @@ from synth.runtime.run import loop
 from synth.runtime.run.report import RunOptions, RunReport
 from synth.runtime.run.shown import met
 from synth.runtime.settings import Settings
+from synth.store.dataset.inputs.over_table import Tables
 from synth.store.log import payload_sql, payloads
 from synth.store.log.events import Kind
 from synth.store.log.history import History
@@ -108,6 +109,7 @@ class RunContext:
     breakers: Breakers
     config_hashes: Mapping[str, payloads.CohortLineage]
     options: RunOptions
+    tables: Tables | None = None
 
 
 async def run_sample_sources(
@@ -154,7 +156,12 @@ async def run_sample_sources(
                     )
                 recorder.emit(Kind.RUN_STARTED, started)
                 record(reports, recorder)
-                ingesting = asyncio.create_task(_ingest(sources, recorder, stop))
+                # What samples vary over is in the log before the first of them begins.
+                over = plan.tables
+                first = [source for source in sources if source.source.name in over]
+                later = [source for source in sources if source.source.name not in over]
+                before = await _ingest(first, recorder, stop)
+                ingesting = asyncio.create_task(_ingest(later, recorder, stop))
                 context = RunContext(
                     plan=plan,
                     models=models,
@@ -166,9 +173,10 @@ async def run_sample_sources(
                     breakers=breakers,
                     config_hashes=config_hashes,
                     options=options,
+                    tables=Tables(plan, log.cursor, log.next_seq) if over else None,
                 )
                 error, short = await _generate(context, opener)
-                ingested = await ingesting
+                ingested = (*before, *await ingesting)
                 error = error or stop.error
                 stuck = breakers.stuck()
                 outcome, reason = _outcome(stop, progress, stuck, short, options)
@@ -203,9 +211,9 @@ async def _read(plan: Plan, log: Log, options: RunOptions, stop: RunBudget) -> S
     # Readers of rows take longer to import than a small run without any takes to start.
     if not plan.sources:
         return ()
-    from synth.runtime.sources.ingest import read_sources
+    from synth.runtime.run.passages import read_tables
 
-    return await read_sources(plan, log, options.allowed, lambda: stop.stopping)
+    return await read_tables(plan, log, options.allowed, lambda: stop.stopping)
 
 
 async def _index(indexes: Indexes, progress: Progress, stop: RunBudget) -> Mapping[str, IngestReport]:
@@ -240,11 +248,15 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
     plan, models, stop, options = run.plan, run.models, run.stop, run.options
     observer = LoggingObserver(run.recorder, run.progress, run.config_hashes)
     named = {name: str(entry["lineage"]) for name, entry in run.config_hashes.items()}
-    finished = finished_samples(run.history, named, models.settings(plan), retry_lost=options.retry_lost)
-    sample_sources = opener(plan, finished, observer, run.progress, options.limit)
+    if stop.stopping:
+        # The rows may not all be there.
+        return stop.error, ()
+    settings = models.settings(plan)
+    finished = finished_samples(plan, run.history, named, settings, retry_lost=options.retry_lost)
+    sample_sources = opener(plan, finished, observer, run.progress, options.limit, run.tables)
     for each in sample_sources:
         run.progress.cohort(each.plan).forgotten = len(finished[each.plan.name].forgotten)
-    remember(sample_sources, run.history, named)
+    remember(sample_sources, run.history, named, run.tables)
     if options.limit is not None:
         stop.limit = _most_calls(options.limit, sample_sources, run.progress)
     past = LoggedPast(run.history, named, run.recorder.settle)
@@ -316,9 +328,7 @@ def _outcome(
     if options.max_cost is not None and progress.cost > options.max_cost:
         # Only a service that counts beyond what it was asked for brings it so far.
         return "out_of_budget", f"--max-cost {options.max_cost:g} is passed: {progress.cost:.4g} is spent"
-    cut = options.limit is not None and any(
-        progress.cohort(cohort).quota < cohort.quota for cohort in progress.plan.cohorts
-    )
+    cut = options.limit is not None and any(cohort.limited for cohort in progress.cohorts.values())
     return ("limited", f"--limit {options.limit}") if cut else ("finished", met(progress))
 
 

@@ -25,8 +25,8 @@ KEPT: Mapping[str, Sequence[str]] = {
     Kind.SOURCE_INGESTED: ("source", "version", "row", "file", "line"),
     Kind.RETRIEVAL_DONE: ("key", "source", "function", "index"),
     Kind.FUNCTION_DONE: ("key", "function", "source", "lasting", "simulated"),
-    Kind.SAMPLE_COMPLETED: ("lineage", "cohort", "cell", "ordinal", "calls", "of"),
-    Kind.SAMPLE_ABANDONED: ("lineage", "cohort", "cell", "ordinal", "lasting", "of"),
+    Kind.SAMPLE_COMPLETED: ("lineage", "cohort", "cell", "ordinal", "calls", "of", "inputs"),
+    Kind.SAMPLE_ABANDONED: ("lineage", "cohort", "cell", "ordinal", "lasting", "of", "inputs"),
 }
 # What has no content of its own: who is asked about it, and which verdict an answer got.
 _AS_IT_IS = (Kind.STEP_ACCEPTED, Kind.SAMPLE_FORGOTTEN, Kind.LOG_REWRITTEN)

@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 
-from synth.compiler.plan.strata import Labels
+from synth.compiler.plan.strata import Labels, sample_version
 from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import forgotten_of, is_tombstone
@@ -98,12 +98,20 @@ class LoggedLookup:
 @dataclass(frozen=True, slots=True)
 class LoggedSample:
     """What the log holds of a sample: completed calls by call key, passages and what functions gave by their
-    keys, and for each time that it was lost how many attempts at each step were refused."""
+    keys, and for each time that it was lost how many attempts at each step were refused, and of which
+    inputs it was made."""
 
     calls: dict[str, LoggedCall] = field(default_factory=dict)
     lookups: dict[str, LoggedLookup] = field(default_factory=dict)
     results: dict[str, list[LoggedResult]] = field(default_factory=dict)
     lost: list[dict[str, int]] = field(default_factory=list)
+    lost_inputs: list[str] = field(default_factory=list)
+
+    def made_of(self, inputs: str) -> LoggedSample:
+        """The same of the sample as it is made of certain inputs: its calls are the same, its losses not."""
+        pairs = zip(self.lost, self.lost_inputs, strict=True)
+        lost = [refused for refused, of in pairs if of == inputs]
+        return LoggedSample(self.calls, self.lookups, self.results, lost, [inputs] * len(lost))
 
     def tried(self, step: str) -> int:
         """How many attempts at a step are not made again: they were refused when the sample was lost."""
@@ -151,11 +159,16 @@ class Finished:
     _reach: Mapping[Labels, int] | None = field(default=None, init=False)
 
 
+# Of a sample: its name as a number, and with the inputs that it is made of.
+_NAME = "CAST('0x' || sample_id AS UBIGINT)"
+_VERSION = f"xor({_NAME}, CAST('0x' || coalesce({payload_sql.INPUTS}, '0') AS UBIGINT))"
+
+
 class History:
     """Questions to a log.  Uses a cursor of its own; call it from one thread at a time."""
 
     def __init__(self, log: Log) -> None:
-        self._log = log
+        self.log = log
         self._cursor = log.cursor()
         # For what is asked from the event loop while a thread asks about calls.
         self._beside = log.cursor()
@@ -163,26 +176,34 @@ class History:
         self._called = self._ids("kind IN (?, ?, ?)", list(_OF_SAMPLES))
 
     def finished(
-        self, config_hash: str, cohort: str = "", settings: str | None = None, *, retry_lost: bool = False
+        self,
+        config_hash: str,
+        cohort: str = "",
+        settings: str | None = None,
+        *,
+        retry_lost: bool = False,
+        versions: bool = False,
     ) -> Finished:
-        """Samples completed or abandoned under a lineage.
+        """Samples completed or abandoned under a lineage, by name; by `versions` where they are made of
+        rows, and then the forgotten ones, which are told by their names, are not among them.
 
         A loss binds where it was lasting, in a run in which something passed the step, and under the
         same `settings` of the cohort's models; those of a run that did not say are taken to be the
         same.  With `retry_lost` none binds.
         """
         condition = f"kind = ? AND ({payload_sql.LINEAGE}) = ?"
+        number = _VERSION if versions else _NAME
         completed, abandoned = (
-            self._ids(condition, [kind.value, config_hash])
+            self._ids(condition, [kind.value, config_hash], number)
             for kind in (Kind.SAMPLE_COMPLETED, Kind.SAMPLE_ABANDONED)
         )
         unbound = abandoned
         if abandoned and not retry_lost:
-            unbound = self._unbound(config_hash, cohort, settings)
+            unbound = self._unbound(config_hash, cohort, settings, number)
         forgotten = SampleIds.of(self._forgotten.of(config_hash, "completed", "hidden", "pending"))
         if gone := self._forgotten.of(config_hash, "abandoned"):
             unbound = unbound.without(SampleIds.of(gone))
-        if forgotten:
+        if forgotten and not versions:
             completed = completed.joined(forgotten)
         return Finished(completed, abandoned, forgotten, unbound, partial(self._ordinals, config_hash))
 
@@ -197,12 +218,12 @@ class History:
         lost = SampleIds.of(self._forgotten.of(config_hash, "abandoned"))
         return Finished(gone, lost, gone, ordinals=partial(self._ordinals, config_hash))
 
-    def _unbound(self, config_hash: str, cohort: str, settings: str | None) -> SampleIds:
+    def _unbound(self, config_hash: str, cohort: str, settings: str | None, number: str) -> SampleIds:
         """The samples whose last loss does not bind."""
         return self._numbers(
-            f"""SELECT CAST('0x' || sample_id AS UBIGINT) AS number FROM (
-                   SELECT sample_id, arg_max(free, seq) AS free FROM (
-                       SELECT lost.sample_id, lost.seq,
+            f"""SELECT number FROM (
+                   SELECT number, arg_max(free, seq) AS free FROM (
+                       SELECT {number} AS number, lost.seq,
                               ({payload_sql.LASTING}) = 'false'
                               OR coalesce(others.run_id IS NOT NULL, false)
                               OR coalesce(list_contains(stuck.steps, lost.step), false) AS free
@@ -217,7 +238,7 @@ class History:
                                       WHERE (each ->> 'cohort') = ?)
                                   GROUP BY run_id) AS stuck USING (run_id)
                        WHERE lost.kind = ? AND ({payload_sql.LINEAGE}) = ?)
-                   GROUP BY sample_id)
+                   GROUP BY number)
                WHERE free ORDER BY number""",
             [
                 Kind.RUN_STARTED.value,
@@ -264,6 +285,7 @@ class History:
                 abandoned: SampleAbandoned = payload
                 refused = abandoned.get("rejected", {})
                 sample.lost.append({name: len(attempts) for name, attempts in refused.items()})
+                sample.lost_inputs.append(abandoned.get("inputs", ""))
             elif kind == Kind.FUNCTION_DONE.value:
                 done: FunctionDone = payload
                 sample.results.setdefault(done["key"], []).append(logged_result(seq, done))
@@ -276,8 +298,11 @@ class History:
                 sample.calls.setdefault(call.call_key, call)
         return found
 
-    def values(self, config_hash: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Sample id and accepted values by step of every completed sample of a lineage, in order."""
+    def values(
+        self, config_hash: str, versions: SampleIds | None = None
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Sample id and accepted values by step of every completed sample of a lineage, in order; of those
+        alone that are among some versions, where they are given."""
         rows = self._cursor.execute(
             f"""SELECT sample_id, payload FROM events WHERE kind = '{Kind.SAMPLE_COMPLETED.value}'
                 AND ({payload_sql.LINEAGE}) = ? ORDER BY seq""",
@@ -285,11 +310,15 @@ class History:
         )
         for sample_id, text in _stream(rows):
             payload: SampleCompleted = json.loads(text)
-            if not is_tombstone(payload):
+            if is_tombstone(payload):
+                continue
+            version = sample_version(sample_id, payload.get("inputs", ""))
+            if versions is None or version in versions:
                 yield sample_id, payload["values"]
 
     def endings(self, config_hash: str, sample_ids: Iterable[str]) -> dict[str, Ending]:
-        """How samples ended under a lineage, each the last time; nothing of those that are forgotten."""
+        """How samples ended under a lineage, each the last time, by version; nothing of those that are
+        forgotten."""
         rows = self._cursor.execute(
             f"""SELECT sample_id, kind, seq, run_id, step, payload FROM events
                 WHERE kind IN ('{Kind.SAMPLE_COMPLETED.value}', '{Kind.SAMPLE_ABANDONED.value}')
@@ -301,7 +330,7 @@ class History:
             payload: EndedEitherWay = json.loads(text)
             if is_tombstone(payload):
                 continue
-            found[sample_id] = Ending(
+            found[sample_version(sample_id, payload.get("inputs", ""))] = Ending(
                 seq,
                 run_id,
                 step,
@@ -321,11 +350,11 @@ class History:
 
     def function_results(self) -> FunctionResults:
         """What functions gave, for whichever sample.  May be asked from any thread."""
-        return FunctionResults(self._log.cursor())
+        return FunctionResults(self.log.cursor())
 
     def answered(self, model: str, backend: str, id_: str) -> bool:
         """Whether a model has answered any call while it ran there.  May be asked from any thread."""
-        found = self._log.cursor().execute(
+        found = self.log.cursor().execute(
             f"""SELECT 1 FROM events WHERE kind = ? AND model = ?
                AND ({payload_sql.IDENTITY_BACKEND}) = ? AND ({payload_sql.IDENTITY_ID}) = ? LIMIT 1""",
             [Kind.CALL_COMPLETED.value, model, backend, id_],
@@ -344,11 +373,9 @@ class History:
         calls = sum(row[1] for row in same)
         return (sum(row[2] for row in same) / calls, sum(row[3] for row in same) / calls) if calls else None
 
-    def _ids(self, condition: str, parameters: list[str]) -> SampleIds:
+    def _ids(self, condition: str, parameters: list[str], number: str = _NAME) -> SampleIds:
         return self._numbers(
-            f"""SELECT DISTINCT CAST('0x' || sample_id AS UBIGINT) AS number
-                FROM events WHERE {condition} ORDER BY number""",
-            parameters,
+            f"SELECT DISTINCT {number} AS number FROM events WHERE {condition} ORDER BY number", parameters
         )
 
     def _numbers(self, query: str, parameters: Sequence[str | None]) -> SampleIds:

@@ -54,7 +54,7 @@ class CohortLineage(TypedDict):
     lineage: str  # 16 hex digits that name the other fields together
     fingerprint: str
     models: Mapping[str, Json]  # identities, by the models' names in the recipe
-    of: NotRequired[str]  # a preference's: the lineage of its conversation
+    of: NotRequired[str]  # the lineage of the conversation that a preference, or another one, is made from
 
 
 class SourceNote(TypedDict):
@@ -290,7 +290,8 @@ class SamplePlace(TypedDict):
     cohort: str
     cell: Mapping[str, str]  # labels, by the names of axes and draws
     ordinal: int  # in its cell, from 0
-    of: NotRequired[str]  # a pair's: id of the sample that it is made from
+    of: NotRequired[str]  # id of the sample that a pair, or a sample over another conversation, is made from
+    inputs: NotRequired[str]  # 16 hex digits: digest of the rows' values that it is made of; absent: of none
 
 
 class SampleEnded(SamplePlace):

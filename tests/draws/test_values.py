@@ -13,7 +13,7 @@ from synth.base.errors import RecipeError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.strata import sample_id, slots
-from synth.runtime.calls.prompt import environment
+from synth.compiler.plan.tables.environment import environment
 from tests.kit.support import rows, synth
 
 

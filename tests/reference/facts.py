@@ -30,10 +30,10 @@ from synth.compiler.plan.model import CheckPlan, CohortPlan, JsonOutput, Plan, S
 from synth.compiler.plan.outputs import MixPlan
 from synth.compiler.plan.presence import samples_with
 from synth.compiler.plan.strata import Slot, slots
+from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.folds import FOLDS
 from synth.compiler.stdlib.render import render
 from synth.compiler.stdlib.verdict import Refusal, composed_value
-from synth.runtime.calls.prompt import environment
 from synth.store.dataset.materialize import materialize
 from synth.store.log.log import Log
 from tests.kit.support import rows as rows_in

@@ -113,7 +113,9 @@ def live(plan: Plan, losses: float, order: int, width: int = 8) -> tuple[Quiet, 
         if not going:
             return observer, [base.shortage(), pairs.shortage()]
         each, request = going.pop(random.randrange(len(going)))
-        sample = Sample(each.plan, request.slot, request.name, 0, of=request.of)
+        sample = Sample(
+            each.plan, request.slot, request.name, 0, of=None if request.base is None else request.base.name
+        )
         # Half of what is alike is alike in everything, for the check over many samples.
         sample.values = dict.fromkeys(
             (step.name for step in each.plan.steps), request.name[: 8 if order < 0 else 16]

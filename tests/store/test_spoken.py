@@ -12,7 +12,8 @@ import pytest
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.strata import slots
-from synth.runtime.calls.prompt import environment, messages_for
+from synth.compiler.plan.tables.environment import environment
+from synth.runtime.calls.prompt import messages_for
 from synth.runtime.cohorts.dedup import Deduplicator
 from synth.runtime.cohorts.sample import Sample
 from synth.store.dataset.materialize import materialize

@@ -69,8 +69,11 @@ class SetOf:
 
 @dataclass(frozen=True, slots=True)
 class Source:
+    """`type` is what each row is in a template."""
+
     plan: SourcePlan
     span: Span
+    type: Type
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
 from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, Draw, SetOf, Step
 from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.conversations.axes import bind_axes, bind_count, bind_times
 from synth.compiler.bind.conversations.draws import bind_draw
 from synth.compiler.bind.conversations.step import bind_step
 from synth.compiler.bind.declarations.lets import bind_let
@@ -16,7 +17,7 @@ from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant
 from synth.compiler.bind.expressions.ways import Ways, seen
 from synth.compiler.plan.model import Role
-from synth.compiler.plan.types import COUNT, TEXT, Type, is_transcript, record
+from synth.compiler.plan.types import COUNT, TEXT, Type, is_transcript
 from synth.dsl.syntax import Call, Expression, Integer, List, Name, Reference, Statement
 
 
@@ -29,10 +30,10 @@ def bind_conversation(
     ways = Ways()
     scope = Scope(outer.diagnostics, outer=outer, ways=ways)
     name = statement.name.text
-    axes = _bind_axes(statement, scope)
-    for axis in axes or ():
+    axes = bind_axes(statement, bound, scope)
+    for axis in axes.sets:
         ways.members[axis.name] = seen(axis.set.members)
-    times = _bind_times(statement, scope)
+    times = bind_times(statement, scope)
     scope.names["nth"] = Declared("nth", "number of the sample in its cell", statement.name.span, COUNT)
 
     inner = [
@@ -55,7 +56,7 @@ def bind_conversation(
     tags: tuple[str, ...] = ()
     for s, kind in inner:
         if kind.word == "draw":
-            draw = bind_draw(s, axes or (), draws, scope)
+            draw = bind_draw(s, axes.sets, draws, scope)
             if draw is not None:
                 draws.append(draw)
                 # The members of one in parts are examples of what it can be.
@@ -79,11 +80,14 @@ def bind_conversation(
         elif kind.word == "tags" and s.value is not None:
             value = constant(s.value, Type("list", (TEXT,)), scope, "`tags`")
             tags = () if value is FAILED else tuple(value)
-    if axes is None or times is None:
+    if not axes.whole or times is None:
         outer.poisoned.add(name)
         return None
-    quota = times * prod(len(axis.set.members) for axis in axes)
-    _check_quota(statement, quota, axes, overrides, bound, scope)
+    if axes.rows is None:
+        count: int | None = times * axes.cells
+        _check_quota(statement, times * axes.cells, axes.sets, overrides, bound, scope)
+    else:
+        count = bind_count(statement, axes, times, scope)
     dialogue = _bind_transcript(transcript, steps, scope)
     if (
         not any(step.role not in (None, "system") for step in steps)
@@ -100,10 +104,14 @@ def bind_conversation(
     trained = [] if is_every else _bind_train_on(train_on, steps, scope)
     return Conversation(
         name=name,
-        quota=quota,
-        declared=statement.quantity.value if isinstance(statement.quantity, Integer) else quota,
+        quota=count or 0,
+        declared=statement.quantity.value if isinstance(statement.quantity, Integer) else count or 0,
         times=times,
-        axes=tuple(axes),
+        axes=tuple(axes.sets),
+        table=None if axes.rows is None else axes.with_uses(steps),
+        outside=axes.types,
+        each=count is None,
+        parent=axes.parent,
         draws=tuple(draws),
         steps=tuple(steps),
         train_on=tuple(name for name, _ in trained),
@@ -120,29 +128,6 @@ def bind_conversation(
         poisoned=frozenset(scope.poisoned),
         ways=ways,
     )
-
-
-def _bind_axes(statement: Statement, scope: Scope) -> list[Axis] | None:
-    axes: list[Axis] = []
-    for clause in statement.clauses:
-        if clause.word != "over" or clause.name is None:
-            continue
-        set_ = _set_of(clause.value, scope)
-        if set_ is None:
-            scope.poisoned.add(clause.name.text)
-            return None
-        declared = Declared(clause.name.text, "axis", clause.name.span, record(set_.schema))
-        if scope.declare(declared):
-            axes.append(Axis(clause.name.text, set_, clause.name.span.to(clause.value.span)))
-    return axes
-
-
-def _bind_times(statement: Statement, scope: Scope) -> int | None:
-    clause = statement.clause("times")
-    if clause is None:
-        return None
-    value = constant(clause.value, COUNT, scope, "`times`")
-    return None if value is FAILED else int(value)
 
 
 def _check_quota(

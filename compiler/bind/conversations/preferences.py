@@ -8,10 +8,10 @@ from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
 from synth.compiler.bind.blocks.bound import Bound, Conversation, Preference, Step
 from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.conversations.axes import sample_type
 from synth.compiler.bind.conversations.step import bind_step
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.plan.model import CallPlan, RefPlan
-from synth.compiler.plan.types import Schema, record
 from synth.compiler.stdlib.checks import CHECKS
 from synth.dsl.syntax import Call, Expression, Integer, Reference, Statement
 
@@ -27,9 +27,9 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
         return None
     scope = Scope(outer.diagnostics, outer=outer, poisoned=set(conversation.poisoned))
     # Inside, the conversation's name is one of its samples: `{{ direct.ask }}`.
-    sample = Schema(conversation.name, tuple((step.name, step.output) for step in conversation.steps))
+    type_ = sample_type(conversation)
     scope.names[conversation.name] = Declared(
-        conversation.name, "sample", conversation.span, record(sample), thing=conversation
+        conversation.name, "sample", conversation.span, type_, thing=conversation
     )
     steps: list[Step] = []
     fields: dict[str, tuple[Expression, Span]] = {}
@@ -75,10 +75,11 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
             statement.quantity.span,
             hint=f"for example `preference {statement.name} 150 from {conversation.name}`",
         )
-    if quota is not None and conversation.declared and conversation.declared != conversation.quota:
-        written, quota = quota, quota * conversation.quota // conversation.declared
+    declared = conversation.declared if conversation.table is None else 0
+    if quota is not None and declared and declared != conversation.quota:
+        written, quota = quota, quota * conversation.quota // declared
         bound.notes.append(f"`{statement.name}`: {written} pairs become {quota} with `{conversation.name}`")
-    if quota is not None and quota > conversation.quota:
+    if quota is not None and not conversation.each and quota > conversation.quota:
         scope.report(
             "E301",
             f"`{statement.name}` is declared as {quota} pairs, and `{conversation.name}` makes "

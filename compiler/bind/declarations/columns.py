@@ -14,7 +14,7 @@ from synth.compiler.bind.declarations.column_types import common_type, without_b
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import article
 from synth.compiler.plan.outputs import ColumnPlace, ColumnPlan
-from synth.compiler.plan.types import COUNT, TEXT, UNKNOWN, Type
+from synth.compiler.plan.types import CHUNK_SCHEMA, COUNT, TEXT, UNKNOWN, Type
 from synth.compiler.plan.value_types import value_type
 from synth.dsl.syntax import Call, Expression, List, Name, Reference, Statement
 
@@ -234,14 +234,15 @@ def _type_of(conversation: Conversation, path: Sequence[Name], known: Columns, s
         optional = optional or type_.optional
         if type_.name == "unknown":
             return UNKNOWN
-        found = type_.schema.field(name.text) if type_.schema is not None else None
+        schema = CHUNK_SCHEMA if type_.name == "chunk" else type_.schema
+        found = schema.field(name.text) if schema is not None else None
         if found is None and member and number == 0 and name.text == "name":
             found = TEXT
         if found is None:
-            fields = [field for field, _ in type_.schema.fields] if type_.schema is not None else []
+            fields = [field for field, _ in schema.fields] if schema is not None else []
             guess = suggest(name.text, fields)
             before = ".".join([conversation.name, *(each.text for each in path[: number + 1])])
-            shown = "" if type_.schema is not None else f"{article(type_)}, which has no fields: it "
+            shown = "" if schema is not None else f"{article(type_)}, which has no fields: it "
             scope.report(
                 "E102",
                 f"`{before}` {'is ' + shown if shown else ''}has no `{name}`",

@@ -154,7 +154,7 @@ def bind_source(statement: Statement, scope: Scope, schemas: dict[str, Schema]) 
         keep=tuple(keep),
         **made,
     )
-    return Source(plan, statement.name.span)
+    return Source(plan, statement.name.span, type_)
 
 
 def _row_of(type_: Type, written: TypeName, scope: Scope) -> ValueType | None:

@@ -181,7 +181,7 @@ HOLDERS: Mapping[str, Block] = {
                 "conversation chats times 100 { }",
                 name=Arity.MUST,
                 quantity=Arity.MAY,
-                clauses={"over": Arity.MAY, "times": Arity.MUST},
+                clauses={"over": Arity.MAY, "times": Arity.MAY},
                 body=Arity.MUST,
                 holds="conversation",
             ),

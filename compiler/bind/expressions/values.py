@@ -15,6 +15,7 @@ from synth.compiler.bind.expressions.meant import counted, written_as
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.plan.types import (
     BOOLEAN,
+    CHUNK_SCHEMA,
     COUNT,
     COUNTS,
     DURATION,
@@ -133,6 +134,8 @@ def field_type(type_: Type, name: str) -> Type | None:
         type_ = type_.arguments[0]
     if type_.name == "unknown":
         return UNKNOWN
+    if type_.name == "chunk":
+        return CHUNK_SCHEMA.field(name)
     if type_.name != "record" or type_.schema is None:
         return None
     return type_.schema.field(name) or (TEXT if name == "name" else None)

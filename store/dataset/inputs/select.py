@@ -15,6 +15,7 @@ import duckdb
 from synth.base.errors import QuotaShort
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, CellNames, Labels, stretches
+from synth.compiler.plan.tables.row_deals import cells_of
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import NOTHING, Forgotten
 from synth.store.log.payloads import EndedEitherWay
@@ -33,7 +34,8 @@ class Selection:
 
     `positions` are their places among the cohort's slots, `counts` how many there are of each cell;
     `models` are the identities that the lineage names; `forgotten` slots are those of samples that the
-    log has forgotten.
+    log has forgotten, and `missing` ones are to be made.  Over `rows` of a table that are all asked for,
+    some are `lost` for good.
     """
 
     cohort: CohortPlan
@@ -42,11 +44,22 @@ class Selection:
     seqs: array[int]
     positions: array[int]
     counts: Mapping[Labels, int]
-    forgotten: int = 0
+    forgotten: int
+    missing: int
+    lost: int = 0
+    rows: int | None = None
 
     @property
-    def missing(self) -> int:
-        return self.cohort.quota - len(self.seqs) - self.forgotten
+    def quota(self) -> int:
+        """How many samples there are to be."""
+        if not self.cohort.each:
+            return self.cohort.quota
+        return len(self.seqs) + self.missing + self.lost + self.forgotten
+
+    def row_of(self, position: int) -> int:
+        """The row of the cohort's grid that a place is in."""
+        row = position // self.cohort.times
+        return row if self.cohort.rows is None else row % cells_of(self.cohort)
 
 
 def select(
@@ -54,15 +67,15 @@ def select(
     cohort: CohortPlan,
     cursor: duckdb.DuckDBPyConnection,
     events: int,
-    written_by: WrittenBy | None = None,
+    config: tuple[str, Mapping[str, Any]],
     forgotten: Forgotten = NOTHING,
 ) -> Selection:
     """Takes, for each cell, its first completed ordinals, as many as the cell has slots.
 
-    `events` is the log position: only events with a smaller seq count.  The lineage is that of
-    the last run which generated this cohort.  Raises QuotaShort when no run did.
+    `events` is the log position: only events with a smaller seq count.  `config` has the lineage whose
+    samples are taken, and its models' identities by name.
     """
-    config_hash, models = config_hash_of(plan, cohort, cursor, events, written_by)
+    config_hash, models = config
     there = _by_cell(cursor, events, config_hash)
     gone = _Gone(plan, cohort, forgotten, config_hash)
     seqs, positions, counts = array("q"), array("q"), Counter[Labels]()
@@ -79,7 +92,8 @@ def select(
         taken = Counter(index for index, seq in zip(dealt, found, strict=True) if seq is not None)
         counts.update({cells[index].labels: n for index, n in taken.items()})
         start += len(dealt)
-    return Selection(cohort, config_hash, models, seqs, positions, counts, gone.slots)
+    missing = cohort.quota - len(seqs) - gone.slots
+    return Selection(cohort, config_hash, models, seqs, positions, counts, gone.slots, missing)
 
 
 class _Gone:
@@ -257,6 +271,24 @@ def pair_config_hash(
     fingerprint = plan.pair_fingerprint(plan.preference(name))
     entry = _last_entry(name, fingerprint, base, cursor, events, written_by)
     return (None, {}) if entry is None else (str(entry["lineage"]), entry["models"])
+
+
+def child_config_hash(
+    plan: Plan,
+    cohort: CohortPlan,
+    above: str,
+    cursor: duckdb.DuckDBPyConnection,
+    events: int,
+    written_by: WrittenBy | None = None,
+) -> tuple[str, Mapping[str, Any]]:
+    """The lineage of the last run that generated a conversation over samples of the lineage `above`, and its
+    models' identities by name.  Raises QuotaShort when no run did."""
+    entry = _last_entry(cohort.name, plan.fingerprint(cohort), above, cursor, events, written_by)
+    if entry is None:
+        raise QuotaShort(
+            f"the log has no run of `{cohort.name}` as this recipe describes it: `synth run` it first"
+        )
+    return str(entry["lineage"]), entry["models"]
 
 
 def _last_entry(

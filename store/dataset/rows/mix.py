@@ -159,11 +159,11 @@ class Mixed:
         return apart(frozenset(held_out))
 
     def _taken(self, place: RowSource, count: int) -> Iterator[str]:
-        """The ids of the rows that a place gives, each once."""
+        """The keys of the rows that a place gives, each row once."""
         if count >= place.available:
-            return place.ids()
+            return place.keys()
         taken = set(self._first(place, count))
-        return (name for index, name in enumerate(place.ids()) if index in taken)
+        return (name for index, name in enumerate(place.keys()) if index in taken)
 
     def rows(self, layout: Layout) -> Iterator[Row]:
         streams = [self._part(layout, *each) for each in zip(self._parts, self._counts, strict=True)]

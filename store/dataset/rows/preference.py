@@ -133,7 +133,7 @@ class Pairs:
     def incomplete(self) -> list[str]:
         base, made = self._selection, len(self._pairs.base)
         if base.missing:
-            return [f"`{base.cohort.name}` has {len(base.seqs)} of {base.cohort.quota} samples"]
+            return [f"`{base.cohort.name}` has {len(base.seqs)} of {base.quota} samples"]
         if self.missing and self._open:
             return [f"`{self._plan.name}` has {made} of {made + self.missing} pairs"]
         return []
@@ -223,7 +223,7 @@ class Pairs:
                 if made == _NONE:
                     self._open += not own.lost(name)
                     continue
-            row = position // self._cohort.times
+            row = self._selection.row_of(position)
             if self._attempts is None:
                 found.add(row, seq, made, _NONE, _NONE)
             for number, attempt in enumerate(json.loads(attempts or "[]")):
@@ -247,7 +247,7 @@ class Pairs:
             return found
         counts = Counter(found.row)
         if self._generates:
-            counts = Counter(position // self._cohort.times for position in self._selection.positions)
+            counts = Counter(map(self._selection.row_of, self._selection.positions))
         shares = allot(self._plan.quota, [counts[row] for row in range(max(counts, default=-1) + 1)])
         room = list(shares)
         taken, spare = array("q"), array("q")

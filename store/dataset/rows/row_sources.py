@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from synth.compiler.plan.outputs import ExportPlan
@@ -17,6 +18,9 @@ from synth.store.dataset.rows.layout import Conversation, Layout, Line, as_lines
 from synth.store.dataset.rows.sql_rows import is_plain, plain_lines
 from synth.store.dataset.rows.tables import said_of
 from synth.store.log.payloads import EndedEitherWay
+
+# Samples whose rows are looked up together.
+_CHUNK = 1024
 
 
 class RowSource(Protocol):
@@ -42,6 +46,10 @@ class RowSource(Protocol):
 
     def ids(self) -> Iterator[str]:
         """The ids of all, in order."""
+        ...
+
+    def keys(self) -> Iterator[str]:
+        """What decides the split of each, in that order."""
         ...
 
     def conversations(
@@ -89,23 +97,42 @@ class Samples:
     def ids(self) -> Iterator[str]:
         return sample_ids(self._snapshot.cursor(), self._selection.seqs)
 
+    def keys(self) -> Iterator[str]:
+        if self._cohort.rows is None:
+            return self.ids()
+        samples = completed(self._snapshot.cursor(), self._selection.seqs)
+        return (key for _, _, key in self._keyed(samples, split=True))
+
+    def _keyed(
+        self, samples: Iterator[tuple[str, EndedEitherWay]], *, split: bool
+    ) -> Iterator[tuple[str, EndedEitherWay, str]]:
+        """Samples with what decides their split, where there is one."""
+        if not split or self._cohort.rows is None:
+            yield from ((name, payload, name) for name, payload in samples)
+            return
+        while some := list(islice(samples, _CHUNK)):
+            keys = self._snapshot.keys_of(self._cohort, *map(list, zip(*some, strict=True)))
+            yield from ((name, payload, key) for (name, payload), key in zip(some, keys, strict=True))
+
     def conversations(
         self, export: ExportPlan, taken: Sequence[int], copy: int = 1
     ) -> Iterator[Conversation]:
         seqs = _at(self._selection.seqs, taken)
         columns = SampleColumns(export, self._cohort, self._snapshot.rows_of)
-        for (sample_id, payload), shown in columns.along(completed(self._snapshot.cursor(), seqs)):
+        samples = self._keyed(completed(self._snapshot.cursor(), seqs), split=export.split is not None)
+        for (sample_id, payload, key), shown in columns.along(samples):
             if copy == 1:
                 self._provenance.sample(payload["cell"])
                 self._provenance.cut(payload.get("cut", ()))
                 for step in self._cohort.steps:
                     self._provenance.call(step.name, payload["calls"].get(step.name))
-            yield self._conversation(export, shown, sample_id, payload, copy)
+            yield self._conversation(export, shown, sample_id, payload, key, copy)
 
     def lines(self, layout: Layout) -> Iterator[list[Line]]:
         """The rows of all, in order, some at a time."""
         export = layout.export
-        if not is_plain(self._cohort, export):
+        by_root = self._cohort.rows is not None and export.split is not None
+        if by_root or not is_plain(self._cohort, export):
             for said in self.conversations(export, range(self.available)):
                 yield as_lines(layout.conversation(said))
             return
@@ -114,7 +141,9 @@ class Samples:
 
         def laid(sample_id: str, payload: EndedEitherWay) -> list[Line]:
             shown = columns.of(sample_id, payload)
-            return as_lines(layout.conversation(self._conversation(export, shown, sample_id, payload)))
+            return as_lines(
+                layout.conversation(self._conversation(export, shown, sample_id, payload, sample_id))
+            )
 
         for labels, count in self._selection.counts.items():
             self._provenance.sample(dict(labels), count)
@@ -128,6 +157,7 @@ class Samples:
         columns: Mapping[str, Any],
         sample_id: str,
         payload: EndedEitherWay,
+        key: str,
         copy: int = 1,
     ) -> Conversation:
         values = payload["values"]
@@ -136,12 +166,18 @@ class Samples:
             messages = with_passages(values[export.context], messages)
         return Conversation(
             _copied(sample_id, copy),
-            sample_id,
+            key,
             messages,
             self.name,
             self._cohort.tags,
             columns,
         )
+
+    def _over(self) -> dict[str, Any]:
+        """What samples are over, how many rows of it there are, and how many samples of rows are lost."""
+        assert self._cohort.rows is not None
+        over = {"over": self._cohort.rows.table, "rows": self._selection.rows}
+        return {**over, "lost": self._selection.lost} if self._selection.lost else over
 
     def models(self) -> Models:
         return tuple(self._selection.models.items())
@@ -152,8 +188,9 @@ class Samples:
         return {
             "conversation": self.name,
             "lineage": self._selection.config_hash,
-            "quota": self._cohort.quota,
+            "quota": self._selection.quota,
             "samples": self.available,
+            **({} if self._selection.rows is None else self._over()),
             **({"forgotten": self.forgotten} if self.forgotten else {}),
             "trained_turns": trained,
             **({"untrained_turns": untrained} if untrained else {}),
@@ -188,6 +225,9 @@ class SourceRows:
 
     def ids(self) -> Iterator[str]:
         return sample_ids(self._snapshot.cursor(), self._kept.seqs)
+
+    def keys(self) -> Iterator[str]:
+        return self.ids()
 
     def conversations(
         self, export: ExportPlan, taken: Sequence[int], copy: int = 1

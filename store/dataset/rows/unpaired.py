@@ -99,7 +99,7 @@ class Unpaired:
             "source": {
                 "unpaired": self._cohort.name,
                 "lineage": self._selection.config_hash,
-                "quota": self._cohort.quota,
+                "quota": self._selection.quota,
                 "samples": len(self._selection.seqs),
                 "labels": {
                     side: {"true": labels[True], "false": labels[False]}

@@ -15,9 +15,9 @@ import pytest
 from synth.base.canonical import canonical_json
 from synth.compiler.compile import compile_file
 from synth.compiler.plan.strata import slots
+from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.checks import run_check
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
-from synth.runtime.calls.prompt import environment
 from synth.runtime.calls.validate import in_one_sample
 from tests.kit.payloads import kinds_in
 from tests.kit.servers.faults import FaultPlan

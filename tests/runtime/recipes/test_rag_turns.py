@@ -13,8 +13,8 @@ import pytest
 from synth.base.canonical import canonical_json
 from synth.compiler.compile import compile_file
 from synth.compiler.plan.strata import slots
+from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.checks import run_check
-from synth.runtime.calls.prompt import environment
 from synth.runtime.calls.validate import in_one_sample
 from tests.kit.servers.faults import FaultPlan
 from tests.kit.servers.gemini import GeminiServer

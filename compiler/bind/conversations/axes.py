@@ -1,0 +1,268 @@
+"""Binding of `over`: what the samples of a conversation vary over, and how many there are of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
+from math import prod
+
+from synth.base.canonical import Frozen
+from synth.base.diagnostics.diagnostic import Label
+from synth.base.diagnostics.source import Span
+from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, SetOf, Source, Step
+from synth.compiler.bind.expressions.scope import Declared, Scope
+from synth.compiler.bind.expressions.values import FAILED, article, constant, field_type
+from synth.compiler.plan.model import ListPlan, TablePlan
+from synth.compiler.plan.types import COUNT, Schema, Type, record
+from synth.dsl.syntax import Clause, Integer, Reference, Statement
+
+_HINT = "samples vary over a set, a source, a list of a row, or another conversation"
+
+
+@dataclass(slots=True)
+class Axes:
+    """The axes of a conversation: sets, and a table's rows with lists of theirs.  They are `whole` where
+    none failed to be bound."""
+
+    sets: list[Axis] = field(default_factory=list)
+    rows: TablePlan | None = None
+    rows_span: Span | None = None
+    parent: Conversation | None = None
+    # The types of a row and of the items of its lists, by name.
+    types: tuple[tuple[str, Type], ...] = ()
+    whole: bool = True
+
+    @property
+    def cells(self) -> int:
+        return prod(len(axis.set.members) for axis in self.sets)
+
+    def with_uses(self, steps: Sequence[Step]) -> TablePlan:
+        """The table, with what of its rows some steps use: samples are made anew when that changes."""
+        assert self.rows is not None
+        outside = {name for name, _ in self.types}
+        quoted = {path for step in steps for path in _paths(step) if path[0] in outside}
+        if self.parent is not None:
+            quoted = {path for path in quoted if _is_of_a_row(path[1:], self.parent)}
+        return self.rows.model_copy(update={"uses": tuple(sorted(quoted))})
+
+
+def _paths(part: object) -> Iterator[tuple[str, ...]]:
+    """Every path that a step looks up, wherever in it that stands."""
+    if isinstance(part, Frozen):
+        path = getattr(part, "path", None)
+        if isinstance(path, tuple) and path:
+            yield path
+        for name in type(part).model_fields:
+            yield from _paths(getattr(part, name))
+    elif isinstance(part, Step):
+        for each in dataclass_fields(part):
+            yield from _paths(getattr(part, each.name))
+    elif isinstance(part, Mapping):
+        for each in part.values():
+            yield from _paths(each)
+    elif isinstance(part, tuple | list):
+        for each in part:
+            yield from _paths(each)
+
+
+def _is_of_a_row(path: Sequence[str], parent: Conversation) -> bool:
+    """Whether a path into a sample leads to a row of a source: all else follows from the sample's own name
+    and inputs."""
+    if not path or parent.table is None or path[0] not in dict(parent.outside):
+        return False
+    if parent.table.kind == "source":
+        return True
+    return parent.parent is not None and _is_of_a_row(path[1:], parent.parent)
+
+
+def bind_axes(statement: Statement, bound: Bound, scope: Scope) -> Axes:
+    """The axes that a statement's `over` clauses name; declares their names."""
+    axes = Axes()
+    for clause in statement.clauses:
+        if clause.word != "over" or clause.name is None:
+            continue
+        type_ = _bind_axis(clause, axes, statement, bound, scope)
+        if type_ is None:
+            scope.poisoned.add(clause.name.text)
+            axes.whole = False
+        elif scope.declare(Declared(clause.name.text, "axis", clause.name.span, type_)):
+            if not (axes.sets and axes.sets[-1].name == clause.name.text):
+                axes.types += ((clause.name.text, type_),)
+        else:
+            axes.whole = False
+    return axes
+
+
+def _bind_axis(clause: Clause, axes: Axes, statement: Statement, bound: Bound, scope: Scope) -> Type | None:
+    """The type that an axis' name has; None after a report."""
+    assert clause.name is not None
+    name, span = clause.name.text, clause.name.span.to(clause.value.span)
+    reference = clause.value
+    if not isinstance(reference, Reference):
+        scope.report("E202", "what samples vary over is named here", reference.span, hint=_HINT)
+        return None
+    if statement.name is not None and str(reference) == statement.name.text:
+        scope.report(
+            "E206",
+            f"`{statement.name}` is over its own samples",
+            reference.span,
+            hint="write a second conversation over the samples of the first",
+        )
+        return None
+    declared, rest = scope.resolve_path(reference)
+    if declared is None:
+        return None
+    if declared.what == "axis" or rest:
+        return _bind_list(clause, declared, axes, scope)
+    thing = declared.thing
+    if isinstance(thing, SetOf):
+        axes.sets.append(Axis(name, thing, span))
+        return record(thing.schema)
+    if not isinstance(thing, Source | Conversation):
+        scope.report(
+            "E202",
+            f"`{reference}` is a {declared.what}, which has no rows",
+            reference.span,
+            secondary=(Label(declared.span, "declared here"),),
+            hint=_HINT,
+        )
+        return None
+    if axes.rows is not None:
+        scope.report(
+            "E108",
+            f"`{name}` is a second axis of rows, and a conversation has one",
+            span,
+            secondary=() if axes.rows_span is None else (Label(axes.rows_span, "the first"),),
+            hint="put what belongs together into one table, or go through the second with `draw`",
+        )
+        return None
+    axes.rows_span = span
+    if isinstance(thing, Source):
+        plain = thing.plan.type == "messages"
+        axes.rows = TablePlan(name=name, kind="source", table=thing.plan.name, plain=plain)
+        return thing.type
+    axes.rows = TablePlan(name=name, kind="conversation", table=thing.name)
+    axes.parent = thing
+    return sample_type(thing)
+
+
+def _bind_list(clause: Clause, declared: Declared, axes: Axes, scope: Scope) -> Type | None:
+    """`over fact in page.facts`: a list that each row has."""
+    assert clause.name is not None
+    assert isinstance(clause.value, Reference)
+    reference = clause.value
+    path = tuple(part.text for part in reference.parts)
+    type_: Type | None = declared.type
+    for part in reference.parts[1:]:
+        type_ = None if type_ is None else field_type(type_, part.text)
+        if type_ is None:
+            if scope.first(f"{declared.name}.{part}"):
+                scope.report(
+                    "E102",
+                    f"`{declared.name}` has no `{part}`",
+                    reference.span,
+                    secondary=(Label(declared.span, f"this {declared.what}"),),
+                )
+            return None
+    if type_ is not None and type_.name == "unknown":
+        return None
+    if axes.rows is None or axes.rows.name != path[0] or axes.rows.kind != "source":
+        scope.report(
+            "E202",
+            f"`{reference}` is no list of a row that this conversation is over",
+            reference.span,
+            hint="for example `over page in pages over fact in page.facts`; `draw` goes through other lists",
+        )
+        return None
+    if type_ is None or type_.name != "list":
+        shown = "nothing" if type_ is None else article(type_)
+        scope.report(
+            "E202", f"`{reference}` is {shown}, and samples vary over the items of a list", reference.span
+        )
+        return None
+    item = type_.arguments[0]
+    plain = item.name != "record"
+    found = ListPlan(name=clause.name.text, path=path[1:], plain=plain)
+    axes.rows = axes.rows.model_copy(update={"lists": (*axes.rows.lists, found)})
+    return item
+
+
+def sample_type(conversation: Conversation) -> Type:
+    """What a sample of a conversation is to what is made of it: its steps, draws, axes and `nth`."""
+    fields: list[tuple[str, Type]] = [("nth", COUNT), *conversation.outside]
+    fields += [(axis.name, record(axis.set.schema)) for axis in conversation.axes]
+    fields += [(draw.name, draw.record) for draw in conversation.draws]
+    fields += [(step.name, step.output) for step in conversation.steps]
+    return record(Schema(conversation.name, tuple(fields)))
+
+
+def bind_times(statement: Statement, scope: Scope) -> int | None:
+    """How many samples there are of each combination: 1 where that is not said."""
+    clause = statement.clause("times")
+    if clause is None:
+        if statement.clause("over") is None:
+            scope.report(
+                "E107",
+                f"`{statement.name}` needs `times`",
+                (statement.name or statement.kind).span,
+                hint="for example `conversation chats times 100 { }`",
+            )
+            return None
+        return 1
+    value = constant(clause.value, COUNT, scope, "`times`")
+    return None if value is FAILED else int(value)
+
+
+def bind_count(statement: Statement, axes: Axes, times: int, scope: Scope) -> int | None:
+    """How many samples of rows are asked for; None where every row is."""
+    declared = statement.quantity
+    if declared is None or statement.name is None:
+        return None
+    if not isinstance(declared, Integer):
+        return 0
+    each = axes.cells * times
+    if axes.whole and each and declared.value % each:
+        near = max(each, round(declared.value / each) * each)
+        scope.report(
+            "E301",
+            f"`{statement.name}` is declared as {declared.value} conversations, and each row makes {each}",
+            declared.span,
+            label="declared",
+            secondary=tuple(Label(axis.span, f"{len(axis.set.members)} {axis.name}s") for axis in axes.sets),
+            hint=f"declare a multiple of {each}, such as {near}",
+        )
+    return declared.value
+
+
+def order_conversations(statements: Sequence[Statement], scope: Scope) -> list[Statement]:
+    """The conversations of a file, each after the one whose samples it is over.  E206 for a circle."""
+    by_name = {s.name.text: s for s in statements if s.name is not None}
+    ordered: list[Statement] = []
+    open_: list[str] = []
+
+    def visit(statement: Statement) -> None:
+        if any(statement is known for known in ordered) or statement.name is None:
+            return
+        open_.append(statement.name.text)
+        for clause in statement.clauses:
+            over = str(clause.value) if clause.word == "over" and isinstance(clause.value, Reference) else ""
+            if over in open_ and over != statement.name.text:
+                circle = " by way of ".join(
+                    f"`{each}`" for each in (over, *reversed(open_[open_.index(over) + 1 :]))
+                )
+                scope.report(
+                    "E206",
+                    f"{circle} is over its own samples",
+                    clause.value.span,
+                    hint="one of them begins with a source or a set",
+                )
+                scope.poisoned.add(over)
+            elif over in by_name and over != statement.name.text:
+                visit(by_name[over])
+        open_.pop()
+        ordered.append(statement)
+
+    for statement in statements:
+        visit(statement)
+    return ordered

@@ -1,0 +1,188 @@
+"""Which samples a conversation over a table has: so many of each row, with draws dealt over the row.
+
+A row has a deck of its own for each draw, which follows from the row's name, so new rows leave the
+others as they are.  Counts over all planned rows are made exact by relabelling as few places as can be,
+from the end of the order on.
+
+A table's rows are known by their labels here: `((variable, name),)`, and one more where a list of the row
+is gone through.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from math import prod
+from typing import Any
+
+from synth.base.canonical import digest
+from synth.compiler.plan.dependent import choices
+from synth.compiler.plan.model import CohortPlan, DrawPlan, Member, Plan
+from synth.compiler.plan.strata import Cell, Deck, Labels, Slot, keyed_number, largest_remainder
+from synth.compiler.plan.tables.environment import environment
+
+# What a row is by name: a member whose fields are the row's values.
+Row = tuple[Labels, tuple[Member, ...]]
+# By a row's labels and the number of a place in it, the index of the member that a draw gets there.
+Relabelled = Mapping[tuple[Labels, int], int]
+
+
+def cells_of(cohort: CohortPlan) -> int:
+    """How many combinations of sets' members each row of the table is gone through with."""
+    return prod(len(axis.members) for axis in cohort.axes)
+
+
+def places_a_row(cohort: CohortPlan) -> int:
+    """How many samples one row makes."""
+    return cells_of(cohort) * cohort.times
+
+
+def rows_wanted(cohort: CohortPlan, there: int) -> int:
+    """How many rows of a table that has so many are places; the others are spares."""
+    return there if cohort.each else min(there, cohort.quota // max(1, places_a_row(cohort)))
+
+
+def order_of(plan: Plan, cohort: CohortPlan, labels: Callable[[int], Labels], there: int) -> Sequence[int]:
+    """The order in which rows are taken: the table's own where each is asked for, else by a hash of the
+    row's name, so that what is taken is no first part of the table and new rows shuffle nothing."""
+    if cohort.each:
+        return range(there)
+
+    def rank(index: int) -> tuple[int, int]:
+        # What is below one row stays in its own order.
+        (_, name), *_ = labels(index)
+        return keyed_number(plan.seed, cohort.name, name), index
+
+    return sorted(range(there), key=rank)
+
+
+class RowDeals:
+    """Deals the draws of a cohort over the rows of a table.
+
+    `planned` gives the labels of the rows that are places, in their order; counts are exact over those.
+    """
+
+    def __init__(self, plan: Plan, cohort: CohortPlan, planned: Callable[[int], Labels], rows: int) -> None:
+        self._plan, self._cohort = plan, cohort
+        self._grid = list(product(*(axis.members for axis in cohort.axes)))
+        self._set_labels: list[Labels] = [
+            tuple((axis.name, member.label) for axis, member in zip(cohort.axes, members, strict=True))
+            for members in self._grid
+        ]
+        self._relabelled: list[Relabelled] = [
+            {} if draw.of else self._exact(draw, planned, rows) for draw in cohort.draws
+        ]
+
+    def slots(self, row: Row, number: int = -1, beneath: str = "") -> Iterator[Slot]:
+        """The slots of a row, which is the `number`-th of those planned, or a spare.  `beneath` are the
+        inputs of the sample that it is, where it is one."""
+        cohort, (row_labels, row_members) = self._cohort, row
+        for cell_number, (members, labels) in enumerate(zip(self._grid, self._set_labels, strict=True)):
+            fixed_labels, fixed = row_labels + labels, row_members + members
+            counts = Counter[tuple[int, ...]]()
+            dealt = self._dealt(row_labels, cell_number, fixed_labels)
+            for place, drawn in enumerate(dealt):
+                drawn_members = tuple(d.members[i] for d, i in zip(cohort.draws, drawn, strict=True))
+                draw_labels = tuple(
+                    (draw.name, member.label)
+                    for draw, member in zip(cohort.draws, drawn_members, strict=True)
+                )
+                cell = Cell(
+                    cell_number, fixed_labels + draw_labels, fixed + drawn_members, labels + draw_labels
+                )
+                at = (number * len(self._grid) + cell_number) * cohort.times + place if number >= 0 else -1
+                slot = Slot(at, cell, counts[drawn])
+                yield replace(slot, inputs=inputs_of(cohort, environment(cohort, slot), beneath))
+                counts[drawn] += 1
+
+    def redrawn(self, slot: Slot, group: Labels, members: tuple[Member, ...], ordinal: int) -> Slot:
+        """A row's slot with the draws of another group, whose members are given."""
+        rows = len(slot.cell.labels) - len(slot.cell.group)
+        cell = Cell(slot.cell.row, slot.cell.labels[:rows] + group, slot.cell.members[:rows] + members, group)
+        # What rows give is the same, whatever is drawn.
+        return replace(slot, cell=cell, ordinal=ordinal)
+
+    def _dealt(self, row: Labels, cell: int, labels: Labels) -> list[tuple[int, ...]]:
+        cohort = self._cohort
+        if not cohort.draws:
+            return [()] * cohort.times
+        columns: list[list[int]] = []
+        for draw, relabelled in zip(cohort.draws, self._relabelled, strict=True):
+            if draw.of:
+                columns.append(self._dependent(draw, cell, labels, columns))
+                continue
+            dealt = Deck(self._plan, cohort, draw, labels).stretch(0, cohort.times)
+            if relabelled:
+                places = range(cell * cohort.times, (cell + 1) * cohort.times)
+                dealt = [relabelled.get((row, at), was) for at, was in zip(places, dealt, strict=True)]
+            columns.append(dealt)
+        return list(zip(*columns, strict=True))
+
+    def _dependent(
+        self, draw: DrawPlan, cell: int, labels: Labels, earlier: Sequence[Sequence[int]]
+    ) -> list[int]:
+        """A draw from the list of what a sample has of an axis or an earlier draw: a deck for each."""
+        names = [each.name for each in self._cohort.draws]
+        if draw.of[0] in names:
+            place = names.index(draw.of[0])
+            above = [self._cohort.draws[place].members[index] for index in earlier[place]]
+        else:
+            axes = [axis.name for axis in self._cohort.axes]
+            above = [self._grid[cell][axes.index(draw.of[0])]] * self._cohort.times
+        seen, found = Counter[str](), []
+        for member in above:
+            chosen = choices(draw, member)
+            part = draw.model_copy(update={"members": tuple(draw.members[index] for index in chosen)})
+            deck = Deck(self._plan, self._cohort, part, (*labels, (draw.of[0], member.label)))
+            found.append(chosen[deck.at(seen[member.label])])
+            seen[member.label] += 1
+        return found
+
+    def _exact(self, draw: DrawPlan, planned: Callable[[int], Labels], rows: int) -> Relabelled:
+        """Which places get another member than their row's deck has for them."""
+        have = [0] * len(draw.members)
+        for number in range(rows):
+            for member in self._of_row(draw, planned(number)):
+                have[member] += 1
+        total = rows * places_a_row(self._cohort)
+        if not total:
+            return {}
+        wanted = largest_remainder([member.weight for member in draw.members], total, have)
+        surplus = [one - other for one, other in zip(have, wanted, strict=True)]
+        missing = [index for index, more in enumerate(surplus) for _ in range(-more)]
+        found: dict[tuple[Labels, int], int] = {}
+        number = rows
+        while missing:
+            number -= 1
+            row = planned(number)
+            dealt = self._of_row(draw, row)
+            for place in range(len(dealt) - 1, -1, -1):
+                if missing and surplus[dealt[place]] > 0:
+                    surplus[dealt[place]] -= 1
+                    found[row, place] = missing.pop()
+        return found
+
+    def _of_row(self, draw: DrawPlan, labels: Labels) -> list[int]:
+        found: list[int] = []
+        for each in self._set_labels:
+            found += Deck(self._plan, self._cohort, draw, labels + each).stretch(0, self._cohort.times)
+        return found
+
+
+def inputs_of(cohort: CohortPlan, environment: Mapping[str, Any], beneath: str = "") -> str:
+    """A digest, 16 hex digits, of what a sample is made of besides its plan: the values of rows that its
+    steps use, and the inputs of the sample `beneath` it.  Empty where that is nothing."""
+    uses = cohort.rows.uses if cohort.rows is not None else ()
+    if not uses and not beneath:
+        return ""
+    values = [_value(environment, path) for path in uses]
+    return digest([values, beneath] if beneath else values)[:16]
+
+
+def _value(environment: Mapping[str, Any], path: Sequence[str]) -> Any:
+    value: Any = environment
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -1,0 +1,271 @@
+"""The samples of a conversation over another one's: each is opened as soon as its parent stands.
+
+Without a count every parent that stands is gone through.  With one, parents are taken in their order, as
+far as it is known which of them stand, until there are enough; a sample that is lost is made up for by the
+next parent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Any
+
+from synth.compiler.plan.allot import allot
+from synth.compiler.plan.model import CohortPlan, Member, Plan
+from synth.compiler.plan.strata import BaseSample, Cell, Slot
+from synth.compiler.plan.tables.environment import environment
+from synth.compiler.plan.tables.row_deals import RowDeals, cells_of, places_a_row
+from synth.runtime.cohorts.conversation import Cohort, Row
+from synth.runtime.cohorts.dedup import Order
+from synth.runtime.cohorts.sample import Sample
+from synth.runtime.cohorts.source import SampleObserver, SampleRequest
+from synth.runtime.events.progress import Progress
+from synth.store.log.history import Finished
+
+
+@dataclass(slots=True)
+class _Parent:
+    """A parent that stands, or that this run does not finish."""
+
+    slot: Slot
+    order: Order
+    name: str
+    values: Mapping[str, Any] | None
+    pending: bool = False
+
+
+class ChildCohort(Cohort):
+    """A conversation over `parent`'s samples, which tells it of every one."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        cohort: CohortPlan,
+        parent: Cohort,
+        deals: RowDeals,
+        finished: Finished,
+        observer: SampleObserver,
+        progress: Progress,
+        limit: int | None,
+    ) -> None:
+        super().__init__(plan, cohort, finished, observer, progress, limit)
+        assert cohort.rows is not None
+        self._shown_as = cohort.rows.name
+        self._parent = parent
+        self._deals = deals
+        self._grid = cells_of(cohort)
+        self._a_row = places_a_row(cohort)
+        parents = sum(parent.sizes)
+        wanted = parents * self._a_row if cohort.each else cohort.quota
+        self._limit = wanted if limit is None else min(limit, wanted)
+        self._counters.quota = self._limit
+        self._counters.limited = self._limit < wanted
+        # How many more samples each cell of sets is to have; None where all parents are gone through.
+        self._counts = not cohort.each or self._limit < wanted
+        self._room = list(allot(self._limit, [self._limit] * self._grid)) if self._counts else []
+        self._parents: list[Order] = []
+        self._arrived: dict[Order, _Parent | None] = {}
+        self._spare_parents: list[deque[SampleRequest]] = [deque() for _ in range(self._grid)]
+        self._opening: deque[SampleRequest] = deque()
+        self._rows_to_pass = len(parent.sizes)
+        self._awaited = 0
+        self._number = 0
+        for row in range(self._grid):
+            self._rows[row] = Row()
+        parent.followers.append(self)
+
+    @property
+    def sizes(self) -> list[int]:
+        if self._counts:
+            return list(allot(self._limit, [self._limit] * self._grid))
+        return [sum(self._parent.sizes) * self.plan.times] * self._grid
+
+    def requests(self) -> Iterator[SampleRequest]:
+        """None of its own: they follow the parents."""
+        return iter(())
+
+    def replacements(self) -> Iterator[SampleRequest]:
+        while self._opening:
+            yield self._opening.popleft()
+
+    def close(self) -> None:
+        """The parents tell of what the log has."""
+
+    def shortage(self) -> str | None:
+        missing = sum(self._room)
+        if not self._counts or self._counters.limited or not self._dealt or missing <= 0:
+            return None
+        return (
+            f"`{self.plan.name}` has {self._limit - missing:,} of {self._limit:,} samples, and no sample of "
+            f"`{self._parent.plan.name}` is left: ask for more of those, or lower its count"
+        )
+
+    # What the parent tells.
+
+    def expected(self, row: int, order: Order) -> None:
+        if order[0] > 0:
+            self._awaited -= 1
+        heappush(self._parents, order)
+        if not self._counts:
+            for place in range(self._a_row):
+                self.deduplicator.expect(self._order(order, place))
+
+    def stood(self, slot: Slot, order: Order, name: str, values: Mapping[str, Any] | None) -> None:
+        self._arrive(order, _Parent(slot, order, name, values))
+
+    def waits(self, slot: Slot, order: Order, name: str) -> None:
+        self._arrive(order, _Parent(slot, order, name, None, pending=True))
+
+    def lost(self, row: int, order: Order) -> None:
+        self._awaited += 1
+        self._arrive(order, None)
+
+    def not_replaced(self, row: int) -> None:
+        self._awaited -= 1
+        if not self._counts:
+            self._counters.quota -= self._a_row
+        self._advance()
+
+    def passed(self, row: int) -> None:
+        self._rows_to_pass -= 1
+        if self._rows_to_pass:
+            return
+        for number in range(self._grid):
+            self._pass(number)
+        self.deduplicator.seal()
+        self._judge()
+        self._advance()
+
+    def base_through(self) -> None:
+        self._dealt = True
+        self._tell_if_through()
+
+    def _arrive(self, order: Order, parent: _Parent | None) -> None:
+        self._arrived[order] = parent
+        if self._counts:
+            self._advance()
+            return
+        # Whoever stands is gone through at once.
+        del self._arrived[order]
+        self._take(order, parent)
+
+    def _advance(self) -> None:
+        """Takes parents in their order, as far as all before them are known."""
+        while self._counts and self._parents and self._parents[0] in self._arrived:
+            if self._parents[0][0] > 0 and (self._awaited or self._rows_to_pass):
+                break
+            order = heappop(self._parents)
+            self._take(order, self._arrived.pop(order))
+
+    def _take(self, order: Order, parent: _Parent | None) -> None:
+        if parent is None:
+            if not self._counts:
+                for place in range(self._a_row):
+                    self.deduplicator.lost(self._order(order, place))
+                self._judge()
+            return
+        for place, request in enumerate(self._of(parent)):
+            if not self._counts:
+                self._open(request, parent.pending)
+            elif self._room[request.slot.cell.row] > 0:
+                self._room[request.slot.cell.row] -= 1
+                self.deduplicator.expect(self._order(order, place))
+                self._open(request, parent.pending)
+            elif not parent.pending:
+                self._spare_parents[request.slot.cell.row].append(_without_values(request))
+        self._tell_if_through()
+
+    def _of(self, parent: _Parent) -> Iterator[SampleRequest]:
+        """The samples that a parent makes."""
+        above, slot = self._parent.plan, parent.slot
+        outside = environment(above, slot)
+        base = BaseSample(
+            cohort=above.name,
+            name=parent.name,
+            inputs=slot.inputs,
+            shown_as=self._shown_as,
+            outside=outside,
+            values=parent.values,
+            base=slot.base,
+        )
+        member = Member.model_construct(label=parent.name, weight=1, fields=outside)
+        row = (((self._shown_as, parent.name),), (member,))
+        number = slot.position if parent.order[0] == 0 else -1
+        for place, made in enumerate(self._deals.slots(row, number, slot.inputs)):
+            with_base = Slot(made.position, made.cell, made.ordinal, made.inputs, base)
+            request = self._request(with_base, self._order(parent.order, place))
+            yield SampleRequest(request.slot, request.name, request.order, base)
+
+    def _open(self, request: SampleRequest, pending: bool) -> None:
+        row, order = self._rows[request.slot.cell.row], request.order
+        row.open += 1
+        for follower in self.followers:
+            follower.expected(request.slot.cell.row, order)
+        base = request.base
+        gone = base is not None and base.name in self._parent.gone
+        if self._is_completed(request):
+            self._counters.completed += 1
+            self._counters.found += 1
+            self.deduplicator.lost(order)
+            self._judge()
+            self._stood(request.slot, order, request.name, None)
+        elif gone or (
+            request.version in self._finished.abandoned and request.version not in self._finished.unbound
+        ):
+            self._lose(order, request.slot.cell)
+            self.deduplicator.lost(order)
+            self._judge()
+        elif pending:
+            row.open -= 1
+            asked = tuple(step.name for step in self.plan.steps)
+            self._observer.pending(Sample(self.plan, request.slot, request.name, 0), asked)
+            self.passed_over(request)
+        else:
+            self._opening.append(request)
+
+    def _lose(
+        self, order: Order, cell: Cell, why: str = "", sample: Sample | None = None, *, counts: bool = True
+    ) -> None:
+        super()._lose(order, cell, why, sample, counts=counts)
+        row = self._rows[cell.row]
+        (self._due if row.through else row.owed).pop()
+        for follower in self.followers:
+            follower.not_replaced(cell.row)
+        if not self._counts:
+            self._counters.quota -= 1
+            return
+        self._room[cell.row] += 1
+        spares = self._spare_parents[cell.row]
+        if spares:
+            self._room[cell.row] -= 1
+            request = spares.popleft()
+            self.deduplicator.expect(request.order)
+            self._open(request, pending=False)
+
+    def _order(self, order: Order, place: int) -> Order:
+        """A sample's place among the samples: its parent's, and its own there."""
+        return order[0], order[1] * self._a_row + place, order[2]
+
+    def _is_completed(self, request: SampleRequest) -> bool:
+        return super()._is_completed(request) or request.name in self._finished.forgotten
+
+    def _tell_if_through(self) -> None:
+        if not self._opening:
+            super()._tell_if_through()
+
+    def _forget(self, number: int) -> None:
+        """There are as few of these as sets have combinations."""
+
+
+def _without_values(request: SampleRequest) -> SampleRequest:
+    """The same, whose parent's values are read from the log again when they are wanted."""
+    base = request.base
+    assert base is not None
+    lean = BaseSample(base.cohort, base.name, base.inputs, base.shown_as, base.outside, None, base.base)
+    slot = request.slot
+    return SampleRequest(
+        Slot(slot.position, slot.cell, slot.ordinal, slot.inputs, lean), request.name, request.order, lean
+    )

@@ -1,0 +1,47 @@
+"""How many samples each conversation is to have, and what rows are like, before anything is generated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.tables.environment import environment
+from synth.compiler.plan.tables.row_deals import RowDeals, places_a_row
+from synth.store.dataset.inputs.over_table import Tables
+
+# Rows whose values stand for those of all.
+_EXAMPLES = 32
+
+
+def expected_quotas(plan: Plan, rows: Mapping[str, int | None]) -> dict[str, int]:
+    """By conversation, and by preference that generates.  `rows` are how many there are of each source; of
+    one that nobody counted, one row is."""
+    found: dict[str, int] = {}
+    for cohort in plan.cohorts:
+        table, parent = cohort.rows, plan.parent_of(cohort)
+        if table is None or not cohort.each:
+            found[cohort.name] = cohort.quota
+        elif parent is not None:
+            found[cohort.name] = found[parent.name] * places_a_row(cohort)
+        else:
+            counted = rows.get(table.table)
+            found[cohort.name] = (1 if counted is None else counted) * places_a_row(cohort)
+    for pairs in plan.pair_cohorts:
+        quota = plan.preference(pairs.name).quota
+        base = found[plan.preference(pairs.name).source]
+        found[pairs.name] = base if quota is None else min(quota, base)
+    return found
+
+
+def examples_of(plan: Plan, tables: Tables | None) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """What the first rows are, by the name of the conversation that is over them."""
+    found: dict[str, Sequence[Mapping[str, Any]]] = {}
+    for cohort in plan.cohorts:
+        if tables is None or cohort.rows is None or cohort.rows.kind != "source":
+            continue
+        table = tables.of(cohort.name)
+        deals = RowDeals(plan, cohort, table.labels, 0)
+        entries = table.entries(range(min(_EXAMPLES, len(table))))
+        found[cohort.name] = [environment(cohort, slot) for row in entries for slot in deals.slots(row)]
+    return found

@@ -1,0 +1,191 @@
+"""The samples of a conversation over a table that stand, and the tables that a plan's conversations need."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from synth.compiler.plan.model import CohortPlan, Plan
+from synth.compiler.plan.strata import Labels, sample_version, slots
+from synth.compiler.plan.tables.row_deals import cells_of, places_a_row
+from synth.store.dataset.inputs.filter import Kept, keep
+from synth.store.dataset.inputs.select import (
+    Selection,
+    WrittenBy,
+    child_config_hash,
+    columns,
+    config_hash_of,
+    select,
+)
+from synth.store.dataset.inputs.source_table import SourceTable
+from synth.store.dataset.inputs.sources import source_of
+from synth.store.dataset.inputs.standing import (
+    Ended,
+    Ends,
+    Standing,
+    child_deals,
+    standing_children,
+    standing_rows,
+)
+from synth.store.log.events import Kind
+from synth.store.log.forgotten import NOTHING, Forgotten
+
+Cursor = Callable[[], duckdb.DuckDBPyConnection]
+# The lineage of a conversation, with the identities of its models by name; of one over another, below
+# the other's lineage.
+ConfigHashOf = Callable[[CohortPlan, str | None], tuple[str, Mapping[str, Any]]]
+
+
+class Tables:
+    """The rows of the sources that conversations are over, by the conversation's name: what the last run
+    read of each, among the first `events` events of a log, and what passes its `keep`."""
+
+    def __init__(self, plan: Plan, cursor: Cursor, events: int) -> None:
+        self._plan, self._cursor, self._events = plan, cursor, events
+        self._kept: dict[str, Kept] = {}
+        self._tables: dict[str, SourceTable] = {}
+
+    def kept(self, source: str) -> Kept:
+        """The rows of a source that pass its `keep`.  Raises QuotaShort when none were read."""
+        if source not in self._kept:
+            plan = self._plan.source(source)
+            version = source_of(self._plan, plan, self._cursor(), self._events)
+            self._kept[source] = keep(plan, version, self._cursor())
+        return self._kept[source]
+
+    def of(self, cohort: str) -> SourceTable:
+        """The table of a conversation over a source.  Raises QuotaShort as `kept` does."""
+        if cohort not in self._tables:
+            axis = self._plan.cohort(cohort).rows
+            assert axis is not None
+            source = self._plan.source(axis.table)
+            self._tables[cohort] = SourceTable(axis, source, self.kept(axis.table).seqs, self._cursor)
+        return self._tables[cohort]
+
+    def standing_versions(
+        self, cohort: CohortPlan, config_hashes: Mapping[str, str], cursor: Cursor, events: int
+    ) -> Iterator[str]:
+        """The versions of the samples of a conversation over a table that stand in a log, which need not be
+        the one that has the rows; `config_hashes` are by conversation."""
+
+        def known(of: CohortPlan, above: str | None) -> tuple[str, Mapping[str, Any]]:
+            return config_hashes[of.name], {}
+
+        found = over_table(self._plan, cohort, self, cursor, events, known)
+        return (sample_version(each.name, each.slot.inputs) for each in found.standing)
+
+
+@dataclass(frozen=True, slots=True)
+class OverTable:
+    """The samples of a conversation over a table in the log: those that stand, in order, and how the
+    others ended, which is known once they were gone through."""
+
+    config_hash: str
+    models: Mapping[str, Any]
+    ends: Ends
+    standing: Iterator[Standing]
+    above: OverTable | None = None
+
+
+def over_table(
+    plan: Plan,
+    cohort: CohortPlan,
+    tables: Tables,
+    cursor: Cursor,
+    events: int,
+    config_hash_for: ConfigHashOf,
+    forgotten: Forgotten = NOTHING,
+) -> OverTable:
+    """The samples of a conversation over a table, of the lineages that `config_hash_for` tells."""
+    parent = plan.parent_of(cohort)
+    if parent is None:
+        config_hash, models = config_hash_for(cohort, None)
+        ends = _ends(cursor, events, config_hash, forgotten)
+        return OverTable(config_hash, models, ends, standing_rows(plan, cohort, tables.of(cohort.name), ends))
+    if parent.rows is not None:
+        above = over_table(plan, parent, tables, cursor, events, config_hash_for, forgotten)
+    else:
+        above = _over_grid(plan, parent, cursor, events, config_hash_for, forgotten)
+    config_hash, models = config_hash_for(cohort, above.config_hash)
+    ends = _ends(cursor, events, config_hash, forgotten)
+    deals = child_deals(plan, cohort, tables.of)
+    standing = standing_children(plan, cohort, deals, above.standing, ends)
+    return OverTable(config_hash, models, ends, standing, above)
+
+
+def select_over_table(
+    plan: Plan,
+    cohort: CohortPlan,
+    tables: Tables,
+    cursor: Cursor,
+    events: int,
+    written_by: WrittenBy | None = None,
+    forgotten: Forgotten = NOTHING,
+) -> Selection:
+    """What `select` gives, of a conversation over a table."""
+
+    def last(of: CohortPlan, above: str | None) -> tuple[str, Mapping[str, Any]]:
+        if above is None:
+            return config_hash_of(plan, of, cursor(), events, written_by)
+        return child_config_hash(plan, of, above, cursor(), events, written_by)
+
+    found = over_table(plan, cohort, tables, cursor, events, last, forgotten)
+    seqs, positions, counts = array("q"), array("q"), Counter[Labels]()
+    grid = cells_of(cohort) * cohort.times
+    for each in found.standing:
+        seqs.append(each.seq)
+        positions.append(each.position * grid + each.slot.cell.row * cohort.times)
+        counts[each.slot.cell.group] += 1
+    missing = found.ends.missing if cohort.each else max(0, cohort.quota - len(seqs) - found.ends.forgotten)
+    above, factor = found.above, places_a_row(cohort)
+    while above is not None and cohort.each:
+        # What is made from a sample that is still to be made is to be made too.
+        missing += factor * above.ends.missing
+        above = above.above
+    return Selection(
+        cohort,
+        found.config_hash,
+        found.models,
+        seqs,
+        positions,
+        counts,
+        found.ends.forgotten,
+        missing,
+        found.ends.lost,
+        found.ends.rows,
+    )
+
+
+def _ends(cursor: Cursor, events: int, config_hash: str, forgotten: Forgotten) -> Ends:
+    completed = Ended(cursor(), events, config_hash, Kind.SAMPLE_COMPLETED)
+    abandoned = Ended(cursor(), events, config_hash, Kind.SAMPLE_ABANDONED)
+    return Ends(completed, abandoned, forgotten.events)
+
+
+def _over_grid(
+    plan: Plan,
+    cohort: CohortPlan,
+    cursor: Cursor,
+    events: int,
+    config_hash_for: ConfigHashOf,
+    forgotten: Forgotten,
+) -> OverTable:
+    """The samples of a conversation that is over sets alone."""
+    selection = select(plan, cohort, cursor(), events, config_hash_for(cohort, None), forgotten)
+    ends = _ends(cursor, events, selection.config_hash, forgotten)
+    ends.planned, ends.forgotten = cohort.quota, selection.forgotten
+
+    def standing() -> Iterator[Standing]:
+        dealt = iter(slots(plan, cohort))
+        taken = (slot for number, slot in enumerate(dealt) if number in places)
+        names = columns(cursor(), selection.seqs, "sample_id")
+        for number, (slot, (seq, name)) in enumerate(zip(taken, names, strict=True)):
+            yield Standing(slot, name, seq, number)
+
+    places = frozenset(selection.positions)
+    return OverTable(selection.config_hash, selection.models, ends, standing())

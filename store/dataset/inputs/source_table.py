@@ -1,0 +1,188 @@
+"""The rows of a source in the log, as what the samples of a conversation vary over."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import duckdb
+
+from synth.base.canonical import digest
+from synth.compiler.plan.model import Member, SourcePlan, TablePlan
+from synth.compiler.plan.strata import Labels
+from synth.compiler.plan.tables.row_deals import Row
+from synth.compiler.plan.value_types import ValueType
+from synth.store.dataset.inputs.environment import Record
+from synth.store.dataset.inputs.select import columns, sample_ids
+from synth.store.log.payloads import RowIngested
+
+_CHUNK = 1024
+
+
+class SourceTable:
+    """Rows by their index, in the source's own order; where lists are gone through, an entry for each of
+    their items (or combination of items) instead, below its row.
+
+    Sixteen bytes a row are held, and as many for each list.
+    """
+
+    def __init__(
+        self,
+        axis: TablePlan,
+        source: SourcePlan,
+        seqs: array[int],
+        cursor: Callable[[], duckdb.DuckDBPyConnection],
+    ) -> None:
+        self._axis = axis
+        self._source = source
+        self._cursor = cursor()
+        self._seqs = seqs
+        self._names = array("Q", (int(name, 16) for name in sample_ids(self._cursor, seqs)))
+        self._filled = _filler(source.row)
+        # Of each entry, its row; and for each list, the item's number in it and its name.
+        self._rows: Sequence[int] = range(len(seqs))
+        self._items = [array("L") for _ in axis.lists]
+        self._item_names = [array("Q") for _ in axis.lists]
+        self._by_name: array[int] | None = None
+        # Rows that have no item of a list.
+        self.empty = 0
+        if axis.lists:
+            self._go_through()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def labels(self, index: int) -> Labels:
+        """The names of an entry: of its row and of its items."""
+        row = self._rows[index]
+        found = [(self._axis.name, f"{self._names[row]:016x}")]
+        for each, names in zip(self._axis.lists, self._item_names, strict=True):
+            found.append((each.name, f"{names[index]:016x}"))
+        return tuple(found)
+
+    def entries(self, indexes: Sequence[int]) -> Iterator[Row]:
+        """Labels and members of some entries, in that order, read a chunk at a time."""
+        for start in range(0, len(indexes), _CHUNK):
+            some = indexes[start : start + _CHUNK]
+            rows = list(dict.fromkeys(self._rows[index] for index in some))
+            values = dict(zip(rows, self._values([self._seqs[row] for row in rows]), strict=True))
+            for index in some:
+                labels = self.labels(index)
+                value = values[self._rows[index]]
+                members = [_member(labels[0][1], value, self._axis.plain)]
+                for number, each in enumerate(self._axis.lists):
+                    item = _at(value, each.path)[self._items[number][index]]
+                    members.append(_member(labels[number + 1][1], item, each.plain))
+                yield labels, tuple(members)
+
+    def found(self, cells: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+        """What the row that is named in each of some cells, and the items of its lists, stand for by name;
+        nothing, where the source has no such row."""
+        axis = self._axis
+        wanted = dict.fromkeys(cell[axis.name] for cell in cells)
+        seqs = {name: seq for name in wanted if (seq := self._seq(name)) is not None}
+        values = dict(zip(seqs, self._values(list(seqs.values())), strict=True))
+        found: list[dict[str, Any]] = []
+        for cell in cells:
+            if cell[axis.name] not in values:
+                found.append({})
+                continue
+            value = values[cell[axis.name]]
+            here = {axis.name: value}
+            for each in axis.lists:
+                items = _at(value, each.path) or ()
+                named = zip(_named(items), items, strict=True)
+                here[each.name] = next(
+                    (item for name, item in named if f"{name:016x}" == cell[each.name]), None
+                )
+            found.append(here)
+        return found
+
+    def _seq(self, name: str) -> int | None:
+        if self._by_name is None:
+            self._by_name = array("L", sorted(range(len(self._names)), key=self._names.__getitem__))
+        number = int(name, 16)
+        at = bisect_left(self._by_name, number, key=self._names.__getitem__)
+        if at == len(self._by_name) or self._names[self._by_name[at]] != number:
+            return None
+        return self._seqs[self._by_name[at]]
+
+    def _values(self, seqs: Sequence[int]) -> Iterator[Any]:
+        """What the variable stands for in each row."""
+        for _, name, text in columns(self._cursor, seqs, "sample_id, payload"):
+            payload = json.loads(text)
+            if self._source.type == "messages":
+                yield payload["messages"]
+                continue
+            row: RowIngested = payload
+            values = {"name": row.get("name", name), **self._filled(row["values"])}
+            yield Record(values, rest=row.get("rest"))
+
+    def _go_through(self) -> None:
+        rows = array("L")
+        for row, value in enumerate(self._values(self._seqs)):
+            lists = [list(_named(_at(value, each.path) or ())) for each in self._axis.lists]
+            combined = list(product(*(enumerate(items) for items in lists)))
+            self.empty += not combined
+            for items in combined:
+                rows.append(row)
+                for numbers, names, (number, name) in zip(self._items, self._item_names, items, strict=True):
+                    numbers.append(number)
+                    names.append(name)
+        self._rows = rows
+
+
+def _named(items: Sequence[Any]) -> Iterator[int]:
+    """The names of a list's items: their content, and their number among equals."""
+    seen = Counter[str]()
+    for item in items:
+        content = digest(item)
+        yield int(digest([content, seen[content]])[:16], 16)
+        seen[content] += 1
+
+
+def _member(label: str, value: Any, plain: bool) -> Member:
+    fields = {"value": value} if plain else value
+    return Member.model_construct(label=label, weight=1, fields=fields)
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _filler(type_: ValueType | None) -> Callable[[Any], Any]:
+    """A function that gives a record with null for each field that it lacks, and so on below it."""
+    if type_ is None or type_.kind != "record":
+        return lambda value: value
+    lacking = dict.fromkeys((name for name, _ in type_.fields), None)
+    deeper = {name: field for name, field in type_.fields if field.kind in ("record", "list")}
+    inner = {name: _inside(field) for name, field in deeper.items() if _has_records(field)}
+
+    def filled(value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        found = lacking | dict(value)
+        for name, fill in inner.items():
+            if found[name] is not None:
+                found[name] = fill(found[name])
+        return found
+
+    return filled
+
+
+def _inside(type_: ValueType) -> Callable[[Any], Any]:
+    if type_.kind == "list" and type_.items is not None:
+        item = _inside(type_.items)
+        return lambda values: [item(value) for value in values]
+    return _filler(type_)
+
+
+def _has_records(type_: ValueType) -> bool:
+    return type_.kind == "record" or (type_.items is not None and _has_records(type_.items))

@@ -1,0 +1,266 @@
+"""Which samples of a conversation over a table stand, in the order of the dataset: those that fit the
+table's present rows, the first of each group that are complete."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass
+
+import duckdb
+
+from synth.compiler.plan.model import CohortPlan, Member, Plan
+from synth.compiler.plan.strata import Labels, Slot, sample_id, sample_version, slots
+from synth.compiler.plan.tables.environment import environment
+from synth.compiler.plan.tables.row_deals import (
+    Row,
+    RowDeals,
+    cells_of,
+    order_of,
+    places_a_row,
+    rows_wanted,
+)
+from synth.store.dataset.inputs.source_table import SourceTable
+from synth.store.log import payload_sql
+from synth.store.log.events import Kind
+
+_AT_ONCE = 1024
+
+
+# The table of a conversation over a source, by the conversation's name.
+TableOf = Callable[[str], SourceTable]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A sample that is complete: its slot, its name, and the seq of its event; `position` is its place in
+    the order of the dataset."""
+
+    slot: Slot
+    name: str
+    seq: int
+    position: int
+
+
+class Ended:
+    """The samples of a lineage that ended one way, by version: the seq of each one's first event, in 16
+    bytes."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, events: int, config_hash: str, kind: Kind) -> None:
+        self._versions, self._seqs = array("Q"), array("q")
+        rows = cursor.execute(
+            f"""SELECT xor(CAST('0x' || sample_id AS UBIGINT),
+                           CAST('0x' || coalesce({payload_sql.INPUTS}, '0') AS UBIGINT)) AS version, min(seq)
+                FROM events WHERE kind = ? AND seq < ? AND ({payload_sql.LINEAGE}) = ?
+                GROUP BY version ORDER BY version""",
+            [kind.value, events, config_hash],
+        )
+        while chunk := rows.fetchmany(65_536):
+            self._versions.extend(row[0] for row in chunk)
+            self._seqs.extend(row[1] for row in chunk)
+
+    def __len__(self) -> int:
+        return len(self._seqs)
+
+    def seq(self, name: str, inputs: str) -> int | None:
+        version = int(sample_version(name, inputs), 16)
+        at = bisect_left(self._versions, version)
+        return self._seqs[at] if at < len(self._versions) and self._versions[at] == version else None
+
+
+@dataclass(slots=True)
+class Ends:
+    """How the samples of a lineage ended, and what was found of them: how many there are to be of how many
+    `rows` of the table, and how many of those are `lost` for good or `forgotten`.  `gone` are the seqs of
+    events that are forgotten."""
+
+    completed: Ended
+    abandoned: Ended
+    gone: Container[int]
+    planned: int = 0
+    rows: int = 0
+    lost: int = 0
+    forgotten: int = 0
+    stands: int = 0
+
+    @property
+    def missing(self) -> int:
+        """How many are still to be made."""
+        return max(0, self.planned - self.stands - self.lost - self.forgotten)
+
+    def find(self, plan: Plan, cohort: CohortPlan, slot: Slot) -> tuple[str, int] | None:
+        """The name and the seq of a slot's sample, where it stands."""
+        name = sample_id(plan, cohort, slot.cell.labels, slot.ordinal)
+        seq = self.completed.seq(name, slot.inputs)
+        if seq is None:
+            self.lost += self.abandoned.seq(name, slot.inputs) is not None
+            return None
+        if seq in self.gone:
+            self.forgotten += 1
+            return None
+        self.stands += 1
+        return name, seq
+
+
+@dataclass(slots=True)
+class _Group:
+    """Of one group of a set's cell: places that are not filled yet."""
+
+    wanted: int = 0
+    found: int = 0
+    members: tuple[Member, ...] = ()
+
+
+def row_slots(plan: Plan, cohort: CohortPlan, table: SourceTable) -> tuple[RowDeals, list[int] | range, int]:
+    """The deals of a cohort over a source's table, the order of its entries, and how many are places."""
+    order = order_of(plan, cohort, table.labels, len(table))
+    planned = rows_wanted(cohort, len(table))
+    deals = RowDeals(plan, cohort, lambda number: table.labels(order[number]), planned)
+    return deals, order if isinstance(order, range) else list(order), planned
+
+
+def standing_rows(
+    plan: Plan,
+    cohort: CohortPlan,
+    table: SourceTable,
+    ends: Ends,
+) -> Iterator[Standing]:
+    """The samples of a cohort over a source that stand.  Those of spares take the places of the lost
+    ones, after all places, as a run takes them."""
+    deals, order, planned = row_slots(plan, cohort, table)
+    ends.rows, ends.planned = len(table), planned * places_a_row(cohort) if cohort.each else cohort.quota
+    groups: dict[tuple[int, Labels], _Group] = {}
+    position = 0
+    for start in range(0, planned, _AT_ONCE):
+        some = order[start : min(start + _AT_ONCE, planned)]
+        for number, row in enumerate(table.entries(some), start):
+            for slot in deals.slots(row, number):
+                if not cohort.each:
+                    group = groups.setdefault((slot.cell.row, slot.cell.group), _Group())
+                    group.wanted += 1
+                    group.members = slot.cell.members
+                found = ends.find(plan, cohort, slot)
+                if found is None:
+                    continue
+                if not cohort.each:
+                    group.found += 1
+                yield Standing(slot, *found, position)
+                position += 1
+    short = {key: group for key, group in groups.items() if group.found < group.wanted}
+    if short:
+        spares = order[planned:]
+        yield from _from_spares(plan, cohort, table, deals, spares, short, ends, position)
+
+
+def _from_spares(
+    plan: Plan,
+    cohort: CohortPlan,
+    table: SourceTable,
+    deals: RowDeals,
+    spares: list[int] | range,
+    short: Mapping[tuple[int, Labels], _Group],
+    ends: Ends,
+    position: int,
+) -> Iterator[Standing]:
+    for relabelled in (False, True):
+        for start in range(0, len(spares), _AT_ONCE):
+            if all(group.found >= group.wanted for group in short.values()):
+                return
+            for row in table.entries(spares[start : start + _AT_ONCE]):
+                for slot in candidates(deals, row, short) if relabelled else deals.slots(row):
+                    group = short.get((slot.cell.row, slot.cell.group))
+                    if group is None or group.found >= group.wanted:
+                        continue
+                    found = ends.find(plan, cohort, slot)
+                    if found is None:
+                        continue
+                    group.found += 1
+                    yield Standing(slot, *found, position)
+                    position += 1
+
+
+def candidates(deals: RowDeals, row: Row, short: Mapping[tuple[int, Labels], _Group]) -> Iterator[Slot]:
+    """A spare's slots with the draws of groups that are short, where they are not its own."""
+    own = list(deals.slots(row))
+    for (cell, labels), group in short.items():
+        natural = sum(slot.cell.row == cell and slot.cell.group == labels for slot in own)
+        others = [slot for slot in own if slot.cell.row == cell and slot.cell.group != labels]
+        rows = len(row[0])
+        for number, slot in enumerate(others):
+            yield deals.redrawn(slot, labels, group.members[rows:], natural + number)
+
+
+def standing_children(
+    plan: Plan,
+    cohort: CohortPlan,
+    deals: RowDeals,
+    parents: Iterator[Standing],
+    ends: Ends,
+) -> Iterator[Standing]:
+    """The samples of a cohort over those of another that stand: with a count, the first of each cell of
+    sets."""
+    parent = plan.parent_of(cohort)
+    assert parent is not None
+    assert cohort.rows is not None
+    cells = cells_of(cohort)
+    share = None if cohort.each else cohort.quota // cells
+    taken = Counter[int]()
+    position = 0
+    for number, base in enumerate(parents):
+        ends.rows += 1
+        row: Row = (
+            ((cohort.rows.name, base.name),),
+            (Member.model_construct(label=base.name, weight=1, fields=environment(parent, base.slot)),),
+        )
+        for slot in deals.slots(row, number, base.slot.inputs):
+            if share is not None and taken[slot.cell.row] >= share:
+                continue
+            found = ends.find(plan, cohort, slot)
+            if found is None:
+                continue
+            taken[slot.cell.row] += 1
+            yield Standing(slot, *found, position)
+            position += 1
+    ends.planned = ends.rows * places_a_row(cohort) if share is None else cohort.quota
+
+
+def planned_names(plan: Plan, cohort: CohortPlan, tables: TableOf) -> array[int]:
+    """The names of a cohort's planned samples, in order, as numbers: those that draws of a conversation
+    over it are dealt over."""
+    if cohort.rows is None:
+        found = (sample_id(plan, cohort, slot.cell.labels, slot.ordinal) for slot in slots(plan, cohort))
+        return array("Q", (int(name, 16) for name in found))
+    names = array("Q")
+    parent = plan.parent_of(cohort)
+    if parent is None:
+        table = tables(cohort.name)
+        deals, order, planned = row_slots(plan, cohort, table)
+        rows = table.entries(order[:planned])
+    else:
+        above = planned_names(plan, parent, tables)
+        deals = child_deals(plan, cohort, tables, above)
+        rows = ((_labels(cohort, name), (_NOTHING,)) for name in above)
+    for row in rows:
+        for slot in deals.slots(row):
+            names.append(int(sample_id(plan, cohort, slot.cell.labels, slot.ordinal), 16))
+    return names
+
+
+def child_deals(plan: Plan, cohort: CohortPlan, tables: TableOf, above: array[int] | None = None) -> RowDeals:
+    """The deals of a cohort over another one's samples; `above` are the planned ones' names."""
+    parent = plan.parent_of(cohort)
+    assert parent is not None
+    if not cohort.draws:
+        return RowDeals(plan, cohort, lambda number: (), 0)
+    names = planned_names(plan, parent, tables) if above is None else above
+    return RowDeals(plan, cohort, lambda number: _labels(cohort, names[number]), len(names))
+
+
+def _labels(cohort: CohortPlan, name: int) -> Labels:
+    assert cohort.rows is not None
+    return ((cohort.rows.name, f"{name:016x}"),)
+
+
+_NOTHING = Member.model_construct(label="", weight=1, fields={})
