@@ -11,7 +11,9 @@ def mermaid(plan: Plan) -> str:
     is made to where it is written."""
     lines = ["flowchart TD"]
     for cohort in plan.cohorts:
-        lines.append(f'  subgraph {cohort.name}["{cohort.name}: {cohort.quota:,}"]')
+        table = cohort.rows
+        how_many = f"each of {table.table}" if cohort.each and table is not None else f"{cohort.quota:,}"
+        lines.append(f'  subgraph {cohort.name}["{cohort.name}: {how_many}"]')
         drawn = [*(axis.name for axis in cohort.axes), *(draw.name for draw in cohort.draws)]
         lines += [f"    {cohort.name}_{name}([{name}])" for name in drawn]
         lines += [f"    {_node(cohort.name, step, step.name in cohort.train_on)}" for step in cohort.steps]
@@ -20,6 +22,8 @@ def mermaid(plan: Plan) -> str:
             quoted = {name for t in (step.value, step.system, step.prompt) for name in references(t)}
             lines += [f"    {cohort.name}_{n} -.-> {cohort.name}_{step.name}" for n in drawn if n in quoted]
         lines.append("  end")
+        if table is not None:
+            lines.append(f"  {table.table} --> {cohort.name}")
     for source in plan.sources:
         lines.append(f'  {source.name}[("{source.name}<br/>{source.reader.name}")]')
     for pair in plan.preferences:

@@ -13,7 +13,6 @@ from typing import Any
 
 from synth.base.diagnostics.diagnostic import Diagnostics
 from synth.base.diagnostics.source import Span
-from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.blocks.bound import Bound, Param
 from synth.compiler.bind.blocks.check_blocks import bind_named
 from synth.compiler.bind.blocks.shape import check_shape
@@ -32,7 +31,7 @@ from synth.compiler.bind.expressions.values import FAILED, constant, infer
 from synth.compiler.bind.expressions.written_types import resolve_type
 from synth.compiler.bind.functions.module import FILE, PYTHON
 from synth.compiler.bind.imports import Importer
-from synth.compiler.bind.overrides import override
+from synth.compiler.bind.overrides import check_overrides, override
 from synth.compiler.plan.types import COUNT, RATIO, TEXT, record
 from synth.dsl.syntax import Integer, Statement, Syntax
 
@@ -81,7 +80,7 @@ def bind(
             _start(syntax),
             hint="for example `recipe name { seed = 1 }`",
         )
-    _check_overrides(bound, overrides, scope)
+    check_overrides(bound, overrides, scope)
     _report_unused(scope)
     bound.functions = [
         function.plan for module in importer.modules for function in module.bound.values() if function
@@ -294,19 +293,6 @@ def _bind_export(statement: Statement, context: Context) -> None:
         Declared(export.name, "export", statement.name.span, thing=export)
     ):
         bound.exports[export.name] = export
-
-
-def _check_overrides(bound: Bound, overrides: Mapping[str, str], scope: Scope) -> None:
-    for name, text in overrides.items():
-        if name not in bound.params and not scope.is_poisoned(name) and scope.find(name) is None:
-            guess = suggest(name, bound.params)
-            known = some_of(bound.params)
-            scope.report_override(
-                f"this recipe has no parameter `{name}`",
-                name,
-                text,
-                f"did you mean `{guess}`?" if guess else f"its parameters are {known or 'none'}",
-            )
 
 
 def _bind_use(statement: Statement, context: Context) -> None:

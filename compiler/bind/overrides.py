@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
+from synth.base.suggest import some_of, suggest
+from synth.compiler.bind.blocks.bound import Bound
 from synth.compiler.bind.expressions.meant import meant_by
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import FAILED, article, number, outside
@@ -93,3 +96,17 @@ def _end(text: str) -> int | float:
     if not _END.fullmatch(text):
         raise ValueError(text)
     return number(Decimal(text.replace("_", "")))
+
+
+def check_overrides(bound: Bound, overrides: Mapping[str, str], scope: Scope) -> None:
+    """E602 for each override of what is no parameter."""
+    for name, text in overrides.items():
+        if name not in bound.params and not scope.is_poisoned(name) and scope.find(name) is None:
+            guess = suggest(name, bound.params)
+            known = some_of(bound.params)
+            scope.report_override(
+                f"this recipe has no parameter `{name}`",
+                name,
+                text,
+                f"did you mean `{guess}`?" if guess else f"its parameters are {known or 'none'}",
+            )

@@ -1,4 +1,4 @@
-"""How many pairs each row of a grid gives: equal shares of a quota, as far as the rows reach."""
+"""Whole numbers that sum to a total: equal shares as far as each reaches, and shares in proportion."""
 
 from __future__ import annotations
 
@@ -33,3 +33,24 @@ def allot(quota: int, sizes: Sequence[int]) -> tuple[int, ...]:
             shares[row] += 1
             rest -= 1
     return tuple(shares)
+
+
+def largest_remainder(
+    weights: Sequence[int], total: int, prefer: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Integers in proportion to `weights` that sum to `total`.
+
+    Ties go to the member with more in `prefer`, then to the earlier one.
+
+    >>> largest_remainder([50, 30, 20], 12)
+    (6, 4, 2)
+    """
+    whole = sum(weights)
+    if whole <= 0:
+        raise ValueError("weights must have a positive sum")
+    counts = [total * weight // whole for weight in weights]
+    first = prefer or [0] * len(weights)
+    order = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), -first[i], i))
+    for index in order[: total - sum(counts)]:
+        counts[index] += 1
+    return tuple(counts)

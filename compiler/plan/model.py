@@ -19,6 +19,7 @@ from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
 from synth.compiler.plan.spread import SpreadPlan
+from synth.compiler.plan.table_plan import TablePlan
 from synth.compiler.plan.types import Capability
 from synth.compiler.plan.value_types import ValueType
 
@@ -110,30 +111,6 @@ class AxisPlan(Frozen):
     name: str
     set: str
     members: tuple[Member, ...]
-
-
-class ListPlan(Frozen):
-    """`over name in row.list`: an item of a list that each row of a table has."""
-
-    name: str
-    path: tuple[str, ...]
-    plain: bool = False
-
-
-class TablePlan(Frozen):
-    """`over name in table`: samples for each row of a source, or for each sample of another
-    conversation.
-
-    `lists` are gone through within a row: the name of an item, and the path of the list.  What is `plain`
-    is a value, not a record.  `uses` are the paths of rows' values that the samples are made of.
-    """
-
-    name: str
-    kind: Literal["source", "conversation"]
-    table: str
-    lists: tuple[ListPlan, ...] = ()
-    plain: bool = False
-    uses: tuple[tuple[str, ...], ...] = ()
 
 
 class CheckPlan(Frozen):
@@ -414,14 +391,8 @@ class Plan(Frozen):
     def pair_fingerprint(self, pair: PreferencePlan) -> str:
         """Names what a preference generates, as `fingerprint` does for a conversation."""
         steps = [step.model_dump(mode="json", exclude_defaults=True) for step in pair.steps]
-        return digest(
-            {
-                "of": self.fingerprint(self.cohort(pair.source)),
-                "preference": pair.name,
-                "steps": steps,
-                "models": self._asked(pair.steps),
-            }
-        )
+        parts = {"of": self.fingerprint(self.cohort(pair.source)), "preference": pair.name, "steps": steps}
+        return digest({**parts, "models": self._asked(pair.steps)})
 
     def _asked(self, steps: tuple[StepPlan, ...]) -> dict[str, Any]:
         names = sorted({str(step.model) for step in asking(steps)})

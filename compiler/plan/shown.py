@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING
 from synth.base.html import html_table
 
 if TYPE_CHECKING:
-    from synth.compiler.plan.model import Plan
+    from synth.compiler.plan.model import CohortPlan, Plan
 
 
 def plan_line(plan: Plan) -> str:
     cohorts = (*plan.cohorts, *plan.pair_cohorts)
-    quotas = [f"{cohort.name} {cohort.quota:,}" for cohort in cohorts]
+    quotas = [f"{cohort.name} {_quota(cohort)}" for cohort in cohorts]
     calls = sum(cohort.quota * len(cohort.asking) for cohort in cohorts)
-    return f"{plan.recipe}: {', '.join(quotas)}; {calls:,} calls without retries"
+    more = " and those of each row" if any(cohort.each for cohort in cohorts) else ""
+    return f"{plan.recipe}: {', '.join(quotas)}; {calls:,} calls{more} without retries"
+
+
+def _quota(cohort: CohortPlan) -> str:
+    """How many samples a conversation is to have."""
+    return f"each of {cohort.rows.table}" if cohort.each and cohort.rows is not None else f"{cohort.quota:,}"
 
 
 def plan_html(plan: Plan) -> str:
     rows = [
-        [cohort.name, cohort.quota, step.name, step.model, ", ".join(check.name for check in step.checks)]
+        [cohort.name, _quota(cohort), step.name, step.model, ", ".join(check.name for check in step.checks)]
         for cohort in (*plan.cohorts, *plan.pair_cohorts)
         for step in cohort.asking
     ]

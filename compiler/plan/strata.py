@@ -29,6 +29,7 @@ from random import Random
 from typing import Any
 
 from synth.base.canonical import canonical_json
+from synth.compiler.plan.allot import largest_remainder
 from synth.compiler.plan.dependent import Dependent, DependentDeal
 from synth.compiler.plan.model import CohortPlan, DrawPlan, Member, Plan
 
@@ -97,27 +98,6 @@ class Slot:
 def sample_version(name: str, inputs: str) -> str:
     """16 hex digits that name a sample made of certain inputs; the sample's own name where it has none."""
     return f"{int(name, 16) ^ int(inputs, 16):016x}" if inputs else name
-
-
-def largest_remainder(
-    weights: Sequence[int], total: int, prefer: Sequence[int] | None = None
-) -> tuple[int, ...]:
-    """Integers in proportion to `weights` that sum to `total`.
-
-    Ties go to the member with more in `prefer`, then to the earlier one.
-
-    >>> largest_remainder([50, 30, 20], 12)
-    (6, 4, 2)
-    """
-    whole = sum(weights)
-    if whole <= 0:
-        raise ValueError("weights must have a positive sum")
-    counts = [total * weight // whole for weight in weights]
-    first = prefer or [0] * len(weights)
-    order = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), -first[i], i))
-    for index in order[: total - sum(counts)]:
-        counts[index] += 1
-    return tuple(counts)
 
 
 def sample_id(plan: Plan, cohort: CohortPlan, labels: Labels, ordinal: int) -> str:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import duckdb
 
 SCHEMA_VERSION = 1
 
@@ -74,3 +77,13 @@ class Event(NamedTuple):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     latency_ms: int | None = None
+
+
+def lost_events(cursor: duckdb.DuckDBPyConnection, events: int | None = None) -> int:
+    """How many events a salvaged log has lost among the first `events`, or among all: an event of its own
+    stands in the place of each."""
+    found = cursor.execute(
+        "SELECT count(*) FROM events WHERE kind = ? AND seq < coalesce(?, seq + 1)",
+        [Kind.EVENT_LOST.value, events],
+    ).fetchone()
+    return 0 if found is None else int(found[0])

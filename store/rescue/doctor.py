@@ -24,8 +24,7 @@ from synth.store.log import payload_sql
 from synth.store.log.chain import first_fault
 from synth.store.log.connection import attached, has_tables
 from synth.store.log.damage import explain, place
-from synth.store.log.events import OF_NO_RUN, SCHEMA_VERSION, Kind
-from synth.store.log.gaps import lost_events
+from synth.store.log.events import OF_NO_RUN, SCHEMA_VERSION, Kind, lost_events
 from synth.store.log.location import HEADER, Found, look, real, wal_of
 from synth.store.log.wal import broken_at, is_of_another
 from synth.store.log.witness.spent import spent_from

@@ -17,9 +17,12 @@ from synth.cli.options import (
 from synth.cli.reading import reading
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from synth.compiler.plan.model import CohortPlan, DrawPlan, Plan
     from synth.runtime.run.preview import StepCost
     from synth.runtime.settings import Settings
+    from synth.store.log.log import Log
 
 
 @click.command(short_help="Turn a recipe into a plan and say what it will cost.")
@@ -67,25 +70,48 @@ def command(
         terminal.tell(f"warning: {warning}")
     if log is not None:
         with reading(log) as opened:
+            rows = _counted(plan, opened)
             costs = preview(plan, settings, opened, limit)
     else:
-        costs = estimate(plan, settings, limit)
+        rows = _counted(plan, None)
+        costs = estimate(plan, settings, limit, rows)
     if output is not None:
         try:
             write_whole(output, plan.to_json().encode())
         except OSError as error:
             raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
     if as_json:
-        terminal.as_json(_as_json(plan, costs))
+        terminal.as_json(_as_json(plan, costs, rows))
     else:
-        _print(plan, costs, log, settings, limit)
+        _print(plan, costs, rows, log, settings, limit)
 
 
-def _as_json(plan: Plan, costs: list[StepCost]) -> dict[str, object]:
+def _counted(plan: Plan, log: Log | None) -> dict[str, int | None]:
+    """How many rows there are of each source that a conversation is over; None where only a run can tell."""
+    from synth.base.errors import ConfigError
+
+    if not plan.tables:
+        return {}
+    from synth.runtime.sources.counts import count_rows
+
+    found: dict[str, int | None] = {}
+    for name in sorted(plan.tables):
+        try:
+            found[name] = count_rows(plan, plan.source(name), log)
+        except ConfigError:
+            # Whoever runs it is told; a look at the plan needs no file.
+            found[name] = None
+    return found
+
+
+def _as_json(plan: Plan, costs: list[StepCost], rows: Mapping[str, int | None]) -> dict[str, object]:
+    from synth.runtime.money.quotas import expected_quotas
+
+    quotas = expected_quotas(plan, rows)
     return {
         "plan_hash": plan.plan_hash,
         "recipe": plan.recipe,
-        "cohorts": {cohort.name: {"quota": cohort.quota} for cohort in plan.cohorts},
+        "cohorts": {cohort.name: _cohort_as_json(cohort, quotas, rows) for cohort in plan.cohorts},
         "steps": [
             {
                 "cohort": cost.cohort,
@@ -106,17 +132,37 @@ def _as_json(plan: Plan, costs: list[StepCost]) -> dict[str, object]:
     }
 
 
+def _cohort_as_json(
+    cohort: CohortPlan, quotas: Mapping[str, int], rows: Mapping[str, int | None]
+) -> dict[str, object]:
+    table = cohort.rows
+    over = {} if table is None else {"over": table.table, "rows": rows.get(table.table)}
+    return {"quota": quotas[cohort.name], **over}
+
+
 def _print(
-    plan: Plan, costs: list[StepCost], log: Path | None, settings: Settings, limit: int | None
+    plan: Plan,
+    costs: list[StepCost],
+    counted: Mapping[str, int | None],
+    log: Path | None,
+    settings: Settings,
+    limit: int | None,
 ) -> None:
     from synth.cli.output import money, plural, table
+    from synth.compiler.plan.allot import largest_remainder
     from synth.compiler.plan.strata import member_counts
+    from synth.runtime.money.quotas import expected_quotas
 
+    quotas = expected_quotas(plan, counted)
     terminal.say(f"{plan.recipe}, plan {plan.plan_hash[:12]}")
     for cohort in plan.cohorts:
         grid = " x ".join([*(str(len(axis.members)) for axis in cohort.axes), f"{cohort.times:,}"])
         shape = f" ({grid})" if cohort.axes else ""
-        terminal.say("", f"{cohort.name}: {plural(cohort.quota, 'conversation')}{shape}")
+        if cohort.rows is not None:
+            shape = f" ({grid} a row)" if cohort.axes or cohort.times > 1 else ""
+        terminal.say("", f"{cohort.name}: {plural(quotas[cohort.name], 'conversation')}{shape}")
+        if cohort.rows is not None:
+            terminal.say(f"  over {cohort.rows.name}: {_rows_of(plan, cohort, counted)}")
         for axis in cohort.axes:
             terminal.say(f"  over {axis.name}: {', '.join(member.label for member in axis.members)}")
         for draw in cohort.draws:
@@ -124,7 +170,12 @@ def _print(
                 what = "parts, equally likely" if draw.in_parts else "values"
                 terminal.say(f"  draw {draw.name}: {draw.spread.text}, {len(draw.members)} {what}")
                 continue
-            counts = member_counts(plan, cohort, draw)
+            weights = [member.weight for member in draw.members]
+            counts = (
+                member_counts(plan, cohort, draw)
+                if cohort.rows is None
+                else largest_remainder(weights, quotas[cohort.name])
+            )
             shown = [f"{m.label} {n:,}" for m, n in zip(draw.members, counts, strict=True)]
             more = f", and {len(shown) - 12} more" if len(shown) > 12 else ""
             terminal.say(f"  draw {draw.name}: {', '.join(shown[:12])}{more}{_in_rows(plan, cohort, draw)}")
@@ -154,6 +205,23 @@ def _print(
             line += f" and {money(most)} with every one of them"
     terminal.say("", line + ("." if total or log is None else ": the log holds every answer."))
     _print_prices(plan, costs, settings)
+
+
+def _rows_of(plan: Plan, cohort: CohortPlan, counted: Mapping[str, int | None]) -> str:
+    """What a conversation goes over, and how many there are."""
+    assert cohort.rows is not None
+    table = cohort.rows
+    lists = "".join(f", and each item of its `{'.'.join(each.path)}`" for each in table.lists)
+    which = "each" if cohort.each else "so many"
+    if table.kind == "conversation":
+        return f"{which} of the samples of {table.table}{lists}"
+    rows = counted.get(table.table)
+    if rows is None:
+        return (
+            f"{which} of the rows of {table.table}{lists}; how many there are is known once it is read: "
+            "the figures are those of one"
+        )
+    return f"{which} of the {rows:,} rows of {table.table}{lists}"
 
 
 def _print_prices(plan: Plan, costs: list[StepCost], settings: Settings) -> None:
@@ -195,7 +263,7 @@ def _in_rows(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> str:
 
     if draw.of:
         return f" (from {'.'.join(draw.of)})"
-    if not cohort.axes:
+    if not cohort.axes or cohort.rows is not None:
         return ""
     found = count_rows(plan, cohort, draw)
     names = " and ".join(axis.name for axis in cohort.axes)

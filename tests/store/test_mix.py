@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from synth.base.errors import Diverged, QuotaShort
 from synth.compiler.compile import compile_text
+from synth.compiler.plan.allot import largest_remainder
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.outputs import MixPart
-from synth.compiler.plan.strata import largest_remainder
 from synth.store.dataset.materialize import materialize
 from synth.store.dataset.output.written import Dataset
 from synth.store.dataset.verify import read_manifest, verify_against_log, verify_files

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.compiler.plan.allot import allot
-from synth.compiler.plan.strata import largest_remainder
+from synth.compiler.plan.allot import allot, largest_remainder
 from synth.store.dataset.rows.apportion import chosen, interleaved, largest_total, place_counts
 
 counts = st.lists(st.integers(0, 40), min_size=1, max_size=6)

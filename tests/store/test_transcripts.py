@@ -82,7 +82,7 @@ def test_a_transcript_is_the_conversation(tmp_path: Path) -> None:
         {"role": "user", "content": "And?", "weight": 0},
         {"role": "assistant", "content": "That is all.", "weight": 1},
     ]
-    assert first["dialogue"].startswith('[{"content":"Hello?","role":"user"},')
+    assert first["dialogue"][0] | {"thought": None} == {"role": "user", "content": "Hello?", "thought": None}
 
 
 def test_a_thought_is_kept_where_there_is_one(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_datasets_loads_thoughts_that_only_some_have(tmp_path: Path, monkeypatch
 
     folder = made(plan_of(thought="keep"), tmp_path)
     loaded: Any = load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
-    assert sorted(row["on"] for row in loaded["train"]) == ["2", "4"]
+    assert sorted(row["on"] for row in loaded["train"]) == [2, 4]
     assert [message["thought"] for message in loaded["train"][0]["messages"]] == [
         None,
         "A greeting.",

@@ -21,11 +21,11 @@ from synth.compiler.plan.model import (
     Role,
     Sampling,
     SourcePlan,
-    TablePlan,
     Template,
 )
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.spread import SpreadPlan
+from synth.compiler.plan.table_plan import TablePlan
 from synth.compiler.plan.types import Schema, Type
 
 

@@ -13,7 +13,7 @@ from synth.base.diagnostics.source import Span
 from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, SetOf, Source, Step
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, field_type
-from synth.compiler.plan.model import ListPlan, TablePlan
+from synth.compiler.plan.table_plan import ListPlan, TablePlan
 from synth.compiler.plan.types import COUNT, Schema, Type, record
 from synth.dsl.syntax import Clause, Integer, Reference, Statement
 

@@ -12,8 +12,8 @@ from synth.compiler.bind.blocks.bound import Bound, Conversation, Source
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import FAILED, constant, weight
+from synth.compiler.plan.allot import largest_remainder
 from synth.compiler.plan.outputs import MixPart, MixPlan
-from synth.compiler.plan.strata import largest_remainder
 from synth.dsl.syntax import Expression, Integer, List, Name, Ratio, Reference, Statement
 
 

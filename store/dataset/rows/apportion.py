@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from math import lcm
 
-from synth.compiler.plan.strata import largest_remainder
+from synth.compiler.plan.allot import largest_remainder
 
 
 def largest_total(shares: Sequence[int], available: Sequence[int | None]) -> int:

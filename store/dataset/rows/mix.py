@@ -11,8 +11,8 @@ from typing import Any
 
 from synth.base.canonical import canonical_json
 from synth.base.errors import QuotaShort
+from synth.compiler.plan.allot import largest_remainder
 from synth.compiler.plan.outputs import MixPart, MixPlan
-from synth.compiler.plan.strata import largest_remainder
 from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.apportion import chosen, interleaved, largest_total, place_counts

@@ -9,8 +9,7 @@ import duckdb
 
 from synth.base.display import plural
 from synth.base.errors import LogShort
-from synth.store.log.events import Event
-from synth.store.log.gaps import lost_events
+from synth.store.log.events import Event, lost_events
 from synth.store.log.witness.spent import Spent
 from synth.store.log.witness.witness import (
     Loss,
