@@ -222,6 +222,9 @@ class Cohort:
     def _give_up(self, cell: Cell, row: Row) -> None:
         """A sample that a cell lost is not replaced in this run."""
         self._note_shortage(cell.group, row)
+        self._leave_short(cell)
+
+    def _leave_short(self, cell: Cell) -> None:
         self._forget(cell.row)
         for follower in self.followers:
             follower.not_replaced(cell.row)

@@ -90,7 +90,8 @@ class RowCohort(Cohort):
             for cell in some:
                 request = self._from_any(cell)
                 if request is None:
-                    super()._give_up(cell, self._rows[cell.row])
+                    # All rows were tried, which `shortage` tells of.
+                    self._leave_short(cell)
                 elif self._is_open(request):
                     yield request
             yield from super().replacements()

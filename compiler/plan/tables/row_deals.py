@@ -1,8 +1,7 @@
 """Which samples a conversation over a table has: so many of each row, with draws dealt over the row.
 
 A row has a deck of its own for each draw, which follows from the row's name, so new rows leave the
-others as they are.  Counts over all planned rows are made exact by relabelling as few places as can be,
-from the end of the order on.
+others as they are.  Counts over all planned rows are made exact by relabelling as few places as can be.
 
 A table's rows are known by their labels here: `((variable, name),)`, and one more where a list of the row
 is gone through.
@@ -10,9 +9,11 @@ is gone through.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from heapq import nsmallest
 from itertools import product
 from math import prod
 from typing import Any
@@ -144,25 +145,42 @@ class RowDeals:
     def _exact(self, draw: DrawPlan, planned: Callable[[int], Labels], rows: int) -> Relabelled:
         """Which places get another member than their row's deck has for them."""
         have = [0] * len(draw.members)
+        # Of each place, in the order of the rows, what it is dealt.
+        dealt = array("H" if len(draw.members) < 1 << 16 else "L")
         for number in range(rows):
-            for member in self._of_row(draw, planned(number)):
-                have[member] += 1
-        total = rows * places_a_row(self._cohort)
-        if not total:
+            dealt.extend(self._of_row(draw, planned(number)))
+        for member in dealt:
+            have[member] += 1
+        if not dealt:
             return {}
-        wanted = largest_remainder([member.weight for member in draw.members], total, have)
-        surplus = [one - other for one, other in zip(have, wanted, strict=True)]
-        missing = [index for index, more in enumerate(surplus) for _ in range(-more)]
+        wanted = largest_remainder([member.weight for member in draw.members], len(dealt), have)
+        surplus = [max(0, one - other) for one, other in zip(have, wanted, strict=True)]
+        missing = [
+            index
+            for index, (one, other) in enumerate(zip(wanted, have, strict=True))
+            for _ in range(one - other)
+        ]
+        if not missing:
+            return {}
+        a_row = places_a_row(self._cohort)
+
+        def rank(at: int) -> tuple[int, int]:
+            number, place = divmod(at, a_row)
+            names = (name for _, name in planned(number))
+            return keyed_number(self._plan.seed, self._cohort.name, draw.name, "exact", *names), place
+
+        # Those of the lowest rank, which goes by the row's name: where rows are new or gone, most of them
+        # are the same as before.
+        chosen: list[tuple[tuple[int, int], int]] = []
+        for member, many in enumerate(surplus):
+            if many:
+                places = (at for at, other in enumerate(dealt) if other == member)
+                chosen += nsmallest(many, ((rank(at), at) for at in places))
+        chosen.sort()
         found: dict[tuple[Labels, int], int] = {}
-        number = rows
-        while missing:
-            number -= 1
-            row = planned(number)
-            dealt = self._of_row(draw, row)
-            for place in range(len(dealt) - 1, -1, -1):
-                if missing and surplus[dealt[place]] > 0:
-                    surplus[dealt[place]] -= 1
-                    found[row, place] = missing.pop()
+        for (_, at), member in zip(chosen, missing, strict=True):
+            number, place = divmod(at, a_row)
+            found[planned(number), place] = member
         return found
 
     def _of_row(self, draw: DrawPlan, labels: Labels) -> list[int]:
