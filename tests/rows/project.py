@@ -161,9 +161,7 @@ class Project:
 
     def digests(self) -> dict[str, str]:
         found = sorted((self.folder / "out").rglob("*.jsonl"))
-        return {
-            str(path.relative_to(self.folder)): sha256(path.read_bytes()).hexdigest() for path in found
-        }
+        return {str(path.relative_to(self.folder)): sha256(path.read_bytes()).hexdigest() for path in found}
 
     def manifest(self, name: str = "sft") -> Any:
         return json.loads((self.folder / "out" / name / "manifest.json").read_text("utf-8"))

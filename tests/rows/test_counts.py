@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.kit.support import SOAK, query
-from tests.rows.project import DRAWN, HEAD, PLAIN, SLOW_AT_TIMES, Project, counted, kill_runs, numbered, server
+from tests.rows.project import (
+    DRAWN,
+    HEAD,
+    PLAIN,
+    SLOW_AT_TIMES,
+    Project,
+    counted,
+    kill_runs,
+    numbered,
+    server,
+)
 
 KILLS = 20 if SOAK else 3
 ROWS = 500
@@ -29,10 +39,14 @@ def test_each_row_is_there_but_for_those_that_are_named_as_lost(tmp_path: Path) 
         project.materialize()
     assert project.digests() == before
     there = [row["ticket"] for row in project.rows()]
-    assert there == [f"t{number}" for number in range(ROWS) if f"t{number}" not in REFUSED], "in the file's order"
+    assert there == [f"t{number}" for number in range(ROWS) if f"t{number}" not in REFUSED], (
+        "in the file's order"
+    )
     source = project.manifest()["source"]
     assert (source["rows"], source["samples"], source["lost"]) == (ROWS, ROWS - 20, 20)
-    lost = query(project.log, "SELECT DISTINCT payload ->> 'reason' FROM events WHERE kind = 'sample.abandoned'")
+    lost = query(
+        project.log, "SELECT DISTINCT payload ->> 'reason' FROM events WHERE kind = 'sample.abandoned'"
+    )
     assert len(lost) == 1
     assert str(lost[0][0]).startswith("refused")
     project.holds()
@@ -44,8 +58,7 @@ def test_a_count_takes_the_same_rows_whatever_happens(recipe: str, tmp_path: Pat
     text = HEAD + counted(recipe, 150)
     for name in ("whole", "killed"):
         project = Project(tmp_path / name, text, map(numbered, range(200)))
-        faults = {} if name == "whole" else {"faults": SLOW_AT_TIMES, "latency_s": 0.01}
-        with server(**faults) as at:
+        with server() if name == "whole" else server(faults=SLOW_AT_TIMES, latency_s=0.01) as at:
             if name == "killed":
                 kill_runs(project, at, KILLS, 160, seed=7)
             project.ran(at)
