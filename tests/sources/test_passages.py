@@ -16,9 +16,9 @@ from synth.compiler.plan.table_plan import TablePlan
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.run.passages import read_tables
 from synth.runtime.sources.ingest import IngestedSource, ingest
-from synth.store.dataset.inputs.filter import kept_rows
+from synth.store.dataset.inputs.filter import keep
 from synth.store.dataset.inputs.snapshot import LogSnapshot
-from synth.store.dataset.inputs.sources import source_of
+from synth.store.dataset.inputs.sources import source_of, source_rows
 from synth.store.dataset.rows.tables import tables
 from synth.store.log.log import Log
 
@@ -53,8 +53,9 @@ def run(plan: Plan, log: Path) -> list[IngestedSource]:
 def passages(plan: Plan, log: Path) -> list[tuple[str, dict[str, Any]]]:
     with Log(log) as opened:
         version = source_of(plan, plan.sources[0], opened.cursor(), opened.next_seq)
-        found = kept_rows(plan.sources[0], version, opened.cursor())
-        return [(row.name, dict(row.values)) for row in found]
+        kept = set(keep(plan.sources[0], version, opened.cursor()).seqs)
+        found: Any = source_rows(opened.cursor(), version)
+        return [(name, dict(payload["values"])) for seq, name, payload in found if seq in kept]
 
 
 def test_passages_are_rows(tmp_path: Path, log: Path) -> None:

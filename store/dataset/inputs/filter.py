@@ -6,7 +6,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
 
@@ -15,13 +15,14 @@ from synth.compiler.plan.model import CheckPlan, SourcePlan
 from synth.compiler.stdlib.checks.conversation import is_conversation
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
 from synth.compiler.stdlib.verdict import parts_of, reason_against
-from synth.store.dataset.inputs.sources import SourceVersion, source_rows
-from synth.store.log.forgotten import is_tombstone
+from synth.store.dataset.inputs.sources import SourceVersion, named_rows, source_rows
+from synth.store.log.forgotten import forgotten_of, is_tombstone
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The rows of a source that passed, by the seq of their events, in row order.
+    """The rows of a source that passed, by the seq of their events and by their names as numbers, in row
+    order.
 
     `dropped` counts the others by the check that refused them first, in the order of the checks;
     `forgotten` are those that the log has forgotten.
@@ -31,6 +32,7 @@ class Kept:
     version: SourceVersion
     read: int
     seqs: array[int]
+    names: array[int]
     dropped: Mapping[str, int]
     forgotten: int = 0
 
@@ -46,45 +48,32 @@ class Kept:
         return "; ".join(told)
 
 
-class KeptRow(NamedTuple):
-    """A row of a schema or a passage that passed: the seq of its event, its name (16 hex digits) and its
-    record; an absent optional is left out."""
-
-    seq: int
-    name: str
-    values: Mapping[str, Any]
-
-
 def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConnection) -> Kept:
     """Runs a source's checks over the rows of one version.
 
     The first check that refuses a row counts it.  `distinct` compares a row with those kept so far.
     """
     dropped = {_label(check): 0 for check in source.keep}
-    seqs = array("q")
+    seqs, names = array("q"), array("Q")
     read = forgotten = 0
-    for seq, _, payload, refused in _judged(source, version, cursor):
+    if not source.keep:
+        # What is in the rows says nothing then, and reading them takes much longer.
+        gone = forgotten_of(cursor).events
+        for seq, number in named_rows(cursor, version):
+            if seq not in gone:
+                seqs.append(seq)
+                names.append(number)
+        return Kept(source, version, version.rows, seqs, names, dropped, version.rows - len(seqs))
+    for seq, name, payload, refused in _judged(source, version, cursor):
         read += 1
         if payload is None:
             forgotten += 1
         elif refused is None:
             seqs.append(seq)
+            names.append(int(name, 16))
         else:
             dropped[_label(refused)] += 1
-    return Kept(source, version, read, seqs, dropped, forgotten)
-
-
-def kept_rows(
-    source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConnection
-) -> Iterator[KeptRow]:
-    """The rows of one version that pass a source's checks, in the source's order and a chunk at a time.
-
-    `cursor` is this function's own until it is exhausted.  Held are eight bytes a row, and what `distinct`
-    remembers.  Raises LogDamaged when rows are missing.
-    """
-    for seq, name, payload, refused in _judged(source, version, cursor):
-        if payload is not None and refused is None:
-            yield KeptRow(seq, name, payload["values"])
+    return Kept(source, version, read, seqs, names, dropped, forgotten)
 
 
 def _judged(

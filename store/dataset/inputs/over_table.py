@@ -64,7 +64,7 @@ class Tables:
             axis = self._plan.cohort(cohort).rows
             assert axis is not None
             source = self._plan.source(axis.table)
-            self._tables[cohort] = SourceTable(axis, source, self.kept(axis.table).seqs, self._cursor)
+            self._tables[cohort] = SourceTable(axis, source, self.kept(axis.table), self._cursor)
         return self._tables[cohort]
 
     def standing_versions(

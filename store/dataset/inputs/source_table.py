@@ -19,7 +19,8 @@ from synth.compiler.plan.table_plan import TablePlan
 from synth.compiler.plan.tables.row_deals import Row
 from synth.compiler.plan.value_types import ValueType
 from synth.store.dataset.inputs.environment import Record
-from synth.store.dataset.inputs.select import columns, sample_ids
+from synth.store.dataset.inputs.filter import Kept
+from synth.store.dataset.inputs.select import columns
 from synth.store.log.payloads import RowIngested
 
 _CHUNK = 1024
@@ -36,17 +37,16 @@ class SourceTable:
         self,
         axis: TablePlan,
         source: SourcePlan,
-        seqs: array[int],
+        kept: Kept,
         cursor: Callable[[], duckdb.DuckDBPyConnection],
     ) -> None:
         self._axis = axis
         self._source = source
         self._cursor = cursor()
-        self._seqs = seqs
-        self._names = array("Q", (int(name, 16) for name in sample_ids(self._cursor, seqs)))
+        self._seqs, self._names = kept.seqs, kept.names
         self._filled = _filler(source.row)
         # Of each entry, its row; and for each list, the item's number in it and its name.
-        self._rows: Sequence[int] = range(len(seqs))
+        self._rows: Sequence[int] = range(len(kept.seqs))
         self._items = [array("L") for _ in axis.lists]
         self._item_names = [array("Q") for _ in axis.lists]
         self._by_name: array[int] | None = None

@@ -123,7 +123,12 @@ def left_out_in_words(left_out: LeftOut, most: int = 3) -> list[str]:
 
 def rows_there(cursor: duckdb.DuckDBPyConnection, source: str, version: str) -> int:
     """How many rows of a version the log has: the first ones, since they are logged in order."""
-    return len(_seqs(cursor, source, version, None))
+    found = cursor.execute(
+        f"""SELECT count(*) FROM events
+           WHERE kind = ? AND ({payload_sql.SOURCE}) = ? AND ({payload_sql.VERSION}) = ?""",
+        [Kind.SOURCE_INGESTED.value, source, version],
+    ).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def source_rows(
@@ -133,25 +138,28 @@ def source_rows(
 
     Eight bytes a row are held.  Raises LogDamaged when rows are missing.
     """
-    seqs = _seqs(cursor, version.source, version.version, version.seq)
-    if len(seqs) != version.rows:
-        raise LogDamaged(
-            f"the log has {len(seqs)} of the {version.rows} rows of the source `{version.source}`: "
-            "restore it from a copy"
-        )
+    seqs = array("q", (seq for seq, _ in named_rows(cursor, version)))
     for seq, (_, row_id, text) in zip(seqs, columns(cursor, seqs, "sample_id, payload"), strict=True):
         yield seq, row_id, json.loads(text)
 
 
-def _seqs(cursor: duckdb.DuckDBPyConnection, source: str, version: str, before: int | None) -> array[int]:
-    found = array("q")
+def named_rows(cursor: duckdb.DuckDBPyConnection, version: SourceVersion) -> Iterator[tuple[int, int]]:
+    """Seq and name, as a number, of a version's rows, in row order.
+
+    Raises LogDamaged when rows are missing.
+    """
     rows = cursor.execute(
-        f"""SELECT seq FROM events
-           WHERE kind = ? AND seq < coalesce(?, seq + 1)
-           AND ({payload_sql.SOURCE}) = ? AND ({payload_sql.VERSION}) = ?
+        f"""SELECT seq, CAST('0x' || sample_id AS UBIGINT) FROM events
+           WHERE kind = ? AND seq < ? AND ({payload_sql.SOURCE}) = ? AND ({payload_sql.VERSION}) = ?
            ORDER BY seq""",
-        [Kind.SOURCE_INGESTED.value, before, source, version],
+        [Kind.SOURCE_INGESTED.value, version.seq, version.source, version.version],
     )
+    there = 0
     while chunk := rows.fetchmany(65_536):
-        found.extend(row[0] for row in chunk)
-    return found
+        there += len(chunk)
+        yield from chunk
+    if there != version.rows:
+        raise LogDamaged(
+            f"the log has {there} of the {version.rows} rows of the source `{version.source}`: "
+            "restore it from a copy"
+        )
