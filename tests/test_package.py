@@ -55,6 +55,7 @@ def test_a_wheel_holds_one_package_whatever_it_is_made_from(wheels: dict[str, Pa
         if path.suffix in (".py", ".lark", ".json", ".typed")
     }
     shipped |= {str(path.relative_to(ROOT)) for path in (ROOT / "synth").rglob("*.py")}
+    shipped |= {f"synth/{path.relative_to(ROOT)}" for path in (ROOT / "recipes").rglob("*") if path.is_file()}
     assert shipped <= set(names["checkout"])
 
 
@@ -87,6 +88,8 @@ def test_it_works_beside_modules_of_the_same_names(
     run("-m", "synth", "run", "q.recipe", "--simulate", "--set", "conversations=4")
     run("-m", "synth", "materialize", "q.recipe", "--set", "conversations=4")
     assert (mine / "out/quickstart/train.jsonl").is_file()
+    run("-m", "synth", "init", "--from", "pages", "cards")
+    assert (mine / "cards/data/handbook/lending.md").is_file()
     assert "lancedb" in run("-c", "from synth.base.extras import install; print(install('retrieval'))")
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from synth.cli.init import METHODS
 from tests.kit.support import PERSONA, QUICKSTART, REVISION, ROOT, environment, one_sentence, synth
 from tests.runtime.test_run import persona
 
@@ -57,6 +61,39 @@ def test_a_starter_project_runs(tmp_path: Path) -> None:
     assert synth("run", "quickstart.recipe", "--simulate", cwd=folder).status == 0
     assert synth("materialize", "quickstart.recipe", cwd=folder).status == 0
     assert (folder / "out/quickstart/train.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_project_begins_with_the_recipe_of_a_known_method(name: str, tmp_path: Path) -> None:
+    """All that it reads is there; `tests/runtime/recipes` runs them."""
+    made = synth("init", "--from", name, "new", cwd=tmp_path)
+    assert made.status == 0, made.err
+    folder = tmp_path / "new"
+    assert not (folder / "quickstart.recipe").exists()
+    written = (folder / f"{name}.recipe").read_text("utf-8")
+    assert written == (ROOT / f"recipes/{name}.recipe").read_text("utf-8")
+    read = set(re.findall(r'"((?:data|lib)/[^"]+)"', written))
+    assert read == set(METHODS[name].data)
+    assert all((folder / path).exists() for path in METHODS[name].data)
+    (told,) = [line.split("(")[0] for line in made.out.splitlines() if "synth run" in line]
+    arguments = told.split("synth run ")[1].replace("--simulate", "").split()
+    compiled = synth("compile", *arguments, cwd=folder)
+    assert compiled.status == 0, compiled.err
+    assert "warning" not in compiled.err
+
+
+def test_the_known_methods_are_listed(tmp_path: Path) -> None:
+    listed = synth("init", "--list", cwd=tmp_path)
+    assert listed.status == 0
+    assert not list(tmp_path.iterdir())
+    helped = " ".join(synth("init", "--help", cwd=tmp_path).out.split())
+    for name, method in METHODS.items():
+        assert any(line.startswith(name) and method.does in line for line in listed.out.splitlines())
+        assert method.does in helped
+    fault = synth("init", "--from", "tikets", "new", cwd=tmp_path)
+    assert fault.status == 2
+    assert "there is no recipe `tikets`; did you mean `tickets`?" in fault.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_starter_recipe_is_the_quickstart() -> None:

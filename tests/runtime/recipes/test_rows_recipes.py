@@ -1,4 +1,4 @@
-"""The recipes over rows, passages and rounds: simulated, and `tickets` against a service that errs."""
+"""The recipes over rows, as `synth init` makes them: simulated, and `tickets` against a service that errs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,6 @@ TICKETS = {row["id"]: row for row in rows(RECIPES / "data/tickets.jsonl")}
 LEFT_OUT = {"T-1037", "T-1038", "T-1039", "T-1040"}
 
 
-def project(folder: Path) -> Path:
-    """The recipes and their data, in a folder."""
-    shutil.copytree(RECIPES / "data", folder / "data")
-    for recipe in RECIPES.glob("*.recipe"):
-        shutil.copy(recipe, folder)
-    return folder
-
-
 def made(folder: Path, name: str) -> list[dict[str, Any]]:
     """The rows of a recipe that was run: materialized, verified, and replayed to the same samples."""
     for command in (("materialize", f"{name}.recipe"), ("replay", f"{name}.recipe")):
@@ -40,7 +32,8 @@ def made(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 def simulated(folder: Path, name: str) -> list[dict[str, Any]]:
-    ran = synth("run", f"{name}.recipe", "--simulate", cwd=project(folder))
+    assert synth("init", "--from", name, cwd=folder).status == 0
+    ran = synth("run", f"{name}.recipe", "--simulate", cwd=folder)
     assert ran.status == 0, ran.err
     return made(folder, name)
 
@@ -69,6 +62,13 @@ def test_every_round_of_a_question_is_a_row(tmp_path: Path) -> None:
     assert {row["way"] for row in found} == {"deeper", "concrete", "steps"}
 
 
+def test_tasks_are_made_after_tasks(tmp_path: Path) -> None:
+    found = simulated(tmp_path, "self_instruct")
+    tasks = {row["id"]: row["instruction"] for row in rows(RECIPES / "data/tasks.jsonl")}
+    assert Counter(row["task"] for row in found) == dict.fromkeys(tasks, 3)
+    assert set(Counter(row["kind"] for row in found).values()) == {12}, "each kind is drawn as often"
+
+
 def test_better_answers_to_conversations_that_are_there(tmp_path: Path) -> None:
     found = simulated(tmp_path, "distill")
     chats = {row["id"]: row["messages"] for row in rows(RECIPES / "data/chats.jsonl")}
@@ -92,7 +92,8 @@ def said(asked: Asked) -> str:
 @pytest.fixture(scope="module")
 def tickets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project after a run on a service that errs."""
-    folder = project(tmp_path_factory.mktemp("tickets"))
+    folder = tmp_path_factory.mktemp("tickets")
+    assert synth("init", "--from", "tickets", cwd=folder).status == 0
     faults = FaultPlan(rates={"rate_limit": 0.05, "server_error": 0.05}, retry_after=0.01)
     with OpenAIServer(answer=said, faults=faults) as server:
         environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "k"}
