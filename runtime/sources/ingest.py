@@ -141,12 +141,13 @@ async def ingest(
     Reads beside the event loop, a slice at a time.  Raises ConfigError when a file changed since
     it was read; no version is completed then.
     """
-    new, pending = 0, 0
+    new, pending, first, last = 0, 0, -1, -1
     if source.again is not None:
         rows = islice(source.again(), source.there, None)
         while some := await asyncio.to_thread(_slice, rows):
             for row in some:
-                _emit(source, row, recorder)
+                last = _emit(source, row, recorder)
+                first = last if first < 0 else first
                 pending += row.size
             new += len(some)
             await recorder.room()
@@ -169,6 +170,8 @@ async def ingest(
             payload["left_out"] = source.left_out
         if source.unread:
             payload["unread"] = source.unread
+        if new == source.rows == last - first + 1:
+            payload["first"] = first
         recorder.emit(Kind.SOURCE_COMPLETED, payload)
         await recorder.settle()
     return _ingested(source, new)
@@ -251,11 +254,11 @@ def _slice(rows: Iterator[Conversation | LoggedRow]) -> list[Conversation | Logg
     return found
 
 
-def _emit(source: ReadSource, row: Conversation | LoggedRow, recorder: Recorder) -> None:
+def _emit(source: ReadSource, row: Conversation | LoggedRow, recorder: Recorder) -> int:
+    """Logs a row; gives the event's seq."""
     if isinstance(row, LoggedRow):
-        recorder.emit(Kind.SOURCE_INGESTED, row.payload, sample_id=row.row_id)
-        return
-    recorder.emit(
+        return recorder.emit(Kind.SOURCE_INGESTED, row.payload, sample_id=row.row_id)
+    return recorder.emit(
         Kind.SOURCE_INGESTED,
         SourceIngested(
             source=source.source.name,

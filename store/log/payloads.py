@@ -233,6 +233,8 @@ class SourceCompleted(TypedDict):
     unread: NotRequired[
         Mapping[str, Mapping[str, int]]
     ]  # keys and counts, by rows and messages; absent: none
+    # Seq of the first row, where they lie one behind the other; absent: other events may lie between them.
+    first: NotRequired[int]
 
 
 class DocumentsCompleted(TypedDict):

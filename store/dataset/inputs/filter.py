@@ -58,11 +58,11 @@ def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConn
     read = forgotten = 0
     if not source.keep:
         # What is in the rows says nothing then, and reading them takes much longer.
+        seqs, names = named_rows(cursor, version)
         gone = forgotten_of(cursor).events
-        for seq, number in named_rows(cursor, version):
-            if seq not in gone:
-                seqs.append(seq)
-                names.append(number)
+        if gone:
+            stay = [at for at, seq in enumerate(seqs) if seq not in gone]
+            seqs, names = array("q", (seqs[at] for at in stay)), array("Q", (names[at] for at in stay))
         return Kept(source, version, version.rows, seqs, names, dropped, version.rows - len(seqs))
     for seq, name, payload, refused in _judged(source, version, cursor):
         read += 1
