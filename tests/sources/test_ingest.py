@@ -68,10 +68,10 @@ def test_what_the_log_says_of_a_row(tmp_path: Path, log: Path) -> None:
                 "path": "data/chat.jsonl",
                 "bytes": path.stat().st_size,
                 "sha256": sha256(path.read_bytes()).hexdigest(),
-                "first": 0,
-    }
+            }
         ],
         "reading": 3,
+        "first": 0,
     }
 
 
