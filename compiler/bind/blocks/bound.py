@@ -105,23 +105,23 @@ class Step:
 
     name: str
     role: Role | None
-    model: Model | None
     output: Type
-    value: Template | None
-    call: CallPlan | None
-    system: Template | None
-    prompt: Template | None
-    sees: str
-    sampling: Sampling
-    checks: tuple[CheckPlan, ...]
-    must_fail: tuple[CheckPlan, ...]
-    retry: int
-    on_length: Literal["refuse", "keep"]
-    needs: tuple[str, ...]
     span: Span
     role_span: Span
-    model_span: Span | None
-    sees_span: Span | None
+    needs: tuple[str, ...] = ()
+    model: Model | None = None
+    value: Template | None = None
+    call: CallPlan | None = None
+    system: Template | None = None
+    prompt: Template | None = None
+    sees: str = "prompt"
+    sampling: Sampling = Sampling()
+    checks: tuple[CheckPlan, ...] = ()
+    must_fail: tuple[CheckPlan, ...] = ()
+    retry: int = 0
+    on_length: Literal["refuse", "keep"] = "refuse"
+    model_span: Span | None = None
+    sees_span: Span | None = None
     when: Conditions = ()
     # The conditions as written.
     written: str = ""

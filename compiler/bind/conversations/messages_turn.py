@@ -10,7 +10,7 @@ from synth.compiler.bind.expressions.conditions import written_as
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import article
 from synth.compiler.bind.expressions.written_types import plain_word
-from synth.compiler.plan.model import CallPlan, RefPlan, Sampling
+from synth.compiler.plan.model import CallPlan, RefPlan
 from synth.compiler.plan.types import MESSAGES, is_transcript
 from synth.dsl.syntax import Reference, Statement
 
@@ -69,23 +69,11 @@ def bind_opening(statement: Statement, earlier: Sequence[Step], own: Scope, scop
     return Step(
         name=name.text,
         role="messages",
-        model=None,
         output=MESSAGES,
-        value=None,
         call=CallPlan(name="opening", arguments={"messages": RefPlan(path=path)}),
-        system=None,
-        prompt=None,
-        sees="prompt",
-        sampling=Sampling(),
-        checks=(),
-        must_fail=(),
-        retry=0,
-        on_length="refuse",
         needs=tuple(dict.fromkeys(each for each in quoted if each in known)),
         span=name.span,
         role_span=type_.span,
-        model_span=None,
-        sees_span=None,
         when=own.under,
         written=written_as(statement),
     )

@@ -14,7 +14,7 @@ from synth.compiler.bind.expressions.either import bind_either
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.template import bind_template
 from synth.compiler.bind.functions.bound_call import bind_call, find_function
-from synth.compiler.plan.model import CallPlan, RefPlan, Sampling
+from synth.compiler.plan.model import CallPlan, RefPlan
 from synth.compiler.plan.signature import HOW_MANY, SOURCE, Parameter
 from synth.compiler.plan.types import CHUNKS, COUNT, TEXT, Type
 from synth.compiler.stdlib.render import references
@@ -89,23 +89,12 @@ def bind_let(
     return Step(
         name=name.text,
         role=None,
-        model=None,
         output=output,
         value=template,
         call=call,
-        system=None,
-        prompt=None,
-        sees="prompt",
-        sampling=Sampling(),
-        checks=(),
-        must_fail=(),
-        retry=0,
-        on_length="refuse",
         needs=tuple(dict.fromkeys(name for name in quoted if name in known)),
         span=name.span,
         role_span=name.span,
-        model_span=None,
-        sees_span=None,
         when=own.under,
         written=written_as(statement),
     )
