@@ -133,7 +133,7 @@ def _may_say_nothing(step: StepPlan) -> bool:
 
 def _judged_now(step: StepPlan) -> StepPlan:
     """A step without the checks that need a package which need not be installed here, and without
-    Python functions."""
+    Python functions and the rows of sources."""
     if all(_is_ready(check) for check in (*step.checks, *step.must_fail)):
         return step
     checks = tuple(check for check in step.checks if _is_ready(check))
@@ -146,7 +146,7 @@ def _is_distinct(check: CheckPlan) -> bool:
 
 
 def _is_ready(check: CheckPlan) -> bool:
-    return not check.source and CHECKS[check.name].prepare is None
+    return not check.source and not check.against and CHECKS[check.name].prepare is None
 
 
 def _never_holds(cohort: CohortPlan, step: StepPlan, names: set[str]) -> tuple[str, Refusal] | None:

@@ -6,7 +6,7 @@ samples.  It is frozen, its JSON is canonical, and `plan_hash` names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -120,10 +120,12 @@ class CheckPlan(Frozen):
     value), every item of a list on it and at its end; what is absent passes.  None is the value as a
     whole.  `source` says that it is a Python function, `name` as recipes write it, and which version
     (`FunctionPlan.source`); where its first parameter is not among the arguments, that is what is checked.
+    `against` is a source, and the path of a field of its rows, with all of which the value is compared.
     """
 
     name: str
     of: tuple[str, ...] | None = None
+    against: tuple[str, ...] = ()
     arguments: dict[str, ArgumentValue] = {}
     label: str = ""
     source: str = ""
@@ -238,6 +240,11 @@ class CohortPlan(Frozen):
 def asking(steps: Iterable[StepPlan]) -> tuple[StepPlan, ...]:
     """Those of some steps that ask a model, and after each step those of its judges."""
     return tuple(each for step in steps for each in (step, *step.judged_by) if each.model is not None)
+
+
+def comparing(steps: Iterable[StepPlan]) -> Iterator[CheckPlan]:
+    """Those checks of some steps that compare a value with the rows of a source."""
+    return (check for step in steps for check in step.checks if check.against)
 
 
 class SourcePlan(Frozen):
@@ -379,9 +386,16 @@ class Plan(Frozen):
 
     @cached_property
     def tables(self) -> frozenset[str]:
-        """The names of the sources that conversations are over."""
+        """The names of the sources that conversations are over, or that checks compare with."""
         rows = (cohort.rows for cohort in self.cohorts)
-        return frozenset(each.table for each in rows if each is not None and each.kind == "source")
+        over = {each.table for each in rows if each is not None and each.kind == "source"}
+        return frozenset(over | {check.against[0] for check in self.comparing})
+
+    @cached_property
+    def comparing(self) -> tuple[CheckPlan, ...]:
+        """The checks that compare a value with the rows of a source."""
+        made: tuple[CohortPlan | PreferencePlan, ...] = (*self.cohorts, *self.preferences)
+        return tuple(check for each in made for check in comparing(each.steps))
 
     def parent_of(self, cohort: CohortPlan) -> CohortPlan | None:
         """The conversation whose samples a conversation is over."""

@@ -46,8 +46,8 @@ def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | 
     said = step.said(value) if step.thinks else value
     for check in step.checks:
         # What a judge is asked about is judged once the value holds otherwise.
-        # So is what a Python function is asked about.
-        later = "judge" in check.arguments or check.source
+        # So is what a Python function is asked about, and what is compared with many rows.
+        later = "judge" in check.arguments or check.source or check.against
         reason = None if later else reason_against(check, value if check.of else said, values)
         if reason is not None:
             return Refusal(check.label or check.name, reason)

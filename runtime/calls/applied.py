@@ -61,12 +61,18 @@ async def made_by(asking: Asking) -> Any:
 
 
 async def refusal_of(asking: Asking, value: Any) -> Refusal | None:
-    """The first of a step's functions that a value fails, and why.  Raises CacheMiss and Stopped."""
+    """The first of a step's comparisons with rows and of its functions that a value fails, and why.  Raises
+    CacheMiss and Stopped."""
     step = asking.step
-    for check in step.checks:
-        if not check.source:
+    for check in sorted(step.checks, key=lambda check: bool(check.source)):
+        if not check.source and not check.against:
             continue
         judged = value if check.of or not step.thinks else step.said(value)
+        if check.against:
+            alike = asking.client.held.reason(check, judged)
+            if alike is not None:
+                return Refusal(check.label or check.name, alike)
+            continue
         for arguments in _of_each_part(asking, check, judged):
             made = await asking.apply(check, arguments, is_check=True)
             reason = made.reason if isinstance(made, Fault) else made.value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from synth.compiler.plan.model import CheckPlan, Plan, StepPlan
 from synth.runtime.calls.rules import Rules
@@ -65,8 +65,24 @@ class Attempt:
     must_fail: tuple[CheckPlan, ...] = ()
 
 
+class Rows(Protocol):
+    """The rows of the sources that checks compare values with."""
+
+    def reason(self, check: CheckPlan, value: Any) -> str | None:
+        """Why a value does not differ from each of them, or None."""
+        ...
+
+
+class Unheld:
+    """The rows of a plan that compares with none."""
+
+    def reason(self, check: CheckPlan, value: Any) -> str | None:
+        raise AssertionError(f"{check.name} compares with rows that were not read")
+
+
 class ModelClient(Protocol):
     plan: Plan
+    held: Rows
 
     def rules(self, sample_id: str) -> Rules:
         """The rules that a sample's answers are judged by."""

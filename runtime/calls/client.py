@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synth.compiler.plan.model import Plan
-from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned
+from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, Rows, Unheld
 from synth.runtime.calls.breaker import Breakers, Held
 from synth.runtime.calls.models import Models
 from synth.runtime.calls.prompt import make_call, model_of, sampling_json
@@ -44,8 +44,10 @@ class LiveClient:
         history: History,
         breakers: Breakers | None = None,
         functions: Functions | None = None,
+        held: Rows | None = None,
     ) -> None:
         self.plan = plan
+        self.held = held or Unheld()
         self._functions = functions
         self._breakers = breakers or Breakers()
         self._models = models
@@ -146,8 +148,11 @@ class LiveClient:
 class PreviewClient:
     """Answers from the log alone and raises CacheMiss where a call would be issued."""
 
-    def __init__(self, plan: Plan, models: Models, *, simulated: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, models: Models, held: Rows | None = None, *, simulated: bool = False
+    ) -> None:
         self.plan = plan
+        self.held = held or Unheld()
         self._simulated = simulated
         self._models = models
 

@@ -12,7 +12,7 @@ from synth.base.canonical import canonical_json, digest
 from synth.base.errors import ConfigError
 from synth.base.text import spoken
 from synth.compiler.outside.backends import BACKENDS
-from synth.compiler.plan.model import CohortPlan, ModelPlan, Plan
+from synth.compiler.plan.model import CohortPlan, ModelPlan, Plan, comparing
 from synth.compiler.plan.types import Capability
 from synth.runtime.calls.rules import CURRENT
 from synth.runtime.engines import open_engine
@@ -123,22 +123,27 @@ class Models:
         """Each engine once."""
         return list({id(model.engine): model.engine for model in self}.values())
 
-    def config_hashes(self, plan: Plan) -> dict[str, CohortLineage]:
+    def config_hashes(
+        self, plan: Plan, versions: Mapping[str, str] | None = None
+    ) -> dict[str, CohortLineage]:
         """What the samples of each cohort, and the pairs of each preference, come from.
 
         An entry has the fingerprint, the identity of each model, and `config_hash`, which names the
         two in 16 hex digits: samples of one lineage make one dataset.  The entry of a
         preference, and of a conversation over another one, says `of` which lineage that is.
+
+        `versions` are those of sources, by name: what a check compares with is `held` in the entry, and in
+        its name.
         """
         found: dict[str, CohortLineage] = {}
         for cohort in plan.cohorts:
             parent = plan.parent_of(cohort)
             of = None if parent is None else found[parent.name]["lineage"]
-            found[cohort.name] = self._config_hash(cohort, plan.fingerprint(cohort), of)
+            found[cohort.name] = self._config_hash(plan, cohort, plan.fingerprint(cohort), of, versions)
         for pairs in plan.pair_cohorts:
             preference = plan.preference(pairs.name)
-            of = found[preference.source]["lineage"]
-            found[pairs.name] = self._config_hash(pairs, plan.pair_fingerprint(preference), of)
+            of, fingerprint = found[preference.source]["lineage"], plan.pair_fingerprint(preference)
+            found[pairs.name] = self._config_hash(plan, pairs, fingerprint, of, versions)
         return found
 
     def settings(self, plan: Plan) -> dict[str, str]:
@@ -149,15 +154,30 @@ class Models:
             for cohort in (*plan.cohorts, *plan.pair_cohorts)
         }
 
-    def _config_hash(self, cohort: CohortPlan, fingerprint: str, of: str | None = None) -> CohortLineage:
+    def _config_hash(
+        self,
+        plan: Plan,
+        cohort: CohortPlan,
+        fingerprint: str,
+        of: str | None,
+        versions: Mapping[str, str] | None,
+    ) -> CohortLineage:
         models = {name: self[name].engine.identity.model_dump(mode="json") for name in _used(cohort)}
         # What a simulation makes up in place of functions is no sample of a run that calls them.
         made_up = self.where.everywhere == "simulated" and _calls_functions(cohort)
-        told = [*([] if of is None else [of]), *(["simulated functions"] if made_up else [])]
+        told: list[Any] = [*([] if of is None else [of]), *(["simulated functions"] if made_up else [])]
+        held = {name: (versions or {}).get(name, "") for name in _held(cohort)}
+        # What is let through of the rows decides as well.
+        told += [
+            [name, version, [check.model_dump(mode="json") for check in plan.source(name).keep]]
+            for name, version in held.items()
+        ]
         config_hash = digest([fingerprint, models, *told])[:16]
         entry: CohortLineage = {"lineage": config_hash, "fingerprint": fingerprint, "models": models}
         if of is not None:
             entry["of"] = of
+        if held:
+            entry["held"] = held
         return entry
 
     async def ready(self, model: RunningModel) -> None:
@@ -225,6 +245,11 @@ class Models:
 def _used(cohort: CohortPlan) -> list[str]:
     """The names of the models that a cohort asks."""
     return sorted({str(step.model) for step in cohort.asking})
+
+
+def _held(cohort: CohortPlan) -> list[str]:
+    """The names of the sources that a cohort's checks compare with."""
+    return sorted({check.against[0] for check in comparing(cohort.steps)})
 
 
 def _calls_functions(cohort: CohortPlan) -> bool:

@@ -82,12 +82,13 @@ def _limit(step: StepPlan) -> str:
 
 def in_one_sample(checks: tuple[CheckPlan, ...], values: Mapping[str, Any]) -> tuple[CheckPlan, ...]:
     """Checks with their arguments as they are in one sample, without those that it passes for lack
-    of one."""
+    of one, and those that compare with rows."""
     if not checks or not any(
-        isinstance(argument, RefPlan) for check in checks for argument in check.arguments.values()
+        check.against or any(isinstance(argument, RefPlan) for argument in check.arguments.values())
+        for check in checks
     ):
         return checks
-    given = [(check, resolved(check.arguments, values)) for check in checks]
+    given = [(check, resolved(check.arguments, values)) for check in checks if not check.against]
     return tuple(
         CheckPlan.model_construct(
             name=check.name, of=check.of, arguments=arguments, label=check.label, source=check.source

@@ -188,6 +188,9 @@ class Cohort:
             request: SampleRequest | None
             if self._closing or self._lost_too_much(row, group):
                 request = self._further(cell, row)
+            elif self.patient and row.spares[group] > self._finished.reach(group):
+                # What is composed is refused without a call, and so no log lacks an answer to it.
+                request = None
             else:
                 request = self._spare(cell, row.spares[group])
             if request is None:

@@ -329,8 +329,8 @@ class _Run:
             raise self._failed(step, error) from None
 
     async def _judged(self, step: StepPlan, attempt: int, accepted: Accepted) -> Accepted | Rejected:
-        """What functions, and then the judges of a step's checks, say of a value that holds otherwise."""
-        if any(check.source for check in step.checks):
+        """What rows, functions and then the judges of a step's checks say of a value that holds otherwise."""
+        if any(check.source or check.against for check in step.checks):
             values = self._values | {step.name: accepted.value}
             try:
                 refused = await refusal_of(self._asking(step, attempt, values), accepted.value)

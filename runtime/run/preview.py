@@ -19,6 +19,7 @@ from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.attempt import Answer
 from synth.runtime.calls.client import PreviewClient
+from synth.runtime.calls.held import held_versions, read_held
 from synth.runtime.calls.models import Models
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.build import finished_samples, open_sample_sources, remember
@@ -96,14 +97,16 @@ async def _preview(
 ) -> list[StepCost]:
     models, history = Models(plan, settings, asked=False), History(log)
     progress, counts = Progress(plan, "preview"), _Counting()
-    config_hashes = {name: str(entry["lineage"]) for name, entry in models.config_hashes(plan).items()}
-    finished = finished_samples(plan, history, config_hashes, models.settings(plan))
-    past = LoggedPast(history, config_hashes)
     async with foreseen_tables(plan, log, allowed) as tables:
+        lineages = models.config_hashes(plan, held_versions(plan, tables))
+        config_hashes = {name: str(entry["lineage"]) for name, entry in lineages.items()}
+        finished = finished_samples(plan, history, config_hashes, models.settings(plan))
+        past = LoggedPast(history, config_hashes)
         sample_sources = open_sample_sources(plan, finished, counts, progress, limit, tables)
         remember(sample_sources, history, config_hashes, tables)
         try:
-            client = PreviewClient(plan, models, simulated=settings.everywhere == "simulated")
+            held = await read_held(plan, tables)
+            client = PreviewClient(plan, models, held, simulated=settings.everywhere == "simulated")
             await Scheduler(sample_sources, client, past, counts, RunBudget(), window=_WINDOW).run()
         finally:
             past.close()

@@ -14,8 +14,9 @@ from typing import Any
 from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.requirements import require_runnable
-from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned
+from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, Rows
 from synth.runtime.calls.client import logged, logged_passages
+from synth.runtime.calls.held import read_held
 from synth.runtime.calls.prompt import call_key, sampling_json, schema_of
 from synth.runtime.calls.rules import CURRENT, Rules, recorded
 from synth.runtime.calls.validate import Rejected
@@ -64,11 +65,11 @@ async def _replay(plan: Plan, log: Log, written_by: WrittenBy | None) -> Replaye
     config_hashes, models = _config_hashes(plan, log, written_by)
     past = _RememberingPast(history, config_hashes)
     observer = _Comparison(past, replayed)
-    client = _LogClient(plan, models, past, replayed)
+    tables = Tables(plan, log.cursor, log.next_seq)
+    client = _LogClient(plan, models, past, replayed, await read_held(plan, tables))
     # What is forgotten cannot be run again; all else is, as if the log had finished nothing.
     gone = {name: history.forgotten(config_hash) for name, config_hash in config_hashes.items()}
     replayed.forgotten = sum(len(each.completed) + len(each.abandoned) for each in gone.values())
-    tables = Tables(plan, log.cursor, log.next_seq)
     try:
         # One conversation after the other, with those over it: each ran with models of its own.
         for some in _families(plan):
@@ -217,8 +218,10 @@ class _LogClient:
         models: Mapping[str, Mapping[str, Any]],
         past: _RememberingPast,
         replayed: Replayed,
+        held: Rows,
     ) -> None:
         self.plan = plan
+        self.held = held
         self._models = models
         self._past = past
         self._replayed = replayed

@@ -17,6 +17,7 @@ from synth.compiler.plan.model import Plan
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.breaker import Breakers, Stuck
 from synth.runtime.calls.client import LiveClient
+from synth.runtime.calls.held import read_held
 from synth.runtime.calls.models import Models
 from synth.runtime.calls.rules import CURRENT
 from synth.runtime.calls.validate import prepare
@@ -130,7 +131,6 @@ async def run_sample_sources(
     progress = Progress(plan, run_id, prices=prices, max_cost=options.max_cost)
     progress.tellers += [lambda: models.told, lambda: indexes.told]
     indexes.attend(stop)
-    config_hashes = models.config_hashes(plan)
     breakers = Breakers((*plan.cohorts, *plan.pair_cohorts))
     path = progress_path(log.path)
     sweep(path)
@@ -145,6 +145,7 @@ async def run_sample_sources(
                 watch.on_start(progress, models)
             # A source that does not hold ends the run here, before anything is paid for.
             sources = await _read(plan, log, options, stop)
+            config_hashes = models.config_hashes(plan, {each.source.name: each.version for each in sources})
             reports = await _index(indexes, progress, stop)
             recorder = Recorder(log, run_id, after_commit=committed)
             try:
@@ -265,6 +266,7 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
         from synth.runtime.functions.service import open_functions
 
         functions = open_functions(plan, models.where, run.history, stop)
+    held = await read_held(plan, run.tables)
     client = LiveClient(
         plan,
         models,
@@ -275,6 +277,7 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
         run.history,
         run.breakers,
         functions,
+        held,
     )
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
     asking = [step for each in sample_sources for step in each.plan.asking]

@@ -55,6 +55,7 @@ class CohortLineage(TypedDict):
     fingerprint: str
     models: Mapping[str, Json]  # identities, by the models' names in the recipe
     of: NotRequired[str]  # the lineage of the conversation that a preference, or another one, is made from
+    held: NotRequired[Mapping[str, str]]  # the versions of the sources that checks compare with, by name
 
 
 class SourceNote(TypedDict):

@@ -23,6 +23,7 @@ class Asked:
     """A caller that answers when it is told to; `ends` says of steps how they end otherwise."""
 
     plan: Any = None
+    held: Any = None
     ends: dict[str, Exception] = field(default_factory=dict)
     open: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)

@@ -88,8 +88,10 @@ def bind_step(
         needs += [ref for ref in references(template) if ref in known]
     refused = _named_checks(fields, "must_fail", output, own)
     for plan in refused:
-        if plan.source or CHECKS[plan.name].many:
+        if plan.source or plan.against or CHECKS[plan.name].many:
             what = "is a Python function" if plan.source else "compares samples with each other"
+            if plan.against:
+                what = "compares with the rows of a source"
             own.report(
                 "E202",
                 f"`{plan.label}` {what}, which no single answer can be meant to fail",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,7 @@ from synth.store.dataset.inputs.standing import (
 )
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import NOTHING, Forgotten
+from synth.store.log.payloads import RowIngested
 
 Cursor = Callable[[], duckdb.DuckDBPyConnection]
 # The lineage of a conversation, with the identities of its models by name; of one over another, below
@@ -57,6 +59,16 @@ class Tables:
             version = source_of(self._plan, plan, self._cursor(), self._events)
             self._kept[source] = keep(plan, version, self._cursor())
         return self._kept[source]
+
+    def versions(self, sources: Iterable[str]) -> dict[str, str]:
+        """The version of each of some sources, by name.  Raises QuotaShort as `kept` does."""
+        return {name: self.kept(name).version.version for name in sources}
+
+    def rows(self, source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The name and record of each row of a source that `kept` has, read a chunk at a time."""
+        for _, name, text in columns(self._cursor(), self.kept(source).seqs, "sample_id, payload"):
+            row: RowIngested = json.loads(text)
+            yield str(row.get("name", name)), row["values"]
 
     def of(self, cohort: str) -> SourceTable:
         """The table of a conversation over a source.  Raises QuotaShort as `kept` does."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from synth.base.canonical import canonical_json
 from synth.base.errors import QuotaShort
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, CellNames, Labels, stretches
@@ -247,7 +248,8 @@ def other_config_hashes(
 ) -> int:
     """How many other models' samples the log has of a cohort, as the recipe describes it."""
     entries = _entries(cohort.name, plan.fingerprint(cohort), None, cursor, events)
-    return len({entry["lineage"] for entry in entries} - {config_hash})
+    models = {str(entry["lineage"]): canonical_json(entry["models"]) for entry in entries}
+    return len(set(models.values()) - {models.get(config_hash)})
 
 
 def told_models(models: Mapping[str, Any]) -> str:
