@@ -115,7 +115,7 @@ class Step:
     system: Template | None = None
     prompt: Template | None = None
     sees: str = "prompt"
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     checks: tuple[CheckPlan, ...] = ()
     must_fail: tuple[CheckPlan, ...] = ()
     retry: int = 0
