@@ -71,6 +71,7 @@ def bind(
     importer = Importer(syntax.source, diagnostics, _bind_library)
     statements = _statements(syntax, "file", scope)
     _check_edition(syntax, statements, bound, scope)
+    bound.kinds = {s.name.text: kind.word for s, kind in statements if s.name is not None}
     context = Context(bound, scope, overrides, importer, lenient)
     _bind_all(statements, _ORDER, context)
     if not bound.recipe:

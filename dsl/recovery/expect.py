@@ -128,6 +128,9 @@ class Context:
 _TIMES = re.compile(r"[xX×*](?P<count>\d*)")
 
 
+_BOUNDS = "bounds are two numbers, `(1..700)`, or one: `(1..)`, `(..700)`"
+
+
 def expectation(context: Context) -> tuple[str, str]:
     """What was expected, and a hint."""
     if context.at_start or not context.statement:
@@ -139,7 +142,7 @@ def expectation(context: Context) -> tuple[str, str]:
     if last.type == "EQUAL":
         return "a value", _example(before)
     if context.bracket == "LPAR" and context.in_type:
-        return ("a range", "such as `1..700`") if last.type == "LPAR" else ("`)`", "")
+        return ("a range", "such as `1..700`") if last.type == "LPAR" else ("`)`", _BOUNDS)
     if last.type in _AFTER:
         return _AFTER[last.type]
     if last.type in ("COMMA", "LPAR"):

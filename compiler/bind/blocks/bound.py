@@ -194,6 +194,8 @@ class Bound:
     docs: str = ""
     seed: int = 0
     losses: float = 1000
+    # What each name of the file is declared as, known before it is bound.
+    kinds: dict[str, str] = field(default_factory=dict)
     params: dict[str, Param] = field(default_factory=dict)
     schemas: dict[str, Schema] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)

@@ -10,14 +10,17 @@ from math import prod
 from synth.base.canonical import Frozen
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
+from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, SetOf, Source, Step
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, field_type
 from synth.compiler.plan.table_plan import ListPlan, TablePlan
 from synth.compiler.plan.types import COUNT, Schema, Type, record
-from synth.dsl.syntax import Clause, Integer, Reference, Statement
+from synth.dsl.syntax import Clause, Integer, List, Reference, Statement
 
 _HINT = "samples vary over a set, a source, a list of a row, or another conversation"
+# What is bound after conversations, and so is not known by name where they are.
+_LATER = {"mix": "a mix", "export": "an export", "preference": "a preference", "evaluation": "an evaluation"}
 
 
 @dataclass(slots=True)
@@ -100,7 +103,14 @@ def _bind_axis(clause: Clause, axes: Axes, statement: Statement, bound: Bound, s
     name, span = clause.name.text, clause.name.span.to(clause.value.span)
     reference = clause.value
     if not isinstance(reference, Reference):
-        scope.report("E202", "what samples vary over is named here", reference.span, hint=_HINT)
+        scope.report(
+            "E202",
+            "what samples vary over is named here",
+            reference.span,
+            hint=f"`draw {name} from [...]` goes through a list that is written out; {_HINT}"
+            if isinstance(reference, List)
+            else _HINT,
+        )
         return None
     if statement.name is not None and str(reference) == statement.name.text:
         scope.report(
@@ -110,8 +120,22 @@ def _bind_axis(clause: Clause, axes: Axes, statement: Statement, bound: Bound, s
             hint="write a second conversation over the samples of the first",
         )
         return None
+    if (later := bound.kinds.get(str(reference))) in _LATER:
+        scope.report(
+            "E202", f"`{reference}` is {_LATER[later]}, which has no rows", reference.span, hint=_HINT
+        )
+        return None
     declared, rest = scope.resolve_path(reference)
     if declared is None:
+        return None
+    if isinstance(declared.thing, Source | Conversation) and rest:
+        scope.report(
+            "E202",
+            f"`{reference}` is no table: each row of `{declared.name}` has a `{rest[0]}` of its own",
+            reference.span,
+            secondary=(Label(declared.span, f"this {declared.what}"),),
+            hint=f"for example `over row in {declared.name} over {name} in row.{rest[0]}`",
+        )
         return None
     if declared.what == "axis" or rest:
         return _bind_list(clause, declared, axes, scope)
@@ -125,7 +149,9 @@ def _bind_axis(clause: Clause, axes: Axes, statement: Statement, bound: Bound, s
             f"`{reference}` is a {declared.what}, which has no rows",
             reference.span,
             secondary=(Label(declared.span, "declared here"),),
-            hint=_HINT,
+            hint=f"`draw {name} from {reference}` goes through a list; {_HINT}"
+            if declared.type is not None and declared.type.name == "list"
+            else _HINT,
         )
         return None
     if axes.rows is not None:
@@ -155,14 +181,21 @@ def _bind_list(clause: Clause, declared: Declared, axes: Axes, scope: Scope) -> 
     path = tuple(part.text for part in reference.parts)
     type_: Type | None = declared.type
     for part in reference.parts[1:]:
-        type_ = None if type_ is None else field_type(type_, part.text)
+        above, type_ = type_, None if type_ is None else field_type(type_, part.text)
         if type_ is None:
             if scope.first(f"{declared.name}.{part}"):
+                lists = _lists(above)
+                guess = suggest(part.text, lists)
                 scope.report(
                     "E102",
                     f"`{declared.name}` has no `{part}`",
                     reference.span,
                     secondary=(Label(declared.span, f"this {declared.what}"),),
+                    hint=f"did you mean `{guess}`?"
+                    if guess
+                    else f"lists in its schema: {some_of(lists)}"
+                    if lists
+                    else "its schema has no list; declare one, for example `tags: list<text>?`",
                 )
             return None
     if type_ is not None and type_.name == "unknown":
@@ -177,8 +210,15 @@ def _bind_list(clause: Clause, declared: Declared, axes: Axes, scope: Scope) -> 
         return None
     if type_ is None or type_.name != "list":
         shown = "nothing" if type_ is None else article(type_)
+        lists = _lists(declared.type)
         scope.report(
-            "E202", f"`{reference}` is {shown}, and samples vary over the items of a list", reference.span
+            "E202",
+            f"`{reference}` is {shown}, and samples vary over the items of a list",
+            reference.span,
+            secondary=(Label(declared.span, f"this {declared.what}"),),
+            hint=f"lists in its schema: {some_of(lists)}"
+            if lists
+            else f"where it is one, its schema says so: `{reference.parts[-1]}: list<text>`",
         )
         return None
     item = type_.arguments[0]
@@ -186,6 +226,13 @@ def _bind_list(clause: Clause, declared: Declared, axes: Axes, scope: Scope) -> 
     found = ListPlan(name=clause.name.text, path=path[1:], plain=plain)
     axes.rows = axes.rows.model_copy(update={"lists": (*axes.rows.lists, found)})
     return item
+
+
+def _lists(type_: Type | None) -> list[str]:
+    """The fields of a row that are lists."""
+    if type_ is None or type_.schema is None:
+        return []
+    return [name for name, of in type_.schema.fields if of.name == "list"]
 
 
 def sample_type(conversation: Conversation) -> Type:
@@ -206,12 +253,18 @@ def bind_times(statement: Statement, scope: Scope) -> int | None:
                 "E107",
                 f"`{statement.name}` needs `times`",
                 (statement.name or statement.kind).span,
-                hint="for example `conversation chats times 100 { }`",
+                hint=f"for example `conversation {statement.name} times {_meant_times(statement)} {{ }}`, or "
+                f"say what it is over: `over row in ...`",
             )
             return None
         return 1
     value = constant(clause.value, COUNT, scope, "`times`")
     return None if value is FAILED else int(value)
+
+
+def _meant_times(statement: Statement) -> int:
+    """The count that stands where only `times` would make it."""
+    return statement.quantity.value if isinstance(statement.quantity, Integer) else 100
 
 
 def bind_count(statement: Statement, axes: Axes, times: int, scope: Scope) -> int | None:
@@ -220,17 +273,28 @@ def bind_count(statement: Statement, axes: Axes, times: int, scope: Scope) -> in
     if declared is None or statement.name is None:
         return None
     if not isinstance(declared, Integer):
+        scope.report(
+            "E202",
+            f"`{statement.name}` is declared as a share, and how many rows it takes is a count",
+            declared.span,
+            hint=f"for example `conversation {statement.name} 500 over row in ...`; without a count it "
+            f"takes all",
+        )
         return 0
     each = axes.cells * times
     if axes.whole and each and declared.value % each:
+        written = [clause for clause in statement.clauses if clause.word == "times"]
         near = max(each, round(declared.value / each) * each)
         scope.report(
             "E301",
             f"`{statement.name}` is declared as {declared.value} conversations, and each row makes {each}",
             declared.span,
             label="declared",
-            secondary=tuple(Label(axis.span, f"{len(axis.set.members)} {axis.name}s") for axis in axes.sets),
-            hint=f"declare a multiple of {each}, such as {near}",
+            secondary=(
+                *(Label(axis.span, f"{len(axis.set.members)} {axis.name}s") for axis in axes.sets),
+                *(Label(clause.span, f"{times} of each") for clause in written),
+            ),
+            hint=f"declare a multiple of {each}, such as {near}; without a count every row is asked for",
         )
     return declared.value
 

@@ -41,7 +41,7 @@ def bind_draw(statement: Statement, axes: Sequence[Axis], draws: Sequence[Draw],
         spread = bind_spread(clause.value, scope)
         found = None if spread is None else _spread_out(spread)
     else:
-        set_: SetOf | None = scope.thing(clause.value, (SetOf,), "a set")
+        set_ = _set(clause.value, name, scope)
         found = None if set_ is None else (set_.name, set_.members, record(set_.schema))
         personas = set_ is not None and set_.what == "personas"
     if found is None:
@@ -51,6 +51,13 @@ def bind_draw(statement: Statement, axes: Sequence[Axis], draws: Sequence[Draw],
     if not scope.declare(Declared(name, "draw", span, type_)):
         return None
     return Draw(name, source, personas, members, type_, span, spread, of)
+
+
+def _set(expression: Expression, name: str, scope: Scope) -> SetOf | None:
+    over = f"samples are made of its rows where the conversation is `over {name} in {expression}`"
+    instead = {"source": over, "conversation": over}
+    found: SetOf | None = scope.thing(expression, (SetOf,), "a set", instead=instead)
+    return found
 
 
 def _spread_out(spread: SpreadPlan) -> _Dealt:

@@ -58,7 +58,9 @@ def bind_opening(statement: Statement, earlier: Sequence[Step], own: Scope, scop
             "E202",
             f"`{value}` is {article(held)}, not messages",
             value.span,
-            hint=f"put it under `when {value}`" if is_transcript(held) else "it is a row's field of messages",
+            hint=f"put it under `when {value}`"
+            if is_transcript(held)
+            else "it takes a field of type `messages`: `schema Chat { chat: messages }`",
         )
         return None
     declared = Declared(name.text, "turn", name.span, MESSAGES, when=own.under, written=written_as(statement))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,12 @@ class Scope:
                 "E104",
                 f"`{declared.name}` is declared twice",
                 declared.span,
-                secondary=(Label(known.span, f"first declared here, as a {known.what}"),),
+                secondary=(
+                    Label(
+                        known.span,
+                        f"first declared here, as {'an' if known.what[0] in 'aeiou' else 'a'} {known.what}",
+                    ),
+                ),
                 hint="give one of them another name",
             )
             return False
@@ -119,9 +124,12 @@ class Scope:
         if name.text in self.later:
             after = self.later[name.text]
             verb = {"turn": "said", "draw": "drawn"}.get(after.what, "made")
+            own = self.place == f"`{name}`"
             self.report(
                 "E110",
-                f"`{name}` is {verb} after {self.place} is written",
+                f"`{name}` cannot be quoted in itself"
+                if own
+                else f"`{name}` is {verb} after {self.place} is written",
                 name.span,
                 secondary=(Label(after.span, f"{verb} here"),),
                 hint="turns are written in order; only earlier ones can be quoted",
@@ -198,9 +206,17 @@ class Scope:
         self.used.add(declared.name)
         return found, rest[1:]
 
-    def thing(self, expression: Expression, kinds: tuple[type, ...], noun: str, *, hint: str = "") -> Any:
-        """What a reference declares, when it is one of some kinds; `noun` says which, and `hint` what to
-        write where it is no reference.
+    def thing(
+        self,
+        expression: Expression,
+        kinds: tuple[type, ...],
+        noun: str,
+        *,
+        hint: str = "",
+        instead: Mapping[str, str] | None = None,
+    ) -> Any:
+        """What a reference declares, when it is one of some kinds; `noun` says which, `hint` what to write
+        where it is no reference, and `instead` what to write for what is something else, by what it is.
 
         None after a report, or where the name is poisoned.
         """
@@ -217,6 +233,7 @@ class Scope:
             f"`{expression}` is a {declared.what}, not {noun}",
             expression.span,
             secondary=(Label(declared.span, "declared here"),),
+            hint=(instead or {}).get(declared.what, ""),
         )
         return None
 

@@ -145,6 +145,8 @@ def _report_field(
     declared: Declared, path: Sequence[str], name: str, expression: Reference, scope: Scope
 ) -> None:
     type_ = declared.type
+    for part in path[1:]:
+        type_ = None if type_ is None else field_type(type_, part)
     inner = type_.arguments[0] if type_ is not None and type_.name == "json" else type_
     fields = [field for field, _ in inner.schema.fields] if inner is not None and inner.schema else []
     guess = suggest(name, [*fields, "name"])
