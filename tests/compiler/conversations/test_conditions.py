@@ -95,7 +95,7 @@ def test_a_plan_without_conditions_says_nothing_of_them() -> None:
         ("when hard", "E101", "`hard` is not defined here", ""),
         ("when trade.hards", "E102", "`trade` has no `hards`", "did you mean `hard`?"),
         ("when later", "E110", "`later` is made after `extra` is written", "only earlier ones"),
-        ("when extra", "E110", "`extra` is made after `extra` is written", ""),
+        ("when extra", "E110", "`extra` cannot be quoted in itself", ""),
         ("when long", "E202", "`long` is the same in every sample", "what is drawn"),
         ("when trade", "E202", "`trade` is a Trade, and always there", "`when trade in [...]`"),
         (
