@@ -110,8 +110,11 @@ class ChildCohort(Cohort):
             self._awaited -= 1
         heappush(self._parents, order)
         if not self._counts:
+            # Whoever takes the first of these is to know of all before them.
             for place in range(self._a_row):
                 self.deduplicator.expect(self._order(order, place))
+                for follower in self.followers:
+                    follower.expected(place // self.plan.times, self._order(order, place))
 
     def stood(self, slot: Slot, order: Order, name: str, values: Mapping[str, Any] | None) -> None:
         self._arrive(order, _Parent(slot, order, name, values))
@@ -127,6 +130,9 @@ class ChildCohort(Cohort):
         self._awaited -= 1
         if not self._counts:
             self._counters.quota -= self._a_row
+            for number in range(self._a_row):
+                for follower in self.followers:
+                    follower.not_replaced(number // self.plan.times)
         self._advance()
 
     def passed(self, row: int) -> None:
@@ -161,13 +167,20 @@ class ChildCohort(Cohort):
             self._take(order, self._arrived.pop(order))
 
     def _take(self, order: Order, parent: _Parent | None) -> None:
+        if self._counts:
+            # Parents are taken in their order, whoever of them replaces another.
+            order = 0, self._number, order[2]
+            self._number += 1
         if parent is None:
             if not self._counts:
                 for place in range(self._a_row):
                     self.deduplicator.lost(self._order(order, place))
+                    # What is made of these is lost with them.
+                    for follower in self.followers:
+                        follower.lost(place // self.plan.times, self._order(order, place))
                 self._judge()
             return
-        for place, request in enumerate(self._of(parent)):
+        for place, request in enumerate(self._of(parent, order)):
             if not self._counts:
                 self._open(request, parent.pending)
             elif self._room[request.slot.cell.row] > 0:
@@ -178,7 +191,7 @@ class ChildCohort(Cohort):
                 self._spare_parents[request.slot.cell.row].append(_without_values(request))
         self._tell_if_through()
 
-    def _of(self, parent: _Parent) -> Iterator[SampleRequest]:
+    def _of(self, parent: _Parent, order: Order) -> Iterator[SampleRequest]:
         """The samples that a parent makes."""
         above, slot = self._parent.plan, parent.slot
         outside = environment(above, slot)
@@ -196,14 +209,15 @@ class ChildCohort(Cohort):
         number = slot.position if parent.order[0] == 0 else -1
         for place, made in enumerate(self._deals.slots(row, number, slot.inputs)):
             with_base = Slot(made.position, made.cell, made.ordinal, made.inputs, base)
-            request = self._request(with_base, self._order(parent.order, place))
+            request = self._request(with_base, self._order(order, place))
             yield SampleRequest(request.slot, request.name, request.order, base)
 
     def _open(self, request: SampleRequest, pending: bool) -> None:
         row, order = self._rows[request.slot.cell.row], request.order
         row.open += 1
-        for follower in self.followers:
-            follower.expected(request.slot.cell.row, order)
+        if self._counts:
+            for follower in self.followers:
+                follower.expected(request.slot.cell.row, order)
         base = request.base
         gone = base is not None and base.name in self._parent.gone
         if self._is_completed(request):

@@ -170,6 +170,10 @@ class Pairs:
     def not_replaced(self, row: int) -> None:
         """The cell of a lost sample was given up."""
         self._rows[row].awaited -= 1
+        if self._all and self._base_plan.each:
+            # The sample is lost for good, and so is what would be made from it.
+            self._quota -= 1
+            self._counters.quota -= 1
         self._advance(self._rows[row])
 
     def passed(self, row: int) -> None:

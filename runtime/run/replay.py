@@ -134,6 +134,11 @@ class _RememberingPast(LoggedPast):
         ending = self.endings.get(sample_id)
         return ending.step if ending is not None and ending.values is None else None
 
+    def is_of_rows(self, sample_id: str) -> bool:
+        """Whether a sample is made of what rows hold, and is another one where that changes."""
+        ending = self.endings.get(sample_id)
+        return ending is not None and ending.inputs != ""
+
     async def calls(self, cohort: str, requests: Sequence[SampleRequest]) -> Mapping[str, LoggedSample]:
         names = [request.name for request in requests]
         running = asyncio.get_running_loop()
@@ -247,7 +252,8 @@ class _LogClient:
                 )
             return logged(known, self.rules(attempt.sample_id))
         answered = {(known.step, known.attempt) for known in attempt.earlier.calls.values()}
-        if (step.name, attempt.number) not in answered:
+        if (step.name, attempt.number) not in answered or self._past.is_of_rows(attempt.sample_id):
+            # Of what rows are made of, the answer may be another version's.
             self._give_up(attempt.sample_id, step)
         raise CacheMiss
 

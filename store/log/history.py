@@ -92,7 +92,7 @@ class LoggedSample:
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a sample ended, in event `seq` of the run `run_id`: with accepted `values` and `thoughts` by step,
-    or given up at a step for a `reason`, and then `values` is None."""
+    or given up at a step for a `reason`, and then `values` is None.  `inputs` are what it was made of."""
 
     seq: int
     run_id: str
@@ -100,6 +100,7 @@ class Ending:
     values: dict[str, Any] | None
     thoughts: Mapping[str, str]
     reason: str = ""
+    inputs: str = ""
 
 
 @dataclass(slots=True)
@@ -308,6 +309,7 @@ class History:
                 payload["values"] if kind == Kind.SAMPLE_COMPLETED.value else None,
                 payload.get("thoughts", {}),
                 payload.get("reason", ""),
+                payload.get("inputs", ""),
             )
         return found
 

@@ -170,6 +170,7 @@ def select_over_table(
         missing,
         found.ends.lost,
         found.ends.rows,
+        found.ends.seqs,
     )
 
 

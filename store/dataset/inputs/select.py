@@ -6,7 +6,7 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -36,7 +36,7 @@ class Selection:
     `positions` are their places among the cohort's slots, `counts` how many there are of each cell;
     `models` are the identities that the lineage names; `forgotten` slots are those of samples that the
     log has forgotten, and `missing` ones are to be made.  Over `rows` of a table that are all asked for,
-    some are `lost` for good.
+    some are `lost` for good, and `ended` are the seqs of those that stand and of the lost, in order.
     """
 
     cohort: CohortPlan
@@ -49,6 +49,7 @@ class Selection:
     missing: int
     lost: int = 0
     rows: int | None = None
+    ended: array[int] = field(default_factory=lambda: array("q"))
 
     @property
     def quota(self) -> int:

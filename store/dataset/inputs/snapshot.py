@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
 import duckdb
 
@@ -24,6 +25,9 @@ from synth.store.dataset.inputs.select import (
 from synth.store.log.forgotten import forgotten_of
 from synth.store.log.log import Log
 from synth.store.log.payloads import EndedEitherWay
+
+_CHUNK = 1024
+_Item = TypeVar("_Item")
 
 
 class Behind:
@@ -148,6 +152,21 @@ class LogSnapshot:
         """What decides the split that samples go to: their names, and over a table the row, or the first
         ancestor, that all is made of."""
         return list(names) if cohort.rows is None else self._behind(cohort).roots(payloads)
+
+    def keyed(
+        self,
+        cohort: CohortPlan,
+        items: Iterable[_Item],
+        split: bool,
+        sample: Callable[[_Item], tuple[str, EndedEitherWay]],
+    ) -> Iterator[tuple[_Item, str]]:
+        """Items with what decides the split of each one's `sample`, which is its name and payload."""
+        remaining = iter(items)
+        while some := list(islice(remaining, _CHUNK)):
+            samples = [sample(item) for item in some]
+            names = [name for name, _ in samples]
+            keys = self.keys_of(cohort, names, [payload for _, payload in samples]) if split else names
+            yield from zip(some, keys, strict=True)
 
     def _behind(self, cohort: CohortPlan) -> Behind:
         if cohort.name not in self._lookups:

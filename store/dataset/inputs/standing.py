@@ -7,7 +7,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 
@@ -45,14 +45,16 @@ class Standing:
 
 
 class Ended:
-    """The samples of a lineage that ended one way, by version: the seq of each one's first event, in 16
-    bytes."""
+    """The samples of a lineage that ended one way, by version: the seq of the event, in 16 bytes each.  Of
+    several it is the first completion, and the last loss."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, events: int, config_hash: str, kind: Kind) -> None:
         self._versions, self._seqs = array("Q"), array("q")
+        which = "min" if kind is Kind.SAMPLE_COMPLETED else "max"
         rows = cursor.execute(
             f"""SELECT xor(CAST('0x' || sample_id AS UBIGINT),
-                           CAST('0x' || coalesce({payload_sql.INPUTS}, '0') AS UBIGINT)) AS version, min(seq)
+                           CAST('0x' || coalesce({payload_sql.INPUTS}, '0') AS UBIGINT)) AS version,
+                      {which}(seq)
                 FROM events WHERE kind = ? AND seq < ? AND ({payload_sql.LINEAGE}) = ?
                 GROUP BY version ORDER BY version""",
             [kind.value, events, config_hash],
@@ -74,7 +76,8 @@ class Ended:
 class Ends:
     """How the samples of a lineage ended, and what was found of them: how many there are to be of how many
     `rows` of the table, and how many of those are `lost` for good or `forgotten`.  `gone` are the seqs of
-    events that are forgotten."""
+    events that are forgotten, `seqs` those of the samples that ended, stand or lost, in the order of the
+    dataset."""
 
     completed: Ended
     abandoned: Ended
@@ -84,6 +87,7 @@ class Ends:
     lost: int = 0
     forgotten: int = 0
     stands: int = 0
+    seqs: array[int] = field(default_factory=lambda: array("q"))
 
     @property
     def missing(self) -> int:
@@ -95,12 +99,16 @@ class Ends:
         name = sample_id(plan, cohort, slot.cell.labels, slot.ordinal)
         seq = self.completed.seq(name, slot.inputs)
         if seq is None:
-            self.lost += self.abandoned.seq(name, slot.inputs) is not None
+            seq = self.abandoned.seq(name, slot.inputs)
+            self.lost += seq is not None
+            if seq is not None and seq not in self.gone:
+                self.seqs.append(seq)
             return None
         if seq in self.gone:
             self.forgotten += 1
             return None
         self.stands += 1
+        self.seqs.append(seq)
         return name, seq
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from synth.base.errors import QuotaShort
 from synth.compiler.plan.allot import allot
 from synth.compiler.plan.model import CallPlan, CohortPlan, PreferencePlan
-from synth.compiler.plan.strata import pair_id
+from synth.compiler.plan.strata import pair_id, sample_version
 from synth.store.dataset.inputs.messages import Message, answered, attempted, before, spoken, unanswered
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns, completed, pair_config_hash, stream
@@ -152,7 +152,10 @@ class Pairs:
         )
 
     def rows(self, layout: Layout) -> Iterator[Row]:
-        for pair in self._read(self._pairs):
+        pairs = self._read(self._pairs)
+        for pair, key in self._snapshot.keyed(
+            self._cohort, pairs, layout.export.split is not None, lambda pair: (pair.base, pair.payload)
+        ):
             self._provenance.sample(pair.payload["cell"])
             answers: dict[str, Any] = {}
             for side, plan in self._sides.items():
@@ -162,7 +165,7 @@ class Pairs:
                 if plan.name != "attempts" and plan.arguments["name"] in own.get("cut", ()):
                     self._provenance.cut([side])
             prompt = self._prompt(pair.payload["values"], pair.payload.get("thoughts", {}))
-            yield layout.pair(pair.id, pair.base, prompt, tags=self._cohort.tags, **answers)
+            yield layout.pair(pair.id, key, prompt, tags=self._cohort.tags, **answers)
 
     def sides(self, split: str | None) -> Side:
         return sides(split)
@@ -214,14 +217,17 @@ class Pairs:
         # A step's name is a word of letters, digits and underscores.
         refused = f"json_extract(payload, '$.rejected.{self._attempts}')" if self._attempts else "NULL"
         samples = columns(
-            self._snapshot.cursor(), self._selection.seqs, f"sample_id, CAST({refused} AS VARCHAR)"
+            self._snapshot.cursor(),
+            self._selection.seqs,
+            f"sample_id, coalesce({payload_sql.INPUTS}, ''), CAST({refused} AS VARCHAR)",
         )
-        for position, (seq, name, attempts) in zip(self._selection.positions, samples, strict=True):
+        for position, (seq, name, inputs, attempts) in zip(self._selection.positions, samples, strict=True):
             made = _NONE
             if own is not None:
-                made = own.made(name)
+                version = sample_version(name, inputs)
+                made = own.made(version)
                 if made == _NONE:
-                    self._open += not own.lost(name)
+                    self._open += not own.lost(name, version)
                     continue
             row = self._selection.row_of(position)
             if self._attempts is None:
@@ -272,7 +278,7 @@ class Pairs:
 
 
 class _Own:
-    """The samples that a preference made itself, by the sample each is made from."""
+    """The samples that a preference made itself, by the version of the sample each is made from."""
 
     def __init__(self, snapshot: LogSnapshot, pairs: CohortPlan, config_hash: str | None) -> None:
         self._plan, self._pairs = snapshot.plan, pairs
@@ -283,14 +289,14 @@ class _Own:
             snapshot, config_hash, Kind.SAMPLE_ABANDONED, f"({payload_sql.LASTING}) IS DISTINCT FROM 'false'"
         )
 
-    def made(self, base: str) -> int:
+    def made(self, version: str) -> int:
         """The seq of the one made from a sample, or `_NONE`."""
-        at = _place(self._bases, base)
+        at = _place(self._bases, version)
         return _NONE if at is None or self._seqs[at] in self._forgotten else self._seqs[at]
 
-    def lost(self, base: str) -> bool:
+    def lost(self, base: str, version: str) -> bool:
         """Whether the one made from a sample was given up for reasons of its own, or is forgotten."""
-        if _place(self._lost, base) is not None or _place(self._bases, base) is not None:
+        if _place(self._lost, version) is not None or _place(self._bases, version) is not None:
             return True
         return bool(self._pending) and pair_id(self._plan, self._pairs, base) in self._pending
 
@@ -298,10 +304,12 @@ class _Own:
     def _ends(
         snapshot: LogSnapshot, config_hash: str | None, kind: Kind, condition: str
     ) -> tuple[array[int], array[int]]:
-        """The samples that such events are made from, as sorted numbers, and the events' seqs."""
+        """The versions of the samples that such events are made from, as sorted numbers, and the events'
+        seqs."""
         bases, seqs = array("Q"), array("q")
         rows = snapshot.cursor().execute(
-            f"""SELECT CAST('0x' || ({payload_sql.OF}) AS UBIGINT) AS base, min(seq)
+            f"""SELECT xor(CAST('0x' || ({payload_sql.OF}) AS UBIGINT),
+                           CAST('0x' || coalesce({payload_sql.INPUTS}, '0') AS UBIGINT)) AS base, min(seq)
                 FROM events WHERE kind = ? AND seq < ? AND ({payload_sql.LINEAGE}) = ? AND {condition}
                 GROUP BY base ORDER BY base""",
             [kind.value, snapshot.events, config_hash],

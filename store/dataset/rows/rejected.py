@@ -80,8 +80,11 @@ class Refused:
     def rows(self, layout: Layout) -> Iterator[Row]:
         columns = SampleColumns(layout.export, self._cohort, self._snapshot.rows_of)
         samples = with_attempts(self._snapshot, self._cohort, self._ends)
-        for (name, payload, found), shown in columns.along(samples):
-            yield from self._sample(layout, shown, name, payload, found)
+        keyed = self._snapshot.keyed(
+            self._cohort, columns.along(samples), layout.export.split is not None, sample_of
+        )
+        for ((name, payload, found), shown), key in keyed:
+            yield from self._sample(layout, shown, key, name, payload, found)
 
     def sides(self, split: str | None) -> Side:
         return sides(split)
@@ -108,6 +111,7 @@ class Refused:
         self,
         layout: Layout,
         columns: Mapping[str, Any],
+        key: str,
         name: str,
         payload: EndedEitherWay,
         found: Sequence[Attempt],
@@ -125,7 +129,7 @@ class Refused:
             self._refused.setdefault(step.name, Counter())[told["check"]] += 1
             yield layout.labelled(
                 f"{name}-{attempt.name}",
-                name,
+                key,
                 self._prompt(step, payload, attempt.shown),
                 attempted(step, attempt.text.strip(), attempt.thought),
                 False,
@@ -142,6 +146,11 @@ class Refused:
         if step.role == "model" and is_known(self._cohort, payload, step.name):
             return before(self._cohort, payload["values"], step.name, payload.get("thoughts", {}))
         return [said(each["role"], each["content"]) for each in json.loads(shown)]
+
+
+def sample_of(along: tuple[tuple[str, EndedEitherWay, Any], Any]) -> tuple[str, EndedEitherWay]:
+    """The name and the payload of a sample that goes along with its columns."""
+    return along[0][:2]
 
 
 def is_known(cohort: CohortPlan, payload: EndedEitherWay, turn: str) -> bool:
@@ -186,7 +195,12 @@ def ends(
 ) -> array[int]:
     """The seqs of the last events of samples with refused attempts: of its completion where there is
     one; of those that were `given_up` alone.  They are in the order of their cells and of their
-    numbers there."""
+    numbers there; over a table they are those of its present rows, in the order of the dataset."""
+    if cohort.rows is not None:
+        selection = snapshot.selection(cohort.name)
+        standing = frozenset(selection.seqs) if given_up else frozenset[int]()
+        wanted = columns(snapshot.cursor(), selection.ended, f"({payload_sql.REJECTED}) IS NOT NULL")
+        return array("q", (seq for seq, refused in wanted if (given_up or refused) and seq not in standing))
     rows = snapshot.cursor().execute(
         f"""SELECT CAST({payload_sql.CELL} AS VARCHAR) AS cell,
                   CAST({payload_sql.ORDINAL} AS BIGINT) AS ordinal,

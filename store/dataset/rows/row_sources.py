@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, Protocol
 
 from synth.compiler.plan.outputs import ExportPlan
@@ -107,12 +106,8 @@ class Samples:
         self, samples: Iterator[tuple[str, EndedEitherWay]], *, split: bool
     ) -> Iterator[tuple[str, EndedEitherWay, str]]:
         """Samples with what decides their split, where there is one."""
-        if not split or self._cohort.rows is None:
-            yield from ((name, payload, name) for name, payload in samples)
-            return
-        while some := list(islice(samples, _CHUNK)):
-            keys = self._snapshot.keys_of(self._cohort, *map(list, zip(*some, strict=True)))
-            yield from ((name, payload, key) for (name, payload), key in zip(some, keys, strict=True))
+        for (name, payload), key in self._snapshot.keyed(self._cohort, samples, split, lambda each: each):
+            yield name, payload, key
 
     def conversations(
         self, export: ExportPlan, taken: Sequence[int], copy: int = 1

@@ -23,7 +23,7 @@ from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.layout import Layout, Row
-from synth.store.dataset.rows.rejected import Attempt, ends, is_known, with_attempts
+from synth.store.dataset.rows.rejected import Attempt, ends, is_known, sample_of, with_attempts
 from synth.store.dataset.rows.splits import Side, sides
 from synth.store.log.payloads import EndedEitherWay
 
@@ -77,9 +77,12 @@ class Unpaired:
         stands = len(self._selection.seqs)
         samples = with_attempts(self._snapshot, self._cohort, seqs)
         columns = SampleColumns(layout.export, self._cohort, self._snapshot.rows_of)
-        for number, ((name, payload, attempts), shown) in enumerate(columns.along(samples)):
-            labels = self._labels.setdefault(side(name), Counter())
-            lay = partial(self._row, layout, shown, name, payload)
+        keyed = self._snapshot.keyed(
+            self._cohort, columns.along(samples), layout.export.split is not None, sample_of
+        )
+        for number, (((name, payload, attempts), shown), key) in enumerate(keyed):
+            labels = self._labels.setdefault(side(key), Counter())
+            lay = partial(self._row, layout, shown, (name, key), payload)
             found = self._accepted(lay, payload) if number < stands else []
             found += self._attempts(layout, lay, payload, attempts, number < stands)
             for row in found:
@@ -164,21 +167,21 @@ class Unpaired:
         self,
         layout: Layout,
         columns: Mapping[str, Any],
-        name: str,
+        sample: tuple[str, str],
         payload: EndedEitherWay,
         part: str,
         step: StepPlan,
         answer: Message,
         label: bool,
     ) -> Row:
-        values = payload["values"]
+        (name, key), values = sample, payload["values"]
         context = layout.export.context
         shown = before(self._cohort, values, step.name, payload.get("thoughts", {}))
         if context is not None:
             shown = with_passages(values[context], shown)
         return layout.labelled(
             f"{name}-{part}",
-            name,
+            key,
             shown,
             answer,
             label,
