@@ -67,6 +67,7 @@ def _cohort(conversation: Conversation, bound: Bound) -> CohortPlan:
             _opened(_step(step, bound), conversation) if step.role == "messages" else _step(step, bound)
             for step in conversation.steps
         ),
+        keep=conversation.keep,
         transcript=conversation.transcript,
         train_on=conversation.train_on,
         train_every=conversation.train_every,
@@ -130,6 +131,7 @@ def _functions(bound: Bound, steps: list[Step]) -> Iterator[FunctionPlan]:
     called = {(check.name, check.source) for step in steps for check in step.checks}
     called |= {(step.call.name, step.call.source) for step in steps if step.call is not None}
     called |= {(check.name, check.source) for each in bound.sources.values() for check in each.plan.keep}
+    called |= {(check.name, check.source) for each in bound.conversations.values() for check in each.keep}
     for function in bound.functions:
         if (function.name, function.source) in called:
             called.remove((function.name, function.source))

@@ -208,7 +208,8 @@ class CohortPlan(Frozen):
     """One conversation declaration: how many samples, what varies, what is generated.
 
     A conversation over `rows` asks for `quota` samples, or for those of every row where `each` is set,
-    and then nobody knows before the rows are read how many there are: `quota` is 0.
+    and then nobody knows before the rows are read how many there are: `quota` is 0.  `keep` are checks of
+    the finished sample, whose values the paths that they are of begin with.
     """
 
     name: str
@@ -219,6 +220,7 @@ class CohortPlan(Frozen):
     times: Annotated[int, Field(ge=0)]
     draws: tuple[DrawPlan, ...] = ()
     steps: tuple[StepPlan, ...]
+    keep: tuple[CheckPlan, ...] = ()
     transcript: str | None = None
     train_on: tuple[str, ...] = ()
     train_every: Role | None = None
@@ -233,8 +235,13 @@ class CohortPlan(Frozen):
         """The steps that ask a model, and those of the judges."""
         return asking(self.steps)
 
+    @property
+    def kept(self) -> StepPlan:
+        """What judges the finished sample, as a step that makes nothing."""
+        return StepPlan(name="keep", checks=self.keep)
+
     def step(self, name: str) -> StepPlan:
-        return next(step for step in self.steps if step.name == name)
+        return next(step for step in (*self.steps, self.kept) if step.name == name)
 
 
 def asking(steps: Iterable[StepPlan]) -> tuple[StepPlan, ...]:
@@ -362,7 +369,7 @@ class Plan(Frozen):
             if pair.steps:
                 base = self.cohort(pair.source)
                 quota = base.quota if pair.quota is None else pair.quota
-                update = {"name": pair.name, "quota": quota, "steps": pair.steps, "tags": ()}
+                update = {"name": pair.name, "quota": quota, "steps": pair.steps, "keep": (), "tags": ()}
                 # Made by copying, so that its steps stay the very ones of the preference.
                 found.append(base.model_copy(update={**update, "transcript": None, "train_on": ()}))
         return tuple(found)

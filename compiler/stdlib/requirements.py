@@ -16,6 +16,7 @@ def require_runnable(plan: Plan) -> None:
 
 def _checks(plan: Plan) -> Iterator[CheckPlan]:
     for cohort in (*plan.cohorts, *plan.pair_cohorts):
+        yield from cohort.keep
         for step in cohort.steps:
             yield from (*step.checks, *step.must_fail)
     for source in plan.sources:

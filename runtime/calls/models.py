@@ -253,7 +253,7 @@ def _held(cohort: CohortPlan) -> list[str]:
 
 
 def _calls_functions(cohort: CohortPlan) -> bool:
-    checks = [check for step in cohort.steps for check in step.checks]
+    checks = [*cohort.keep, *(check for step in cohort.steps for check in step.checks)]
     calls = [step.call for step in cohort.steps if step.call is not None]
     return any(check.source for check in checks) or any(call.source for call in calls)
 

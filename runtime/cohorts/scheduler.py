@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from synth.compiler.plan.strata import BaseSample
 from synth.runtime.calls.attempt import ModelClient
 from synth.runtime.calls.breaker import Breakers
+from synth.runtime.cohorts.kept import judge_whole
 from synth.runtime.cohorts.sample import Sample, run_sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest, SampleSource
 from synth.runtime.events.budget import RunBudget
@@ -166,6 +167,7 @@ class Scheduler:
         try:
             try:
                 outcome = await run_sample(sample, self._client, earlier, self._observer, self._breakers)
+                outcome = await judge_whole(sample, outcome, self._client, earlier, self._observer)
             except asyncio.CancelledError:
                 outcome = sample.pending
             except Exception as error:

@@ -132,6 +132,7 @@ def _tree(plan: Plan) -> dict[str, Any]:
         written = [step for step in cohort.steps if step.model is not None]
         tree[cohort.name] = {
             **cohort.model_dump(exclude={"axes", "draws", "steps"}),
+            "keep": _names(cohort.keep),
             "calls": sum(samples_with(plan, cohort, step, cohort.quota) for step in written),
             "turns": [turn.name for turn in cohort.turns],
             "steps": [step.name for step in cohort.steps],

@@ -149,6 +149,7 @@ class Conversation:
     tags: tuple[str, ...]
     span: Span
     table: TablePlan | None = None
+    keep: tuple[CheckPlan, ...] = ()
     outside: tuple[tuple[str, Type], ...] = ()
     each: bool = False
     # The conversation whose samples it is over.

@@ -20,11 +20,13 @@ class Subject:
     """What the first argument of a check may name to say what is checked.
 
     With a `name`, the value judged and what lies below it: `length(card.quotes, 10..)`.  Without one, the
-    fields of a record, one of which has to be named: `length(body, 20..)`.
+    fields of a record, one of which has to be named: `length(body, 20..)`.  The record may be a whole
+    `sample`, and its fields all that it has.
     """
 
     type: Type
     name: str | None = None
+    sample: bool = False
 
     def names(self, place: Span) -> dict[str, Declared]:
         """What it is called in arguments: its name, or those of its fields."""

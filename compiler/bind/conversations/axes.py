@@ -40,7 +40,7 @@ class Axes:
     def cells(self) -> int:
         return prod(len(axis.set.members) for axis in self.sets)
 
-    def with_uses(self, steps: Sequence[Step]) -> TablePlan:
+    def with_uses(self, steps: Sequence[object]) -> TablePlan:
         """The table, with what of its rows some steps use: samples are made anew when that changes."""
         assert self.rows is not None
         outside = {name for name, _ in self.types}

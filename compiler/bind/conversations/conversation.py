@@ -8,6 +8,7 @@ from math import prod
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
 from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, Draw, SetOf, Step
+from synth.compiler.bind.blocks.kept import bind_keep, paths_kept
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.conversations.axes import bind_axes, bind_count, bind_times
 from synth.compiler.bind.conversations.draws import bind_draw
@@ -54,6 +55,7 @@ def bind_conversation(
     train_on: Expression | None = None
     transcript: Expression | None = None
     tags: tuple[str, ...] = ()
+    kept: Statement | None = None
     for s, kind in inner:
         if kind.word == "draw":
             draw = bind_draw(s, axes.sets, draws, scope)
@@ -77,9 +79,13 @@ def bind_conversation(
             train_on = s.value
         elif kind.word == "transcript":
             transcript = s.value
+        elif kind.word == "keep":
+            kept = s
         elif kind.word == "tags" and s.value is not None:
             value = constant(s.value, Type("list", (TEXT,)), scope, "`tags`")
             tags = () if value is FAILED else tuple(value)
+    # It may name all that the sample has, wherever it stands.
+    keep = [] if kept is None else bind_keep(kept, name, scope)
     if not axes.whole or times is None:
         outer.poisoned.add(name)
         return None
@@ -108,7 +114,8 @@ def bind_conversation(
         declared=statement.quantity.value if isinstance(statement.quantity, Integer) else count or 0,
         times=times,
         axes=tuple(axes.sets),
-        table=None if axes.rows is None else axes.with_uses(steps),
+        table=None if axes.rows is None else axes.with_uses((*steps, *paths_kept(keep))),
+        keep=tuple(keep),
         outside=axes.types,
         each=count is None,
         parent=axes.parent,

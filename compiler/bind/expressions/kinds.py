@@ -271,6 +271,7 @@ HOLDERS: Mapping[str, Block] = {
                 holds="step",
                 conditional=True,
             ),
+            Kind("keep", "keep { same(shown, voted) }", body=Arity.MUST, holds="checks", repeats=False),
             _field("transcript", LIST_OF_NAMES, "transcript = dialogue"),
             _field("train_on", LIST_OF_NAMES, "train_on = [answer]"),
             _field("tags", Type("list", (TEXT,)), 'tags = ["negative"]'),

@@ -118,6 +118,16 @@ def _differs(text: str, other: Any, similarity: float) -> str | None:
     return None if alike < similarity else f"is {alike:.0%} like what it is to differ from"
 
 
+def _same(_: object, one: Any, other: Any) -> str | None:
+    if canonical_json(one) == canonical_json(other):
+        return None
+    return f"has {_shown(one)} in one place and {_shown(other)} in the other"
+
+
+def _shown(value: Any) -> str:
+    return quoted(value if isinstance(value, str) else canonical_json(value), 60)
+
+
 def _faulty_word(arguments: Mapping[str, Any]) -> Fault | None:
     word = words.faulty_word(arguments["words"])
     return None if word is None else Fault(word, f"there is nothing to be found in {quoted(word)}")
@@ -309,6 +319,13 @@ CHECKS: Mapping[str, Check] = {
             _differs,
             "differs_from(question, similarity = 0.8)",
             fault=_faulty_similarity,
+        ),
+        Check(
+            "same",
+            (Parameter("one", TEXT, varies=True), Parameter("other", TEXT, varies=True)),
+            _same,
+            "same(shown, voted)",
+            takes="any",
         ),
         Check(
             "approved_by",

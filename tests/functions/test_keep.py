@@ -1,0 +1,158 @@
+"""A conversation's `keep`: checks of the finished sample, and what becomes of what fails them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from synth.base.errors import RecipeError
+from synth.compiler.compile import compile_text
+from tests.kit.support import Result, query, rows, synth
+
+LIB = """
+def ok(answer: str, mood: str) -> str | None:
+    return "is no good" if answer.endswith("three") and mood == "calm" else None
+
+
+def size(text: str) -> int:
+    return len(text)
+"""
+RECIPE = """edition 1
+
+recipe r { seed = 1 }
+
+use lib from "lib.py"
+
+schema Row { body: text, expected: count?, why: text? }
+
+source items: Row from jsonl("rows.jsonl", id = "id")
+
+conversation c over row in items {
+  draw mood from ["calm", "calm"]
+  turn ask: user = "{{ row.body }}"
+  keep {
+    length(ask, 4..), no_words(row.body, "bad"), same(shown, row.expected)
+    lib.ok(ask, mood)
+    distinct_here
+  }
+  let shown = lib.size(ask)
+  turn answer: model = "{{ row.body }} {{ mood }}"
+}
+
+export train: messages from c to "out/train" { columns = [c.row.why] }
+export refused: rejected from c to "out/refused"
+""".replace("    distinct_here\n", "").replace('["calm", "calm"]', '["calm"]')
+
+
+def run(folder: Path, name: str, *more: str, status: int = 0) -> Result:
+    done = synth(name, *more, "--log", "l.duckdb", cwd=folder)
+    assert done.status == status, done.err
+    return done
+
+
+def test_what_fails_is_lost_with_its_reason_and_all_else_stands(tmp_path: Path) -> None:
+    (tmp_path / "r.recipe").write_text(RECIPE)
+    (tmp_path / "lib.py").write_text(LIB)
+    items = [
+        ("one", 3),
+        ("item two", 8),
+        ("bad item", 8),
+        ("item three", 10),
+        ("fourth", 7),
+        ("the fifth", None),
+    ]
+    lines = [{"id": str(at), "body": body, "expected": expected} for at, (body, expected) in enumerate(items)]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    told = run(tmp_path, "run", "r.recipe").out
+    assert "keep.same 1" in told
+    lost = query(
+        tmp_path / "l.duckdb",
+        "SELECT step, payload ->> 'reason', payload ->> 'lasting' FROM events "
+        "WHERE kind = 'sample.abandoned'",
+    )
+    assert sorted(lost) == [
+        ("keep", "length: has 3 characters; at least 4 are asked for", "true"),
+        ("keep", "lib.ok: is no good", "true"),
+        ("keep", "no_words: holds `bad`", "true"),
+        ("keep", "same: has `6` in one place and `7` in the other", "true"),
+    ]
+    assert "c 2/2 (4 abandoned)" in run(tmp_path, "status").out
+    ((name,),) = query(
+        tmp_path / "l.duckdb",
+        "SELECT sample_id FROM events WHERE kind = 'sample.abandoned' AND payload ->> 'reason' LIKE 'same%'",
+    )
+    assert "`6` in one place" in run(tmp_path, "show", name).out
+    assert "6 samples came out as logged" in run(tmp_path, "replay", "r.recipe").out
+    run(tmp_path, "materialize", "r.recipe")
+    said = [row["messages"][0]["content"] for row in rows(tmp_path / "out/train/train.jsonl")]
+    assert said == ["item two", "the fifth"]
+
+    # What is only exported judges nothing anew, and what a check uses does.
+    lines[4]["expected"], lines[1]["why"] = 6, "because"
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    run(tmp_path, "run", "r.recipe")
+    run(tmp_path, "materialize", "r.recipe")
+    made = rows(tmp_path / "out/train/train.jsonl")
+    assert [row["messages"][0]["content"] for row in made] == ["item two", "fourth", "the fifth"]
+    assert made[0]["why"] == "because"
+
+
+@pytest.mark.parametrize(
+    ("kept", "code", "message"),
+    [
+        (
+            "marked(a.agreement, 0.4..)",
+            "E202",
+            "`marked` goes by the marks of a rubric, and recipes have none yet",
+        ),
+        (
+            "distinct(a)",
+            "E202",
+            "`distinct` compares samples with each other, and a `keep` judges each by itself",
+        ),
+        ("length(4..)", "E202", "`length` does not say what it is of"),
+        ("same(a)", "E202", "`same` compares two values of a sample"),
+        ("same(a, nothing)", "E101", "`nothing` is not defined here"),
+        ("length(nothing, 4..)", "E102", "`c` has no `nothing`"),
+        (
+            'approved_by(a, m, "Is it?")',
+            "E202",
+            "`approved_by` asks a model here, which only the `check { }` of a turn or step can",
+        ),
+    ],
+)
+def test_what_a_keep_cannot_ask(kept: str, code: str, message: str) -> None:
+    recipe = f"""edition 1
+recipe r {{ seed = 1 }}
+model m: model<chat, json> from simulated()
+conversation c times 3 {{
+  turn a: user by m {{ prompt = "Ask." }}
+  keep {{ {kept} }}
+}}
+export train: messages from c to "out/train"
+"""
+    with pytest.raises(RecipeError) as raised:
+        compile_text(recipe)
+    assert [(each.code, each.message) for each in raised.value.diagnostics if each.code[0] == "E"] == [
+        (code, message)
+    ]
+
+
+def test_under_a_count_what_fails_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "r.recipe").write_text("""edition 1
+recipe r { seed = 1 }
+model m: model<chat> from simulated()
+conversation c times 12 {
+  turn a: user by m { prompt = "Ask." }
+  keep { length(a, ..60), no_words(a, "the") }
+}
+export train: messages from c to "out/train"
+""")
+    run(tmp_path, "run", "r.recipe", "--simulate")
+    run(tmp_path, "materialize", "r.recipe")
+    said = [row["messages"][0]["content"] for row in rows(tmp_path / "out/train/train.jsonl")]
+    assert len(said) == 12
+    assert max(map(len, said)) <= 60
+    assert "came out as logged" in run(tmp_path, "replay", "r.recipe").out
