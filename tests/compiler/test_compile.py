@@ -133,7 +133,12 @@ def test_constants_are_folded_into_templates() -> None:
         ((", revision = base_revision", ""), "E402", 'vllm("google/gemma-3-1b-it")', "needs a revision"),
         (("model<chat> from gemini", "model<chat, logprobs> from gemini"), "E401", "logprobs", "cannot give"),
         (('gemini("gemini', 'gemni("gemini'), "E203", 'gemni("gemini-2.5-flash")', "no backend"),
-        (("question: user", "question: assistant"), "E202", "assistant", "said by `user`, `model` or `system`"),
+        (
+            ("question: user", "question: assistant"),
+            "E202",
+            "assistant",
+            "said by `user`, `model` or `system`",
+        ),
         (("turn question: user by author", "turn persona: user by author"), "E104", "persona", "twice"),
         (("draw temper from tempers", "draw temper from author"), "E202", "author", "not a set"),
         (("split = 95%", "split = 100%"), "E302", "100%", "rows on both sides"),

@@ -8,6 +8,8 @@
     chats.draw temper             how many samples draw each member, counted sample by sample
     chats.draw temper in law      the same for the samples of one cell of `over`
     chats.over world
+    chats.rows there              how many rows there are in the file, and how many samples are made
+    chats.samples there           of them
     chats[3].question             text composed for the third sample; `<answer>` stands for what
     chats[3].answer.prompt        the model writes in `answer`
 
@@ -34,17 +36,22 @@ from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.folds import FOLDS
 from synth.compiler.stdlib.render import render
 from synth.compiler.stdlib.verdict import Refusal, composed_value
+from synth.runtime.money.quotas import expected_quotas
+from synth.runtime.sources.counts import count_rows
 from synth.store.dataset.materialize import materialize
 from synth.store.log.log import Log
 from tests.kit.support import rows as rows_in
 from tests.store.log.logs import Story, chat
 
 _COUNTED = re.compile(r"(?P<cohort>\w+)\.(?:draw|over) (?P<name>\w+)(?: in (?P<cell>\w+))?")
+_THERE = re.compile(r"(?P<cohort>\w+)\.(?P<what>rows|samples) there")
 _COMPOSED = re.compile(r"(?P<cohort>\w+)\[(?P<number>\d+)\]\.(?P<step>\w+)(?:\.(?P<field>prompt|system))?")
 
 
 def fact(plan: Plan, path: str) -> str:
     """The value of one fact, as it is written in a page."""
+    if found := _THERE.fullmatch(path):
+        return _there(plan, plan.cohort(found["cohort"]), found["what"])
     if found := _COUNTED.fullmatch(path):
         return _counted(plan, plan.cohort(found["cohort"]), found["name"], found["cell"])
     if found := _COMPOSED.fullmatch(path):
@@ -169,6 +176,14 @@ def _names(checks: Iterable[CheckPlan]) -> list[str]:
 
 def _shares(mix: MixPlan) -> list[str]:
     return [f"{part.name} {mix.share(part)}" for part in mix.parts]
+
+
+def _there(plan: Plan, cohort: CohortPlan, what: str) -> str:
+    rows = {name: count_rows(plan, plan.source(name), None) for name in plan.tables}
+    if what == "rows":
+        assert cohort.rows is not None
+        return str(rows[cohort.rows.table])
+    return str(expected_quotas(plan, rows)[cohort.name])
 
 
 def _counted(plan: Plan, cohort: CohortPlan, name: str, cell: str | None) -> str:

@@ -160,7 +160,7 @@ def _bind_axis(clause: Clause, axes: Axes, statement: Statement, bound: Bound, s
             f"`{name}` is a second axis of rows, and a conversation has one",
             span,
             secondary=() if axes.rows_span is None else (Label(axes.rows_span, "the first"),),
-            hint="put what belongs together into one table, or go through the second with `draw`",
+            hint="put what belongs together into one table, a row for each sample",
         )
         return None
     axes.rows_span = span
