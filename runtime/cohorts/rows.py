@@ -68,8 +68,10 @@ class RowCohort(Cohort):
             return told
         counters = self._counters
         if self._each:
-            if counters.completed or not self._places:
+            if counters.completed:
                 return None
+            if not self._places:
+                return self._nothing
             return (
                 f"`{self.plan.name}` lost every one of its {self._places:,} samples: change what is asked "
                 "for, or what is checked"
@@ -80,6 +82,18 @@ class RowCohort(Cohort):
         return (
             f"`{self.plan.name}` has {counters.completed:,} of {self._limit:,} samples, and all "
             f"{len(self._table):,} rows were tried: add rows, or lower its count by {missing:,}"
+        )
+
+    @property
+    def _nothing(self) -> str:
+        """Why there is no row to go through."""
+        table = self.plan.rows
+        assert table is not None
+        lists = " and ".join(f"`{'.'.join(each.path)}`" for each in table.lists)
+        has = f" that has any {lists}" if self._table.empty else ""
+        return (
+            f"`{self.plan.name}` has no sample: `{table.table}` has no row{has}; add some, or change "
+            "what its `keep` lets through"
         )
 
     def replacements(self) -> Iterator[SampleRequest]:

@@ -159,13 +159,21 @@ def _events(
 
 
 def _follow(cursor: duckdb.DuckDBPyConnection, target: Target) -> None:
-    """Takes what was made from the samples that are taken: the pairs of a preference."""
-    made = cursor.execute(
-        f"""SELECT sample_id, {payload_sql.OF} FROM events
-           WHERE kind IN (?, ?) AND ({payload_sql.OF}) IS NOT NULL""",
-        [Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value],
-    ).fetchall()
-    target.samples |= {name for name, of in made if of in target.samples}
+    """Takes what was made from the rows and samples that are taken: the samples over them, theirs in turn,
+    and the pairs of a preference."""
+    before = -1
+    while before != len(target.samples):
+        before, names = len(target.samples), target.names
+        made = cursor.execute(
+            f"""SELECT DISTINCT sample_id, {payload_sql.OF}, CAST({payload_sql.CELL} AS VARCHAR)
+               FROM events WHERE kind IN (?, ?)""",
+            [Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value],
+        )
+        while some := made.fetchmany(_ROWS):
+            for name, of, cell in some:
+                # Of what a sample is over, its cell has the name.
+                if of in names or not names.isdisjoint(json.loads(cell or "{}").values()):
+                    target.samples.add(name)
 
 
 def _refuse(cursor: duckdb.DuckDBPyConnection, target: Target, named: bool) -> None:
