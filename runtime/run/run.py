@@ -174,7 +174,7 @@ async def run_sample_sources(
                     breakers=breakers,
                     config_hashes=config_hashes,
                     options=options,
-                    tables=Tables(plan, log.cursor, log.next_seq) if over else None,
+                    tables=Tables(plan, log.cursor, log.next_seq),
                 )
                 error, short = await _generate(context, opener)
                 ingested = (*before, *await ingesting)

@@ -15,12 +15,13 @@ from synth.store.log.log import Log
 
 
 @asynccontextmanager
-async def foreseen_tables(plan: Plan, log: Log, allowed: Sequence[Path] = ()) -> AsyncIterator[Tables | None]:
-    """The tables that conversations of a plan would be over; None where there are none.
+async def foreseen_tables(plan: Plan, log: Log, allowed: Sequence[Path] = ()) -> AsyncIterator[Tables]:
+    """The tables that conversations of a plan would be over, of the log or else of the files.
 
     Raises ConfigError for a source that does not hold."""
     if not plan.tables:
-        yield None
+        # Conversations over others need no rows.
+        yield Tables(plan, log.cursor, log.next_seq)
         return
     from synth.runtime.run.passages import read_tables
     from synth.runtime.sources.ingest import ingest

@@ -156,3 +156,35 @@ export train: messages from c to "out/train"
     assert len(said) == 12
     assert max(map(len, said)) <= 60
     assert "came out as logged" in run(tmp_path, "replay", "r.recipe").out
+
+
+def test_rounds_over_sets_alone_are_whole_and_keep_sees_their_parents(tmp_path: Path) -> None:
+    (tmp_path / "r.recipe").write_text("""edition 1
+recipe r { seed = 1 }
+model m: model<chat> from simulated()
+conversation c times 6 {
+  draw word from ["alpha", "beta"]
+  turn a: user = "{{ word }} {{ nth }}"
+  turn b: model by m { sees = transcript }
+}
+conversation d over parent in c {
+  turn again: user = "{{ parent.a }}, again"
+  turn more: model by m { sees = transcript }
+  keep { no_words(parent.word, "beta") }
+}
+preference better from c {
+  turn worse: model by m { prompt = "Worsen {{ c.b }}" }
+  chosen = c.b
+  rejected = worse
+}
+export train: messages from d to "out/train"
+export pairs: preference from better to "out/pairs"
+""")
+    run(tmp_path, "run", "r.recipe", "--simulate")
+    assert "0 calls to make" in run(tmp_path, "compile", "r.recipe", "--simulate").out
+    run(tmp_path, "materialize", "r.recipe")
+    said = [row["messages"][0]["content"] for row in rows(tmp_path / "out/train/train.jsonl")]
+    assert len(said) == 3
+    assert all(text.startswith("alpha") for text in said)
+    assert len(rows(tmp_path / "out/pairs/train.jsonl")) == 6
+    assert "came out as logged" in run(tmp_path, "replay", "r.recipe").out

@@ -192,6 +192,7 @@ def _over_grid(
     selection = select(plan, cohort, cursor(), events, config_hash_for(cohort, None), forgotten)
     ends = _ends(cursor, events, selection.config_hash, forgotten)
     ends.planned, ends.forgotten = cohort.quota, selection.forgotten
+    ends.stands = len(selection.seqs)
 
     def standing() -> Iterator[Standing]:
         dealt = iter(slots(plan, cohort))
