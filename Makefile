@@ -35,7 +35,7 @@ bench: .venv/.ready
 
 soak: .venv/.ready
 	$(VENV)/python -m bench soak
-	SOAK=1 $(VENV)/python -m pytest -m "soak or not soak" tests/compiler tests/dsl tests/store tests/runtime/test_kill.py
+	SOAK=1 $(VENV)/python -m pytest -m "soak or not soak" tests/compiler tests/dsl tests/store tests/runtime/test_kill.py tests/rows/test_counts.py
 	SOAK=1 $(VENV)/python -m pytest -m soak
 
 kills: .venv/.ready

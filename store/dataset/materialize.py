@@ -186,7 +186,7 @@ class _Whole:
 
     def manifest(self) -> dict[str, Any]:
         whole = self._samples.manifest()
-        names = ("conversation", "lineage", "quota", "samples", "over", "rows", "lost", "forgotten")
+        names = ("conversation", "lineage", "quota", "samples", "over", "rows", "empty", "lost", "forgotten")
         return {"source": {name: whole.pop(name) for name in names if name in whole}, **whole}
 
 

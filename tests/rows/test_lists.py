@@ -60,6 +60,7 @@ def test_each_item_of_a_list_is_gone_through(tmp_path: Path) -> None:
         assert Counter(row["ticket"] for row in project.rows()) == {
             "t1": 4, "t2": 8, "t4": 4, "t7": 4, "t10": 4, "t11": 8
         }  # fmt: skip
+        assert project.manifest()["source"]["empty"] == 5
         project.holds("sft", "again")
         # One item more is made, and what is over it; the others are as they were.
         table[1]["facts"] = ["another fact", "fact 0"]
