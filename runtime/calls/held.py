@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from hashlib import blake2b
 from typing import Any
 
 from synth.base.canonical import canonical_json
@@ -14,8 +16,34 @@ from synth.compiler.stdlib.verdict import parts_of
 from synth.runtime.calls.attempt import Rows, Unheld
 from synth.store.dataset.inputs.over_table import Tables
 
-# A source, the path of a field, and the similarity.
-_Key = tuple[tuple[str, ...], float]
+# A source and the path of a field, and how values are compared with it.
+_Key = tuple[tuple[str, ...], str, float]
+
+
+class SharedRuns:
+    """An index of all runs of so many words, case folded and without punctuation, in some 150 bytes
+    each."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._runs: dict[bytes, str] = {}
+
+    def find(self, text: str) -> str | None:
+        """The name of a kept text that shares a run."""
+        return next((self._runs[run] for run in self._of(text) if run in self._runs), None)
+
+    def keep(self, name: str, text: str) -> None:
+        for run in self._of(text):
+            self._runs.setdefault(run, name)
+
+    def _of(self, text: str) -> Iterator[bytes]:
+        words = _WORD.findall(text.casefold())
+        for start in range(len(words) - self._length + 1):
+            said = " ".join(words[start : start + self._length]).encode("utf-8", "surrogatepass")
+            yield blake2b(said, digest_size=8).digest()
+
+
+_WORD = re.compile(r"\w+")
 
 
 class HeldRows:
@@ -23,27 +51,31 @@ class HeldRows:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._indexes: dict[_Key, NearDuplicates] = {}
+        self._indexes: dict[_Key, NearDuplicates | SharedRuns] = {}
 
     def read(self, tables: Tables) -> None:
         """Reads the rows that pass each source's `keep`.  Raises QuotaShort where none were read."""
-        wanted: dict[str, dict[_Key, NearDuplicates]] = {}
+        wanted: dict[str, dict[_Key, NearDuplicates | SharedRuns]] = {}
         for check in self._plan.comparing:
-            key = _key(check)
-            wanted.setdefault(check.against[0], {})[key] = NearDuplicates(key[1])
+            _, by, bound = key = _key(check)
+            index = SharedRuns(int(bound)) if by == "ngram" else NearDuplicates(bound)
+            wanted.setdefault(check.against[0], {})[key] = index
         for source, indexes in wanted.items():
             for name, values in tables.rows(source):
-                for (path, _), index in indexes.items():
+                for (path, *_), index in indexes.items():
                     for part in parts_of(values, path[1:]):
                         index.keep(name, _text(part))
             self._indexes |= indexes
 
     def reason(self, check: CheckPlan, value: Any) -> str | None:
         """Why a value does not differ from each row, or None."""
-        path, _ = key = _key(check)
+        path, _, bound = key = _key(check)
         index = self._indexes[key]
         for part in parts_of(value, check.of):
             found = index.find(_text(part))
+            if isinstance(found, str):
+                place = f"`{'.'.join(path[1:])}` of {quoted(found)} in `{path[0]}`"
+                return f"shares {bound:g} words in a row with {place}"
             if found is not None:
                 name, alike = found
                 return f"is {alike:.0%} like `{'.'.join(path[1:])}` of {quoted(name)} in `{path[0]}`"
@@ -61,7 +93,8 @@ async def read_held(plan: Plan, tables: Tables | None) -> Rows:
 
 
 def _key(check: CheckPlan) -> _Key:
-    return check.against, float(str(check.arguments["similarity"]))
+    by = "ngram" if "ngram" in check.arguments else "similarity"
+    return check.against, by, float(str(check.arguments[by]))
 
 
 def _text(value: Any) -> str:

@@ -97,6 +97,23 @@ def test_what_is_like_a_held_row_is_refused_and_a_changed_file_judges_anew(tmp_p
         assert verified.status == 0, verified.err
 
 
+def test_runs_of_words_are_found_whatever_stands_around_them(tmp_path: Path) -> None:
+    composed = RECIPE.replace("times 3", "times 4").replace(
+        'turn ask: user by m {\n    prompt = "Ask {{ nth }}."',
+        'draw s from ["So: which RIVER, is, longest?", "Which river is long"]\n'
+        '  turn ask: user = "{{ s }}" {',
+    )
+    asked = composed.replace("    retry = 3\n", "").replace("similarity = 0.7", "ngram = 4")
+    (tmp_path / "r.recipe").write_text(asked)
+    hold(tmp_path, "Tell me which river is longest in the world")
+    done = synth("run", "r.recipe", "--log", "l.duckdb", "--simulate", cwd=tmp_path)
+    assert done.status == 3, done.err
+    assert set(refusals(tmp_path)) == {"shares 4 words in a row with `question` of `id 0` in `held`"}
+    (tmp_path / "r.recipe").write_text(asked.replace("ngram = 4", "ngram = 0"))
+    checked = synth("check", "r.recipe", cwd=tmp_path)
+    assert "a run has at least one word" in checked.err + checked.out
+
+
 def test_what_is_composed_like_a_held_row_costs_its_sample_and_replays(tmp_path: Path) -> None:
     composed = RECIPE.replace("times 3", "times 4").replace(
         'turn ask: user by m {\n    prompt = "Ask {{ nth }}."',

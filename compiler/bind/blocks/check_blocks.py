@@ -9,7 +9,7 @@ from typing import Any, Literal
 from synth.base.diagnostics.diagnostic import Fix, Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import some_of, suggest
-from synth.compiler.bind.blocks.compared import rows_compared
+from synth.compiler.bind.blocks.compared import compared_by, rows_compared
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.blocks.subject import Subject, report_no_field
 from synth.compiler.bind.expressions.arguments import bind_arguments, path_of
@@ -127,7 +127,7 @@ def bind_block(
             if against is False:
                 continue
             if against is not None:
-                written, parameters = written[1:], parameters[1:]
+                written, parameters = written[1:], compared_by(written[1:])
         arguments = bind_arguments(check.name, written, parameters, rule.span, check.example, scope)
         if arguments is not None and _may_be_asked(statement, rule, check, arguments, checked, scope):
             found.append(CheckPlan(name=check.name, of=of, against=against or (), arguments=arguments))

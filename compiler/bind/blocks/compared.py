@@ -10,7 +10,8 @@ from synth.compiler.bind.blocks.bound import Source
 from synth.compiler.bind.blocks.subject import report_no_field
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import article
-from synth.compiler.plan.types import CHUNK_SCHEMA, Type, is_transcript, record
+from synth.compiler.plan.signature import Parameter
+from synth.compiler.plan.types import CHUNK_SCHEMA, COUNT, NUMBER, Type, is_transcript, record
 from synth.dsl.syntax import Argument, Reference
 
 _COMPARED = ("text", "enum", "path", "unknown")
@@ -69,6 +70,13 @@ def rows_compared(
         )
         return False
     return tuple(part.text for part in reference.parts)
+
+
+def compared_by(written: Sequence[Argument]) -> tuple[Parameter, ...]:
+    """How values are compared with rows: by likeness, or by runs of words that they share."""
+    if any(each.name is not None and each.name.text == "ngram" for each in written):
+        return (Parameter("ngram", COUNT),)
+    return (Parameter("similarity", NUMBER, 0.8),)
 
 
 def _item(type_: Type) -> Type:

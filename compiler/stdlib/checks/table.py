@@ -170,6 +170,10 @@ def _faulty_roles(arguments: Mapping[str, Any]) -> Fault | None:
     return Fault(arguments["second"], "nobody takes turns alone", "for example `alternates(user, model)`")
 
 
+def _faulty_comparison(arguments: Mapping[str, Any]) -> Fault | None:
+    return _faulty_ngram(arguments) if "ngram" in arguments else _faulty_similarity(arguments)
+
+
 def _faulty_similarity(arguments: Mapping[str, Any]) -> Fault | None:
     if 0 < arguments["similarity"] <= 1:
         return None
@@ -318,7 +322,7 @@ CHECKS: Mapping[str, Check] = {
             (Parameter("other", TEXT, varies=True), Parameter("similarity", NUMBER, 0.8)),
             _differs,
             "differs_from(question, similarity = 0.8)",
-            fault=_faulty_similarity,
+            fault=_faulty_comparison,
         ),
         Check(
             "same",
