@@ -98,8 +98,8 @@ async def _preview(
     models, history = Models(plan, settings, asked=False), History(log)
     progress, counts = Progress(plan, "preview"), _Counting()
     async with foreseen_tables(plan, log, allowed) as tables:
-        lineages = models.config_hashes(plan, held_versions(plan, tables))
-        config_hashes = {name: str(entry["lineage"]) for name, entry in lineages.items()}
+        made = models.config_hashes(plan, held_versions(plan, tables))
+        config_hashes = {name: str(entry["lineage"]) for name, entry in made.items()}
         finished = finished_samples(plan, history, config_hashes, models.settings(plan))
         past = LoggedPast(history, config_hashes)
         sample_sources = open_sample_sources(plan, finished, counts, progress, limit, tables)
