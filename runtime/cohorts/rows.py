@@ -219,7 +219,9 @@ class _Spares:
         while self._deal():
             pass
         places = self._by_cell[cell.row]
-        free = next((each for each in places if each not in self._used), None)
+        # Those of its own group are dealt by their numbers.
+        passed = self._used.union(self._by_group[cell.row, cell.group])
+        free = next((each for each in places if each not in passed), None)
         if free is None:
             return None
         self._used.add(free)
