@@ -21,7 +21,6 @@ from synth.compiler.plan.model import (
     CheckPlan,
     CohortPlan,
     JsonOutput,
-    Member,
     Plan,
     RefPlan,
     StepPlan,
@@ -29,6 +28,7 @@ from synth.compiler.plan.model import (
 )
 from synth.compiler.plan.presence import drawn, may_be_there, varying
 from synth.compiler.plan.strata import stretches
+from synth.compiler.plan.tables.draws import Member
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
 from synth.compiler.stdlib.render import references, render

@@ -11,13 +11,13 @@ from synth.compiler.plan.model import (
     ArgumentValue,
     AxisPlan,
     CohortPlan,
-    DrawPlan,
     JsonOutput,
     Plan,
     PreferencePlan,
     StepPlan,
     TextOutput,
 )
+from synth.compiler.plan.tables.draws import DrawPlan
 from synth.compiler.plan.types import json_schema
 
 

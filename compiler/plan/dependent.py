@@ -12,7 +12,8 @@ from functools import cached_property
 from itertools import product
 from typing import Any, Protocol
 
-from synth.compiler.plan.model import CohortPlan, DrawPlan, Member
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.tables.draws import DrawPlan, Member
 
 Labels = tuple[tuple[str, str], ...]
 

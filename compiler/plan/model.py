@@ -18,8 +18,8 @@ from synth.compiler.plan.conditions import ConditionPlan
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
-from synth.compiler.plan.spread import SpreadPlan
 from synth.compiler.plan.table_plan import TablePlan
+from synth.compiler.plan.tables.draws import DrawPlan, Member
 from synth.compiler.plan.types import Capability
 from synth.compiler.plan.value_types import ValueType
 
@@ -71,38 +71,6 @@ class ModelPlan(Frozen):
     adapter: str | None = None
     sampling: Sampling = Sampling()
     reasoning: Literal["none", "minimal", "low", "medium", "high"] | None = None
-
-
-class Member(Frozen):
-    """One member of a set, or one value of a list that is drawn from."""
-
-    label: str
-    weight: Annotated[int, Field(ge=0)]
-    fields: dict[str, JsonValue]
-
-
-class DrawPlan(Frozen):
-    """A stratified draw.  A drawn list's members have the one field `value`.  Those of a `spread` are its
-    values, or its parts with an example of each.  `of` is the path of the list that each sample's value is
-    from, below an axis or an earlier draw: the members are then those of all such lists."""
-
-    name: str
-    set: str
-    members: tuple[Member, ...]
-    spread: SpreadPlan | None = None
-    of: tuple[str, ...] = ()
-
-    @property
-    def in_parts(self) -> bool:
-        """Whether a member stands for many values, of which each sample has one of its own."""
-        return self.spread is not None and self.spread.in_parts
-
-    def value(self, member: Member, cohort: str, labels: Iterable[tuple[str, str]], ordinal: int) -> Any:
-        """What the name of a draw that is of no set stands for, in the sample of these labels and ordinal."""
-        if self.spread is None or not self.spread.in_parts:
-            return member.fields["value"]
-        part = next(index for index, each in enumerate(self.members) if each.label == member.label)
-        return self.spread.value(part, (cohort, sorted(labels), ordinal, self.name))
 
 
 class AxisPlan(Frozen):

@@ -14,8 +14,9 @@ from heapq import heappop, heappush
 from typing import Any
 
 from synth.compiler.plan.allot import allot
-from synth.compiler.plan.model import CohortPlan, Member, Plan
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import BaseSample, Cell, Slot
+from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.tables.environment import environment
 from synth.compiler.plan.tables.row_deals import RowDeals, cells_of, places_a_row
 from synth.runtime.cohorts.conversation import Cohort, Row

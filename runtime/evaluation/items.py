@@ -7,8 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from synth.compiler.plan.model import AxisPlan, CohortPlan, DrawPlan, JsonOutput, Plan
+from synth.compiler.plan.model import (
+    AxisPlan,
+    CohortPlan,
+    JsonOutput,
+    Plan,
+)
 from synth.compiler.plan.outputs import ExportPlan
+from synth.compiler.plan.tables.draws import DrawPlan
 from synth.store.dataset.inputs.messages import trained_turns
 from synth.store.dataset.inputs.select import WrittenBy, config_hash_of
 from synth.store.dataset.materialize import exported

@@ -14,13 +14,13 @@ from synth.compiler.plan.judge_steps import JUDGED
 from synth.compiler.plan.model import (
     CohortPlan,
     JsonOutput,
-    Member,
     Plan,
     RefPlan,
     StepPlan,
     Template,
     asking,
 )
+from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.value_types import ValueType
 from synth.runtime.money.tokens import count
 

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth.compiler.plan.allot import largest_remainder
-from synth.compiler.plan.model import AxisPlan, CohortPlan, DrawPlan, Member, Plan
+from synth.compiler.plan.model import AxisPlan, CohortPlan, Plan
 from synth.compiler.plan.strata import Slot, call_seed, member_counts, sample_id, slots
+from synth.compiler.plan.tables.draws import DrawPlan, Member
 from tests.kit.support import ROOT
 
 PLAN = Plan(edition=1, recipe="strata", seed=5)

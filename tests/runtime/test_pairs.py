@@ -14,13 +14,12 @@ from synth.compiler.plan.model import (
     CallPlan,
     CheckPlan,
     CohortPlan,
-    DrawPlan,
-    Member,
     ModelPlan,
     Plan,
     PreferencePlan,
     StepPlan,
 )
+from synth.compiler.plan.tables.draws import DrawPlan, Member
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.build import open_sample_sources
 from synth.runtime.cohorts.conversation import Cohort

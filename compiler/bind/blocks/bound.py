@@ -16,7 +16,6 @@ from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.model import (
     CallPlan,
     CheckPlan,
-    Member,
     ModelPlan,
     Role,
     Sampling,
@@ -26,6 +25,7 @@ from synth.compiler.plan.model import (
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.spread import SpreadPlan
 from synth.compiler.plan.table_plan import TablePlan
+from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.types import Schema, Type
 
 

@@ -10,7 +10,7 @@ from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import FAILED, constant, weight
 from synth.compiler.bind.expressions.written_types import always_there, resolve_type
-from synth.compiler.plan.model import Member
+from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.types import BUILT_IN_SCHEMAS, Schema
 from synth.dsl.syntax import Ratio, Statement
 

@@ -21,8 +21,9 @@ from typing import Any
 from synth.base.canonical import digest
 from synth.compiler.plan.allot import largest_remainder
 from synth.compiler.plan.dependent import choices
-from synth.compiler.plan.model import CohortPlan, DrawPlan, Member, Plan
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, Deck, Labels, Slot, keyed_number
+from synth.compiler.plan.tables.draws import DrawPlan, Member
 from synth.compiler.plan.tables.environment import environment
 
 # What a row is by name: a member whose fields are the row's values.

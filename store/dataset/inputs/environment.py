@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from synth.compiler.plan.model import CohortPlan, Member
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.tables.draws import Member
 from synth.store.log.payloads import EndedEitherWay
 
 

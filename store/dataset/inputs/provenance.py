@@ -10,7 +10,8 @@ from typing import Any
 
 import duckdb
 
-from synth.compiler.plan.model import CohortPlan, Member
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.tables.draws import Member
 from synth.store.dataset.inputs.select import among, stream
 from synth.store.log import payload_sql
 from synth.store.log.served import others as served_by_others

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from synth.compiler.plan.model import CohortPlan, Member, Plan
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Labels, Slot, sample_id, sample_version, slots
+from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.tables.environment import environment
 from synth.compiler.plan.tables.row_deals import (
     Row,
