@@ -33,5 +33,6 @@ ARGUMENTS: dict[str, Mapping[str, Any]] = {
     "asks_beyond": {"evidence": EVIDENCE, "share": 80},
     "contains": {"phrase": "not مساعد 助手!"},
     "differs_from": {"other": "كان 12 as an AI", "similarity": 0.8},
+    "same": {"one": "كان 12\u202e", "other": ["كان", {"12": None}]},
     "approved_by": {"judge": "m", "question": "Is it so?", "evidence": EVIDENCE},
 }
