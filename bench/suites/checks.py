@@ -65,6 +65,8 @@ def alone(language: str, passages: list[dict[str, str]]) -> list[tuple[str, Mapp
         "supported_by": {"evidence": passages, "share": 0},
         "draws_on": {"evidence": passages, "documents": [0, None]},
         "asks_beyond": {"evidence": passages, "share": 101},
+        "verbatim": {"passages": passages},
+        "same": {"one": passages, "other": passages},
     }
     assert given.keys() == {
         name for name, each in CHECKS.items() if each.takes != "messages" and each.function is not None
