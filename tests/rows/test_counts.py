@@ -52,7 +52,9 @@ def test_each_row_is_there_but_for_those_that_are_named_as_lost(tmp_path: Path) 
     project.holds()
 
 
-@pytest.mark.parametrize("recipe", [PLAIN, DRAWN], ids=["plain", "drawn"])
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(PLAIN, id="plain", marks=pytest.mark.soak), pytest.param(DRAWN, id="drawn")]
+)
 def test_a_count_takes_the_same_rows_whatever_happens(recipe: str, tmp_path: Path) -> None:
     found = []
     text = HEAD + counted(recipe, 150)
