@@ -166,10 +166,15 @@ class _Whole:
 
     def incomplete(self) -> list[str]:
         there, missing = self._samples.available, self.missing
-        return [f"`{self._samples.name}` has {there} of {there + missing} samples"] if missing else []
+        if not missing or self._samples.exhausted:
+            return []
+        return [f"`{self._samples.name}` has {there} of {there + missing} samples"]
 
     def prepare(self, *, partial: bool) -> None:
-        """There is nothing to decide."""
+        """There is nothing to decide.  Raises QuotaShort where no run can make what is missing."""
+        if self._samples.exhausted and not partial:
+            remedy = "add rows, lower its count, or take what is there with --partial"
+            raise QuotaShort(f"{self._samples.exhausted}: {remedy}")
 
     def rows(self, layout: Layout) -> Iterator[Row]:
         for said in self._samples.conversations(layout.export, range(self._samples.available)):

@@ -90,5 +90,6 @@ def test_a_count_beyond_the_rows_says_what_to_do(tmp_path: Path) -> None:
     done = project.synth("materialize", "rows.recipe")
     assert done.status == 3
     assert "28 of 30" in done.err
+    assert "all 30 rows were tried: add rows" in done.err
     project.materialize("--partial")
     assert len(project.rows()) == 28

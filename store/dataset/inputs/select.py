@@ -16,7 +16,7 @@ from synth.base.canonical import canonical_json
 from synth.base.errors import QuotaShort
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, CellNames, Labels, stretches
-from synth.compiler.plan.tables.row_deals import cells_of
+from synth.compiler.plan.tables.row_deals import cells_of, places_a_row
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import NOTHING, Forgotten
 from synth.store.log.payloads import EndedEitherWay
@@ -57,6 +57,16 @@ class Selection:
         if not self.cohort.each:
             return self.cohort.quota
         return len(self.seqs) + self.missing + self.lost + self.forgotten
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether all rows of a source were tried, so that no run can make what is missing of a count."""
+        table = self.cohort.rows
+        if table is None or table.kind != "source" or self.cohort.each or self.rows is None:
+            return False
+        return self.missing > 0 and len(self.seqs) + self.lost + self.forgotten >= self.rows * places_a_row(
+            self.cohort
+        )
 
     def row_of(self, position: int) -> int:
         """The row of the cohort's grid that a place is in."""

@@ -89,6 +89,15 @@ class Samples:
     def forgotten(self) -> int:
         return self._selection.forgotten
 
+    @property
+    def exhausted(self) -> str:
+        """Why no run can make what is missing, as a clause; nothing where one can."""
+        found = self._selection
+        if not found.exhausted:
+            return ""
+        there = f"`{self.name}` has {self.available} of {found.quota} samples"
+        return f"{there}, and all {found.rows} rows were tried"
+
     def account(self) -> str:
         were = "was" if self.forgotten == 1 else "were"
         return f"{self.forgotten} of them {were} forgotten" if self.forgotten else ""
