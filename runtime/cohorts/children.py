@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Any
 
@@ -18,9 +18,10 @@ from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import BaseSample, Cell, Slot
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.tables.environment import environment
-from synth.compiler.plan.tables.row_deals import RowDeals, cells_of, places_a_row
-from synth.runtime.cohorts.conversation import Cohort, Row
+from synth.compiler.plan.tables.row_deals import RowDeals, places_a_row
+from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.dedup import Order
+from synth.runtime.cohorts.over_table import TableCohort
 from synth.runtime.cohorts.sample import Sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
@@ -38,7 +39,7 @@ class _Parent:
     pending: bool = False
 
 
-class ChildCohort(Cohort):
+class ChildCohort(TableCohort):
     """A conversation over `parent`'s samples, which tells it of every one."""
 
     def __init__(
@@ -52,20 +53,15 @@ class ChildCohort(Cohort):
         progress: Progress,
         limit: int | None,
     ) -> None:
-        super().__init__(plan, cohort, finished, observer, progress, limit)
         assert cohort.rows is not None
         self._shown_as = cohort.rows.name
         self._parent = parent
         self._deals = deals
-        self._grid = cells_of(cohort)
         self._a_row = places_a_row(cohort)
-        parents = sum(parent.sizes)
-        wanted = parents * self._a_row if cohort.each else cohort.quota
-        self._limit = wanted if limit is None else min(limit, wanted)
-        self._counters.quota = self._limit
-        self._counters.limited = self._limit < wanted
-        # How many more samples each cell of sets is to have; None where all parents are gone through.
-        self._counts = not cohort.each or self._limit < wanted
+        wanted = sum(parent.sizes) * self._a_row if cohort.each else cohort.quota
+        super().__init__(plan, cohort, wanted, finished, observer, progress, limit)
+        # How many more samples each cell of sets is to have, where not all parents are gone through.
+        self._counts = not cohort.each or self._counters.limited
         self._room = list(allot(self._limit, [self._limit] * self._grid)) if self._counts else []
         self._parents: list[Order] = []
         self._arrived: dict[Order, _Parent | None] = {}
@@ -74,8 +70,6 @@ class ChildCohort(Cohort):
         self._rows_to_pass = len(parent.sizes)
         self._awaited = 0
         self._number = 0
-        for row in range(self._grid):
-            self._rows[row] = Row()
         parent.followers.append(self)
 
     @property
@@ -209,9 +203,8 @@ class ChildCohort(Cohort):
         row = (((self._shown_as, parent.name),), (member,))
         number = slot.position if parent.order[0] == 0 else -1
         for place, made in enumerate(self._deals.slots(row, number, slot.inputs)):
-            with_base = Slot(made.position, made.cell, made.ordinal, made.inputs, base)
-            request = self._request(with_base, self._order(order, place))
-            yield SampleRequest(request.slot, request.name, request.order, base)
+            request = self._request(replace(made, base=base), self._order(order, place))
+            yield replace(request, base=base)
 
     def _open(self, request: SampleRequest, pending: bool) -> None:
         row, order = self._rows[request.slot.cell.row], request.order
@@ -245,10 +238,7 @@ class ChildCohort(Cohort):
         self, order: Order, cell: Cell, why: str = "", sample: Sample | None = None, *, counts: bool = True
     ) -> None:
         super()._lose(order, cell, why, sample, counts=counts)
-        row = self._rows[cell.row]
-        (self._due if row.through else row.owed).pop()
-        for follower in self.followers:
-            follower.not_replaced(cell.row)
+        self._not_replaced(cell)
         if not self._counts:
             self._counters.quota -= 1
             return
@@ -264,23 +254,14 @@ class ChildCohort(Cohort):
         """A sample's place among the samples: its parent's, and its own there."""
         return order[0], order[1] * self._a_row + place, order[2]
 
-    def _is_completed(self, request: SampleRequest) -> bool:
-        return super()._is_completed(request) or request.name in self._finished.forgotten
-
     def _tell_if_through(self) -> None:
         if not self._opening:
             super()._tell_if_through()
-
-    def _forget(self, number: int) -> None:
-        """There are as few of these as sets have combinations."""
 
 
 def _without_values(request: SampleRequest) -> SampleRequest:
     """The same, whose parent's values are read from the log again when they are wanted."""
     base = request.base
     assert base is not None
-    lean = BaseSample(base.cohort, base.name, base.inputs, base.shown_as, base.outside, None, base.base)
-    slot = request.slot
-    return SampleRequest(
-        Slot(slot.position, slot.cell, slot.ordinal, slot.inputs, lean), request.name, request.order, lean
-    )
+    lean = replace(base, values=None)
+    return replace(request, slot=replace(request.slot, base=lean), base=lean)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, Labels, Slot
-from synth.compiler.plan.tables.row_deals import RowDeals, cells_of, places_a_row
-from synth.runtime.cohorts.conversation import Cohort, Row
+from synth.compiler.plan.tables.row_deals import RowDeals, places_a_row
+from synth.runtime.cohorts.conversation import Row
 from synth.runtime.cohorts.dedup import Order
+from synth.runtime.cohorts.over_table import TableCohort
 from synth.runtime.cohorts.sample import Sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
@@ -26,7 +28,7 @@ from synth.store.log.history import Finished
 _AT_ONCE = 512
 
 
-class RowCohort(Cohort):
+class RowCohort(TableCohort):
     """A conversation over a source; `table` has the source's rows as the log has them."""
 
     def __init__(
@@ -39,22 +41,15 @@ class RowCohort(Cohort):
         progress: Progress,
         limit: int | None,
     ) -> None:
-        super().__init__(plan, cohort, finished, observer, progress, limit)
         self._table = table
         self._deals, self._order, self._planned = row_slots(plan, cohort, table)
-        self._each = cohort.each
-        self._grid = cells_of(cohort)
         places = self._planned * places_a_row(cohort)
         wanted = places if cohort.each else cohort.quota
-        self._limit = wanted if limit is None else min(limit, wanted)
-        self._counters.quota = self._limit
-        self._counters.limited = self._limit < wanted
+        super().__init__(plan, cohort, wanted, finished, observer, progress, limit)
         self._places = min(places, self._limit)
         self._spares = _Spares(self._deals, table, self._order[self._planned :])
         # Cells of lost samples that no spare of their own group can replace.
         self._unfilled: list[Cell] = []
-        for row in range(self._grid):
-            self._rows[row] = Row()
 
     @property
     def sizes(self) -> list[int]:
@@ -67,7 +62,7 @@ class RowCohort(Cohort):
         if told is not None:
             return told
         counters = self._counters
-        if self._each:
+        if self.plan.each:
             if counters.completed:
                 return None
             if not self._places:
@@ -111,28 +106,25 @@ class RowCohort(Cohort):
             yield from super().replacements()
 
     def _requests(self) -> Iterator[SampleRequest]:
-        taken = 0
-        for start in range(0, self._planned, _AT_ONCE):
-            some = self._order[start : min(start + _AT_ONCE, self._planned)]
-            for number, entry in enumerate(self._table.entries(some), start):
-                for slot in self._deals.slots(entry, number):
-                    if taken == self._limit:
-                        break
-                    taken += 1
-                    row = self._rows[slot.cell.row]
-                    row.planned[slot.cell.group] += 1
-                    row.wanted = row.planned
-                    request = self._request(slot, (0, slot.position, slot.cell.labels))
-                    if self._is_open(request):
-                        yield request
-            if taken == self._limit:
-                break
+        for slot in islice(self._places_in_order(), self._limit):
+            row = self._rows[slot.cell.row]
+            row.planned[slot.cell.group] += 1
+            row.wanted = row.planned
+            request = self._request(slot, (0, slot.position, slot.cell.labels))
+            if self._is_open(request):
+                yield request
         for number in range(self._grid):
             self._pass(number)
         self.deduplicator.seal()
         self._judge()
         self._dealt = True
         self._tell_if_through()
+
+    def _places_in_order(self) -> Iterator[Slot]:
+        for start in range(0, self._planned, _AT_ONCE):
+            some = self._order[start : min(start + _AT_ONCE, self._planned)]
+            for number, entry in enumerate(self._table.entries(some), start):
+                yield from self._deals.slots(entry, number)
 
     @property
     def _is_quiet(self) -> bool:
@@ -172,26 +164,17 @@ class RowCohort(Cohort):
         self, order: Order, cell: Cell, why: str = "", sample: Sample | None = None, *, counts: bool = True
     ) -> None:
         super()._lose(order, cell, why, sample, counts=counts)
-        if self._each:
-            row = self._rows[cell.row]
-            (self._due if row.through else row.owed).pop()
+        if self.plan.each:
             self._counters.quota -= 1
-            for follower in self.followers:
-                follower.not_replaced(cell.row)
-
-    def _is_completed(self, request: SampleRequest) -> bool:
-        return super()._is_completed(request) or request.name in self._finished.forgotten
+            self._not_replaced(cell)
 
     def _is_tried_again(self, request: SampleRequest) -> bool:
-        nothing_else = self._each or self._planned == len(self._table)
+        nothing_else = self.plan.each or self._planned == len(self._table)
         return nothing_else and request.version in self._finished.unbound
 
     def _tell_if_through(self) -> None:
         if not self._unfilled:
             super()._tell_if_through()
-
-    def _forget(self, number: int) -> None:
-        """There are as few of these as sets have combinations, and spares are counted by them."""
 
 
 class _Spares:
