@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from synth.compiler.plan.conditions import there
 from synth.compiler.plan.model import ArgumentValue, CallPlan, CheckPlan, RefPlan, StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.verdict import Refusal, parts_of
@@ -95,14 +96,6 @@ def _of_each_part(asking: Asking, check: CheckPlan, value: Any) -> Iterator[dict
 
 def _resolved(arguments: Mapping[str, ArgumentValue], values: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: _value(argument, values) if isinstance(argument, RefPlan) else argument
+        name: there(argument.path, values) if isinstance(argument, RefPlan) else argument
         for name, argument in arguments.items()
     }
-
-
-def _value(reference: RefPlan, values: Mapping[str, Any]) -> Any:
-    """What a reference stands for; None where a field on its path is not there."""
-    value: Any = values
-    for name in reference.path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from synth.base.canonical import canonical_json
+from synth.compiler.plan.conditions import there
 from synth.compiler.plan.judge_steps import JUDGED
 from synth.compiler.plan.model import (
     CohortPlan,
@@ -279,8 +280,7 @@ def _of_member(member: Member, path: Sequence[str]) -> float:
 
 def _tokens_at(value: Any, path: Sequence[str]) -> float:
     """Tokens of what a path leads to."""
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
+    value = there(path, value)
     if value is None:
         return 0
     return count(value if isinstance(value, str) else canonical_json(value))

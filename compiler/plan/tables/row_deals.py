@@ -20,6 +20,7 @@ from typing import Any
 
 from synth.base.canonical import digest
 from synth.compiler.plan.allot import largest_remainder
+from synth.compiler.plan.conditions import there
 from synth.compiler.plan.dependent import choices
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, Deck, Labels, Slot, keyed_number
@@ -197,12 +198,5 @@ def inputs_of(cohort: CohortPlan, environment: Mapping[str, Any], beneath: str =
     uses = cohort.rows.uses if cohort.rows is not None else ()
     if not uses and not beneath:
         return ""
-    values = [_value(environment, path) for path in uses]
+    values = [there(path, environment) for path in uses]
     return digest([values, beneath] if beneath else values)[:16]
-
-
-def _value(environment: Mapping[str, Any], path: Sequence[str]) -> Any:
-    value: Any = environment
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value

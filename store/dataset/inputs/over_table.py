@@ -6,7 +6,7 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -28,6 +28,7 @@ from synth.store.dataset.inputs.sources import source_of
 from synth.store.dataset.inputs.standing import (
     Ended,
     Ends,
+    Found,
     Standing,
     child_deals,
     standing_children,
@@ -99,9 +100,11 @@ class OverTable:
 
     config_hash: str
     models: Mapping[str, Any]
-    ends: Ends
+    found: Found
     standing: Iterator[Standing]
     above: OverTable | None = None
+    # The seqs of the samples that ended, stand or lost, in the order of the dataset.
+    ended: array[int] = field(default_factory=lambda: array("q"))
 
 
 def over_table(
@@ -118,7 +121,8 @@ def over_table(
     if parent is None:
         config_hash, models = config_hash_for(cohort, None)
         ends = _ends(cursor, events, config_hash, forgotten)
-        return OverTable(config_hash, models, ends, standing_rows(plan, cohort, tables.of(cohort.name), ends))
+        standing = standing_rows(plan, cohort, tables.of(cohort.name), ends)
+        return OverTable(config_hash, models, ends, standing, ended=ends.seqs)
     if parent.rows is not None:
         above = over_table(plan, parent, tables, cursor, events, config_hash_for, forgotten)
     else:
@@ -127,7 +131,7 @@ def over_table(
     ends = _ends(cursor, events, config_hash, forgotten)
     deals = child_deals(plan, cohort, tables.of)
     standing = standing_children(plan, cohort, deals, above.standing, ends)
-    return OverTable(config_hash, models, ends, standing, above)
+    return OverTable(config_hash, models, ends, standing, above, ends.seqs)
 
 
 def select_over_table(
@@ -153,11 +157,12 @@ def select_over_table(
         seqs.append(each.seq)
         positions.append(each.position * grid + each.slot.cell.row * cohort.times)
         counts[each.slot.cell.group] += 1
-    missing = found.ends.missing if cohort.each else max(0, cohort.quota - len(seqs) - found.ends.forgotten)
+    count = found.found
+    missing = count.missing if cohort.each else max(0, cohort.quota - len(seqs) - count.forgotten)
     above, factor = found.above, places_a_row(cohort)
     while above is not None and cohort.each:
         # What is made from a sample that is still to be made is to be made too.
-        missing += factor * above.ends.missing
+        missing += factor * above.found.missing
         above = above.above
     return Selection(
         cohort,
@@ -166,11 +171,11 @@ def select_over_table(
         seqs,
         positions,
         counts,
-        found.ends.forgotten,
+        count.forgotten,
         missing,
-        found.ends.lost,
-        found.ends.rows,
-        found.ends.seqs,
+        count.lost,
+        count.rows,
+        found.ended,
     )
 
 
@@ -190,9 +195,7 @@ def _over_grid(
 ) -> OverTable:
     """The samples of a conversation that is over sets alone."""
     selection = select(plan, cohort, cursor(), events, config_hash_for(cohort, None), forgotten)
-    ends = _ends(cursor, events, selection.config_hash, forgotten)
-    ends.planned, ends.forgotten = cohort.quota, selection.forgotten
-    ends.stands = len(selection.seqs)
+    found = Found(cohort.quota, forgotten=selection.forgotten, stands=len(selection.seqs))
 
     def standing() -> Iterator[Standing]:
         dealt = iter(slots(plan, cohort))
@@ -202,4 +205,4 @@ def _over_grid(
             yield Standing(slot, name, seq, number)
 
     places = frozenset(selection.positions)
-    return OverTable(selection.config_hash, selection.models, ends, standing())
+    return OverTable(selection.config_hash, selection.models, found, standing())

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 
 from synth.base.canonical import digest
+from synth.compiler.plan.conditions import there
 from synth.compiler.plan.model import SourcePlan
 from synth.compiler.plan.strata import Labels
 from synth.compiler.plan.table_plan import TablePlan
@@ -78,7 +79,7 @@ class SourceTable:
                 value = values[self._rows[index]]
                 members = [_member(labels[0][1], value, self._axis.plain)]
                 for number, each in enumerate(self._axis.lists):
-                    item = _at(value, each.path)[self._items[number][index]]
+                    item = there(each.path, value)[self._items[number][index]]
                     members.append(_member(labels[number + 1][1], item, each.plain))
                 yield labels, tuple(members)
 
@@ -97,7 +98,7 @@ class SourceTable:
             value = values[cell[axis.name]]
             here = {axis.name: value}
             for each in axis.lists:
-                items = _at(value, each.path) or ()
+                items = there(each.path, value) or ()
                 named = zip(_named(items), items, strict=True)
                 here[each.name] = next(
                     (item for name, item in named if f"{name:016x}" == cell[each.name]), None
@@ -128,7 +129,7 @@ class SourceTable:
     def _go_through(self) -> None:
         rows = array("L")
         for row, value in enumerate(self._values(self._seqs)):
-            lists = [list(_named(_at(value, each.path) or ())) for each in self._axis.lists]
+            lists = [list(_named(there(each.path, value) or ())) for each in self._axis.lists]
             combined = list(product(*(enumerate(items) for items in lists)))
             self.empty += not combined
             for items in combined:
@@ -151,12 +152,6 @@ def _named(items: Sequence[Any]) -> Iterator[int]:
 def _member(label: str, value: Any, plain: bool) -> Member:
     fields = {"value": value} if plain else value
     return Member.model_construct(label=label, weight=1, fields=fields)
-
-
-def _at(value: Any, path: Sequence[str]) -> Any:
-    for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
 
 
 def _filler(type_: ValueType | None) -> Callable[[Any], Any]:

@@ -7,7 +7,7 @@ from array import array
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import duckdb
 
@@ -74,26 +74,30 @@ class Ended:
 
 
 @dataclass(slots=True)
-class Ends:
-    """How the samples of a lineage ended, and what was found of them: how many there are to be of how many
-    `rows` of the table, and how many of those are `lost` for good or `forgotten`.  `gone` are the seqs of
-    events that are forgotten, `seqs` those of the samples that ended, stand or lost, in the order of the
-    dataset."""
+class Found:
+    """What was found of the samples of a lineage: how many there are to be of how many `rows` of the table,
+    and how many of those stand, are `lost` for good or `forgotten`."""
 
-    completed: Ended
-    abandoned: Ended
-    gone: Container[int]
     planned: int = 0
     rows: int = 0
     lost: int = 0
     forgotten: int = 0
     stands: int = 0
-    seqs: array[int] = field(default_factory=lambda: array("q"))
 
     @property
     def missing(self) -> int:
         """How many are still to be made."""
         return max(0, self.planned - self.stands - self.lost - self.forgotten)
+
+
+class Ends(Found):
+    """The same beside how the samples ended.  `gone` are the seqs of events that are forgotten, `seqs` those
+    of the samples that ended, stand or lost, in the order of the dataset."""
+
+    def __init__(self, completed: Ended, abandoned: Ended, gone: Container[int]) -> None:
+        super().__init__()
+        self.completed, self.abandoned, self.gone = completed, abandoned, gone
+        self.seqs = array("q")
 
     def find(self, plan: Plan, cohort: CohortPlan, slot: Slot) -> tuple[str, int] | None:
         """The name and the seq of a slot's sample, where it stands."""
