@@ -18,8 +18,8 @@ from synth.compiler.plan.conditions import ConditionPlan
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
-from synth.compiler.plan.table_plan import TablePlan
 from synth.compiler.plan.tables.draws import DrawPlan, Member
+from synth.compiler.plan.tables.table_plan import TablePlan
 from synth.compiler.plan.types import Capability
 from synth.compiler.plan.value_types import ValueType
 

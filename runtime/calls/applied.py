@@ -12,7 +12,7 @@ from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.verdict import Refusal, parts_of
 from synth.runtime.calls.attempt import CallAbandoned, ModelClient
 from synth.runtime.functions.asked import Application, Fault, Result
-from synth.store.log.history import LoggedSample
+from synth.store.log.past.history import LoggedSample
 
 # Characters of a reason: more is no help to who reads it.
 _MOST_SAID = 1_000

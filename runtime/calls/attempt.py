@@ -11,7 +11,7 @@ from synth.runtime.calls.rules import Rules
 from synth.runtime.engines.base import Message
 from synth.runtime.functions.asked import Application, Fault, Result
 from synth.runtime.retrieval.service import LookUp, Passages
-from synth.store.log.history import LoggedSample
+from synth.store.log.past.history import LoggedSample
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.functions.asked import Application, Fault, Result, found, given
 from synth.runtime.retrieval.service import Indexes, LookUp, Passages
 from synth.store.log.events import Kind
-from synth.store.log.history import History, LoggedCall
+from synth.store.log.past.history import History, LoggedCall
 from synth.store.log.payloads import AttemptColumns, CallCompleted
 from synth.store.log.served import is_another
 

@@ -23,7 +23,7 @@ from synth.runtime.service.limiter import backoff
 from synth.runtime.service.service import MOST_STRIKES, Asked
 from synth.store.log import payloads
 from synth.store.log.events import Kind
-from synth.store.log.history import History
+from synth.store.log.past.history import History
 
 # A call whose key or model was refused is tried once more; then others show whose fault it is.
 _TRIES_DENIED = 2

@@ -13,8 +13,8 @@ from synth.runtime.cohorts.source import SampleObserver, SampleSource
 from synth.runtime.events.progress import Progress
 from synth.store.dataset.inputs.over_table import Tables
 from synth.store.dataset.inputs.standing import child_deals
-from synth.store.log.history import Finished, History
-from synth.store.log.sample_ids import SampleIds
+from synth.store.log.past.history import Finished, History
+from synth.store.log.past.sample_ids import SampleIds
 
 Opener = Callable[
     [Plan, Mapping[str, Finished], SampleObserver, Progress, int | None, Tables | None], list[SampleSource]

@@ -25,7 +25,7 @@ from synth.runtime.cohorts.over_table import TableCohort
 from synth.runtime.cohorts.sample import Sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
-from synth.store.log.history import Finished
+from synth.store.log.past.history import Finished
 
 
 @dataclass(slots=True)

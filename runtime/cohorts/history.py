@@ -9,7 +9,7 @@ from typing import Any
 
 from synth.compiler.plan.strata import BaseSample, sample_version
 from synth.runtime.cohorts.source import SampleRequest
-from synth.store.log.history import History, LoggedSample
+from synth.store.log.past.history import History, LoggedSample
 
 
 class LoggedPast:

@@ -9,7 +9,7 @@ from synth.runtime.calls.attempt import CacheMiss, ModelClient
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Pending, Sample, StepObserver
 from synth.runtime.events.budget import Stopped
-from synth.store.log.history import LoggedSample
+from synth.store.log.past.history import LoggedSample
 
 
 async def judge_whole(

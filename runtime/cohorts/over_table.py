@@ -9,7 +9,7 @@ from synth.compiler.plan.tables.row_deals import cells_of
 from synth.runtime.cohorts.conversation import Cohort, Row
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
-from synth.store.log.history import Finished
+from synth.store.log.past.history import Finished
 
 
 class TableCohort(Cohort):

@@ -23,8 +23,8 @@ from synth.runtime.cohorts.dedup import Order
 from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest, most_losses, raise_losses
 from synth.runtime.events.progress import Progress
-from synth.store.log.history import Finished
-from synth.store.log.sample_ids import SampleIds
+from synth.store.log.past.history import Finished
+from synth.store.log.past.sample_ids import SampleIds
 
 
 @dataclass(slots=True)

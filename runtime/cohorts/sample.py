@@ -24,7 +24,7 @@ from synth.runtime.calls.validate import Accepted, Rejected, in_one_sample, vali
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import Stopped
 from synth.runtime.retrieval.service import LookUp, Passages
-from synth.store.log.history import LoggedSample
+from synth.store.log.past.history import LoggedSample
 from synth.store.log.payloads import RejectedAttempt
 
 

@@ -24,7 +24,7 @@ from synth.runtime.cohorts.kept import judge_whole
 from synth.runtime.cohorts.sample import Sample, run_sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest, SampleSource
 from synth.runtime.events.budget import RunBudget
-from synth.store.log.history import LoggedSample
+from synth.store.log.past.history import LoggedSample
 
 # How many slots are looked up in the log together.
 _LOOKAHEAD = 256

@@ -9,8 +9,8 @@ from typing import Any
 from synth.base.canonical import digest
 from synth.base.version import package_version
 from synth.compiler.plan.functions import FunctionPlan
-from synth.store.log.functions import LoggedResult
-from synth.store.log.history import LoggedSample
+from synth.store.log.past.functions import LoggedResult
+from synth.store.log.past.history import LoggedSample
 
 # The content of files that a call is given, as sha256 by path; None of one that is not there.
 Files = Mapping[str, str | None]

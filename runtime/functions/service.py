@@ -22,8 +22,8 @@ from synth.runtime.functions.pool import Limits, Unusable, Workers
 from synth.runtime.functions.values import misfit, simulated
 from synth.runtime.settings import Settings
 from synth.store.log.events import Kind
-from synth.store.log.functions import FunctionResults, LoggedResult
-from synth.store.log.history import History
+from synth.store.log.past.functions import FunctionResults, LoggedResult
+from synth.store.log.past.history import History
 from synth.store.log.payloads import FunctionDone
 
 # What is remembered of results, in characters of their JSON.

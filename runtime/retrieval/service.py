@@ -19,7 +19,7 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.service.patience import Patience
 from synth.runtime.settings import Settings
 from synth.store.log.events import Kind
-from synth.store.log.history import LoggedLookup, LoggedSample
+from synth.store.log.past.history import LoggedLookup, LoggedSample
 from synth.store.log.payloads import DocumentsCompleted, IndexNote, RetrievalDone
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ from synth.runtime.money.quotas import examples_of, expected_quotas
 from synth.runtime.run import loop
 from synth.runtime.run.tables import foreseen_tables
 from synth.runtime.settings import Settings
-from synth.store.log.history import History
 from synth.store.log.log import Log
+from synth.store.log.past.history import History
 
 _WINDOW = 1024
 

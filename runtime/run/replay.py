@@ -34,8 +34,8 @@ from synth.runtime.retrieval.service import LookUp, Passages
 from synth.runtime.run import loop
 from synth.store.dataset.inputs.over_table import Tables
 from synth.store.dataset.inputs.select import WrittenBy, logged_config_hash
-from synth.store.log.history import Ending, History, LoggedCall, LoggedSample
 from synth.store.log.log import Log
+from synth.store.log.past.history import Ending, History, LoggedCall, LoggedSample
 
 _WINDOW = 1024
 

@@ -38,8 +38,8 @@ from synth.runtime.settings import Settings
 from synth.store.dataset.inputs.over_table import Tables
 from synth.store.log import payload_sql, payloads
 from synth.store.log.events import Kind
-from synth.store.log.history import History
 from synth.store.log.log import Log
+from synth.store.log.past.history import History
 from synth.store.log.served import in_words
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from synth.compiler.plan.strata import Cell, Slot
 from synth.runtime.calls.attempt import Answer, Attempt, CallAbandoned
 from synth.runtime.calls.rules import CURRENT, Rules
 from synth.runtime.cohorts.sample import Abandoned, Done, Sample, run_sample
-from synth.store.log.history import LoggedSample
+from synth.store.log.past.history import LoggedSample
 
 
 @dataclass

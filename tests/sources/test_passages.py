@@ -12,7 +12,7 @@ from synth.base.errors import ConfigError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.outputs import ExportPlan
-from synth.compiler.plan.table_plan import TablePlan
+from synth.compiler.plan.tables.table_plan import TablePlan
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.run.passages import read_tables
 from synth.runtime.sources.ingest import IngestedSource, ingest

@@ -14,7 +14,7 @@ from synth.base.errors import ConfigError, RecipeError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.outputs import ColumnPlace, ColumnPlan, ExportPlan
-from synth.compiler.plan.table_plan import TablePlan
+from synth.compiler.plan.tables.table_plan import TablePlan
 from synth.compiler.plan.value_types import ValueType
 from synth.store.dataset.inputs.environment import Record
 from synth.store.dataset.materialize import materialize

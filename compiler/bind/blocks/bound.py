@@ -24,8 +24,8 @@ from synth.compiler.plan.model import (
 )
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.spread import SpreadPlan
-from synth.compiler.plan.table_plan import TablePlan
 from synth.compiler.plan.tables.draws import Member
+from synth.compiler.plan.tables.table_plan import TablePlan
 from synth.compiler.plan.types import Schema, Type
 
 

@@ -14,7 +14,7 @@ from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, SetOf, Source, Step
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, field_type
-from synth.compiler.plan.table_plan import ListPlan, TablePlan
+from synth.compiler.plan.tables.table_plan import ListPlan, TablePlan
 from synth.compiler.plan.types import COUNT, Schema, Type, record
 from synth.dsl.syntax import Clause, Integer, List, Reference, Statement
 

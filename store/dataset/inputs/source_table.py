@@ -16,9 +16,9 @@ from synth.base.canonical import digest
 from synth.compiler.plan.conditions import there
 from synth.compiler.plan.model import SourcePlan
 from synth.compiler.plan.strata import Labels
-from synth.compiler.plan.table_plan import TablePlan
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.tables.row_deals import Row
+from synth.compiler.plan.tables.table_plan import TablePlan
 from synth.compiler.plan.value_types import ValueType
 from synth.store.dataset.inputs.environment import Record
 from synth.store.dataset.inputs.filter import Kept

@@ -28,8 +28,8 @@ from synth.runtime.events.progress import Progress
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.retrieval.service import Indexes
 from synth.runtime.settings import Settings
-from synth.store.log.history import History, LoggedSample
 from synth.store.log.log import Log
+from synth.store.log.past.history import History, LoggedSample
 from tests.engines.local.scoring import INDONESIAN, in_transformers
 from tests.kit.models.calls import messages, run
 from tests.kit.models.fixtures import needs

@@ -15,8 +15,9 @@ from synth.compiler.plan.strata import Labels, sample_version
 from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import forgotten_of, is_tombstone
-from synth.store.log.functions import FunctionResults, LoggedResult, logged_result
 from synth.store.log.log import Log
+from synth.store.log.past.functions import FunctionResults, LoggedResult, logged_result
+from synth.store.log.past.sample_ids import SampleIds
 from synth.store.log.payloads import (
     CallCompleted,
     EndedEitherWay,
@@ -25,7 +26,6 @@ from synth.store.log.payloads import (
     SampleAbandoned,
     SampleCompleted,
 )
-from synth.store.log.sample_ids import SampleIds
 
 # What is asked for again by its key.
 _OF_SAMPLES = (Kind.CALL_COMPLETED.value, Kind.RETRIEVAL_DONE.value, Kind.FUNCTION_DONE.value)
