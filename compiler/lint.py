@@ -128,6 +128,7 @@ def _not_exported(bound: Bound, diagnostics: Diagnostics) -> None:
     read = {export.source for export in bound.exports.values()}
     read |= {name for mix in bound.mixes.values() for part in mix.parts for name in part.sources}
     read |= {preference.source for preference in bound.preferences.values()}
+    read |= {each.parent.name for each in bound.conversations.values() if each.parent is not None}
     for name, span in made.items():
         if name not in read:
             diagnostics.add(

@@ -367,6 +367,12 @@ class Plan(Frozen):
         return frozenset(over | {check.against[0] for check in self.comparing})
 
     @cached_property
+    def over_rows(self) -> frozenset[str]:
+        """The names of the conversations and preferences whose samples are made of a table's rows."""
+        made = (*self.cohorts, *self.pair_cohorts)
+        return frozenset(cohort.name for cohort in made if cohort.rows is not None)
+
+    @cached_property
     def comparing(self) -> tuple[CheckPlan, ...]:
         """The checks that compare a value with the rows of a source."""
         made: tuple[CohortPlan | PreferencePlan, ...] = (*self.cohorts, *self.preferences)

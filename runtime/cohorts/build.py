@@ -13,8 +13,8 @@ from synth.runtime.cohorts.source import SampleObserver, SampleSource
 from synth.runtime.events.progress import Progress
 from synth.store.dataset.inputs.over_table import Tables
 from synth.store.dataset.inputs.standing import child_deals
-from synth.store.log.past.history import Finished, History
-from synth.store.log.past.sample_ids import SampleIds
+from synth.store.log.past.history import History
+from synth.store.log.past.sample_ids import Finished, SampleIds
 
 Opener = Callable[
     [Plan, Mapping[str, Finished], SampleObserver, Progress, int | None, Tables | None], list[SampleSource]
@@ -74,10 +74,9 @@ def finished_samples(
 ) -> dict[str, Finished]:
     """What the log has finished of each lineage, by the cohort's name, for a run with these settings
     of each."""
-    over_rows = {cohort.name for cohort in (*plan.cohorts, *plan.pair_cohorts) if cohort.rows is not None}
     return {
         name: history.finished(
-            config_hash, name, settings[name], retry_lost=retry_lost, versions=name in over_rows
+            config_hash, name, settings[name], retry_lost=retry_lost, versions=name in plan.over_rows
         )
         for name, config_hash in config_hashes.items()
     }

@@ -25,7 +25,7 @@ from synth.runtime.cohorts.over_table import TableCohort
 from synth.runtime.cohorts.sample import Sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
-from synth.store.log.past.history import Finished
+from synth.store.log.past.sample_ids import Finished
 
 
 @dataclass(slots=True)
@@ -74,9 +74,10 @@ class ChildCohort(TableCohort):
 
     @property
     def sizes(self) -> list[int]:
+        parents = sum(self._parent.sizes)
         if self._counts:
-            return list(allot(self._limit, [self._limit] * self._grid))
-        return [sum(self._parent.sizes) * self.plan.times] * self._grid
+            return list(allot(self._limit, [min(self._limit, parents * self.plan.times)] * self._grid))
+        return [parents * self.plan.times] * self._grid
 
     def requests(self) -> Iterator[SampleRequest]:
         """None of its own: they follow the parents."""
@@ -213,7 +214,7 @@ class ChildCohort(TableCohort):
             for follower in self.followers:
                 follower.expected(request.slot.cell.row, order)
         base = request.base
-        gone = base is not None and base.name in self._parent.gone
+        gone = base is not None and self._parent.gone.covers(base.name, base.inputs)
         if self._is_completed(request):
             self._counters.completed += 1
             self._counters.found += 1

@@ -18,8 +18,7 @@ from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
 from synth.runtime.cohorts.source import Follower, SampleObserver, SampleRequest, most_losses, raise_losses
 from synth.runtime.cohorts.stuck_members import StuckMembers
 from synth.runtime.events.progress import Progress
-from synth.store.log.past.history import Finished
-from synth.store.log.past.sample_ids import SampleIds
+from synth.store.log.past.sample_ids import Finished, SampleIds
 
 # Cells that a shortage is told of one by one.
 _MOST_TOLD = 3

@@ -9,7 +9,7 @@ from synth.compiler.plan.tables.row_deals import cells_of
 from synth.runtime.cohorts.conversation import Cohort, Row
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
-from synth.store.log.past.history import Finished
+from synth.store.log.past.sample_ids import Finished
 
 
 class TableCohort(Cohort):
@@ -40,7 +40,7 @@ class TableCohort(Cohort):
             follower.not_replaced(cell.row)
 
     def _is_completed(self, request: SampleRequest) -> bool:
-        # The forgotten ones are known by their names alone.
+        # Of some that are forgotten no more than the name is known.
         return super()._is_completed(request) or request.name in self._finished.forgotten
 
     def _forget(self, number: int) -> None:

@@ -23,8 +23,7 @@ from synth.runtime.cohorts.dedup import Order
 from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest, most_losses, raise_losses
 from synth.runtime.events.progress import Progress
-from synth.store.log.past.history import Finished
-from synth.store.log.past.sample_ids import SampleIds
+from synth.store.log.past.sample_ids import Finished, SampleIds
 
 
 @dataclass(slots=True)
@@ -219,7 +218,7 @@ class Pairs:
             candidate.again = True
             row.lost.append(candidate)
             self._lose(row)
-        elif candidate.name in self._gone:
+        elif self._gone.covers(candidate.name, candidate.slot.inputs):
             self._lose(row)
         elif candidate.pending:
             asked = tuple(step.name for step in self.plan.steps)

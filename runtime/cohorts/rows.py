@@ -22,7 +22,7 @@ from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
 from synth.store.dataset.inputs.source_table import SourceTable
 from synth.store.dataset.inputs.standing import row_slots
-from synth.store.log.past.history import Finished
+from synth.store.log.past.sample_ids import Finished
 
 # Rows that are read from the log together.
 _AT_ONCE = 512

@@ -13,7 +13,7 @@ from synth.compiler.plan.strata import Cell, Slot
 from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
-from synth.store.log.past.history import Finished
+from synth.store.log.past.sample_ids import Finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ from synth.runtime.settings import Settings
 from synth.store.dataset.inputs.over_table import Tables
 from synth.store.dataset.inputs.select import WrittenBy, config_hash_of, told_models
 from synth.store.log.log import Log
-from synth.store.log.past.history import Finished, History
+from synth.store.log.past.history import History
+from synth.store.log.past.sample_ids import Finished
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,19 @@ def expected_quotas(plan: Plan, rows: Mapping[str, int | None]) -> dict[str, int
     found: dict[str, int] = {}
     for cohort in plan.cohorts:
         table, parent = cohort.rows, plan.parent_of(cohort)
-        if table is None or not cohort.each:
+        counted = rows.get(table.table) if table is not None else None
+        if table is None:
             found[cohort.name] = cohort.quota
+        elif cohort.each:
+            above = found[parent.name] if parent is not None else (1 if counted is None else counted)
+            found[cohort.name] = above * places_a_row(cohort)
         elif parent is not None:
-            found[cohort.name] = found[parent.name] * places_a_row(cohort)
+            found[cohort.name] = min(cohort.quota, found[parent.name] * places_a_row(cohort))
+        elif counted is None or table.lists:
+            found[cohort.name] = cohort.quota
         else:
-            counted = rows.get(table.table)
-            found[cohort.name] = (1 if counted is None else counted) * places_a_row(cohort)
+            # No more than all rows make, before any is lost.
+            found[cohort.name] = min(cohort.quota, counted * places_a_row(cohort))
     for pairs in plan.pair_cohorts:
         quota = plan.preference(pairs.name).quota
         base = found[plan.preference(pairs.name).source]

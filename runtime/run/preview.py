@@ -23,6 +23,7 @@ from synth.runtime.calls.held import held_versions, read_held
 from synth.runtime.calls.models import Models
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.build import finished_samples, open_sample_sources, remember
+from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.history import LoggedPast
 from synth.runtime.cohorts.preference import Pairs
 from synth.runtime.cohorts.sample import Sample
@@ -122,9 +123,13 @@ async def _preview(
     def measured(step: StepPlan) -> tuple[float, float] | None:
         return mean(step.name, step.model)
 
-    for cohort in (each.plan for each in sample_sources):
+    for each in sample_sources:
+        cohort, quota = each.plan, progress.cohort(each.plan).quota
+        if isinstance(each, Cohort):
+            # A count may be more than all rows make.
+            quota = min(quota, sum(each.sizes))
         guess, most = Estimate(plan, cohort, measured, examples), retries(cohort.steps)
-        for step, samples in _asked(plan, cohort, progress.cohort(cohort).quota):
+        for step, samples in _asked(plan, cohort, quota):
             new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0)
             known = measured(step) is not None
             reused = max(0, samples - new)

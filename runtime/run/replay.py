@@ -68,7 +68,10 @@ async def _replay(plan: Plan, log: Log, written_by: WrittenBy | None) -> Replaye
     tables = Tables(plan, log.cursor, log.next_seq)
     client = _LogClient(plan, models, past, replayed, await read_held(plan, tables))
     # What is forgotten cannot be run again; all else is, as if the log had finished nothing.
-    gone = {name: history.forgotten(config_hash) for name, config_hash in config_hashes.items()}
+    gone = {
+        name: history.forgotten(config_hash, versions=name in plan.over_rows)
+        for name, config_hash in config_hashes.items()
+    }
     replayed.forgotten = sum(len(each.completed) + len(each.abandoned) for each in gone.values())
     try:
         # One conversation after the other, with those over it: each ran with models of its own.

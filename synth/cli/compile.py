@@ -164,6 +164,9 @@ def _print(
         terminal.say("", f"{cohort.name}: {plural(quotas[cohort.name], 'conversation')}{shape}")
         if cohort.rows is not None:
             terminal.say(f"  over {cohort.rows.name}: {_rows_of(plan, cohort, counted)}")
+            if quotas[cohort.name] < cohort.quota:
+                missing = f"{quotas[cohort.name]:,} of the {cohort.quota:,} that are asked for"
+                terminal.say(f"  {missing}: there are no more; add to them, or lower the count")
         for axis in cohort.axes:
             terminal.say(f"  over {axis.name}: {', '.join(member.label for member in axis.members)}")
         for draw in cohort.draws:

@@ -12,8 +12,7 @@ from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.sample import Abandoned, Done, Sample
 from synth.runtime.cohorts.source import SampleRequest, most_losses, raise_losses
 from synth.runtime.events.progress import Progress
-from synth.store.log.past.history import Finished
-from synth.store.log.past.sample_ids import SampleIds
+from synth.store.log.past.sample_ids import Finished, SampleIds
 
 COHORT = CohortPlan(name="c", quota=1, times=1, steps=(StepPlan(name="s", role="user", value=("x",)),))
 PLAN = Plan(edition=1, recipe="books", seed=1, cohorts=(COHORT,))

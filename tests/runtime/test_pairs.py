@@ -27,7 +27,7 @@ from synth.runtime.cohorts.preference import Pairs
 from synth.runtime.cohorts.sample import Abandoned, Done, Sample
 from synth.runtime.cohorts.source import SampleRequest
 from synth.runtime.events.progress import Progress
-from synth.store.log.past.history import Finished
+from synth.store.log.past.sample_ids import Finished
 
 
 class Quiet:

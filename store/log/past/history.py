@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from synth.store.log.events import Kind
 from synth.store.log.forgotten import forgotten_of, is_tombstone
 from synth.store.log.log import Log
 from synth.store.log.past.functions import FunctionResults, LoggedResult, logged_result
-from synth.store.log.past.sample_ids import SampleIds
+from synth.store.log.past.sample_ids import Finished, SampleIds
 from synth.store.log.payloads import (
     CallCompleted,
     EndedEitherWay,
@@ -103,34 +103,6 @@ class Ending:
     inputs: str = ""
 
 
-@dataclass(slots=True)
-class Finished:
-    """The samples of one lineage that need nothing more.  The `forgotten` ones are among them: the log
-    has nothing of them, and they are not made again.
-
-    The loss of the `unbound` among the abandoned does not bind this run: a service failed, nothing
-    passed in the run that lost them, or it ran with other settings.  `ordinals` has the last
-    ordinal of each cell, by its labels in order.
-    """
-
-    completed: SampleIds = field(default_factory=SampleIds)
-    abandoned: SampleIds = field(default_factory=SampleIds)
-    forgotten: SampleIds = field(default_factory=SampleIds)
-    unbound: SampleIds = field(default_factory=SampleIds)
-    ordinals: Callable[[], Mapping[Labels, int]] = dict
-
-    def has(self, sample_id: str) -> bool:
-        return sample_id in self.completed or sample_id in self.abandoned
-
-    def reach(self, labels: Labels) -> int:
-        """The last ordinal of a cell that is among them, or -1."""
-        if self._reach is None:
-            self._reach = self.ordinals()
-        return self._reach.get(tuple(sorted(labels)), -1)
-
-    _reach: Mapping[Labels, int] | None = field(default=None, init=False)
-
-
 # Of a sample: its name as a number, and with the inputs that it is made of.
 _NAME = "CAST('0x' || sample_id AS UBIGINT)"
 _VERSION = f"xor({_NAME}, CAST('0x' || coalesce({payload_sql.INPUTS}, '0') AS UBIGINT))"
@@ -157,7 +129,7 @@ class History:
         versions: bool = False,
     ) -> Finished:
         """Samples completed or abandoned under a lineage, by name; by `versions` where they are made of
-        rows, and then the forgotten ones, which are told by their names, are not among them.
+        rows, as far as the log knows of the forgotten ones what they were made of.
 
         A loss binds where it was lasting, in a run in which something passed the step, and under the
         same `settings` of the cohort's models; those of a run that did not say are taken to be the
@@ -172,10 +144,10 @@ class History:
         unbound = abandoned
         if abandoned and not retry_lost:
             unbound = self._unbound(config_hash, cohort, settings, number)
-        forgotten = SampleIds.of(self._forgotten.of(config_hash, "completed", "hidden", "pending"))
-        if gone := self._forgotten.of(config_hash, "abandoned"):
-            unbound = unbound.without(SampleIds.of(gone))
-        if forgotten and not versions:
+        forgotten, lost = self._gone(config_hash, number)
+        if lost:
+            unbound = unbound.without(lost)
+        if forgotten:
             completed = completed.joined(forgotten)
         return Finished(completed, abandoned, forgotten, unbound, partial(self._ordinals, config_hash))
 
@@ -184,11 +156,25 @@ class History:
         """The samples that the log has forgotten, of all lineages."""
         return {name for config_hash in self._forgotten.config_hashes.values() for name in config_hash}
 
-    def forgotten(self, config_hash: str) -> Finished:
-        """The samples of a lineage that the log has forgotten, as they had ended."""
-        gone = SampleIds.of(self._forgotten.of(config_hash, "completed", "hidden", "pending"))
-        lost = SampleIds.of(self._forgotten.of(config_hash, "abandoned"))
+    def forgotten(self, config_hash: str, *, versions: bool = False) -> Finished:
+        """The samples of a lineage that the log has forgotten, as they had ended, told as `finished` does."""
+        gone, lost = self._gone(config_hash, _VERSION if versions else _NAME)
         return Finished(gone, lost, gone, ordinals=partial(self._ordinals, config_hash))
+
+    def _gone(self, config_hash: str, number: str) -> tuple[SampleIds, SampleIds]:
+        """The forgotten samples of a lineage: the lost ones, and all others."""
+        of = self._forgotten.of
+        if number == _NAME or not self._forgotten.events:
+            names = of(config_hash, "completed", "hidden", "pending"), of(config_hash, "abandoned")
+            return SampleIds.of(names[0]), SampleIds.of(names[1])
+        # The tombstone of an end says what the sample was made of: of a row that was mended since, another
+        # sample is made.
+        condition = f"kind = ? AND ({payload_sql.LINEAGE}) = ? AND ({payload_sql.FORGOTTEN}) IS NOT NULL"
+        completed, abandoned = (
+            self._ids(condition, [kind.value, config_hash], number)
+            for kind in (Kind.SAMPLE_COMPLETED, Kind.SAMPLE_ABANDONED)
+        )
+        return completed.joined(SampleIds.of(of(config_hash, "hidden", "pending"))), abandoned
 
     def _unbound(self, config_hash: str, cohort: str, settings: str | None, number: str) -> SampleIds:
         """The samples whose last loss does not bind."""
