@@ -75,4 +75,5 @@ def _unraisable(fault: Any) -> None:
 def _again() -> None:
     global received
     number, received = received or signal.SIGINT, None
-    signal.raise_signal(number)
+    # To the main thread: sent to this one, it would not end what the main thread waits for.
+    signal.pthread_kill(threading.main_thread().ident or 0, number)

@@ -150,6 +150,33 @@ def test_a_second_signal_ends_what_does_not_heed_the_first(project: Path) -> Non
     assert (process.returncode, err) == (130, INTERRUPTED)
 
 
+def test_a_signal_that_a_finalizer_swallows_comes_again_while_the_command_waits(project: Path) -> None:
+    script = (
+        "import signal, time\n"
+        "import synth.store.log.log\n"
+        "class Late:\n"
+        "    def __del__(self):\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "def slow(*_, **__):\n"
+        "    Late()\n"
+        "    time.sleep(60)\n"
+        "synth.store.log.log.Log.__enter__ = slow\n"
+        "import sys\n"
+        "sys.argv = ['synth', 'status']\n"
+        "from synth.cli import main\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=project,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert (done.returncode, done.stderr) == (130, INTERRUPTED)
+
+
 # Streams ---------------------------------------------------------------------------------------
 
 
