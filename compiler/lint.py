@@ -76,13 +76,15 @@ def _read_elsewhere(conversation: Conversation, bound: Bound) -> Iterator[str]:
 
 
 def _unused_pairs(bound: Bound, diagnostics: Diagnostics) -> None:
-    """W701: a turn of a preference that is neither of its two answers."""
+    """W701: a turn of a preference that is neither of its two answers, nor a column."""
+    columns = [c for export in bound.exports.values() for c in export.columns if not isinstance(c, str)]
+    shown = {(place.source, place.path[0]) for column in columns for place in column.places}
     for preference in bound.preferences.values():
         sides = (preference.chosen, preference.rejected)
         read = {str(side.arguments["name"]) for side in sides if side.name == "step"}
         read |= {need for step in preference.steps for need in step.needs}
         for step in preference.steps:
-            if step.name not in read:
+            if step.name not in read and (preference.name, step.name) not in shown:
                 diagnostics.add(
                     Diagnostic(
                         "W701",

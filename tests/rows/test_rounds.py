@@ -64,9 +64,15 @@ export sft: messages from rounds to "out/sft" {
   }
 }
 
-export dpo: preference from better to "out/dpo" { split = 80% }
+export dpo: preference from better to "out/dpo" {
+  split = 80%
+  columns { root = second.parent.ticket.id, reply = second.answer, others = rest(second.parent.ticket) }
+}
 
-export own: preference from other to "out/own" { split = 80% }
+export own: preference from other to "out/own" {
+  split = 80%
+  columns { root = second.parent.ticket.id, number = second.nth, padding = other.worse }
+}
 
 export kto: unpaired from second to "out/kto" {
   split = 80%
@@ -157,8 +163,13 @@ def test_counts_over_counts(tmp_path: Path) -> None:
 def one_side(project: Project) -> None:
     """All that is made of one row is on one side of the split."""
     sides: dict[str, str] = {}
-    for name in ("sft", "kto", "refused"):
+    for name in ("sft", "dpo", "own", "kto", "refused"):
         for side in ("train", "eval"):
             for row in rows(project.folder / "out" / name / f"{side}.jsonl"):
                 assert sides.setdefault(row["root"], side) == side
     assert set(sides.values()) == {"train", "eval"}
+    for row in rows(project.folder / "out" / "own" / "train.jsonl"):
+        assert row["padding"] == row["rejected"][0]["content"]
+        assert row["number"] == 1
+    for row in rows(project.folder / "out" / "dpo" / "train.jsonl"):
+        assert row["reply"] == row["chosen"][0]["content"]

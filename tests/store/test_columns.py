@@ -220,6 +220,53 @@ def test_columns_that_cannot_be(columns: str, fault: tuple[str, str, str]) -> No
     assert fault[2] in found[0][2]
 
 
+PAIRED = """
+preference p from c {
+  turn worse: model by base { prompt = "Worse than {{ c.answer }}" }
+  chosen = c.answer, rejected = worse
+}
+export train: preference from p to "out" { columns { COLUMNS } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("columns", "fault"),
+    [
+        ("a = c.card.qoutes", ("E102", "`c.card` has no `qoutes`", "did you mean `quotes`?")),
+        ("a = p.wrose", ("E102", "`p` has no `wrose`", "did you mean `worse`?")),
+        ("a = p.card", ("E102", "`p` has no `card`", "did you mean `c.card`?")),
+        ("a = [c.size, p.worse]", ("E202", "`a` has two places in each row of pairs", "of its own")),
+        ("rejected = p.worse", ("E104", "a row has a column `rejected` already", "another name")),
+        ("a = rest(p.worse)", ("E202", "`p.worse` is text, and only a row has other columns", "")),
+    ],
+)
+def test_columns_that_pairs_cannot_have(columns: str, fault: tuple[str, str, str]) -> None:
+    found = faults(PAIRED.replace("COLUMNS", columns))
+    assert [each[:2] for each in found] == [fault[:2]]
+    assert fault[2] in found[0][2]
+
+
+@pytest.mark.parametrize("form", ["preference", "sharegpt_preference"])
+@pytest.mark.parametrize("format_", ["jsonl", "parquet"])
+def test_pairs_have_typed_columns(form: str, format_: str, tmp_path: Path) -> None:
+    text = PAIRED.replace("preference from", f"{form} from").replace(
+        "{ columns", f"{{ format = {format_}, columns"
+    )
+    plan = plan_of(text.replace("COLUMNS", "way = c.way, size = c.size, card = c.card.source, why = p.worse"))
+    story = Story(plan)
+    for slot in all_slots(plan, "c"):
+        values = {"card": FULL, "ask": "Why?", "answer": f"Since {slot.position}."}
+        story.complete(plan.cohort("c"), slot, values)
+        story.pair("p", slot, {"worse": f"Because {slot.position}."})
+    with Log(story.write(tmp_path / "log.duckdb")) as log:
+        (dataset,) = materialize(plan, log, tmp_path)
+    table = duckdb.connect().sql(f"SELECT way, size, card.year, why FROM '{dataset.folder}/train.{format_}'")
+    assert [str(each) for each in table.types] == ["VARCHAR", "BIGINT", "BIGINT", "VARCHAR"]
+    found = table.fetchall()
+    assert [each[3] for each in found] == [f"Because {number}." for number in range(6)]
+    assert {each[0] for each in found} == {"deep", "wide"}
+
+
 MIXED = """
 source natural: messages from jsonl("n.jsonl")
 conversation d times 2 {

@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import some_of, suggest
-from synth.compiler.bind.blocks.bound import Conversation
+from synth.compiler.bind.blocks.bound import Conversation, Preference
 from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.declarations.column_places import Columns
 from synth.compiler.bind.declarations.column_types import common_type, without_bounds
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import article
 from synth.compiler.plan.outputs import ColumnPlace, ColumnPlan
-from synth.compiler.plan.types import CHUNK_SCHEMA, COUNT, TEXT, UNKNOWN, Type
+from synth.compiler.plan.types import CHUNK_SCHEMA, TEXT, UNKNOWN, Type
 from synth.compiler.plan.value_types import value_type
 from synth.dsl.syntax import Call, Expression, List, Name, Reference, Statement
 
@@ -23,43 +24,6 @@ _READ_BY_TRAINERS = frozenset(
     "messages conversations prompt completion chosen rejected label tools images input_ids labels "
     "attention_mask completion_mask chat_template_kwargs".split()
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """What columns are taken from and stand beside.
-
-    `places` are the conversations that rows are of, by name, and `sources` the sources of messages among
-    the parts of a mix.  `taken` are the columns that rows have anyhow.  Of refused attempts (`attempts`)
-    no step need have a value.
-    """
-
-    places: dict[str, Conversation]
-    sources: frozenset[str]
-    taken: frozenset[str]
-    attempts: bool
-    mixed: bool
-
-    def example(self) -> str:
-        """A column that there could be."""
-        name, conversation = next(iter(self.places.items()), ("chats", None))
-        known = list(self.values(conversation)) if conversation is not None else []
-        return f"{name}.{next((each for each in known if each != 'nth'), 'nth')}"
-
-    def values(self, conversation: Conversation) -> dict[str, tuple[Type, bool]]:
-        """What of a sample can be a column: the type of each, and whether it is a set's member."""
-        found: dict[str, tuple[Type, bool]] = {
-            axis.name: (Type("record", schema=axis.set.schema), True) for axis in conversation.axes
-        }
-        found |= {name: (type_, False) for name, type_ in conversation.outside}
-        found |= {draw.name: (draw.record, bool(draw.source)) for draw in conversation.draws}
-        if not self.attempts:
-            # What stands under a condition may be left out of a sample.
-            found |= {
-                step.name: (replace(step.output, optional=step.output.optional or bool(step.when)), False)
-                for step in conversation.steps
-            }
-        return found | {"nth": (COUNT, False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +170,18 @@ def _report_holder(holder: Name, known: Columns, scope: Scope) -> None:
     )
 
 
-def _type_of(conversation: Conversation, path: Sequence[Name], known: Columns, scope: Scope) -> Type | None:
+def _type_of(
+    conversation: Conversation | Preference, path: Sequence[Name], known: Columns, scope: Scope
+) -> Type | None:
     """The type of what a path leads to inside of a conversation's samples."""
     first, *rest = path
     values = known.values(conversation)
     if first.text not in values:
         _report_unknown(conversation, first, known, scope)
         return None
-    table, above = conversation.table, conversation.parent
+    table, above = None, None
+    if isinstance(conversation, Conversation):
+        table, above = conversation.table, conversation.parent
     if above is not None and table is not None and first.text == table.name:
         if rest:
             return _type_of(above, rest, replace(known, attempts=False), scope)
@@ -255,8 +223,10 @@ def _type_of(conversation: Conversation, path: Sequence[Name], known: Columns, s
     return replace(type_, optional=optional or type_.optional)
 
 
-def _is_row(conversation: Conversation, path: Sequence[Name]) -> bool:
+def _is_row(conversation: Conversation | Preference, path: Sequence[Name]) -> bool:
     """Whether a path leads to a row of a source of rows, which may have other columns."""
+    if isinstance(conversation, Preference):
+        return False
     table, above = conversation.table, conversation.parent
     if table is None or not path or path[0].text != table.name:
         return False
@@ -265,8 +235,22 @@ def _is_row(conversation: Conversation, path: Sequence[Name]) -> bool:
     return len(path) == 1 and dict(conversation.outside)[table.name].name == "record"
 
 
-def _report_unknown(conversation: Conversation, name: Name, known: Columns, scope: Scope) -> None:
+def _report_unknown(
+    conversation: Conversation | Preference, name: Name, known: Columns, scope: Scope
+) -> None:
     values = known.values(conversation)
+    if isinstance(conversation, Preference):
+        sample = next((each for each in known.places.values() if isinstance(each, Conversation)), None)
+        guess = suggest(name.text, values)
+        if guess is None and sample is not None and name.text in known.values(sample):
+            guess = f"{sample.name}.{name}"
+        scope.report(
+            "E102",
+            f"`{conversation.name}` has no `{name}`",
+            name.span,
+            hint=f"did you mean `{guess}`?" if guess else f"for example `{known.example()}`",
+        )
+        return
     if known.attempts and any(step.name == name.text for step in conversation.steps):
         # The sample may have been given up before the step had a value.
         first = next((each for each in values if each != "nth"), "nth")
@@ -325,6 +309,15 @@ def _column(name: Name, places: list[_Found], known: Columns, scope: Scope) -> s
     """The column of a name: its places are of one type and of different conversations."""
     first = places[0]
     type_ = without_bounds(first.type)
+    if known.together and len(places) > 1:
+        scope.report(
+            "E202",
+            f"`{name}` has two places in each row of pairs",
+            places[1].span,
+            secondary=(Label(first.span, "one"),),
+            hint="give each a column of its own",
+        )
+        return None
     for number, each in enumerate(places[1:], 1):
         before = next((one for one in places[:number] if one.place.source == each.place.source), None)
         if before is not None:
@@ -357,12 +350,14 @@ def _column(name: Name, places: list[_Found], known: Columns, scope: Scope) -> s
             return None
         type_ = both
     textual = type_.name in ("text", "path", "enum", "unknown") and not type_.optional
-    dealt = next((d for d in known.places[first.place.source].draws if d.name == name.text), None)
-    # A cell has the name of a part, or of a row's item, not the value.
-    textual = textual and name.text not in dict(known.places[first.place.source].outside)
-    textual = textual and not (dealt is not None and dealt.spread is not None and dealt.spread.in_parts)
-    if not known.mixed and textual and first.place.path == (name.text,):
-        return name.text
+    place = known.places[first.place.source]
+    if isinstance(place, Conversation) and not known.mixed and not known.together:
+        dealt = next((d for d in place.draws if d.name == name.text), None)
+        # A cell has the name of a part, or of a row's item, not the value.
+        textual = textual and name.text not in dict(place.outside)
+        textual = textual and not (dealt is not None and dealt.spread is not None and dealt.spread.in_parts)
+        if textual and first.place.path == (name.text,):
+            return name.text
     return ColumnPlan(
         name=name.text,
         type=value_type(type_),

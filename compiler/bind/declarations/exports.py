@@ -11,7 +11,8 @@ from synth.base.display import quoted
 from synth.base.suggest import suggest
 from synth.compiler.bind.blocks.bound import Bound, Conversation, Preference
 from synth.compiler.bind.blocks.shape import check_shape
-from synth.compiler.bind.declarations.columns import Columns, bind_columns
+from synth.compiler.bind.declarations.column_places import Columns
+from synth.compiler.bind.declarations.columns import bind_columns
 from synth.compiler.bind.expressions.meant import FORMS as OTHER_FORMS
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import FAILED, constant
@@ -70,9 +71,7 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
         if not isinstance(inner, Statement) or kind.field is None:
             continue
         if kind.word == "columns":
-            if isinstance(source, Preference):
-                scope.report("E108", "rows of a preference have no columns", inner.kind.span)
-            elif source is not None:
+            if source is not None:
                 fields["columns"] = bind_columns(inner, _sources_of_columns(source, form, bound), scope)
             continue
         if inner.value is None:
@@ -125,19 +124,24 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
     return ExportPlan(name=statement.name.text, type=form, source=source.name, to=to, **fields)
 
 
-def _sources_of_columns(source: Conversation | MixPlan, form: str, bound: Bound) -> Columns:
+def _sources_of_columns(source: Conversation | MixPlan | Preference, form: str, bound: Bound) -> Columns:
     """What an export's columns can be taken from, and stand beside."""
     names: list[str] = []
+    places: dict[str, Conversation | Preference]
     if isinstance(source, Conversation):
         places = {source.name: source}
+    elif isinstance(source, Preference):
+        # The conversation is bound where its preference is.
+        places = {source.source: bound.conversations[source.source], source.name: source}
     else:
         names = [name for part in source.parts for name in part.sources]
         places = {name: bound.conversations[name] for name in names if name in bound.conversations}
     taken = {"id", *FORMS[form]} | ({"source"} if names else set())
-    if any(place.tags for place in places.values()):
+    if any(place.tags for place in places.values() if isinstance(place, Conversation)):
         taken.add("tags")
     sources = frozenset(names) - places.keys()
-    return Columns(places, sources, frozenset(taken), form in ATTEMPTS, bool(names))
+    paired = isinstance(source, Preference)
+    return Columns(places, sources, frozenset(taken), form in ATTEMPTS, bool(names), paired)
 
 
 def _check_turns(conversation: Conversation, place: Span, scope: Scope) -> None:

@@ -48,12 +48,21 @@ _MADE_OF = {
 
 
 class SampleColumns:
-    """What an export's columns hold of the samples of one cohort."""
+    """What an export's columns hold of the samples of one cohort, and of what a preference has `beside`
+    each of them."""
 
-    def __init__(self, export: ExportPlan, cohort: CohortPlan, rows: RowLookup) -> None:
+    def __init__(
+        self, export: ExportPlan, cohort: CohortPlan, rows: RowLookup, beside: str | None = None
+    ) -> None:
         self._columns = [
             (column, _path_in(column, cohort.name)) if isinstance(column, ColumnPlan) else (column, None)
             for column in export.columns
+        ]
+        self._beside = [
+            (column, path)
+            for column in export.columns
+            if beside is not None and isinstance(column, ColumnPlan)
+            if (path := _path_in(column, beside)) is not None
         ]
         typed = any(isinstance(column, ColumnPlan) for column in export.columns)
         self._environment = Environment(cohort) if typed else None
@@ -83,6 +92,11 @@ class SampleColumns:
             else:
                 found[column.name] = None if path is None else _value(sample, column, path, values)
         return found
+
+    def beside(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns that a pair of a name has of what is beside its sample.  Raises ConfigError as `of`
+        does."""
+        return {column.name: _value(name, column, path, values) for column, path in self._beside}
 
 
 def _said(value: Any) -> str | None:

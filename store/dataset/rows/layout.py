@@ -128,6 +128,7 @@ class Layout:
         chosen: Message,
         rejected: Message,
         tags: tuple[str, ...],
+        columns: Mapping[str, Any],
     ) -> Row:
         """A row of `preference`: `key` is the sample that both answer in."""
         before = [self.message(each) for each in prompt]
@@ -136,7 +137,7 @@ class Layout:
             row: dict[str, Any] = {"conversations": before, "chosen": better, "rejected": worse}
         else:
             row = {"prompt": before, "chosen": [better], "rejected": [worse]}
-        return key, {"id": name, **row, **self._more(None, tags, None)}
+        return key, {"id": name, **row, **self._more(None, tags, columns)}
 
     def labelled(
         self,

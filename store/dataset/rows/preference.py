@@ -20,6 +20,7 @@ from synth.store.dataset.inputs.messages import Message, answered, attempted, be
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns, completed, pair_config_hash, stream
 from synth.store.dataset.inputs.snapshot import LogSnapshot
+from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides
 from synth.store.log import payload_sql
@@ -69,6 +70,11 @@ class _Pair:
     attempt: Mapping[str, Any]
     attempted: str
     thought: str | None
+
+    @property
+    def beside(self) -> Mapping[str, Any]:
+        """What columns of the preference's own name: the values of its turns."""
+        return self.own_payload.get("values", {})
 
     @property
     def id(self) -> str:
@@ -152,9 +158,10 @@ class Pairs:
         )
 
     def rows(self, layout: Layout) -> Iterator[Row]:
-        pairs = self._read(self._pairs)
-        for pair, key in self._snapshot.keyed(
-            self._cohort, pairs, layout.export.split is not None, lambda pair: (pair.base, pair.payload)
+        columns = SampleColumns(layout.export, self._cohort, self._snapshot.rows_of, self._plan.name)
+        pairs = columns.along((pair.base, pair.payload, pair) for pair in self._read(self._pairs))
+        for ((_, _, pair), shown), key in self._snapshot.keyed(
+            self._cohort, pairs, layout.export.split is not None, lambda along: along[0][:2]
         ):
             self._provenance.sample(pair.payload["cell"])
             answers: dict[str, Any] = {}
@@ -165,7 +172,8 @@ class Pairs:
                 if plan.name != "attempts" and plan.arguments["name"] in own.get("cut", ()):
                     self._provenance.cut([side])
             prompt = self._prompt(pair.payload["values"], pair.payload.get("thoughts", {}))
-            yield layout.pair(pair.id, key, prompt, tags=self._cohort.tags, **answers)
+            shown |= columns.beside(pair.id, pair.beside)
+            yield layout.pair(pair.id, key, prompt, tags=self._cohort.tags, columns=shown, **answers)
 
     def sides(self, split: str | None) -> Side:
         return sides(split)

@@ -1,0 +1,50 @@
+"""What an export's columns can be taken from: samples, and what a preference has beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from synth.compiler.bind.blocks.bound import Conversation, Preference, Step
+from synth.compiler.plan.types import COUNT, Type
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What columns are taken from and stand beside.
+
+    `places` are the conversations that rows are of, by name, and `sources` the sources of messages among
+    the parts of a mix.  `taken` are the columns that rows have anyhow.  Of refused attempts (`attempts`)
+    no step need have a value.  A pair is of a sample and of what its preference wrote, `together`.
+    """
+
+    places: dict[str, Conversation | Preference]
+    sources: frozenset[str]
+    taken: frozenset[str]
+    attempts: bool
+    mixed: bool
+    together: bool = False
+
+    def example(self) -> str:
+        """A column that there could be."""
+        name, conversation = next(iter(self.places.items()), ("chats", None))
+        known = list(self.values(conversation)) if conversation is not None else []
+        return f"{name}.{next((each for each in known if each != 'nth'), 'nth')}"
+
+    def values(self, conversation: Conversation | Preference) -> dict[str, tuple[Type, bool]]:
+        """What of a sample, or of a pair beside its sample, can be a column: the type of each, and whether
+        it is a set's member."""
+        if isinstance(conversation, Preference):
+            return {step.name: (_there(step), False) for step in conversation.steps}
+        found: dict[str, tuple[Type, bool]] = {
+            axis.name: (Type("record", schema=axis.set.schema), True) for axis in conversation.axes
+        }
+        found |= {name: (type_, False) for name, type_ in conversation.outside}
+        found |= {draw.name: (draw.record, bool(draw.source)) for draw in conversation.draws}
+        if not self.attempts:
+            found |= {step.name: (_there(step), False) for step in conversation.steps}
+        return found | {"nth": (COUNT, False)}
+
+
+def _there(step: Step) -> Type:
+    """The type of a step's value: what stands under a condition may be left out of a sample."""
+    return replace(step.output, optional=step.output.optional or bool(step.when))
