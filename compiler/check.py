@@ -11,7 +11,7 @@ from synth.base.diagnostics.source import Span
 from synth.compiler.alternation import check_turns
 from synth.compiler.bind.blocks.bound import Bound, Conversation, Evaluation, Model, Step
 from synth.compiler.outside.backends import BACKENDS
-from synth.compiler.plan.model import ModelPlan
+from synth.compiler.plan.models import ModelPlan
 from synth.compiler.plan.types import CAPABILITIES
 from synth.compiler.stdlib.render import references
 

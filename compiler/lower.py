@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from synth.compiler.bind.blocks.bound import Bound, Conversation, Preference, Step
 from synth.compiler.plan.functions import FunctionPlan
-from synth.compiler.plan.judge_steps import judging
+from synth.compiler.plan.judging.judge_steps import judging
 from synth.compiler.plan.model import (
     ArgumentValue,
     AxisPlan,

@@ -37,7 +37,8 @@ from synth.base.canonical import Frozen
 from synth.base.errors import ConfigError, EngineError, OptionError
 from synth.base.suggest import some_of, suggest
 from synth.compiler.outside.backends import BACKENDS
-from synth.compiler.plan.model import ModelPlan, Plan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.models import ModelPlan
 from synth.runtime.engines import check_options, check_place
 from synth.runtime.engines.base import EngineSpec
 from synth.runtime.engines.options import BadOption, in_words, unknown

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from synth.compiler.plan.model import Sampling
+from synth.compiler.plan.models import Sampling
 from synth.runtime.engines.base import Call
 
 LOG = "synth.duckdb"

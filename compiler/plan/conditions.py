@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import JsonValue
@@ -33,12 +33,21 @@ def holds(condition: ConditionPlan, value: Any) -> bool:
     return _agrees(condition, value) != condition.negated
 
 
-def there(path: Iterable[str], values: Any) -> Any:
-    """What a path leads to, or None where something on the way is not there."""
-    for name in path:
+def there(path: Sequence[str], values: Any) -> Any:
+    """What a path leads to, or None where something on the way is not there.
+
+    What stands beside a step's value, such as its marks, is among the values under a name with a dot:
+    `answer.quality`.
+    """
+    for number, name in enumerate(path):
         if not isinstance(values, Mapping):
             return None
-        values = values.get(name)
+        inner, after = values.get(name), path[number + 1 : number + 2]
+        if after and (not isinstance(inner, Mapping) or after[0] not in inner):
+            beside = f"{name}.{after[0]}"
+            if beside in values:
+                return there((beside, *path[number + 2 :]), values)
+        values = inner
     return values
 
 

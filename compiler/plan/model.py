@@ -16,11 +16,12 @@ from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
 from synth.base.canonical import Frozen, canonical_json, digest
 from synth.compiler.plan.conditions import ConditionPlan
 from synth.compiler.plan.functions import FunctionPlan
+from synth.compiler.plan.judging.rubrics import RubricPlan
+from synth.compiler.plan.models import ModelPlan, Sampling
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
 from synth.compiler.plan.tables.draws import DrawPlan, Member
 from synth.compiler.plan.tables.table_plan import TablePlan
-from synth.compiler.plan.types import Capability
 from synth.compiler.plan.value_types import ValueType
 
 PLAN_FORMAT = 1
@@ -45,32 +46,6 @@ Template = tuple[str | RefPlan, ...]
 
 # What a call's argument is: known now, or each sample's own.
 ArgumentValue = Annotated[RefPlan | JsonValue, Field(union_mode="left_to_right")]
-
-
-class Sampling(Frozen):
-    """How a model picks tokens.  None leaves the choice to the engine's default."""
-
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    max_tokens: int | None = None
-    stop: tuple[str, ...] = ()
-
-
-class ModelPlan(Frozen):
-    """A model as the recipe declares it; `--model` and synth.toml may map it elsewhere.
-
-    `reasoning` is how much it is to think before it answers.
-    """
-
-    name: str
-    capabilities: tuple[Capability, ...]
-    backend: str
-    id: str
-    revision: str | None = None
-    adapter: str | None = None
-    sampling: Sampling = Sampling()
-    reasoning: Literal["none", "minimal", "low", "medium", "high"] | None = None
 
 
 class AxisPlan(Frozen):
@@ -130,6 +105,16 @@ class CallPlan(Frozen):
     source: str = ""
 
 
+class PickPlan(Frozen):
+    """Which of the candidates of a round that stand becomes the value: the first, the one with the best
+    marks, or the first of the most common value.  Of the last, what is compared lies at the path `of`
+    below a value, or is what a function gives."""
+
+    by: Literal["first", "best", "most_common"] = "first"
+    of: tuple[str, ...] = ()
+    call: CallPlan | None = None
+
+
 class StepPlan(Frozen):
     """A turn (it has a role and enters the transcript), a step or a let (they have none).
 
@@ -137,8 +122,11 @@ class StepPlan(Frozen):
     `needs` are the earlier steps that must be accepted before this one can start.  An evaluation's
     step can see the `row` it is about; one that `scores` writes nothing: its value is how likely
     the model finds the row's last message.  `judged_by` asks a model for the verdict of each check
-    that names one.  `on_length` says what becomes of text that was cut at the limit of tokens.  A step
-    under conditions, all of which must hold, is left out of the other samples: its value is null there.
+    that names one.  Each round of attempts has so many `candidates`, which judges mark by a `rubric`
+    (`marked_by`, one step a judge) and of which one is the `pick`; a later round is shown `revise` below
+    what the first was shown.  `on_length` says what becomes of text that was cut at the limit of tokens.
+    A step under conditions, all of which must hold, is left out of the other samples: its value is null
+    there.
     """
 
     name: str
@@ -157,6 +145,11 @@ class StepPlan(Frozen):
     retry: Annotated[int, Field(ge=0)] = 0
     needs: tuple[str, ...] = ()
     judged_by: tuple[StepPlan, ...] = ()
+    candidates: Annotated[int, Field(ge=1)] = 1
+    rubric: RubricPlan | None = None
+    marked_by: tuple[StepPlan, ...] = ()
+    pick: PickPlan = PickPlan()
+    revise: Template | None = None
     on_length: Literal["refuse", "keep"] = "refuse"
     when: tuple[ConditionPlan, ...] = ()
 
@@ -214,7 +207,9 @@ class CohortPlan(Frozen):
 
 def asking(steps: Iterable[StepPlan]) -> tuple[StepPlan, ...]:
     """Those of some steps that ask a model, and after each step those of its judges."""
-    return tuple(each for step in steps for each in (step, *step.judged_by) if each.model is not None)
+    return tuple(
+        each for step in steps for each in (step, *step.judged_by, *step.marked_by) if each.model is not None
+    )
 
 
 def comparing(steps: Iterable[StepPlan]) -> Iterator[CheckPlan]:
@@ -239,7 +234,9 @@ class SourcePlan(Frozen):
 
 class PreferencePlan(Frozen):
     """Pairs from the samples of a cohort.  `chosen` and `rejected` name a step of this block
-    (`padded`), a turn of the cohort (`direct.answer`) or its refused attempts."""
+    (`padded`), a turn of the cohort (`direct.answer`), its refused attempts, or the best and the worst
+    marked candidates of a step; these are a pair where their marks are `margin` apart at least, and where
+    it is None more than none."""
 
     name: str
     quota: int | None
@@ -247,6 +244,7 @@ class PreferencePlan(Frozen):
     steps: tuple[StepPlan, ...]
     chosen: CallPlan
     rejected: CallPlan
+    margin: Annotated[float, Field(gt=0)] | None = None
 
 
 # Of a cohort, what decides how much and what for, not what is generated.

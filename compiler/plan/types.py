@@ -7,7 +7,7 @@ model<chat, json>
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 Capability = Literal["chat", "json", "template", "embed", "logprobs", "frozen"]
@@ -21,7 +21,8 @@ class Type:
     """`name` with its arguments: types for list and json, words for enum and model.
 
     `schema` names the schema of a record; `low` and `high` bound a text's characters, a list's
-    items or a number.
+    items or a number.  `beside` are the fields of what stands beside a value that candidates, judges or
+    votes gave (`answer.quality.helpful`); it makes no other type of it.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Type:
     low: int | float | None = None
     high: int | float | None = None
     optional: bool = False
+    beside: Schema | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         if self == COUNTS:

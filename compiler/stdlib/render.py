@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from synth.compiler.plan.conditions import there
 from synth.compiler.plan.model import RefPlan, Template
 from synth.compiler.stdlib.filters import FILTERS
 
@@ -30,8 +31,14 @@ def references(template: Template | None) -> tuple[str, ...]:
 def look_up(reference: RefPlan, values: Mapping[str, Any]) -> Any:
     """What a reference stands for in one sample, before any filter."""
     value: Any = values
-    for name in reference.path:
-        value = value[name]
+    try:
+        for name in reference.path:
+            value = value[name]
+    except (KeyError, TypeError):
+        # Not below the value, but perhaps beside it.
+        value = there(reference.path, values)
+        if value is None:
+            raise
     return value
 
 

@@ -12,7 +12,8 @@ from synth.base.canonical import canonical_json, digest
 from synth.base.errors import ConfigError
 from synth.base.text import spoken
 from synth.compiler.outside.backends import BACKENDS
-from synth.compiler.plan.model import CohortPlan, ModelPlan, Plan, comparing
+from synth.compiler.plan.model import CohortPlan, Plan, comparing
+from synth.compiler.plan.models import ModelPlan
 from synth.compiler.plan.types import Capability
 from synth.runtime.calls.rules import CURRENT
 from synth.runtime.engines import open_engine

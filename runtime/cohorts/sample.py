@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 from synth.compiler.plan.conditions import all_hold
-from synth.compiler.plan.judge_steps import JUDGED
+from synth.compiler.plan.judging.judge_steps import JUDGED
 from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.compiler.plan.strata import Slot, call_seed
 from synth.compiler.plan.tables.environment import environment

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 from pydantic import Field, JsonValue
 
 from synth.base.canonical import Frozen
-from synth.compiler.plan.model import CheckPlan, Sampling
+from synth.compiler.plan.model import CheckPlan
+from synth.compiler.plan.models import Sampling
 from synth.compiler.plan.types import Capability
 
 # A day is longer than any wait that somebody means.

@@ -7,16 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from synth.base.canonical import digest
-from synth.compiler.plan.model import (
-    CallPlan,
-    FilterPlan,
-    JsonOutput,
-    ModelPlan,
-    RefPlan,
-    Sampling,
-    StepPlan,
-    Template,
-)
+from synth.compiler.plan.model import CallPlan, FilterPlan, JsonOutput, RefPlan, StepPlan, Template
+from synth.compiler.plan.models import ModelPlan, Sampling
 from synth.runtime.evaluation.evalset import EvalEntry, EvalSet
 from synth.runtime.evaluation.items import Item
 from synth.runtime.evaluation.questions import Question

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from synth.base.canonical import digest
-from synth.compiler.plan.model import ModelPlan, Plan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.models import ModelPlan
 from synth.compiler.plan.outputs import MetricPlan
 from synth.compiler.stdlib.filters import chat
 from synth.runtime.evaluation import evalsets

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from synth.compiler.outside.backends import BACKENDS
-from synth.compiler.plan.model import ModelPlan, Plan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.models import ModelPlan
 from synth.compiler.plan.outputs import MetricPlan
 from synth.runtime.evaluation.faults import OF_ANSWERS
 from synth.runtime.settings import STUDENT, Settings

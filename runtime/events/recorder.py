@@ -16,7 +16,7 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Any, Literal, Unpack, overload
 
-from synth.store.log import payloads
+from synth.store.log import payloads, source_payloads
 from synth.store.log.events import EncodedPayload, Event, Kind
 from synth.store.log.log import Log
 
@@ -88,14 +88,14 @@ class Recorder:
     def emit(
         self,
         kind: Literal[Kind.SOURCE_INGESTED],
-        payload: payloads.SourceIngested | payloads.RowIngested | EncodedPayload,
+        payload: source_payloads.SourceIngested | source_payloads.RowIngested | EncodedPayload,
         **columns: Unpack[payloads.EventColumns],
     ) -> int: ...
     @overload
     def emit(
         self,
         kind: Literal[Kind.SOURCE_COMPLETED],
-        payload: payloads.SourceCompleted | payloads.DocumentsCompleted,
+        payload: source_payloads.SourceCompleted | source_payloads.DocumentsCompleted,
         **columns: Unpack[payloads.EventColumns],
     ) -> int: ...
     @overload

@@ -11,7 +11,7 @@ from typing import Any
 
 from synth.base.canonical import canonical_json
 from synth.compiler.plan.conditions import there
-from synth.compiler.plan.judge_steps import JUDGED
+from synth.compiler.plan.judging.judge_steps import JUDGED
 from synth.compiler.plan.model import (
     CohortPlan,
     JsonOutput,

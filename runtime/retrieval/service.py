@@ -20,7 +20,8 @@ from synth.runtime.service.patience import Patience
 from synth.runtime.settings import Settings
 from synth.store.log.events import Kind
 from synth.store.log.past.history import LoggedLookup, LoggedSample
-from synth.store.log.payloads import DocumentsCompleted, IndexNote, RetrievalDone
+from synth.store.log.payloads import IndexNote, RetrievalDone
+from synth.store.log.source_payloads import DocumentsCompleted
 
 if TYPE_CHECKING:
     from synth.runtime.retrieval.embedders import Embedder

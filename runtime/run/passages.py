@@ -18,7 +18,7 @@ from synth.runtime.sources.ingest import ReadSource, known_version, read_sources
 from synth.runtime.sources.rows.spool import RowSpool
 from synth.store.dataset.inputs.sources import reader_digest
 from synth.store.log.log import Log
-from synth.store.log.payloads import SourceFile
+from synth.store.log.source_payloads import SourceFile
 
 # Of how passages are made and logged.
 READING = 1

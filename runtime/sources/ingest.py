@@ -24,7 +24,8 @@ from synth.runtime.sources.scan import Conversation, Scan, hash_file
 from synth.store.dataset.inputs.sources import SourceVersion, last_version, reader_digest, rows_there
 from synth.store.log.events import Kind
 from synth.store.log.log import Log
-from synth.store.log.payloads import LeftOut, SourceCompleted, SourceFile, SourceIngested, SourceNote
+from synth.store.log.payloads import SourceNote
+from synth.store.log.source_payloads import LeftOut, SourceCompleted, SourceFile, SourceIngested
 
 # Of how rows are read.  The second version reads more of what a message says of itself (marks that
 # say what is trained on, and thoughts), the third lists of messages in the cells of tables, labels

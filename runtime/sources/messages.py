@@ -18,7 +18,7 @@ from synth.runtime.engines.thinking import parts_of, sealed_in, split
 from synth.runtime.sources.faults import WITHOUT, Unusable
 from synth.runtime.sources.marks import MARKS, NOTHING, THOUGHTS, joined, kind_of, thoughts_of, weight_of
 from synth.runtime.sources.notes import Notes
-from synth.store.log.payloads import Message
+from synth.store.log.source_payloads import Message
 
 ROLES: Mapping[str, str] = {
     **dict.fromkeys(("system", "developer"), "system"),

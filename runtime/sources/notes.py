@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from synth.base.display import visible
 from synth.runtime.sources.faults import Fault
-from synth.store.log import payloads
+from synth.store.log import source_payloads
 
 # Files can have a key of its own on every row; beyond this many they are counted together.
 _MOST_KEYS = 200
@@ -71,14 +71,14 @@ class LeftOut:
     def __init__(self) -> None:
         self.rows = 0
         self._kinds: Counter[str] = Counter()
-        self._first: list[payloads.LeftOutRow] = []
+        self._first: list[source_payloads.LeftOutRow] = []
 
     def add(self, file: str, line: int, fault: Fault) -> None:
         self.rows += 1
         self._kinds[fault.what] += 1
         if len(self._first) < _MOST_LISTED:
             reason = fault.what + (f" ({fault.detail})" if fault.detail else "")
-            self._first.append(payloads.LeftOutRow(file=file, line=line, reason=reason))
+            self._first.append(source_payloads.LeftOutRow(file=file, line=line, reason=reason))
 
     def join(self, other: LeftOut) -> None:
         """Adds what another left out."""
@@ -87,7 +87,7 @@ class LeftOut:
         self._first += other._first[: _MOST_LISTED - len(self._first)]
 
     @property
-    def found(self) -> payloads.LeftOut:
+    def found(self) -> source_payloads.LeftOut:
         """`rows` (how many), `kinds` (by reason) and the `first` ones (file, line, reason); empty
         where none was."""
         if not self.rows:

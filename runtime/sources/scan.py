@@ -26,7 +26,7 @@ from synth.runtime.sources.readers.jsonl import read_json, read_jsonl
 from synth.runtime.sources.readers.parquet import read_parquet
 from synth.runtime.sources.record import Columns, Record
 from synth.runtime.sources.shapes import Form, Shape, conversation
-from synth.store.log.payloads import Message
+from synth.store.log.source_payloads import Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from synth.runtime.sources.marks import MARKS, NOTHING, THOUGHTS, is_good, joine
 from synth.runtime.sources.messages import fit, listed_in, message_list, said_and_thought
 from synth.runtime.sources.notes import Notes
 from synth.runtime.sources.record import Cell
-from synth.store.log.payloads import Message
+from synth.store.log.source_payloads import Message
 
 Row = Mapping[str, Any]
 

@@ -15,9 +15,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NotRequired, TypedDict
 
 from synth.store.log.events import Kind
-
-# JSON objects whose names are not the log's own: a model's identity, a cell, a schema.
-Json = Mapping[str, Any]
+from synth.store.log.source_payloads import (
+    DocumentsCompleted,
+    Json,
+    Message,
+    RowIngested,
+    SourceCompleted,
+    SourceIngested,
+)
 
 
 class EventColumns(TypedDict, total=False):
@@ -101,13 +106,10 @@ class RunStarted(TypedDict):
     accepted_loss: NotRequired[AcceptedLoss]  # absent: the log was short of nothing
 
 
-class Message(TypedDict):
-    """A message of a prompt or of a source's row."""
+class CandidateNote(TypedDict):
+    """Which candidate of its round an attempt was."""
 
-    role: str
-    content: str
-    weight: NotRequired[int]  # a source's: 1 where it is to be trained on, 0 where not; absent: nobody said
-    thought: NotRequired[str]  # a source's: the thinking before it; absent: none
+    candidate: NotRequired[int]  # absent: 0, the first
 
 
 class CallId(TypedDict):
@@ -133,7 +135,7 @@ class Score(TypedDict, total=False):
     scored_tokens: int  # absent: 0
 
 
-class CallCompleted(CallId, TokenNotes, Score):
+class CallCompleted(CallId, TokenNotes, Score, CandidateNote):
     messages: Sequence[Message]  # role and content
     token_ids: Sequence[int] | None  # of the exact prompt; None where a server renders it
     schema: Json | None  # what the answer had to satisfy while it was written
@@ -151,7 +153,7 @@ class CallCompleted(CallId, TokenNotes, Score):
 _Try = TypedDict("_Try", {"try": int})
 
 
-class CallFailed(CallId, TokenNotes, _Try):
+class CallFailed(CallId, TokenNotes, _Try, CandidateNote):
     """One try.  Its columns have the tokens that it cost, where the service said them."""
 
     failure: str  # the kind of failure
@@ -161,94 +163,17 @@ class CallFailed(CallId, TokenNotes, _Try):
     lost_cost: NotRequired[float]  # money at most, of an answer that may have been written; absent: 0
 
 
-class StepAccepted(TypedDict):
+class StepAccepted(CandidateNote):
     call: int  # seq of the answer
     call_key: str
 
 
-class StepRejected(TypedDict):
+class StepRejected(CandidateNote):
     call: int | None  # seq of the answer; None where no model was asked
     call_key: str | None  # None where `call` is, and where the answer had been accepted before
     check: str
     reason: str
     text: str | None  # what was refused; None where it is no text
-
-
-class SourceIngested(TypedDict):
-    """A row of a source.  The event's `sample_id` names it."""
-
-    source: str
-    version: str  # of the source
-    row: int  # from 0
-    file: str
-    line: int
-    hash: str
-    messages: list[Message]
-
-
-class RowIngested(TypedDict):
-    """A row of a schema, or a passage of a document; otherwise as a row of messages."""
-
-    source: str
-    version: str
-    row: int
-    file: str
-    line: int
-    hash: str  # of the values
-    values: Json  # by field; an absent optional is left out
-    rest: NotRequired[Json]  # other columns, those that hold nothing left out; absent: none
-    name: NotRequired[str]  # the row's own id; absent: the source names no column of ids
-
-
-class SourceFile(TypedDict):
-    path: str
-    bytes: int
-    sha256: str
-
-
-class LeftOutRow(TypedDict):
-    file: str
-    line: int
-    reason: str
-
-
-class LeftOut(TypedDict, total=False):
-    """Rows that could not be read and were skipped; where it is there, all of it is."""
-
-    rows: int
-    kinds: Mapping[str, int]  # counts, by what was wrong
-    first: Sequence[LeftOutRow]
-
-
-class SourceCompleted(TypedDict):
-    """A source of messages or rows: they are in the log before this, and count from here on."""
-
-    source: str
-    reader: str  # digest of the reader and its arguments
-    version: str
-    rows: int
-    shape: str  # what the rows were read as
-    files: Sequence[SourceFile]
-    reading: NotRequired[int]  # version of the reader; absent in 0.1.0: 1
-    left_out: NotRequired[LeftOut]  # absent: no row was skipped
-    unread: NotRequired[
-        Mapping[str, Mapping[str, int]]
-    ]  # keys and counts, by rows and messages; absent: none
-    # Seq of the first row, where they lie one behind the other; absent: other events may lie between them.
-    first: NotRequired[int]
-
-
-class DocumentsCompleted(TypedDict):
-    """A source of documents, which is `source.completed` as well: its index is up to date.  It has no reader,
-    by which the two are told apart."""
-
-    source: str
-    version: str  # digest of what the index holds
-    index: int  # version of the index's code
-    documents: int
-    rows: int  # chunks
-    shape: Literal["chunk"]
-    warnings: Sequence[str]
 
 
 class IndexNote(TypedDict):
@@ -279,11 +204,21 @@ class FunctionDone(TypedDict):
     simulated: NotRequired[bool]  # True: made up, and nothing was called; absent: False
 
 
-class RejectedAttempt(TypedDict):
-    attempt: int  # from 0
+class RejectedAttempt(CandidateNote):
+    attempt: int  # from 0; with candidates, the round
     call: int | None  # seq of the answer; None where no model was asked
     check: str
     reason: str
+
+
+class MarkedAttempt(CandidateNote):
+    """An attempt, at a step with candidates or a rubric, that stood or was marked before it was refused."""
+
+    attempt: int  # the round, from 0
+    call: int  # seq of the answer
+    marks: NotRequired[Json]  # by criterion, their `total` and `why`; absent: nobody was asked
+    stood: NotRequired[bool]  # False: refused after it was marked or outvoted; absent: True
+    picked: NotRequired[bool]  # True: it is the value; absent: False
 
 
 class SamplePlace(TypedDict):
@@ -300,7 +235,10 @@ class SamplePlace(TypedDict):
 class SampleEnded(SamplePlace):
     """What a sample has however it ended."""
 
-    values: dict[str, Any]  # text or JSON of the steps that were accepted
+    # Text or JSON of the steps that were accepted; beside a step's, its marks as `answer.quality`, and the
+    # share of candidates that agree on it as `answer.agreement`.
+    values: dict[str, Any]
+    attempts: NotRequired[Mapping[str, Sequence[MarkedAttempt]]]  # by step, in order; absent: none
     rejected: NotRequired[Mapping[str, Sequence[RejectedAttempt]]]  # by step; absent: none
     thoughts: NotRequired[Mapping[str, str]]  # thinking, by step; absent: none
     cut: NotRequired[Sequence[str]]  # steps whose text was kept although it was cut at the limit of tokens

@@ -14,11 +14,11 @@ from synth.compiler.plan.model import (
     CallPlan,
     CheckPlan,
     CohortPlan,
-    ModelPlan,
     Plan,
     PreferencePlan,
     StepPlan,
 )
+from synth.compiler.plan.models import ModelPlan
 from synth.compiler.plan.tables.draws import DrawPlan, Member
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.build import open_sample_sources

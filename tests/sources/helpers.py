@@ -19,7 +19,7 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.sources.ingest import IngestedSource, check_sources, ingest_sources
 from synth.store.dataset.inputs.sources import source_of, source_rows
 from synth.store.log.log import Log
-from synth.store.log.payloads import SourceIngested
+from synth.store.log.source_payloads import SourceIngested
 from tests.kit.support import query
 
 Messages = list[dict[str, Any]]

@@ -13,15 +13,8 @@ from synth.base.diagnostics.source import Span
 from synth.compiler.bind.expressions.scope import Declared
 from synth.compiler.bind.expressions.ways import Conditions, Ways
 from synth.compiler.plan.functions import FunctionPlan
-from synth.compiler.plan.model import (
-    CallPlan,
-    CheckPlan,
-    ModelPlan,
-    Role,
-    Sampling,
-    SourcePlan,
-    Template,
-)
+from synth.compiler.plan.model import CallPlan, CheckPlan, Role, SourcePlan, Template
+from synth.compiler.plan.models import ModelPlan, Sampling
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.spread import SpreadPlan
 from synth.compiler.plan.tables.draws import Member

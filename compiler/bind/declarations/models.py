@@ -16,7 +16,7 @@ from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import FAILED, constant
 from synth.compiler.bind.expressions.written_types import resolve_type
 from synth.compiler.outside.backends import BACKENDS
-from synth.compiler.plan.model import ModelPlan, Sampling
+from synth.compiler.plan.models import ModelPlan, Sampling
 from synth.compiler.plan.types import TEXT, Schema, Type
 from synth.dsl.syntax import Call, Expression, Statement, Text, TypeName
 

@@ -129,7 +129,11 @@ def _infer_list(expression: List, scope: Scope) -> tuple[Type, Any] | None:
 
 
 def field_type(type_: Type, name: str) -> Type | None:
-    """The type of a record's field; every member of a set has a `name`."""
+    """The type of a record's field, or of what stands beside a value; every member of a set has a `name`."""
+    return _own_field(type_, name) or (type_.beside.field(name) if type_.beside is not None else None)
+
+
+def _own_field(type_: Type, name: str) -> Type | None:
     if type_.name == "json":
         type_ = type_.arguments[0]
     if type_.name == "unknown":

@@ -7,7 +7,7 @@ from typing import Any
 
 from synth.base.canonical import canonical_json
 from synth.base.errors import CallFailed
-from synth.compiler.plan.model import Sampling
+from synth.compiler.plan.models import Sampling
 from synth.runtime.engines.base import Completion, FinishReason
 from synth.runtime.engines.local.thread import PendingRequest
 

@@ -36,7 +36,7 @@ from synth.store.dataset.inputs.standing import (
 )
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import NOTHING, Forgotten
-from synth.store.log.payloads import RowIngested
+from synth.store.log.source_payloads import RowIngested
 
 Cursor = Callable[[], duckdb.DuckDBPyConnection]
 # The lineage of a conversation, with the identities of its models by name; of one over another, below

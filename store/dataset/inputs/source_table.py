@@ -23,7 +23,7 @@ from synth.compiler.plan.value_types import ValueType
 from synth.store.dataset.inputs.environment import Record
 from synth.store.dataset.inputs.filter import Kept
 from synth.store.dataset.inputs.select import columns
-from synth.store.log.payloads import RowIngested
+from synth.store.log.source_payloads import RowIngested
 
 _CHUNK = 1024
 

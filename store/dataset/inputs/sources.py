@@ -19,7 +19,7 @@ from synth.compiler.plan.model import Plan, SourcePlan
 from synth.store.dataset.inputs.select import columns
 from synth.store.log import payload_sql
 from synth.store.log.events import Kind
-from synth.store.log.payloads import LeftOut, SourceCompleted, SourceFile, SourceIngested
+from synth.store.log.source_payloads import LeftOut, SourceCompleted, SourceFile, SourceIngested
 
 
 @dataclass(frozen=True, slots=True)

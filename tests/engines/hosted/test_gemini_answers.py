@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from synth.compiler.plan.model import Sampling
+from synth.compiler.plan.models import Sampling
 from tests.engines.hosted.gemini_door import Door, reply, response
 from tests.kit.servers.asking import ask, call, failure
 from tests.kit.servers.gemini import GeminiServer

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from synth.base.errors import EngineError, ExtraMissing, KeyMissing
-from synth.compiler.plan.model import Sampling
+from synth.compiler.plan.models import Sampling
 from synth.runtime.engines.base import Call, Engine, Message
 from synth.runtime.engines.hosted.gemini import GeminiEngine, GeminiOptions
 from tests.engines.hosted.gemini_door import Door

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth.base.text import valid_text
-from synth.compiler.plan.model import Sampling
+from synth.compiler.plan.models import Sampling
 from tests.engines.hosted.openai_door import Door, completion, reply
 from tests.kit.servers.asking import ask, call, failure
 from tests.kit.servers.loopback import Raw

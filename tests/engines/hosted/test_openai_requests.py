@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth.base.errors import EngineError, ExtraMissing, KeyMissing
-from synth.compiler.plan.model import Sampling
+from synth.compiler.plan.models import Sampling
 from synth.runtime.engines.base import Call, Engine, Message
 from synth.runtime.engines.hosted import openai_client
 from synth.runtime.engines.hosted.openai import OpenAIEngine

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from synth.base.errors import CallFailed
-from synth.compiler.plan.model import Sampling
+from synth.compiler.plan.models import Sampling
 from synth.runtime.engines.base import (
     Call,
     Completion,

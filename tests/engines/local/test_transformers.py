@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import validate
 
 from synth.base.errors import CallFailed, EngineDied, EngineError, ExtraMissing
-from synth.compiler.plan.model import Sampling
+from synth.compiler.plan.models import Sampling
 from synth.runtime.engines import open_engine
 from synth.runtime.engines.base import Completion, Engine, EngineSpec
 from synth.runtime.engines.local import thread as local

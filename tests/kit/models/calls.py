@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-from synth.compiler.plan.model import Sampling
+from synth.compiler.plan.models import Sampling
 from synth.runtime.engines.base import Call, Completion, Engine, Message
 
 

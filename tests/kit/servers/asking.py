@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from synth.base.errors import CallFailed
-from synth.compiler.plan.model import Sampling
+from synth.compiler.plan.models import Sampling
 from synth.runtime.engines.base import Call, Completion, Engine, EngineSpec, Message
 
 SECRET = "sk-secret-0123456789abcdef"
