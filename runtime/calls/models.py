@@ -31,6 +31,8 @@ CLOSE_S = 30.0
 
 # What an engine's options say of pace alone, which no answer depends on.
 _PACE = frozenset({"concurrency", "requests_per_minute", "tokens_per_minute", "timeout", "patience"})
+# Of how a service is reached, which is no part of a call's key either.
+_WAY = frozenset({"base_url", "api_key_env"})
 # Where services are looked for when no option says it.
 _ADDRESSES = ("OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
 
@@ -80,6 +82,7 @@ class Models:
         self._running: dict[str, RunningModel] = {}
         self._starting: dict[int, asyncio.Future[None]] = {}
         self._set_up: dict[str, list[Any]] = {}
+        self._set_up_before: dict[str, list[Any]] = {}
         shared: dict[str, tuple[Engine, Service]] = {}
         needed = {step.model for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.asking}
         for model in plan.models:
@@ -96,6 +99,7 @@ class Models:
                 model.name, engine, service, settings.price(spec), _is_limited(spec.options)
             )
             self._set_up[model.name] = _set_up(spec, engine)
+            self._set_up_before[model.name] = _set_up_before(spec, engine)
         _require_sayable(plan, self._running)
         self.warnings = said + _warnings(plan.models, self._running)
 
@@ -148,10 +152,18 @@ class Models:
         return found
 
     def settings(self, plan: Plan) -> dict[str, str]:
-        """A digest of how the models of each cohort and preference are set up: options, addresses and
-        the engines' versions, without what is a matter of pace, and the rules answers are judged by."""
+        """A digest of how the models of each cohort and preference are set up: options and the versions of
+        local engines, without what is a matter of pace or of where a service is, and the rules answers are
+        judged by."""
+        return {name: digests[0] for name, digests in self.binding(plan).items()}
+
+    def binding(self, plan: Plan) -> dict[str, tuple[str, ...]]:
+        """What `settings` gives and, for the losses of their runs, what versions before would have given."""
         return {
-            cohort.name: digest([CURRENT.version, *(self._set_up[name] for name in _used(cohort))])[:16]
+            cohort.name: tuple(
+                digest([CURRENT.version, *(of[name] for name in _used(cohort))])[:16]
+                for of in (self._set_up, self._set_up_before)
+            )
             for cohort in (*plan.cohorts, *plan.pair_cohorts)
         }
 
@@ -260,6 +272,14 @@ def _calls_functions(cohort: CohortPlan) -> bool:
 
 
 def _set_up(spec: EngineSpec, engine: Engine) -> list[Any]:
+    hosted = BACKENDS[spec.backend].hosted
+    without = _PACE | _WAY if hosted else _PACE
+    options = {name: value for name, value in spec.options.items() if name not in without}
+    version = [] if hosted else [engine.version]
+    return [spec.backend, spec.id, spec.revision, spec.adapter, *version, options]
+
+
+def _set_up_before(spec: EngineSpec, engine: Engine) -> list[Any]:
     options = {name: value for name, value in spec.options.items() if name not in _PACE}
     place = [spec.backend, spec.id, spec.revision, spec.adapter, engine.version]
     return [*place, options, *(os.environ.get(name, "") for name in _ADDRESSES)]

@@ -68,12 +68,12 @@ def finished_samples(
     plan: Plan,
     history: History,
     config_hashes: Mapping[str, str],
-    settings: Mapping[str, str],
+    settings: Mapping[str, Sequence[str]],
     *,
     retry_lost: bool = False,
 ) -> dict[str, Finished]:
-    """What the log has finished of each lineage, by the cohort's name, for a run with these settings
-    of each."""
+    """What the log has finished of each lineage, by the cohort's name, for a run that losses under these
+    settings of each bind."""
     return {
         name: history.finished(
             config_hash, name, settings[name], retry_lost=retry_lost, versions=name in plan.over_rows

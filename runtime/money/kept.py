@@ -62,6 +62,15 @@ def _without_port(address: str) -> str:
     return urlunsplit((parts.scheme, f"[{host}]" if ":" in host else host, parts.path, "", ""))
 
 
+def has_list() -> bool:
+    """Whether the list is installed."""
+    try:
+        version(PACKAGE)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
 @cache
 def _known(provider: str, id_: str, address: str | None) -> Priced | None:
     try:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 
 from synth.base.canonical import canonical_json, digest
 from synth.base.display import quoted, visible
-from synth.base.errors import ConfigError
 from synth.compiler.plan.model import Plan, SourcePlan
 from synth.runtime.documents import File, FileFaults, Unreadable
 from synth.runtime.retrieval.corpus import Corpus, Segment
 from synth.runtime.retrieval.folder import open_corpus
-from synth.runtime.sources.faults import Unusable
-from synth.runtime.sources.ingest import ReadSource, known_version, read_sources
+from synth.runtime.sources.faults import NoRows, Unusable
+from synth.runtime.sources.ingest import ReadSource, known_version, read_sources, version_before
 from synth.runtime.sources.rows.spool import RowSpool
 from synth.store.dataset.inputs.sources import reader_digest
 from synth.store.log.log import Log
@@ -25,24 +24,34 @@ READING = 1
 
 
 async def read_tables(
-    plan: Plan, log: Log, allowed: Sequence[Path] = (), stopping: Callable[[], bool] = lambda: False
+    plan: Plan,
+    log: Log,
+    allowed: Sequence[Path] = (),
+    stopping: Callable[[], bool] = lambda: False,
+    names: Container[str] | None = None,
 ) -> list[ReadSource]:
     """Reads all that a plan has from outside and the log does not have: rows, conversations and the passages
-    that conversations are over.  Logs nothing; `ingest` does that with each.
+    that conversations are over; with `names` those sources alone.  Logs nothing; `ingest` does that with
+    each.
 
     Those that are not yet read when `stopping` says so are left out.  Raises ConfigError, in one sentence,
     for a source that does not hold.
     """
     return [
-        *await read_sources(plan, log, allowed, stopping),
-        *await read_passages(plan, log, allowed, stopping),
+        *await read_sources(plan, log, allowed, stopping, names),
+        *await read_passages(plan, log, allowed, stopping, names),
     ]
 
 
 async def read_passages(
-    plan: Plan, log: Log, allowed: Sequence[Path] = (), stopping: Callable[[], bool] = lambda: False
+    plan: Plan,
+    log: Log,
+    allowed: Sequence[Path] = (),
+    stopping: Callable[[], bool] = lambda: False,
+    names: Container[str] | None = None,
 ) -> list[ReadSource]:
-    """Reads each source of chunks that a conversation is over, unless the log has it; logs nothing.
+    """Reads each source of chunks that a conversation is over, or those among some `names`, unless the log
+    has it; logs nothing.
 
     Those that are not yet read when `stopping` says so are left out.  Raises ConfigError, in one sentence,
     for documents that cannot be read and where there are none.
@@ -50,6 +59,8 @@ async def read_passages(
     found = []
     for source in plan.sources:
         if source.type != "chunk" or source.name not in plan.tables:
+            continue
+        if names is not None and source.name not in names:
             continue
         read = await _read(plan, source, log, allowed, stopping)
         if read is None:
@@ -70,6 +81,7 @@ async def _read(
         return ReadSource(
             source, reader, version, known.rows, known.shape, known.files, known.rows, current,
             reading=READING, warnings=tuple(warnings),
+            before=version_before(plan, source, version, log),
         )  # fmt: skip
     spool, faults = RowSpool(source.name, version), FileFaults(corpus.shown)
     empty: list[str] = []
@@ -79,7 +91,7 @@ async def _read(
             return None
     faults.raise_any()
     if not spool.rows:
-        raise ConfigError(f"no document in {quoted(corpus.shown, 200)} holds any text: check what is in them")
+        raise NoRows(f"no document in {quoted(corpus.shown, 200)} holds any text: check what is in them")
     spool.conclude()
     if empty:
         first = visible(min(empty))
@@ -92,6 +104,7 @@ async def _read(
         source, reader, version, spool.rows, "passages",
         tuple(_file(corpus, segment) for segment in segments), there,
         again=spool.logged, reading=READING, warnings=tuple(warnings),
+        before=version_before(plan, source, version, log),
     )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ from synth.runtime.money.quotas import examples_of, expected_quotas
 from synth.runtime.run import loop
 from synth.runtime.run.tables import foreseen_tables
 from synth.runtime.settings import Settings
+from synth.runtime.sources.counts import RowCount, count_kept
 from synth.store.log.log import Log
 from synth.store.log.past.history import History
 
@@ -63,6 +64,16 @@ class StepCost:
     prices: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run would issue by step, and `rows`: how many there are of each source that conversations are
+    over.  `warnings` say what such a run would stop at."""
+
+    costs: list[StepCost]
+    rows: Mapping[str, RowCount]
+    warnings: tuple[str, ...] = ()
+
+
 def estimate(
     plan: Plan, settings: Settings, limit: int | None = None, rows: Mapping[str, int | None] | None = None
 ) -> list[StepCost]:
@@ -83,7 +94,7 @@ def estimate(
 
 def preview(
     plan: Plan, settings: Settings, log: Log, limit: int | None = None, allowed: Sequence[Path] = ()
-) -> list[StepCost]:
+) -> Preview:
     """What a run with this log issues.  Opens the models' tokenizers, but no model.
 
     The files of rows that conversations are over are read; `allowed` are folders outside the project that
@@ -95,13 +106,14 @@ def preview(
 
 async def _preview(
     plan: Plan, settings: Settings, log: Log, limit: int | None, allowed: Sequence[Path]
-) -> list[StepCost]:
+) -> Preview:
     models, history = Models(plan, settings, asked=False), History(log)
     progress, counts = Progress(plan, "preview"), _Counting()
-    async with foreseen_tables(plan, log, allowed) as tables:
+    async with foreseen_tables(plan, log, allowed) as foreseen:
+        tables = foreseen.tables
         made = models.config_hashes(plan, held_versions(plan, tables))
         config_hashes = {name: str(entry["lineage"]) for name, entry in made.items()}
-        finished = finished_samples(plan, history, config_hashes, models.settings(plan))
+        finished = finished_samples(plan, history, config_hashes, models.binding(plan))
         past = LoggedPast(history, config_hashes)
         sample_sources = open_sample_sources(plan, finished, counts, progress, limit, tables)
         remember(sample_sources, history, config_hashes, tables)
@@ -112,6 +124,8 @@ async def _preview(
         finally:
             past.close()
         examples = examples_of(plan, tables)
+        rows = {name: count_kept(tables.kept(name)) for name in sorted(plan.tables)}
+        rows |= {name: RowCount(0, told) for name, told in foreseen.empty.items()}
     # Pairs of samples that are not judged yet, which every call of is to be made for.
     unopened = {each.plan.name: each.unopened for each in sample_sources if isinstance(each, Pairs)}
     found = []
@@ -134,7 +148,7 @@ async def _preview(
             known = measured(step) is not None
             reused = max(0, samples - new)
             found.append(_price(guess, settings, step, new, reused, most[step.name], known))
-    return found
+    return Preview(found, rows, tuple(foreseen.empty.values()))
 
 
 def _asked(plan: Plan, cohort: CohortPlan, quota: int) -> Iterator[tuple[StepPlan, int]]:

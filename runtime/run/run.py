@@ -177,7 +177,7 @@ async def run_sample_sources(
                     tables=Tables(plan, log.cursor, log.next_seq),
                 )
                 error, short = await _generate(context, opener)
-                ingested = (*before, *await ingesting)
+                ingested = tuple([await each.compared(log) for each in (*before, *await ingesting)])
                 error = error or stop.error
                 stuck = breakers.stuck()
                 outcome, reason = _outcome(stop, progress, stuck, short, options)
@@ -252,7 +252,7 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
     if stop.stopping:
         # The rows may not all be there.
         return stop.error, ()
-    settings = models.settings(plan)
+    settings = models.binding(plan)
     finished = finished_samples(plan, run.history, named, settings, retry_lost=options.retry_lost)
     sample_sources = opener(plan, finished, observer, run.progress, options.limit, run.tables)
     for each in sample_sources:

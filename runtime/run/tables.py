@@ -4,31 +4,60 @@ that is thrown away."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from synth.compiler.plan.model import Plan
 from synth.runtime.events.recorder import Recorder
-from synth.store.dataset.inputs.over_table import Tables
+from synth.store.dataset.inputs.over_table import Cursor, Tables
+from synth.store.dataset.inputs.sources import SourceVersion, last_version, reader_digest
 from synth.store.log.log import Log
 
 
+@dataclass(frozen=True, slots=True)
+class ForeseenTables:
+    """Tables that conversations of a plan would be over.  `empty` says of sources without a row, by name,
+    what a run would stop at."""
+
+    tables: Tables
+    empty: Mapping[str, str] = field(default_factory=dict)
+
+
 @asynccontextmanager
-async def foreseen_tables(plan: Plan, log: Log, allowed: Sequence[Path] = ()) -> AsyncIterator[Tables]:
-    """The tables that conversations of a plan would be over, of the log or else of the files.
+async def foreseen_tables(
+    plan: Plan, log: Log, allowed: Sequence[Path] = ()
+) -> AsyncIterator[ForeseenTables]:
+    """The tables that conversations of a plan would be over, each of the log or else of its files, which are
+    read once.
 
     Raises ConfigError for a source that does not hold."""
     if not plan.tables:
         # Conversations over others need no rows.
-        yield Tables(plan, log.cursor, log.next_seq)
+        yield ForeseenTables(Tables(plan, log.cursor, log.next_seq))
         return
     from synth.runtime.run.passages import read_tables
-    from synth.runtime.sources.ingest import ingest
+    from synth.runtime.sources.faults import NoRows
+    from synth.runtime.sources.ingest import ingest, known_version
 
-    read = [each for each in await read_tables(plan, log, allowed) if each.source.name in plan.tables]
-    if all(each.current for each in read):
-        yield Tables(plan, log.cursor, log.next_seq)
+    found: dict[str, tuple[Cursor, SourceVersion]] = {}
+    new, empty = [], {}
+    for name in sorted(plan.tables):
+        try:
+            (read,) = await read_tables(plan, log, allowed, names=(name,))
+        except NoRows as none:
+            empty[name] = str(none)
+            found[name] = log.cursor, _nothing(plan, name, log)
+            continue
+        if read.again is not None:
+            new.append(read)
+            continue
+        known, _, _ = known_version(plan, read.source, read.version, log)
+        assert known is not None, "what is not read again is in the log"
+        found[name] = log.cursor, known
+    if not new:
+        yield ForeseenTables(Tables(plan, log.cursor, log.next_seq, found), empty)
         return
     with (
         tempfile.TemporaryDirectory(prefix="synth-rows-") as folder,
@@ -36,9 +65,21 @@ async def foreseen_tables(plan: Plan, log: Log, allowed: Sequence[Path] = ()) ->
     ):
         recorder = Recorder(scratch, "rows")
         try:
-            for each in await read_tables(plan, scratch, allowed):
-                if each.source.name in plan.tables:
-                    await ingest(each, recorder)
+            for read in new:
+                await ingest(replace(read, there=0, current=False), recorder)
         finally:
             await recorder.close()
-        yield Tables(plan, scratch.cursor, scratch.next_seq)
+        for read in new:
+            with scratch.cursor() as cursor:
+                version = last_version(plan, read.source, cursor, scratch.next_seq)
+            assert version is not None, "it was just logged"
+            found[read.source.name] = scratch.cursor, version
+        yield ForeseenTables(Tables(plan, log.cursor, log.next_seq, found), empty)
+
+
+def _nothing(plan: Plan, name: str, log: Log) -> SourceVersion:
+    """A version without a row."""
+    reader = reader_digest(plan, plan.source(name))
+    return SourceVersion(
+        source=name, reader=reader, version="", rows=0, shape="rows", files=(), seq=log.next_seq
+    )

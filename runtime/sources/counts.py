@@ -2,54 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from synth.base import cache
 from synth.base.canonical import digest
+from synth.base.display import plural
 from synth.base.errors import ConfigError
 from synth.compiler.plan.model import Plan, SourcePlan
-from synth.runtime.sources.faults import Fault
+from synth.runtime.sources.faults import NoRows
 from synth.runtime.sources.locate import Located, locate
 from synth.runtime.sources.readers.parquet import pattern
-from synth.runtime.sources.scan import records
-from synth.store.dataset.inputs.sources import last_version, reader_digest
+from synth.runtime.sources.rows.scan import RowScan
+from synth.runtime.sources.rows.spool import LoggedRow
+from synth.runtime.sources.scan import Conversation, Scan
+from synth.store.dataset.inputs.filter import Gate, Kept, refusals
+from synth.store.dataset.inputs.sources import reader_digest
 from synth.store.log.connection import connect
-from synth.store.log.log import Log
 
 # Files up to this size are read for it: that takes a tenth of a second or so.
 MOST_BYTES = 16 * 1024 * 1024
 _KIND = "rows"
+_ROWS_AT_ONCE = 1024
 
 
-def count_rows(plan: Plan, source: SourcePlan, log: Log | None, allowed: Sequence[Path] = ()) -> int | None:
-    """How many rows a run would read of a source, whatever its `keep` then drops; None where only reading
-    it would tell.
+@dataclass(frozen=True, slots=True)
+class RowCount:
+    """How many rows of a source samples would be made of; None where only a run can tell.  `told` is a
+    clause about the others, if there are any."""
 
-    Known are files of Parquet, small files, those that were read before and did not change since, and those
-    that the log has with the same number of bytes.
+    rows: int | None
+    told: str = ""
+
+
+UNKNOWN = RowCount(None)
+
+
+def count_rows(plan: Plan, source: SourcePlan, allowed: Sequence[Path] = ()) -> RowCount:
+    """How many rows of a source would stand, as its file is now.
+
+    Known are small files, files of Parquet and those that were read before and did not change since: of the
+    large ones before their `keep`, which `told` says then.
     """
     if source.type == "chunk":
-        return _in_log(plan, source, log, None)
+        return UNKNOWN
     try:
         located = locate(plan, source, allowed)
-        limit = source.reader.arguments.get("limit")
-        most = limit if isinstance(limit, int) else None
-        if all(file.format == "parquet" for file in located.files):
-            found = sum(_of_parquet(file.path) for file in located.files)
-            return found if most is None else min(found, most)
+        if sum(file.path.stat().st_size for file in located.files) <= MOST_BYTES:
+            return _read(located)
         kept = cache.load(_KIND, _name(plan, located))
         if kept is not None and isinstance(kept.get("rows"), int):
-            return int(kept["rows"])
-        size = sum(file.path.stat().st_size for file in located.files)
-        if size <= MOST_BYTES:
-            return sum(not isinstance(record.row, Fault) for _, record in records(located))
+            found = int(kept["rows"])
+        elif all(file.format == "parquet" for file in located.files):
+            found = sum(_of_parquet(file.path) for file in located.files)
+            limit = source.reader.arguments.get("limit")
+            found = min(found, limit) if isinstance(limit, int) else found
+        else:
+            return UNKNOWN
+    except NoRows as none:
+        return RowCount(0, str(none))
     except (ConfigError, OSError, duckdb.Error):
         # Whoever reads it says what is wrong.
-        return None
-    return _in_log(plan, source, log, size)
+        return UNKNOWN
+    return RowCount(found, "before its `keep`" if source.keep else "")
+
+
+def count_kept(kept: Kept) -> RowCount:
+    """The same of rows that were read."""
+    return RowCount(len(kept.seqs), _told(kept.version.left_out.get("rows", 0), kept.account()))
+
+
+def _told(left_out: int, account: str) -> str:
+    verb = "does" if left_out == 1 else "do"
+    skipped = f"{plural(left_out, 'row')} that {verb} not fit left out" if left_out else ""
+    return "; ".join(filter(None, (skipped, account)))
+
+
+def _read(located: Located) -> RowCount:
+    scan = Scan(located, ()) if located.source.type == "messages" else RowScan(located, (), "")
+    try:
+        while scan.advance(_ROWS_AT_ONCE):
+            pass
+        scan.conclude()
+        rows, gate = scan.rows, Gate(located.source)
+        dropped = Counter[str]()
+        if located.source.keep:
+            for row in scan.again():
+                refused = gate.refuses(row.row_id, _payload(row))
+                if refused is not None:
+                    dropped[refused.label or refused.name] += 1
+    finally:
+        scan.close()
+    account = refusals(dropped, rows)
+    return RowCount(rows - dropped.total(), _told(scan.left_out.found.get("rows", 0), account))
+
+
+def _payload(row: Conversation | LoggedRow) -> Mapping[str, Any]:
+    if isinstance(row, LoggedRow):
+        payload: Mapping[str, Any] = json.loads(row.payload.text)
+        return payload
+    return {"messages": row.messages}
 
 
 def remember_count(plan: Plan, located: Located, rows: int) -> None:
@@ -74,14 +132,3 @@ def _of_parquet(path: Path) -> int:
             "SELECT sum(num_rows) FROM parquet_file_metadata(?)", [pattern(path)]
         ).fetchone()
     return int(row[0]) if row is not None and row[0] is not None else 0
-
-
-def _in_log(plan: Plan, source: SourcePlan, log: Log | None, size: int | None) -> int | None:
-    """What the log has of a source that was read as the plan reads it, of a `size` in bytes if given."""
-    if log is None:
-        return None
-    with log.cursor() as cursor:
-        version = last_version(plan, source, cursor, log.next_seq)
-    if version is None or (size is not None and sum(file["bytes"] for file in version.files) != size):
-        return None
-    return version.rows

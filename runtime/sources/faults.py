@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from synth.base.display import visible
+from synth.base.errors import ConfigError
 
 MEND = "mend or remove"
 WITHOUT = "leave such rows out with `bad_rows = skip`"
@@ -25,6 +26,10 @@ class Fault:
     what: str
     detail: str = ""
     remedy: str = MEND
+
+
+class NoRows(ConfigError):
+    """A source holds and has no rows."""
 
 
 class Unusable(Exception):

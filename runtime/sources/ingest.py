@@ -7,8 +7,8 @@ not read again, and one that a crash cut short goes on where it ended.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -21,7 +21,14 @@ from synth.runtime.sources.rows.scan import READING as ROWS_READING
 from synth.runtime.sources.rows.scan import RowScan
 from synth.runtime.sources.rows.spool import LoggedRow
 from synth.runtime.sources.scan import Conversation, Scan, hash_file
-from synth.store.dataset.inputs.sources import SourceVersion, last_version, reader_digest, rows_there
+from synth.store.dataset.inputs.sources import (
+    RowChanges,
+    SourceVersion,
+    last_version,
+    reader_digest,
+    row_changes,
+    rows_there,
+)
 from synth.store.log.events import Kind
 from synth.store.log.log import Log
 from synth.store.log.payloads import SourceNote
@@ -45,9 +52,10 @@ class ReadSource:
     """A source whose files hold.  `there` is how many of its rows the log has; it is `current`
     where these are all and no other version was completed since.
 
-    `again` gives the rows as they are to be logged, from the first one on; None where the log has them
-    all.  `reading` is the version of the reader; `left_out` and `unread` are as in `SourceVersion`,
-    and `warnings` say what of documents was passed over.
+    `again` gives the rows as they are to be logged, from the first one on; None where the log has the
+    version as a whole.  `before` is the version that another run completed last, where it is another.
+    `reading` is the version of the reader; `left_out` and `unread` are as in `SourceVersion`, and `warnings`
+    say what of documents was passed over.
     """
 
     source: SourcePlan
@@ -63,6 +71,7 @@ class ReadSource:
     warnings: tuple[str, ...] = ()
     left_out: LeftOut = field(default_factory=LeftOut)
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    before: SourceVersion | None = None
 
     @property
     def note(self) -> SourceNote:
@@ -76,7 +85,7 @@ class ReadSource:
 @dataclass(frozen=True, slots=True)
 class IngestedSource:
     """A source in the log.  `new` of its `rows` were logged by this run; not `complete` when the
-    run was told to stop before the last.  `left_out` and `unread` are as in `SourceVersion`."""
+    run was told to stop before the last.  `left_out`, `unread` and `before` are as in `ReadSource`."""
 
     name: str
     version: str
@@ -87,6 +96,20 @@ class IngestedSource:
     warnings: tuple[str, ...] = ()
     left_out: LeftOut = field(default_factory=LeftOut)
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    before: SourceVersion | None = None
+    changes: RowChanges = field(default_factory=RowChanges)
+
+    async def compared(self, log: Log) -> IngestedSource:
+        """The same with what became of the rows since the version before, which takes some time for many."""
+        before, version = self.before, self.version
+        if before is None or not self.complete:
+            return self
+
+        def changes() -> RowChanges:
+            with log.cursor() as cursor:
+                return row_changes(cursor, before, version, log.next_seq)
+
+        return replace(self, changes=await asyncio.to_thread(changes))
 
 
 def _never() -> bool:
@@ -118,15 +141,22 @@ async def ingest_sources(
 
 
 async def read_sources(
-    plan: Plan, log: Log, allowed: Sequence[Path] = (), stopping: Callable[[], bool] = _never
+    plan: Plan,
+    log: Log,
+    allowed: Sequence[Path] = (),
+    stopping: Callable[[], bool] = _never,
+    names: Container[str] | None = None,
 ) -> list[ReadSource]:
-    """Reads every source of rows or conversations that the log does not have; logs nothing.
+    """Reads every source of rows or conversations that the log does not have, or those among some
+    `names`; logs nothing.
 
     Those that are not yet read when `stopping` says so are left out.  Raises ConfigError, in one
-    sentence, for a source that does not hold.
+    sentence, for a source that does not hold: NoRows where it is empty.
     """
     found = []
     for source in _of_rows(plan):
+        if names is not None and source.name not in names:
+            continue
         read = await _read(plan, locate(plan, source, allowed), log, stopping)
         if read is None:
             break
@@ -200,6 +230,7 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
                 reading=newest,
                 left_out=known.left_out,
                 unread=known.unread,
+                before=await asyncio.to_thread(version_before, plan, source, version, log),
             )
     scan = (
         Scan(located, tuple(hashed))
@@ -213,9 +244,6 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
     await asyncio.to_thread(remember_count, plan, located, scan.rows)
     version = versions[scan.reading]
     known, _, there = await asyncio.to_thread(known_version, plan, source, version, log)
-    again = scan.again if there < scan.rows else None
-    if again is None:
-        scan.close()
     return ReadSource(
         source,
         reader,
@@ -224,10 +252,11 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
         scan.shape,
         tuple(SourceFile(path=each.file.name, bytes=each.bytes, sha256=each.sha256) for each in hashed),
         there,
-        again=again,
+        again=scan.again,
         reading=newest,
         left_out=scan.left_out.found,
         unread=scan.unread.found,
+        before=await asyncio.to_thread(version_before, plan, source, version, log),
     )
 
 
@@ -242,6 +271,13 @@ def known_version(
             return None, False, rows_there(cursor, source.name, version)
         latest = last_version(plan, source, cursor, log.next_seq)
         return known, latest == known, known.rows
+
+
+def version_before(plan: Plan, source: SourcePlan, version: str, log: Log) -> SourceVersion | None:
+    """The version that was completed last, unless it is this one."""
+    with log.cursor() as cursor:
+        latest = last_version(plan, source, cursor, log.next_seq)
+    return None if latest is None or latest.version == version else latest
 
 
 def _slice(rows: Iterator[Conversation | LoggedRow]) -> list[Conversation | LoggedRow]:
@@ -285,6 +321,8 @@ def _ingested(source: ReadSource, new: int, complete: bool = True) -> IngestedSo
         source.warnings,
         source.left_out,
         source.unread,
+        source.before,
+        RowChanges(new, same=source.rows - new) if complete else RowChanges(new, same=source.there),
     )
 
 

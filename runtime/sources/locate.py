@@ -12,6 +12,7 @@ from synth.base.errors import ConfigError
 from synth.base.suggest import suggest
 from synth.compiler.bind.imports import PROJECT_FILE, project_root
 from synth.compiler.plan.model import Plan, SourcePlan
+from synth.runtime.sources.faults import NoRows
 from synth.runtime.sources.readers.dataset import dataset_files
 from synth.runtime.sources.rows.table import Table
 from synth.runtime.sources.shapes import Form
@@ -144,4 +145,4 @@ def _require_readable(file: SourceFile, rows: str) -> None:
     if not os.access(file.path, os.R_OK):
         raise ConfigError(f"{file.name} may not be read: ask for read permission on it")
     if file.path.stat().st_size == 0:
-        raise ConfigError(f"{file.name} is empty: write {rows} into it, or leave the source out")
+        raise NoRows(f"{file.name} is empty: write {rows} into it, or leave the source out")

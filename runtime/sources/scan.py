@@ -17,7 +17,7 @@ from pathlib import Path
 from synth.base.canonical import canonical_json, digest
 from synth.base.errors import ConfigError
 from synth.base.files import file_hash
-from synth.runtime.sources.faults import Fault, Faults, Place, Unusable
+from synth.runtime.sources.faults import Fault, Faults, NoRows, Place, Unusable
 from synth.runtime.sources.locate import Located, SourceFile
 from synth.runtime.sources.notes import LeftOut, Notes, Unread
 from synth.runtime.sources.readers.arrow import read_arrow
@@ -138,7 +138,7 @@ class Scan:
         if self._faults and not (skips and shapes):
             raise ConfigError(self._faults.sentence(name, self._read, unit_of(self.located), skips=skips))
         if not shapes:
-            raise ConfigError(f"{name} has no rows: write conversations into it, or leave the source out")
+            raise NoRows(f"{name} has no rows: write conversations into it, or leave the source out")
         if len(shapes) > 1 and not skips:
             unit = unit_of(self.located)
             parts = [

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from synth.compiler.plan.tables.draws import DrawPlan
     from synth.runtime.run.preview import StepCost
     from synth.runtime.settings import Settings
-    from synth.store.log.log import Log
+    from synth.runtime.sources.counts import RowCount
 
 
 @click.command(short_help="Turn a recipe into a plan and say what it will cost.")
@@ -71,38 +71,35 @@ def command(
         terminal.tell(f"warning: {warning}")
     if log is not None:
         with reading(log) as opened:
-            rows = _counted(plan, opened)
-            costs = preview(plan, settings, opened, limit)
+            foreseen = preview(plan, settings, opened, limit)
+        costs, counted = foreseen.costs, foreseen.rows
+        for warning in foreseen.warnings:
+            terminal.tell(f"warning: {warning}; `synth run` stops there")
     else:
-        rows = _counted(plan, None)
-        costs = estimate(plan, settings, limit, rows)
+        counted = _counted(plan)
+        costs = estimate(plan, settings, limit, _numbers(counted))
     if output is not None:
         try:
             write_whole(output, plan.to_json().encode())
         except OSError as error:
             raise ConfigError(f"{output} cannot be written: {error.strerror}") from None
     if as_json:
-        terminal.as_json(_as_json(plan, costs, rows))
+        terminal.as_json(_as_json(plan, costs, _numbers(counted)))
     else:
-        _print(plan, costs, rows, log, settings, limit)
+        _print(plan, costs, counted, log, settings, limit)
 
 
-def _counted(plan: Plan, log: Log | None) -> dict[str, int | None]:
-    """How many rows there are of each source that a conversation is over; None where only a run can tell."""
-    from synth.base.errors import ConfigError
-
+def _counted(plan: Plan) -> dict[str, RowCount]:
+    """How many rows there are of each source that a conversation is over, as far as it is known."""
     if not plan.tables:
         return {}
     from synth.runtime.sources.counts import count_rows
 
-    found: dict[str, int | None] = {}
-    for name in sorted(plan.tables):
-        try:
-            found[name] = count_rows(plan, plan.source(name), log)
-        except ConfigError:
-            # Whoever runs it is told; a look at the plan needs no file.
-            found[name] = None
-    return found
+    return {name: count_rows(plan, plan.source(name)) for name in sorted(plan.tables)}
+
+
+def _numbers(counted: Mapping[str, RowCount]) -> dict[str, int | None]:
+    return {name: count.rows for name, count in counted.items()}
 
 
 def _as_json(plan: Plan, costs: list[StepCost], rows: Mapping[str, int | None]) -> dict[str, object]:
@@ -144,7 +141,7 @@ def _cohort_as_json(
 def _print(
     plan: Plan,
     costs: list[StepCost],
-    counted: Mapping[str, int | None],
+    counted: Mapping[str, RowCount],
     log: Path | None,
     settings: Settings,
     limit: int | None,
@@ -152,9 +149,10 @@ def _print(
     from synth.cli.output import money, plural, table
     from synth.compiler.plan.allot import largest_remainder
     from synth.compiler.plan.strata import member_counts
+    from synth.runtime.events.progress import USUAL_LOG
     from synth.runtime.money.quotas import expected_quotas
 
-    quotas = expected_quotas(plan, counted)
+    quotas = expected_quotas(plan, _numbers(counted))
     terminal.say(f"{plan.recipe}, plan {plan.plan_hash[:12]}")
     for cohort in plan.cohorts:
         grid = " x ".join([*(str(len(axis.members)) for axis in cohort.axes), f"{cohort.times:,}"])
@@ -207,29 +205,38 @@ def _print(
         most = sum(cost.cost * cost.most / cost.new for cost in costs if cost.cost)
         if round(most, 4) > round(sum(cost.cost or 0 for cost in costs), 4):
             line += f" and {money(most)} with every one of them"
-    terminal.say("", line + ("." if total or log is None else ": the log holds every answer."))
+    everything = log is not None and not total and any(cost.reused for cost in costs)
+    terminal.say("", line + (": the log holds every answer." if everything else "."))
     _print_prices(plan, costs, settings)
+    if log is None and total and Path(USUAL_LOG).is_file():
+        terminal.say(f"`--log {USUAL_LOG}` counts only what that log does not hold yet.")
 
 
-def _rows_of(plan: Plan, cohort: CohortPlan, counted: Mapping[str, int | None]) -> str:
+def _rows_of(plan: Plan, cohort: CohortPlan, counted: Mapping[str, RowCount]) -> str:
     """What a conversation goes over, and how many there are."""
+    from synth.cli.output import plural
+
     assert cohort.rows is not None
     table = cohort.rows
     lists = "".join(f", and each item of its `{'.'.join(each.path)}`" for each in table.lists)
     which = "each" if cohort.each else "so many"
     if table.kind == "conversation":
         return f"{which} of the samples of {table.table}{lists}"
-    rows = counted.get(table.table)
-    if rows is None:
+    count = counted.get(table.table)
+    if count is None or count.rows is None:
         return (
             f"{which} of the rows of {table.table}{lists}; how many there are is known once it is read: "
             "the figures are those of one"
         )
-    return f"{which} of the {rows:,} rows of {table.table}{lists}"
+    told = f" ({count.told})" if count.told else ""
+    return f"{which} of the {plural(count.rows, 'row')} of {table.table}{told}{lists}"
 
 
 def _print_prices(plan: Plan, costs: list[StepCost], settings: Settings) -> None:
     """Whose prices these are, and whose are not known."""
+    from synth.base.extras import install
+    from synth.runtime.money.kept import has_list
+
     sources = {cost.model: cost.prices for cost in costs if cost.new}
     known = [f"`{model}` by {source}" for model, source in sources.items() if source is not None]
     if known:
@@ -237,9 +244,10 @@ def _print_prices(plan: Plan, costs: list[StepCost], settings: Settings) -> None
     for model in sources:
         spec = settings.spec(plan.model(model))
         if settings.unpriced(spec):
+            brought = "" if has_list() else f"{install(spec.backend)} brings a list of prices, and "
             terminal.say(
                 f"No price of `{model}` ({spec.backend}:{spec.id}) is known: "
-                f'synth.toml can give it, [prices."{spec.id}"].'
+                f'{brought}synth.toml can give it, [prices."{spec.id}"].'
             )
 
 

@@ -179,7 +179,7 @@ def _shares(mix: MixPlan) -> list[str]:
 
 
 def _there(plan: Plan, cohort: CohortPlan, what: str) -> str:
-    rows = {name: count_rows(plan, plan.source(name), None) for name in plan.tables}
+    rows = {name: count_rows(plan, plan.source(name)).rows for name in plan.tables}
     if what == "rows":
         assert cohort.rows is not None
         return str(rows[cohort.rows.table])

@@ -110,7 +110,7 @@ class Project:
     def __init__(self, folder: Path, recipe: str, table: Iterable[Mapping[str, Any]]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        # Models' addresses are among what a loss goes by: every command has the last run's.
+        # Every command has the last run's addresses.
         self._served: dict[str, str] = {}
         self.recipe(recipe)
         self.table(table)

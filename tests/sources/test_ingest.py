@@ -17,7 +17,7 @@ from synth.base.canonical import digest
 from synth.base.errors import QuotaShort
 from synth.compiler.compile import compile_text
 from synth.runtime.sources.ingest import IngestedSource
-from synth.store.dataset.inputs.sources import reader_digest, source_of, source_rows
+from synth.store.dataset.inputs.sources import RowChanges, reader_digest, source_of, source_rows
 from synth.store.log.log import Log
 from tests.kit.support import query
 from tests.sources.helpers import (
@@ -82,7 +82,9 @@ def test_a_file_that_did_not_change_is_not_logged_again(tmp_path: Path, log: Pat
     before = kinds(log)
     assert before == [("source.completed", 1), ("source.ingested", 700)]
     again = ingest(plan, log)["natural"]
-    assert again == IngestedSource("natural", first.version, first.shape, 700, 0)
+    assert again == IngestedSource(
+        "natural", first.version, first.shape, 700, 0, changes=RowChanges(same=700)
+    )
     assert kinds(log) == before
 
 

@@ -12,7 +12,7 @@ from synth.base.errors import ConfigError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import Plan
 from synth.runtime.sources import counts
-from synth.runtime.sources.counts import count_rows
+from synth.runtime.sources.counts import RowCount, count_rows
 from synth.store.dataset.inputs.filter import keep
 from synth.store.dataset.inputs.sources import source_of, source_rows
 from synth.store.log.log import Log
@@ -356,14 +356,23 @@ def test_rows_are_counted_without_reading_a_large_file(
     write_parquet(tmp_path / "t.parquet", [GOOD, with_(body="b")], "body VARCHAR, category VARCHAR")
     lines = typed(tmp_path, 'jsonl("t.jsonl")')
     table = typed(tmp_path, 'parquet("t.parquet", limit = 1)')
-    assert count_rows(lines, lines.sources[0], None) == 3
-    assert count_rows(table, table.sources[0], None) == 1
+    bad = with_(category="none", body="no row")
+    write_lines(tmp_path / "some.jsonl", [GOOD, with_(body="b"), bad, GOOD])
+    some = typed(tmp_path, 'jsonl("some.jsonl")', body="bad_rows = skip, keep { distinct(body) }")
+    assert counted(lines) == 3
+    assert counted(table) == 1
+    # What the others are is said.
+    assert count_rows(some, some.sources[0]) == RowCount(
+        2, "1 row that does not fit left out; 1 of 3 fell to its `keep`: distinct 1"
+    )
     monkeypatch.setattr(counts, "MOST_BYTES", 0)
-    assert count_rows(lines, lines.sources[0], None) is None
+    assert counted(lines) is None
+    assert counted(table) == 1
     ingest(lines, log)
-    assert count_rows(lines, lines.sources[0], None) == 3
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
-    with Log(log) as opened:
-        assert count_rows(lines, lines.sources[0], opened) == 3
-        write_lines(tmp_path / "t.jsonl", [GOOD])
-        assert count_rows(lines, lines.sources[0], opened) is None
+    assert counted(lines) == 3
+    write_lines(tmp_path / "t.jsonl", [GOOD])
+    assert counted(lines) is None
+
+
+def counted(plan: Plan) -> int | None:
+    return count_rows(plan, plan.sources[0]).rows

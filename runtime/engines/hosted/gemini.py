@@ -12,6 +12,7 @@ from pydantic import Field
 
 from synth.base.errors import AccessDenied, CallFailed, EngineError, ExtraMissing
 from synth.base.text import valid_text
+from synth.base.version import package_version
 from synth.compiler.plan.types import Capability
 from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, without_system
 from synth.runtime.engines.hosted import session as hosted
@@ -90,6 +91,17 @@ class GeminiOptions(hosted.HostedOptions):
         return {name: value for name, value in wanted.items() if value is not None} or None
 
 
+def _require_packages() -> None:
+    try:
+        import google.genai  # noqa: F401 - what says what is asked
+    except ImportError:
+        raise ExtraMissing("gemini", "gemini", "google-genai") from None
+    try:
+        import aiohttp  # noqa: F401 - the client's transport
+    except ImportError:
+        raise ExtraMissing("gemini", "gemini", "aiohttp") from None
+
+
 class GeminiEngine:
     """One Gemini model.
 
@@ -100,14 +112,8 @@ class GeminiEngine:
     adaptive = True
 
     def __init__(self, spec: EngineSpec) -> None:
-        try:
-            import google.genai as genai
-        except ImportError:
-            raise ExtraMissing("gemini", "gemini", "google-genai") from None
-        try:
-            import aiohttp  # noqa: F401 - the client's transport
-        except ImportError:
-            raise ExtraMissing("gemini", "gemini", "aiohttp") from None
+        if spec.asked:
+            _require_packages()
         self.options = read_options(GeminiOptions, spec)
         self._thinking = self.options.thinking(spec.id)
         self.identity = ModelIdentity(
@@ -115,7 +121,7 @@ class GeminiEngine:
             id=spec.id,
             request=self.options.request("thinking_budget", "thinking_level", "include_thoughts"),
         )
-        self.version = f"google-genai {genai.__version__}"
+        self.version = f"google-genai {package_version('google-genai')}"
         self.concurrency = self.options.concurrency
         self._variables = (self.options.api_key_env,) if self.options.api_key_env else KEY_VARIABLES
         self._key = hosted.find_key("gemini", self._variables) if spec.asked else "unused"

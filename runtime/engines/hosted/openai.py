@@ -87,6 +87,15 @@ class OpenAIOptions(hosted.HostedOptions):
     finish_reason: Literal["required", "optional"] = "required"
 
 
+def _require_packages() -> None:
+    if find_spec("openai") is None:
+        raise ExtraMissing("openai", "openai", "openai")
+    try:
+        import aiohttp  # noqa: F401 - what the requests go through
+    except ModuleNotFoundError as error:
+        raise ExtraMissing("openai", "openai", error.name or "aiohttp") from None
+
+
 class OpenAIEngine:
     """One model behind the chat completions protocol.
 
@@ -97,12 +106,8 @@ class OpenAIEngine:
     adaptive = True
 
     def __init__(self, spec: EngineSpec) -> None:
-        if find_spec("openai") is None:
-            raise ExtraMissing("openai", "openai", "openai")
-        try:
-            import aiohttp  # noqa: F401 - what the requests go through
-        except ModuleNotFoundError as error:
-            raise ExtraMissing("openai", "openai", error.name or "aiohttp") from None
+        if spec.asked:
+            _require_packages()
         self.options = read_options(OpenAIOptions, spec)
         self.identity = ModelIdentity(
             backend="openai", id=spec.id, request=self.options.request("chat_template_kwargs")

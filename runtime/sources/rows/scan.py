@@ -8,7 +8,7 @@ from itertools import islice
 
 from synth.base.canonical import canonical_json
 from synth.base.errors import ConfigError
-from synth.runtime.sources.faults import Fault, Faults, Unusable, names
+from synth.runtime.sources.faults import Fault, Faults, NoRows, Unusable, names
 from synth.runtime.sources.locate import Located
 from synth.runtime.sources.notes import LeftOut, Notes, Unread
 from synth.runtime.sources.rows.spool import LoggedRow, RowSpool, Twice
@@ -78,7 +78,7 @@ class RowScan:
         if self._faults and not (skips and self.rows):
             raise ConfigError(self._faults.sentence(name, self._read, unit_of(self.located), skips=skips))
         if not self.rows:
-            raise ConfigError(f"{name} has no rows: write some into it, or leave the source out")
+            raise NoRows(f"{name} has no rows: write some into it, or leave the source out")
         self._spool.conclude()
         del self._ids[:], self._lines[:], self._files[:]
 

@@ -38,14 +38,16 @@ class Kept:
 
     def account(self) -> str:
         """What became of the rows that were read, as a clause; nothing where all were kept."""
-        refused = [f"{check} {count}" for check, count in self.dropped.items() if count]
-        told = []
-        if refused:
-            fallen = sum(self.dropped.values())
-            told.append(f"{fallen} of {self.read} fell to its `keep`: {', '.join(refused)}")
+        told = list(filter(None, [refusals(self.dropped, self.read)]))
         if self.forgotten:
             told.append(f"{self.forgotten} {'was' if self.forgotten == 1 else 'were'} forgotten")
         return "; ".join(told)
+
+
+def refusals(dropped: Mapping[str, int], read: int) -> str:
+    """How many of the rows that were read fell to each check, as a clause; nothing where none did."""
+    refused = [f"{check} {count}" for check, count in dropped.items() if count]
+    return f"{sum(dropped.values())} of {read} fell to its `keep`: {', '.join(refused)}" if refused else ""
 
 
 def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConnection) -> Kept:
@@ -80,7 +82,7 @@ def _judged(
     source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConnection
 ) -> Iterator[tuple[int, str, Mapping[str, Any] | None, CheckPlan | None]]:
     """Each row with its payload, None where it is forgotten, and the check that refuses it."""
-    gate = _Gate(source)
+    gate = Gate(source)
     for seq, name, payload in source_rows(cursor, version):
         if is_tombstone(payload):
             yield seq, name, None, None
@@ -88,7 +90,7 @@ def _judged(
             yield seq, name, payload, gate.refuses(name, payload)
 
 
-class _Gate:
+class Gate:
     """The checks of one source, with what `distinct` remembers of the rows that passed."""
 
     def __init__(self, source: SourcePlan) -> None:

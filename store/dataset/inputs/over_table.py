@@ -24,7 +24,7 @@ from synth.store.dataset.inputs.select import (
     select,
 )
 from synth.store.dataset.inputs.source_table import SourceTable
-from synth.store.dataset.inputs.sources import source_of
+from synth.store.dataset.inputs.sources import SourceVersion, source_of
 from synth.store.dataset.inputs.standing import (
     Ended,
     Ends,
@@ -46,19 +46,29 @@ ConfigHashOf = Callable[[CohortPlan, str | None], tuple[str, Mapping[str, Any]]]
 
 class Tables:
     """The rows of the sources that conversations are over, by the conversation's name: what the last run
-    read of each, among the first `events` events of a log, and what passes its `keep`."""
+    read of each, among the first `events` events of a log, and what passes its `keep`.
 
-    def __init__(self, plan: Plan, cursor: Cursor, events: int) -> None:
+    Of the sources that are `read` it is another version that counts, by name, with what gives cursors of
+    the log that has it."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        cursor: Cursor,
+        events: int,
+        read: Mapping[str, tuple[Cursor, SourceVersion]] | None = None,
+    ) -> None:
         self._plan, self._cursor, self._events = plan, cursor, events
+        self._read = read or {}
         self._kept: dict[str, Kept] = {}
         self._tables: dict[str, SourceTable] = {}
 
     def kept(self, source: str) -> Kept:
         """The rows of a source that pass its `keep`.  Raises QuotaShort when none were read."""
         if source not in self._kept:
-            plan = self._plan.source(source)
-            version = source_of(self._plan, plan, self._cursor(), self._events)
-            self._kept[source] = keep(plan, version, self._cursor())
+            plan, read = self._plan.source(source), self._read.get(source)
+            version = source_of(self._plan, plan, self._cursor(), self._events) if read is None else read[1]
+            self._kept[source] = keep(plan, version, self._cursor_of(source)())
         return self._kept[source]
 
     def versions(self, sources: Iterable[str]) -> dict[str, str]:
@@ -67,7 +77,8 @@ class Tables:
 
     def rows(self, source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """The name and record of each row of a source that `kept` has, read a chunk at a time."""
-        for _, name, text in columns(self._cursor(), self.kept(source).seqs, "sample_id, payload"):
+        cursor = self._cursor_of(source)()
+        for _, name, text in columns(cursor, self.kept(source).seqs, "sample_id, payload"):
             row: RowIngested = json.loads(text)
             yield str(row.get("name", name)), row["values"]
 
@@ -77,8 +88,13 @@ class Tables:
             axis = self._plan.cohort(cohort).rows
             assert axis is not None
             source = self._plan.source(axis.table)
-            self._tables[cohort] = SourceTable(axis, source, self.kept(axis.table), self._cursor)
+            self._tables[cohort] = SourceTable(
+                axis, source, self.kept(axis.table), self._cursor_of(axis.table)
+            )
         return self._tables[cohort]
+
+    def _cursor_of(self, source: str) -> Cursor:
+        return self._read[source][0] if source in self._read else self._cursor
 
     def standing_versions(
         self, cohort: CohortPlan, config_hashes: Mapping[str, str], cursor: Cursor, events: int

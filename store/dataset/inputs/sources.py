@@ -10,6 +10,7 @@ import json
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import duckdb
 
@@ -132,6 +133,33 @@ def rows_there(cursor: duckdb.DuckDBPyConnection, source: str, version: str) -> 
         [Kind.SOURCE_INGESTED.value, source, version],
     ).fetchone()
     return 0 if found is None else int(found[0])
+
+
+class RowChanges(NamedTuple):
+    """Rows of a version beside those of an earlier one, told apart by their names: `new` ones, `changed` and
+    the `same`; and those that are `gone`.  Columns that are no fields do not count."""
+
+    new: int = 0
+    changed: int = 0
+    same: int = 0
+    gone: int = 0
+
+
+def row_changes(
+    cursor: duckdb.DuckDBPyConnection, before: SourceVersion, version: str, events: int
+) -> RowChanges:
+    """What became of the rows of a source since the version `before`."""
+    of = f"""SELECT sample_id AS name, any_value({payload_sql.HASH}) AS hash FROM events
+             WHERE kind = '{Kind.SOURCE_INGESTED.value}' AND seq < ? AND ({payload_sql.SOURCE}) = ?
+             AND ({payload_sql.VERSION}) = ? GROUP BY name"""
+    found = cursor.execute(
+        f"""SELECT count(*) FILTER (earlier.name IS NULL), count(*) FILTER (now.hash <> earlier.hash),
+                   count(*) FILTER (now.hash = earlier.hash), count(*) FILTER (now.name IS NULL)
+            FROM ({of}) AS now FULL JOIN ({of}) AS earlier USING (name)""",
+        [events, before.source, version, before.seq, before.source, before.version],
+    ).fetchone()
+    assert found is not None
+    return RowChanges(*found)
 
 
 def source_rows(

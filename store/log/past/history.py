@@ -123,7 +123,7 @@ class History:
         self,
         config_hash: str,
         cohort: str = "",
-        settings: str | None = None,
+        settings: Sequence[str] = (),
         *,
         retry_lost: bool = False,
         versions: bool = False,
@@ -131,9 +131,9 @@ class History:
         """Samples completed or abandoned under a lineage, by name; by `versions` where they are made of
         rows, as far as the log knows of the forgotten ones what they were made of.
 
-        A loss binds where it was lasting, in a run in which something passed the step, and under the
-        same `settings` of the cohort's models; those of a run that did not say are taken to be the
-        same.  With `retry_lost` none binds.
+        A loss binds where it was lasting, in a run in which something passed the step, and under one of
+        some `settings` of the cohort's models; those of a run that did not say are taken to be among
+        them.  With `retry_lost` none binds.
         """
         condition = f"kind = ? AND ({payload_sql.LINEAGE}) = ?"
         number = _VERSION if versions else _NAME
@@ -176,7 +176,7 @@ class History:
         )
         return completed.joined(SampleIds.of(of(config_hash, "hidden", "pending"))), abandoned
 
-    def _unbound(self, config_hash: str, cohort: str, settings: str | None, number: str) -> SampleIds:
+    def _unbound(self, config_hash: str, cohort: str, settings: Sequence[str], number: str) -> SampleIds:
         """The samples whose last loss does not bind."""
         return self._numbers(
             f"""SELECT number FROM (
@@ -187,7 +187,9 @@ class History:
                               OR coalesce(list_contains(stuck.steps, lost.step), false) AS free
                        FROM events AS lost
                        LEFT JOIN (SELECT run_id FROM events WHERE kind = ?
-                                  AND ({payload_sql.SETTINGS} ->> ?) <> ?) AS others USING (run_id)
+                                  AND ({payload_sql.SETTINGS} ->> ?) IS NOT NULL
+                                  AND NOT list_contains(?, {payload_sql.SETTINGS} ->> ?)
+                                  ) AS others USING (run_id)
                        LEFT JOIN (SELECT run_id, list(step) AS steps FROM (
                                       SELECT run_id, unnest(CAST(each -> 'lost_at' AS VARCHAR[])) AS step
                                       FROM (SELECT run_id, unnest(CAST({payload_sql.STUCK} AS JSON[])) AS each
@@ -201,7 +203,8 @@ class History:
             [
                 Kind.RUN_STARTED.value,
                 cohort,
-                settings,
+                list(settings),
+                cohort,
                 Kind.RUN_STOPPED.value,
                 cohort,
                 Kind.SAMPLE_ABANDONED.value,
@@ -337,7 +340,7 @@ class History:
             f"SELECT DISTINCT {number} AS number FROM events WHERE {condition} ORDER BY number", parameters
         )
 
-    def _numbers(self, query: str, parameters: Sequence[str | None]) -> SampleIds:
+    def _numbers(self, query: str, parameters: Sequence[Any]) -> SampleIds:
         rows = self._cursor.execute(query, list(parameters))
         numbers = array("Q")
         while chunk := rows.fetchmany(65_536):
