@@ -1,9 +1,9 @@
 """Commands in processes of their own, without importing everything for each of them.
 
-A server imports the product once and forks for every command that it is asked for: the command has its
-own working directory, environment, streams and exit status, as `python -m synth` has.  What is read
-while Python or a module starts is the server's, so a command whose environment changes that is started
-afresh (`can_fork`).
+A server imports the product once, compiles a recipe, and forks for every command that it is asked for:
+the command has its own working directory, environment, streams and exit status, as `python -m synth` has.
+What is read while Python or a module starts is the server's, so a command whose environment changes that
+is started afresh (`can_fork`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ _WARM = (
     "synth.runtime.engines.hosted.openai",
     "synth.runtime.engines.simulated.engine",
     "synth.runtime.evaluation.evaluate",
+    "synth.runtime.run.replay",
     "synth.runtime.run.run",
+    "synth.store.dataset.inputs.samples",
     "synth.store.dataset.materialize",
     "synth.store.forget.beside",
     "synth.api",
@@ -126,6 +128,10 @@ def _serve(requests: socket.socket) -> None:
     """Forks for each request, and returns in the process that is to run it; ends with its client."""
     for module in _WARM:
         import_module(module)
+    from synth.compiler.compile import compile_text
+
+    # The parser's tables and all else that the first recipe makes for those after it.
+    compile_text((ROOT / "recipes" / "quickstart.recipe").read_text("utf-8"))
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
