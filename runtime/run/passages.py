@@ -110,7 +110,7 @@ async def _read(
 
 def _segment(corpus: Corpus, segment: Segment, spool: RowSpool, faults: FileFaults, empty: list[str]) -> None:
     """The passages of one part, into the spool."""
-    file = canonical_json(_name(corpus, segment))
+    file = canonical_json(segment_name(corpus, segment))
     number = 0
     try:
         for passages in corpus.read(segment):
@@ -127,11 +127,12 @@ def _segment(corpus: Corpus, segment: Segment, spool: RowSpool, faults: FileFaul
         faults.add(segment.name, unusable.fault.what, "mend it there")
 
 
-def _name(corpus: Corpus, segment: Segment) -> str:
+def segment_name(corpus: Corpus, segment: Segment) -> str:
+    """How the log names a part of some documents."""
     return f"{corpus.shown.rstrip('/')}/{visible(segment.name)}"
 
 
 def _file(corpus: Corpus, segment: Segment) -> SourceFile:
     """What a part was read from; a table has no size."""
     size = segment.origin.path.stat().st_size if isinstance(segment.origin, File) else 0
-    return SourceFile(path=_name(corpus, segment), bytes=size, sha256=segment.stamp)
+    return SourceFile(path=segment_name(corpus, segment), bytes=size, sha256=segment.stamp)

@@ -16,11 +16,12 @@ from synth.base.canonical import digest
 from synth.compiler.plan.model import Plan, SourcePlan
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.sources.counts import remember_count
+from synth.runtime.sources.hashes import hash_file
 from synth.runtime.sources.locate import Located, locate
 from synth.runtime.sources.rows.scan import READING as ROWS_READING
 from synth.runtime.sources.rows.scan import RowScan
 from synth.runtime.sources.rows.spool import LoggedRow
-from synth.runtime.sources.scan import Conversation, Scan, hash_file
+from synth.runtime.sources.scan import Conversation, Scan
 from synth.store.dataset.inputs.sources import (
     RowChanges,
     SourceVersion,

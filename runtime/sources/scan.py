@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice, pairwise
-from pathlib import Path
 
 from synth.base.canonical import canonical_json, digest
 from synth.base.errors import ConfigError
-from synth.base.files import file_hash
 from synth.runtime.sources.faults import Fault, Faults, NoRows, Place, Unusable
+from synth.runtime.sources.hashes import Hashed, changed
 from synth.runtime.sources.locate import Located, SourceFile
 from synth.runtime.sources.notes import LeftOut, Notes, Unread
 from synth.runtime.sources.readers.arrow import read_arrow
@@ -27,16 +26,6 @@ from synth.runtime.sources.readers.parquet import read_parquet
 from synth.runtime.sources.record import Columns, Record
 from synth.runtime.sources.shapes import Form, Shape, conversation
 from synth.store.log.source_payloads import Message
-
-
-@dataclass(frozen=True, slots=True)
-class Hashed:
-    """A file and the sha256 of its bytes; `stamp` changes when the file does."""
-
-    file: SourceFile
-    bytes: int
-    sha256: str
-    stamp: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +42,6 @@ class Conversation:
     hash: str
     messages: list[Message]
     size: int
-
-
-def hash_file(file: SourceFile) -> Hashed:
-    """Raises ConfigError for a file that cannot be read."""
-    try:
-        stamp = _stamp(file.path)
-        found = file_hash(file.path)
-    except OSError as error:
-        raise ConfigError(f"{file.name} cannot be read ({error.strerror or error}): check the file") from None
-    return Hashed(file, stamp[0], found, stamp)
 
 
 @dataclass(slots=True)
@@ -267,18 +246,6 @@ def _again(record: Record, form: Form, shape: Shape) -> list[Message] | None:
 
 def _short(hash_: str) -> int:
     return int(hash_[:16], 16)
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def changed(hashed: Hashed) -> bool:
-    try:
-        return _stamp(hashed.file.path) != hashed.stamp
-    except OSError:
-        return True
 
 
 def changing(name: str) -> ConfigError:

@@ -50,12 +50,14 @@ def command(
     """Write the datasets of a recipe from the log: the same bytes for the same plan and log.
 
     The samples are those of the last run; of the last one with the models that --model, --pocket or
-    --simulate name, where they do.
+    --simulate name, where they do.  Rows are those that a run read: where a file holds others by now, that
+    is said.
 
     Exit status: 0 written, 1 faults, 2 usage, 3 samples or rows are missing, 5 trouble with the log.
     """
     from synth.cli.origin import told_origin
     from synth.cli.output import plural
+    from synth.runtime.run.outdated import outdated
     from synth.store.dataset.materialize import materialize
 
     plan = compile_recipe(recipe, overrides, log=log)
@@ -65,6 +67,9 @@ def command(
             plan, opened, out, as_of=as_of, partial=partial, threads=threads, written_by=written_by
         )
         origin = told_origin(plan, opened, written_by, as_of)
+        other = outdated(plan, opened) if as_of is None and plan.sources else []
+    for told in other:
+        terminal.tell(f"warning: {told}")
     if as_json:
         shown = [
             {

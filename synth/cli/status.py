@@ -25,11 +25,12 @@ def command(log: Path, as_json: bool) -> None:
         with reading(log, deep=False) as opened:
             runs, gone = _runs(opened), _forgotten(opened)
             events = opened.next_seq
+            other = _outdated(opened)
     except LogHeld:
         _print_live(progress_path(log), log, as_json)
         return
     if as_json:
-        terminal.as_json({"events": events, "runs": runs, **gone})
+        terminal.as_json({"events": events, "runs": runs, **gone, **({"outdated": other} if other else {})})
         return
     from synth.cli.output import plural, table
     from synth.store.log.served import in_words
@@ -44,18 +45,54 @@ def command(log: Path, as_json: bool) -> None:
         )
     if runs:
         terminal.say()
+        called = any(run["functions"] for run in runs)
         rows = [
             [
                 *(run[name] for name in ("run_id", "recipe", "started", "outcome")),
-                *(_reached(run["cohorts"]), run["calls"], run["samples"]),
+                *(_reached(run["cohorts"]), run["calls"]),
+                *([run["functions"]] if called else []),
+                run["samples"],
             ]
             for run in runs
         ]
-        header = ["run", "recipe", "started", "outcome", "reached", "calls", "new samples"]
+        header = ["run", "recipe", "started", "outcome", "reached", "calls"]
+        header += [*(["functions"] if called else []), "new samples"]
         terminal.block(table(header, rows, left=5))
         for run in runs:
             for told in in_words(run.get("served", {})):
                 terminal.say(f"  {run['run_id']}: {told}")
+    for told in other:
+        terminal.tell(f"warning: {told}")
+
+
+def _outdated(log: Any) -> list[str]:
+    """What is to be said of the files of each recipe's last run, where they lie as its recipe says below
+    this folder or the log's."""
+    plans = log.cursor().execute(
+        f"""SELECT arg_max(plans.plan, runs.seq) FROM (
+                SELECT seq, {payload_sql.PLAN_HASH} AS plan_hash FROM events WHERE kind = 'run.started'
+            ) AS runs JOIN (
+                SELECT {payload_sql.PLAN_HASH} AS plan_hash, {payload_sql.PLAN_RECIPE} AS recipe,
+                       {payload_sql.PLAN} AS plan
+                FROM events WHERE kind = 'plan.registered'
+            ) AS plans USING (plan_hash) GROUP BY plans.recipe"""
+    )
+    found = [row for row in plans.fetchall() if '"sources":[]' not in row[0]]
+    if not found:
+        return []
+    from synth.compiler.plan.model import Plan
+    from synth.runtime.run.outdated import outdated
+
+    told: list[str] = []
+    for (text,) in found:
+        try:
+            plan = Plan.from_json(text)
+        except ValueError:
+            # The log has forgotten it.
+            continue
+        for folder in dict.fromkeys((Path.cwd(), log.path.resolve().parent)):
+            told += outdated(plan.below(folder), log)
+    return list(dict.fromkeys(told))
 
 
 def _forgotten(log: Any) -> dict[str, Any]:
@@ -103,6 +140,7 @@ def _runs(log: Any) -> list[dict[str, Any]]:
                        AS cohorts,
                    count(*) FILTER (kind = 'call.completed') AS calls,
                    count(*) FILTER (kind = 'sample.completed') AS samples,
+                   count(DISTINCT {payload_sql.KEY}) FILTER (kind = 'function.done') AS functions,
                    any_value(plans.recipe),
                    CAST(any_value({payload_sql.COUNTS_SERVED}) FILTER (kind = 'run.stopped') AS VARCHAR)
             FROM events LEFT JOIN plans ON plans.plan_hash = events.{payload_sql.PLAN_HASH}
@@ -123,10 +161,11 @@ def _runs(log: Any) -> list[dict[str, Any]]:
             "outcome": outcome or "was cut off",
             "calls": calls,
             "samples": samples,
+            "functions": functions,
             "cohorts": None if cohorts is None else json.loads(cohorts),
             **({} if served is None else {"served": json.loads(served)}),
         }
-        for run_id, started, plan_hash, outcome, cohorts, calls, samples, recipe, served in rows
+        for run_id, started, plan_hash, outcome, cohorts, calls, samples, functions, recipe, served in rows
     ]
 
 

@@ -160,6 +160,9 @@ def test_a_function_runs_once_and_nothing_else_runs_it(tmp_path: Path) -> None:
     again = run(tmp_path, status=3)
     assert "0 answers" not in again.err
     assert ran(tmp_path) == first
+    told = synth("status", "--log", "l.duckdb", "--json", cwd=tmp_path).json()["runs"]
+    assert [each["functions"] for each in told] == [len(first), 0]
+    assert "functions" in synth("status", "--log", "l.duckdb", cwd=tmp_path).out
     replayed = synth("replay", "r.recipe", "--log", "l.duckdb", cwd=tmp_path)
     assert (replayed.status, replayed.err) == (0, "")
     assert ran(tmp_path) == first

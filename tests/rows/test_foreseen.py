@@ -161,3 +161,25 @@ def test_a_forecast_needs_no_client(project: Project, openai_server: OpenAIServe
     stopped = synth("run", "rows.recipe", cwd=project.folder, env=env)
     assert stopped.status == 1
     assert "the openai backend needs `openai`, which is not installed" in stopped.err
+
+
+def test_a_file_that_is_another_by_now_is_told_of(project: Project) -> None:
+    with server(faults=FaultPlan()) as at:
+        project.ran(at)
+        for command in ("materialize rows.recipe", "status", "status --json"):
+            assert project.synth(*command.split()).err == ""
+        # As long as it was.
+        text = (project.folder / "rows.jsonl").read_text()
+        (project.folder / "rows.jsonl").write_text(text.replace("number 7", "number 8"))
+        said = (
+            "warning: rows.jsonl is not what the log has read of `tickets`: `synth run` takes it as it is\n"
+        )
+        for command in ("materialize rows.recipe", "status"):
+            assert project.synth(*command.split()).err == said
+        assert len(project.synth("status", "--json").json()["outdated"]) == 1
+        # A file that is gone is no other one, nor was the one of an earlier event.
+        assert "not what" not in project.synth("materialize", "rows.recipe", "--as-of", "40", "--partial").err
+        project.ran(at)
+        (project.folder / "rows.jsonl").unlink()
+        assert project.synth("materialize", "rows.recipe").err == ""
+        assert project.synth("status").err == ""

@@ -9,11 +9,12 @@ from itertools import islice
 from synth.base.canonical import canonical_json
 from synth.base.errors import ConfigError
 from synth.runtime.sources.faults import Fault, Faults, NoRows, Unusable, names
+from synth.runtime.sources.hashes import Hashed, changed
 from synth.runtime.sources.locate import Located
 from synth.runtime.sources.notes import LeftOut, Notes, Unread
 from synth.runtime.sources.rows.spool import LoggedRow, RowSpool, Twice
 from synth.runtime.sources.rows.table import Table, TypedRow
-from synth.runtime.sources.scan import Hashed, changed, changing, place_of, records, unit_of
+from synth.runtime.sources.scan import changing, place_of, records, unit_of
 
 # Of how rows are read.
 READING = 1
