@@ -127,9 +127,13 @@ def pair_id(plan: Plan, pairs: CohortPlan, base: str) -> str:
     return sha256(canonical_json([plan.recipe, pairs.name, base]).encode()).hexdigest()[:16]
 
 
-def call_seed(plan: Plan, sample: str, step: str, attempt: int) -> int:
-    """The sampling seed of one attempt, in [0, 2**31): the range every backend accepts."""
-    return keyed_number(plan.seed, sample, step, attempt) >> 225
+def call_seed(plan: Plan, sample: str, step: str, attempt: int, candidate: int = 0) -> int:
+    """The sampling seed of one attempt, in [0, 2**31): the range every backend accepts.
+
+    The first candidate's is that of an attempt without others, and none depends on how many there are.
+    """
+    key = (plan.seed, sample, step, attempt)
+    return keyed_number(*key, *([candidate] if candidate else ())) >> 225
 
 
 def slots(plan: Plan, cohort: CohortPlan) -> Iterator[Slot]:

@@ -47,7 +47,7 @@ def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | 
     for check in step.checks:
         # What a judge is asked about is judged once the value holds otherwise.
         # So is what a Python function is asked about, and what is compared with many rows.
-        later = "judge" in check.arguments or check.source or check.against
+        later = "judge" in check.arguments or check.source or check.against or of_marks(step, check)
         reason = None if later else reason_against(check, value if check.of else said, values)
         if reason is not None:
             return Refusal(check.label or check.name, reason)
@@ -55,6 +55,22 @@ def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | 
         checks = [check for check in step.must_fail if group_of(check) == group]
         if all(reason_against(check, said, values) is None for check in checks):
             return Refusal("must_fail", f"passes `{group}`, which it is meant to fail")
+    return None
+
+
+def of_marks(step: StepPlan, check: CheckPlan) -> bool:
+    """Whether a check is of the marks that a step's rubric gives, which are known last."""
+    return step.rubric is not None and check.of is not None and check.of[:1] == (step.rubric.name,)
+
+
+def own_marks_refusal(step: StepPlan, marks: Mapping[str, Any]) -> Refusal | None:
+    """The first check of a step's marks that they fail."""
+    assert step.rubric is not None
+    for check in step.checks:
+        if of_marks(step, check):
+            reason = reason_against(check, {step.rubric.name: marks}, {})
+            if reason is not None:
+                return Refusal(check.label or check.name, reason)
     return None
 
 

@@ -10,7 +10,7 @@ from synth.compiler.plan.conditions import there
 from synth.compiler.plan.model import ArgumentValue, CallPlan, CheckPlan, RefPlan, StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.verdict import Refusal, parts_of
-from synth.runtime.calls.attempt import CallAbandoned, ModelClient
+from synth.runtime.calls.attempt import CallAbandoned, ModelClient, Place
 from synth.runtime.functions.asked import Application, Fault, Result
 from synth.store.log.past.history import LoggedSample
 
@@ -26,7 +26,7 @@ class Asking:
     client: ModelClient
     sample_id: str
     step: StepPlan
-    attempt: int
+    place: Place
     earlier: LoggedSample
     values: Mapping[str, Any]
 
@@ -34,13 +34,13 @@ class Asking:
         self, called: CallPlan | CheckPlan, arguments: Mapping[str, Any], *, is_check: bool
     ) -> Result | Fault:
         plan = self.client.plan
-        seed = call_seed(plan, self.sample_id, self.step.name, self.attempt)
+        seed = call_seed(plan, self.sample_id, self.step.name, *self.place)
         function = plan.function(called)
         return await self.client.apply(
             Application(
                 self.sample_id,
                 self.step.name,
-                self.attempt,
+                self.place.round,
                 function,
                 arguments,
                 self.earlier,

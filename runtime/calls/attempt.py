@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from synth.compiler.plan.model import CheckPlan, Plan, StepPlan
 from synth.runtime.calls.rules import Rules
@@ -12,6 +12,13 @@ from synth.runtime.engines.base import Message
 from synth.runtime.functions.asked import Application, Fault, Result
 from synth.runtime.retrieval.service import LookUp, Passages
 from synth.store.log.past.history import LoggedSample
+
+
+class Place(NamedTuple):
+    """Which attempt at a step it is: a candidate of a round, both from 0."""
+
+    round: int
+    candidate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +58,13 @@ class CacheMiss(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt (from 0) at one step of a cohort's sample: what the model is shown, in what
-    order of urgency, the sample's earlier calls by key, and what the answer must satisfy."""
+    """One attempt at one step of a cohort's sample: what the model is shown, in what order of urgency,
+    the sample's earlier calls by key, and what the answer must satisfy."""
 
     cohort: str
     sample_id: str
     step: StepPlan
-    number: int
+    place: Place
     messages: Sequence[Message]
     priority: int
     earlier: LoggedSample

@@ -168,12 +168,12 @@ class Breakers:
         for cohort in cohorts:
             for step in cohort.steps:
                 self._add(cohort, step, (step.name,))
-                for judging in step.judged_by:
+                for judging in (*step.judged_by, *step.marked_by):
                     self._add(cohort, judging, (judging.name, step.name))
 
     def _add(self, cohort: CohortPlan, step: StepPlan, lost_at: tuple[str, ...]) -> None:
         looks_up = step.call is not None and step.call.name not in FOLDS
-        if step.model is not None or looks_up or step.checks:
+        if step.model is not None or looks_up or step.checks or step.marked_by:
             self._by_step[id(step)] = _Breaker(cohort.name, step.name, step.model, lost_at)
 
     # What a caller tells and asks

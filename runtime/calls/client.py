@@ -6,6 +6,7 @@ records; the preview counts what would be issued; the replay takes the log for t
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from synth.compiler.plan.model import Plan
@@ -72,7 +73,7 @@ class LiveClient:
         columns: AttemptColumns = {
             "sample_id": attempt.sample_id,
             "step": step.name,
-            "attempt": attempt.number,
+            "attempt": attempt.place.round,
             "model": step.model,
         }
         await self._models.ready(model)
@@ -102,6 +103,8 @@ class LiveClient:
         note_tokens(payload, usage)
         if thought is not None:
             payload["thought"] = thought
+        if attempt.place.candidate:
+            payload["candidate"] = attempt.place.candidate
         if completion.odd:
             payload["odd"] = list(completion.odd)
         if call.scored is not None:
@@ -146,15 +149,23 @@ class LiveClient:
 
 
 class PreviewClient:
-    """Answers from the log alone and raises CacheMiss where a call would be issued."""
+    """Answers from the log alone and raises CacheMiss where a call would be issued, which is counted as
+    `missed` by sample and step."""
 
     def __init__(
-        self, plan: Plan, models: Models, held: Rows | None = None, *, simulated: bool = False
+        self,
+        plan: Plan,
+        models: Models,
+        held: Rows | None = None,
+        *,
+        missed: Counter[tuple[str, str]] | None = None,
+        simulated: bool = False,
     ) -> None:
         self.plan = plan
         self.held = held or Unheld()
         self._simulated = simulated
         self._models = models
+        self._missed = Counter() if missed is None else missed
 
     def rules(self, sample_id: str) -> Rules:
         return CURRENT
@@ -163,6 +174,7 @@ class PreviewClient:
         call = make_call(self.plan, model_of(self._models, attempt.step), attempt)
         known = attempt.earlier.calls.get(call.key)
         if known is None:
+            self._missed[attempt.sample_id, attempt.step.name] += 1
             raise CacheMiss
         return logged(known)
 

@@ -94,7 +94,7 @@ def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
     except CallFailed as failure:
         raise CallAbandoned(str(failure)) from None
     schema = schema_of(step)
-    seed = call_seed(plan, attempt.sample_id, step.name, attempt.number)
+    seed = call_seed(plan, attempt.sample_id, step.name, *attempt.place)
     key = call_key(model.identity, attempt.messages, token_ids, schema, sampling_json(step.sampling), seed)
     return Call(
         key,

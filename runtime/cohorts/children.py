@@ -22,9 +22,9 @@ from synth.compiler.plan.tables.row_deals import RowDeals, places_a_row
 from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.dedup import Order
 from synth.runtime.cohorts.over_table import TableCohort
-from synth.runtime.cohorts.sample import Sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
+from synth.runtime.samples.sample import Sample
 from synth.store.log.past.sample_ids import Finished
 
 

@@ -14,10 +14,10 @@ from typing import Any
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, CellNames, Labels, Slot, sample_id, stretches
 from synth.runtime.cohorts.dedup import Deduplicator, Order
-from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
 from synth.runtime.cohorts.source import Follower, SampleObserver, SampleRequest, most_losses, raise_losses
 from synth.runtime.cohorts.stuck_members import StuckMembers
 from synth.runtime.events.progress import Progress
+from synth.runtime.samples.sample import Abandoned, Done, Outcome, Sample
 from synth.store.log.past.sample_ids import Finished, SampleIds
 
 # Cells that a shortage is told of one by one.

@@ -17,7 +17,7 @@ from synth.compiler.plan.strata import Labels
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
 from synth.compiler.stdlib.verdict import parts_of
 from synth.runtime.calls.validate import Rejected
-from synth.runtime.cohorts.sample import Sample
+from synth.runtime.samples.sample import Sample
 
 # (round, place in the round, labels): slots are round 0, the k-th replacement of a cell is
 # in round k + 1.

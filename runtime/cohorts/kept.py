@@ -5,10 +5,10 @@ from __future__ import annotations
 from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.verdict import refusal
 from synth.runtime.calls.applied import Asking, refusal_of
-from synth.runtime.calls.attempt import CacheMiss, ModelClient
+from synth.runtime.calls.attempt import CacheMiss, ModelClient, Place
 from synth.runtime.calls.validate import Rejected
-from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Pending, Sample, StepObserver
 from synth.runtime.events.budget import Stopped
+from synth.runtime.samples.sample import Abandoned, Done, Outcome, Pending, Sample, StepObserver
 from synth.store.log.past.history import LoggedSample
 
 
@@ -23,7 +23,7 @@ async def judge_whole(
     values = environment(sample.cohort, sample.slot) | dict(sample.given) | sample.values
     try:
         refused = refusal(step, values, values) or await refusal_of(
-            Asking(client, sample.sample_id, step, 0, earlier, values), values
+            Asking(client, sample.sample_id, step, Place(0), earlier, values), values
         )
     except (CacheMiss, Stopped):
         return Pending((step.name,))

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from synth.compiler.plan.model import StepPlan
-from synth.runtime.calls.attempt import Answer
+from synth.runtime.calls.attempt import Answer, Place
 from synth.runtime.calls.validate import Rejected
-from synth.runtime.cohorts.sample import Sample
 from synth.runtime.events.progress import Progress
 from synth.runtime.events.recorder import Recorder
+from synth.runtime.samples.sample import Sample
 from synth.store.log import payloads
 from synth.store.log.events import Kind
 
@@ -25,33 +25,42 @@ class LoggingObserver:
         self._progress = progress
         self._config_hashes = config_hashes
 
-    def accepted(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer) -> None:
-        self._progress.accepted(step)
+    def accepted(self, sample: Sample, step: StepPlan, place: Place, answer: Answer) -> None:
+        self._progress.accepted(step, place.round)
+        payload: payloads.StepAccepted = {"call": answer.seq, "call_key": answer.call_key}
+        if place.candidate:
+            payload["candidate"] = place.candidate
         self._recorder.emit(
             Kind.STEP_ACCEPTED,
-            {"call": answer.seq, "call_key": answer.call_key},
+            payload,
             sample_id=sample.sample_id,
             step=step.name,
-            attempt=attempt,
+            attempt=place.round,
             model=step.model,
         )
 
-    def rejected(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer, why: Rejected) -> None:
+    def rejected(self, sample: Sample, step: StepPlan, place: Place, answer: Answer, why: Rejected) -> None:
         self._progress.rejected(step, why.check)
+        payload = payloads.StepRejected(
+            call=answer.seq,
+            call_key=answer.call_key,
+            check=why.check,
+            reason=why.reason,
+            text=answer.text,
+        )
+        if place.candidate:
+            payload["candidate"] = place.candidate
         self._recorder.emit(
             Kind.STEP_REJECTED,
-            payloads.StepRejected(
-                call=answer.seq,
-                call_key=answer.call_key,
-                check=why.check,
-                reason=why.reason,
-                text=answer.text,
-            ),
+            payload,
             sample_id=sample.sample_id,
             step=step.name,
-            attempt=attempt,
+            attempt=place.round,
             model=step.model,
         )
+
+    def unpicked(self, step: StepPlan) -> None:
+        self._progress.unpicked(step)
 
     def completed(self, sample: Sample) -> None:
         payload: payloads.SampleCompleted = {**self._ended(sample), "calls": sample.calls}
@@ -66,8 +75,7 @@ class LoggingObserver:
         plan = sample.cohort.step(step)
         self._progress.refused(plan, why.check)
         call = sample.calls.get(step)
-        # Its attempts were refused one after the other, and this is the last.
-        sample.refuse(step, len(sample.rejected.get(step, ())), call, why)
+        sample.refuse_accepted(step, why)
         self._recorder.emit(
             Kind.STEP_REJECTED,
             payloads.StepRejected(
@@ -99,6 +107,8 @@ class LoggingObserver:
             payload["inputs"] = sample.slot.inputs
         if sample.rejected:
             payload["rejected"] = sample.rejected
+        if sample.attempts:
+            payload["attempts"] = sample.attempts
         if sample.thoughts:
             payload["thoughts"] = sample.thoughts
         if sample.cut:

@@ -20,9 +20,9 @@ from synth.compiler.plan.model import CohortPlan, Plan, PreferencePlan
 from synth.compiler.plan.strata import BaseSample, Slot, pair_id, sample_version
 from synth.compiler.plan.tables.environment import environment
 from synth.runtime.cohorts.dedup import Order
-from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest, most_losses, raise_losses
 from synth.runtime.events.progress import Progress
+from synth.runtime.samples.sample import Abandoned, Done, Outcome, Sample
 from synth.store.log.past.sample_ids import Finished, SampleIds
 
 

@@ -21,9 +21,10 @@ from synth.compiler.plan.strata import BaseSample
 from synth.runtime.calls.attempt import ModelClient
 from synth.runtime.calls.breaker import Breakers
 from synth.runtime.cohorts.kept import judge_whole
-from synth.runtime.cohorts.sample import Sample, run_sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest, SampleSource
 from synth.runtime.events.budget import RunBudget
+from synth.runtime.samples.sample import Sample
+from synth.runtime.samples.steps import run_sample
 from synth.store.log.past.history import LoggedSample
 
 # How many slots are looked up in the log together.

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from synth.compiler.plan.model import CohortPlan
 from synth.compiler.plan.strata import BaseSample, Slot, sample_version
 from synth.runtime.cohorts.dedup import Order
-from synth.runtime.cohorts.sample import Outcome, Sample, StepObserver
+from synth.runtime.samples.sample import Outcome, Sample, StepObserver
 
 # A cell is taken to have so many samples more, so that small ones have room for bad luck.
 _ROOM = 4

@@ -10,9 +10,9 @@ from typing import Any
 from synth.base.canonical import digest
 from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
 from synth.compiler.plan.strata import Cell, Slot
-from synth.runtime.cohorts.sample import Abandoned, Done, Outcome, Sample
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
+from synth.runtime.samples.sample import Abandoned, Done, Outcome, Sample
 from synth.store.log.past.sample_ids import Finished
 
 

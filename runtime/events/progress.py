@@ -30,7 +30,8 @@ USUAL_LOG = "synth.duckdb"
 @dataclass(slots=True)
 class StepProgress:
     """Calls of one step.  `issued` tries are `completed` answers, `failed` ones or in flight;
-    `completed` and `reused` answers (those of the log) are `accepted` or `rejected`."""
+    `completed` and `reused` answers (those of the log) are `accepted` or `rejected`, or candidates that stand
+    `unpicked`."""
 
     model: str
     issued: int = 0
@@ -40,6 +41,10 @@ class StepProgress:
     accepted: int = 0
     failed: int = 0
     rejected: int = 0
+    unpicked: int = 0
+    # Whether it is a judge's, and values that were accepted, by the round of attempts that gave them.
+    judges: bool = False
+    rounds: Counter[int] = field(default_factory=Counter)
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
@@ -106,7 +111,7 @@ class Progress:
         for cohort in (*self.plan.cohorts, *self.plan.pair_cohorts):
             self.cohorts[cohort.name] = CohortProgress(cohort.quota)
             for step in cohort.asking:
-                counters = StepProgress(str(step.model))
+                counters = StepProgress(str(step.model), judges=step not in cohort.steps)
                 self.steps[cohort.name, step.name] = counters
                 # Steps are told apart by identity: two cohorts may have equal ones.
                 self._by_step[id(step)] = counters
@@ -153,12 +158,19 @@ class Progress:
         """What a service said of a failed try."""
         self.words[kind] = words
 
-    def accepted(self, step: StepPlan) -> None:
-        self._by_step[id(step)].accepted += 1
+    def accepted(self, step: StepPlan, round_: int) -> None:
+        counters = self._by_step[id(step)]
+        counters.accepted += 1
+        if not counters.judges:
+            counters.rounds[round_] += 1
 
     def rejected(self, step: StepPlan, check: str) -> None:
         self._by_step[id(step)].rejected += 1
         self.rejections[step.name, check] += 1
+
+    def unpicked(self, step: StepPlan) -> None:
+        """A candidate stands, and another one is the value."""
+        self._by_step[id(step)].unpicked += 1
 
     def refused(self, step: StepPlan, check: str) -> None:
         """A set-wide check refused what had been accepted, or what was composed did not hold."""
@@ -241,6 +253,8 @@ class Progress:
                     "accepted": s.accepted,
                     "failed": s.failed,
                     "rejected": s.rejected,
+                    **({"unpicked": s.unpicked} if s.unpicked else {}),
+                    **({"accepted_by_round": _by_round(s.rounds)} if any(s.rounds) else {}),
                     "prompt_tokens": s.prompt_tokens,
                     "completion_tokens": s.completion_tokens,
                     "cached_tokens": s.cached_tokens,
@@ -257,6 +271,11 @@ class Progress:
             "rejections": {f"{step}.{check}": n for (step, check), n in sorted(self.rejections.items())},
             "abandonments": dict(sorted(self.abandonments.items())),
         }
+
+
+def _by_round(rounds: Counter[int]) -> list[int]:
+    """How many values each round gave, from the first to the last that gave any."""
+    return [rounds[each] for each in range(max(rounds) + 1)]
 
 
 def progress_path(log: Path) -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 from synth.base.canonical import canonical_json
 from synth.compiler.plan.conditions import there
 from synth.compiler.plan.judging.judge_steps import JUDGED
+from synth.compiler.plan.judging.marking import BEFORE
 from synth.compiler.plan.model import (
     CohortPlan,
     JsonOutput,
@@ -80,7 +81,9 @@ class Estimate:
             **{axis.name: (axis.members, True) for axis in cohort.axes},
             **{draw.name: (draw.members, bool(draw.set)) for draw in cohort.draws},
         }
-        self._judged = {id(judge): step for step in cohort.steps for judge in step.judged_by}
+        self._judged = {
+            id(judge): step for step in cohort.steps for judge in (*step.judged_by, *step.marked_by)
+        }
         self._answers: dict[int, float] = {}
 
     def of(self, step: StepPlan) -> tuple[float, float]:
@@ -108,6 +111,12 @@ class Estimate:
             messages.append(_UNKNOWN_ROW)
         return sum(messages) + _AROUND_A_MESSAGE * len(messages)
 
+    def _before(self, step: StepPlan) -> float:
+        """Tokens of what comes before a value that is marked."""
+        names = [turn.name for turn in self.cohort.turns]
+        before = self.cohort.turns[: names.index(step.name)] if step.name in names else ()
+        return sum(self._said(turn) for turn in before) if before else self._prompt(step)
+
     def _said(self, turn: StepPlan) -> float:
         return self._field(turn, ("content",)) if turn.thinks else self.answer(turn)
 
@@ -121,6 +130,9 @@ class Estimate:
             return sum(
                 self._template((each,), step) for each in given if isinstance(each, (str, RefPlan))
             ) / len(given)
+        if step.rubric is not None and step.call is not None:
+            said = step.marked_by[0].output
+            return of_schema(said.schema_) if isinstance(said, JsonOutput) else _SHORT
         if step.call is not None and step.call.source:
             return _of_type(self.plan.function(step.call).returns)
         if step.call is not None:
@@ -151,6 +163,8 @@ class Estimate:
         judged = self._judged.get(id(step))
         if first == JUDGED and judged is not None:
             return self._said(judged)
+        if first == BEFORE and judged is not None:
+            return self._before(judged)
         if self._base is not None and first == self._base.name and rest:
             return Estimate(self.plan, self._base, self._measured, self._examples)._named(rest)
         return self._named(part.path)
@@ -178,6 +192,8 @@ class Estimate:
     def _field(self, step: StepPlan, path: Sequence[str]) -> float:
         """Tokens of a field of what a step says: its part of the whole."""
         whole = self.answer(step)
+        if path and (path[0] == "agreement" or (step.rubric is not None and path[0] == step.rubric.name)):
+            return _SHORT
         if not path or not isinstance(step.output, JsonOutput):
             return whole
         schema: Mapping[str, Any] = step.output.schema_
@@ -192,7 +208,7 @@ def retries(steps: Sequence[StepPlan]) -> dict[str, int]:
     for step in asking(steps):
         found.setdefault(step.name, step.retry + 1)
     for step in steps:
-        for judge in step.judged_by:
+        for judge in (*step.judged_by, *step.marked_by):
             found[judge.name] = (step.retry + 1) * (judge.retry + 1)
     return found
 

@@ -17,7 +17,7 @@ from synth.compiler.plan.model import CohortPlan, Plan, StepPlan, asking
 from synth.compiler.plan.presence import may_be_there, samples_with
 from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.requirements import require_runnable
-from synth.runtime.calls.attempt import Answer
+from synth.runtime.calls.attempt import Answer, Place
 from synth.runtime.calls.client import PreviewClient
 from synth.runtime.calls.held import held_versions, read_held
 from synth.runtime.calls.models import Models
@@ -26,7 +26,6 @@ from synth.runtime.cohorts.build import finished_samples, open_sample_sources, r
 from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.history import LoggedPast
 from synth.runtime.cohorts.preference import Pairs
-from synth.runtime.cohorts.sample import Sample
 from synth.runtime.cohorts.scheduler import Scheduler
 from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
@@ -34,6 +33,7 @@ from synth.runtime.money.estimate import Estimate, retries
 from synth.runtime.money.quotas import examples_of, expected_quotas
 from synth.runtime.run import loop
 from synth.runtime.run.tables import foreseen_tables
+from synth.runtime.samples.sample import Sample
 from synth.runtime.settings import Settings
 from synth.runtime.sources.counts import RowCount, count_kept
 from synth.store.log.log import Log
@@ -87,8 +87,8 @@ def estimate(
     for cohort in (*plan.cohorts, *plan.pair_cohorts):
         quota = quotas[cohort.name] if limit is None else min(limit, quotas[cohort.name])
         guess, most = Estimate(plan, cohort), retries(cohort.steps)
-        for step, samples in _asked(plan, cohort, quota):
-            found.append(_price(guess, settings, step, samples, 0, most[step.name], False))
+        for step, candidates, samples in _asked(plan, cohort, quota):
+            found.append(_price(guess, settings, step, samples * candidates, 0, most[step.name], False))
     return found
 
 
@@ -108,18 +108,22 @@ async def _preview(
     plan: Plan, settings: Settings, log: Log, limit: int | None, allowed: Sequence[Path]
 ) -> Preview:
     models, history = Models(plan, settings, asked=False), History(log)
-    progress, counts = Progress(plan, "preview"), _Counting()
+    progress = Progress(plan, "preview")
     async with foreseen_tables(plan, log, allowed) as foreseen:
         tables = foreseen.tables
         made = models.config_hashes(plan, held_versions(plan, tables))
         config_hashes = {name: str(entry["lineage"]) for name, entry in made.items()}
         finished = finished_samples(plan, history, config_hashes, models.binding(plan))
         past = LoggedPast(history, config_hashes)
+        missed: Counter[tuple[str, str]] = Counter()
+        counts = _Counting(missed)
         sample_sources = open_sample_sources(plan, finished, counts, progress, limit, tables)
         remember(sample_sources, history, config_hashes, tables)
         try:
             held = await read_held(plan, tables)
-            client = PreviewClient(plan, models, held, simulated=settings.everywhere == "simulated")
+            client = PreviewClient(
+                plan, models, held, simulated=settings.everywhere == "simulated", missed=missed
+            )
             await Scheduler(sample_sources, client, past, counts, RunBudget(), window=_WINDOW).run()
         finally:
             past.close()
@@ -143,31 +147,37 @@ async def _preview(
             # A count may be more than all rows make.
             quota = min(quota, sum(each.sizes))
         guess, most = Estimate(plan, cohort, measured, examples), retries(cohort.steps)
-        for step, samples in _asked(plan, cohort, quota):
-            new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0)
+        for step, candidates, samples in _asked(plan, cohort, quota):
+            new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0) * candidates
             known = measured(step) is not None
-            reused = max(0, samples - new)
+            reused = max(0, samples * candidates - new)
             found.append(_price(guess, settings, step, new, reused, most[step.name], known))
     return Preview(found, rows, tuple(foreseen.empty.values()))
 
 
-def _asked(plan: Plan, cohort: CohortPlan, quota: int) -> Iterator[tuple[StepPlan, int]]:
-    """The steps that ask a model, and those of the judges, each with how many of so many samples it is in."""
+def _asked(plan: Plan, cohort: CohortPlan, quota: int) -> Iterator[tuple[StepPlan, int, int]]:
+    """The steps that ask a model, and those of the judges, each with how many candidates it is asked for or
+    about and how many of so many samples it is in."""
     for step in cohort.steps:
         samples = samples_with(plan, cohort, step, quota)
-        yield from ((each, samples) for each in asking([step]))
+        yield from ((each, step.candidates, samples) for each in asking([step]))
 
 
 class _Counting:
-    """An observer that counts the steps which the log cannot answer."""
+    """An observer that counts the calls which the log cannot answer; `missed` has those that were tried, by
+    sample and step."""
 
-    def __init__(self) -> None:
+    def __init__(self, missed: Counter[tuple[str, str]]) -> None:
+        self._missed = missed
         self.new: Counter[tuple[str, str]] = Counter()
 
-    def accepted(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer) -> None:
+    def accepted(self, sample: Sample, step: StepPlan, place: Place, answer: Answer) -> None:
         """In the log already."""
 
-    def rejected(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer, why: Rejected) -> None:
+    def rejected(self, sample: Sample, step: StepPlan, place: Place, answer: Answer, why: Rejected) -> None:
+        """In the log already."""
+
+    def unpicked(self, step: StepPlan) -> None:
         """In the log already."""
 
     def refused(self, sample: Sample, step: str, why: Rejected, value: Any) -> None:
@@ -184,8 +194,14 @@ class _Counting:
         if any(step.when for step in left):
             known = environment(cohort, sample.slot) | sample.values
             left = [step for step in left if may_be_there(cohort, step, known)]
-        for step in asking(left):
-            self.new[cohort.name, step.name] += 1
+        for step in left:
+            asked = asking([step])
+            tried = {each.name: self._missed.pop((sample.sample_id, each.name), 0) for each in asked}
+            # Of a step that was begun, judges are asked about each candidate that is to come as well.
+            own = tried.get(step.name, 0) if any(tried.values()) else step.candidates
+            for each in asked:
+                more = tried[each.name] if each is not step and any(tried.values()) else 0
+                self.new[cohort.name, each.name] += own + more
 
 
 def _price(

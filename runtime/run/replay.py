@@ -14,7 +14,7 @@ from typing import Any
 from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.requirements import require_runnable
-from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, Rows
+from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, Place, Rows
 from synth.runtime.calls.client import logged, logged_passages
 from synth.runtime.calls.held import read_held
 from synth.runtime.calls.prompt import call_key, sampling_json, schema_of
@@ -23,7 +23,6 @@ from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.build import open_sample_sources
 from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.history import LoggedPast
-from synth.runtime.cohorts.sample import Sample
 from synth.runtime.cohorts.scheduler import Scheduler
 from synth.runtime.cohorts.source import SampleRequest
 from synth.runtime.engines.base import Message
@@ -32,6 +31,7 @@ from synth.runtime.events.progress import Progress
 from synth.runtime.functions.asked import Application, Fault, Result, given
 from synth.runtime.retrieval.service import LookUp, Passages
 from synth.runtime.run import loop
+from synth.runtime.samples.sample import Sample
 from synth.store.dataset.inputs.over_table import Tables
 from synth.store.dataset.inputs.select import WrittenBy, logged_config_hash
 from synth.store.log.log import Log
@@ -164,10 +164,13 @@ class _Comparison:
         self._past = past
         self._replayed = replayed
 
-    def accepted(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer) -> None:
+    def accepted(self, sample: Sample, step: StepPlan, place: Place, answer: Answer) -> None:
         """Verdicts are compared by what they lead to."""
 
-    def rejected(self, sample: Sample, step: StepPlan, attempt: int, answer: Answer, why: Rejected) -> None:
+    def rejected(self, sample: Sample, step: StepPlan, place: Place, answer: Answer, why: Rejected) -> None:
+        """Likewise."""
+
+    def unpicked(self, step: StepPlan) -> None:
         """Likewise."""
 
     def refused(self, sample: Sample, step: str, why: Rejected, value: Any) -> None:
@@ -180,7 +183,8 @@ class _Comparison:
             self._replayed.pending += 1
             return
         logged = ending.values
-        if logged == sample.values and ending.thoughts == sample.thoughts:
+        told = (ending.thoughts, ending.attempts) == (sample.thoughts, sample.attempts)
+        if logged == sample.values and told:
             self._replayed.same += 1
             return
         if ending is not None and logged is None and self._past.is_like_forgotten(ending.reason):
@@ -210,7 +214,8 @@ class _Comparison:
 
 
 def _difference(logged: Mapping[str, Any], sample: Sample) -> str:
-    return next((step for step, value in sample.values.items() if logged.get(step) != value), "thoughts")
+    differs = (step for step, value in sample.values.items() if logged.get(step) != value)
+    return next(differs, "thoughts` or `attempts")
 
 
 class _LogClient:
@@ -240,9 +245,9 @@ class _LogClient:
     async def call(self, attempt: Attempt) -> Answer:
         step = attempt.step
         assert step.model is not None
-        seed = call_seed(self.plan, attempt.sample_id, step.name, attempt.number)
+        seed = call_seed(self.plan, attempt.sample_id, step.name, *attempt.place)
         shown = tuple((message.role, message.content) for message in attempt.messages)
-        wanted = (step.name, attempt.number, seed, shown)
+        wanted = (step.name, attempt.place.round, seed, shown)
         made = (sampling_json(step.sampling), schema_of(step), self._models[attempt.cohort][step.model])
         for known in attempt.earlier.calls.values():
             if (known.step, known.attempt, known.seed, known.messages) != wanted:
@@ -254,8 +259,8 @@ class _LogClient:
                     f"sample {attempt.sample_id}: the key of event {known.seq} is not that of its call"
                 )
             return logged(known, self.rules(attempt.sample_id))
-        answered = {(known.step, known.attempt) for known in attempt.earlier.calls.values()}
-        if (step.name, attempt.number) not in answered or self._past.is_of_rows(attempt.sample_id):
+        answered = {(known.step, known.attempt, known.candidate) for known in attempt.earlier.calls.values()}
+        if (step.name, *attempt.place) not in answered or self._past.is_of_rows(attempt.sample_id):
             # Of what rows are made of, the answer may be another version's.
             self._give_up(attempt.sample_id, step)
         raise CacheMiss

@@ -153,7 +153,7 @@ class CallCompleted(CallId, TokenNotes, Score, CandidateNote):
 _Try = TypedDict("_Try", {"try": int})
 
 
-class CallFailed(CallId, TokenNotes, _Try, CandidateNote):
+class CallFailed(CallId, TokenNotes, _Try):
     """One try.  Its columns have the tokens that it cost, where the service said them."""
 
     failure: str  # the kind of failure

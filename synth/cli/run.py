@@ -209,6 +209,10 @@ def _print(
     ):
         if found:
             terminal.say("", f"  {title}: " + ", ".join(f"{name} {n:,}" for name, n in found.items()))
+    for s in steps:
+        if len(rounds := s.get("accepted_by_round", ())) > 1:
+            counted = ", ".join(f"{n:,} at attempt {number}" for number, n in enumerate(rounds, 1) if n)
+            terminal.say("", f"  {s['cohort']}.{s['step']} accepted: {counted}")
     for warning in in_words(counts.get("served", {})):
         terminal.tell(f"warning: {warning}")
     _print_money(report)

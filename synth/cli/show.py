@@ -168,6 +168,8 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
     for event in events:
         payload = event["payload"]
         step = f"{event['step']}, attempt {(event['attempt'] or 0) + 1}"
+        if candidate := payload.get("candidate"):
+            step += f", candidate {candidate + 1}"
         if "forgotten" in payload:
             what = event["kind"] if event["step"] is None else f"{step}: {event['kind']}"
             yield f"[{event['seq']}] {what}, {_gone(payload)}"
@@ -219,9 +221,9 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
             case "step.accepted":
                 yield f"[{event['seq']}] {step}: accepted (the answer of event {payload['call']})"
             case "step.rejected":
+                which = step if "candidate" in payload else event["step"]
                 yield (
-                    f"[{event['seq']}] {event['step']}: rejected by {payload['check']}: "
-                    f"{escaped(payload['reason'])}"
+                    f"[{event['seq']}] {which}: rejected by {payload['check']}: {escaped(payload['reason'])}"
                 )
             case "sample.completed" | "sample.abandoned":
                 yield from _ending(event, payload, order)
@@ -259,6 +261,21 @@ def _ending(event: dict[str, Any], payload: dict[str, Any], order: list[str]) ->
         yield _indented(f"{step} ({by}{cut}): {text}", "  ")
         if (thought := payload.get("thoughts", {}).get(step)) is not None:
             yield _indented(f"thought: {thought}", "    ")
+        yield from _beside(payload, step)
+
+
+def _beside(payload: dict[str, Any], step: str) -> Iterator[str]:
+    """What stands beside a step's value, and the candidates that it was picked from."""
+    for name, value in payload["values"].items():
+        if name.startswith(f"{step}."):
+            yield _indented(f"{name}: {json.dumps(value, ensure_ascii=False)}", "    ")
+    for attempt in payload.get("attempts", {}).get(step, ()):
+        total = f", marks {attempt['marks']['total']}" if "marks" in attempt else ""
+        became = "picked" if attempt.get("picked") else "stood" if attempt.get("stood", True) else "refused"
+        yield (
+            f"    attempt {attempt['attempt'] + 1}, candidate {attempt.get('candidate', 0) + 1} "
+            f"(event {attempt['call']}{total}): {became}"
+        )
 
 
 def _is_passage(value: Any) -> bool:

@@ -41,7 +41,7 @@ def test_steps_on_the_progress_line_carry_their_conversation(tmp_path: Path) -> 
     progress, models = Progress(plan, "run"), Models(plan, Settings())
     answers = [cohort.asking[0] for cohort in plan.cohorts]
     progress.issued(answers[0])
-    progress.accepted(answers[0])
+    progress.accepted(answers[0], 0)
     assert line(progress, models).split(maxsplit=1)[1] == "first 0/3, second 0/4, first.answer 1 (-)"
     progress.issued(answers[1])
     progress.cohorts["second"].found = 2

@@ -9,9 +9,9 @@ import pytest
 from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
 from synth.compiler.plan.strata import sample_id
 from synth.runtime.cohorts.conversation import Cohort
-from synth.runtime.cohorts.sample import Abandoned, Done, Sample
 from synth.runtime.cohorts.source import SampleRequest, most_losses, raise_losses
 from synth.runtime.events.progress import Progress
+from synth.runtime.samples.sample import Abandoned, Done, Sample
 from synth.store.log.past.sample_ids import Finished, SampleIds
 
 COHORT = CohortPlan(name="c", quota=1, times=1, steps=(StepPlan(name="s", role="user", value=("x",)),))
@@ -27,6 +27,8 @@ class Silent:
     def accepted(self, *_: object) -> None: ...
 
     def rejected(self, *_: object) -> None: ...
+
+    def unpicked(self, *_: object) -> None: ...
 
     def refused(self, *_: object) -> None: ...
 

@@ -24,9 +24,9 @@ from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.build import open_sample_sources
 from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.preference import Pairs
-from synth.runtime.cohorts.sample import Abandoned, Done, Sample
 from synth.runtime.cohorts.source import SampleRequest
 from synth.runtime.events.progress import Progress
+from synth.runtime.samples.sample import Abandoned, Done, Sample
 from synth.store.log.past.sample_ids import Finished
 
 
@@ -39,6 +39,8 @@ class Quiet:
     def accepted(self, *_: object) -> None: ...
 
     def rejected(self, *_: object) -> None: ...
+
+    def unpicked(self, *_: object) -> None: ...
 
     def refused(self, sample: Sample, step: str, why: Rejected, value: Any) -> None: ...
 

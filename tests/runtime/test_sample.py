@@ -14,7 +14,8 @@ from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.compiler.plan.strata import Cell, Slot
 from synth.runtime.calls.attempt import Answer, Attempt, CallAbandoned
 from synth.runtime.calls.rules import CURRENT, Rules
-from synth.runtime.cohorts.sample import Abandoned, Done, Sample, run_sample
+from synth.runtime.samples.sample import Abandoned, Done, Sample
+from synth.runtime.samples.steps import run_sample
 from synth.store.log.past.history import LoggedSample
 
 
@@ -56,6 +57,8 @@ class Nobody:
     def accepted(self, *_: Any) -> None: ...
 
     def rejected(self, *_: Any) -> None: ...
+
+    def unpicked(self, *_: Any) -> None: ...
 
     def refused(self, *_: Any) -> None: ...
 

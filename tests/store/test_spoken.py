@@ -15,7 +15,7 @@ from synth.compiler.plan.strata import slots
 from synth.compiler.plan.tables.environment import environment
 from synth.runtime.calls.prompt import messages_for
 from synth.runtime.cohorts.dedup import Deduplicator
-from synth.runtime.cohorts.sample import Sample
+from synth.runtime.samples.sample import Sample
 from synth.store.dataset.materialize import materialize
 from synth.store.log.log import Log
 from tests.kit.support import rows

@@ -22,6 +22,7 @@ from synth.store.log.payloads import (
     CallCompleted,
     EndedEitherWay,
     FunctionDone,
+    MarkedAttempt,
     RetrievalDone,
     SampleAbandoned,
     SampleCompleted,
@@ -55,6 +56,7 @@ class LoggedCall:
     logprob: float | None = None
     scored_tokens: int = 0
     thought: str | None = None
+    candidate: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,8 @@ class LoggedLookup:
 @dataclass(frozen=True, slots=True)
 class LoggedSample:
     """What the log holds of a sample: completed calls by call key, passages and what functions gave by their
-    keys, and for each time that it was lost how many attempts at each step were refused, and of which
-    inputs it was made."""
+    keys, and for each time that it was lost how many rounds of attempts at each step were refused, and of
+    which inputs it was made."""
 
     calls: dict[str, LoggedCall] = field(default_factory=dict)
     lookups: dict[str, LoggedLookup] = field(default_factory=dict)
@@ -85,7 +87,8 @@ class LoggedSample:
         return LoggedSample(self.calls, self.lookups, self.results, lost, [inputs] * len(lost))
 
     def tried(self, step: str) -> int:
-        """How many attempts at a step are not made again: they were refused when the sample was lost."""
+        """How many rounds of attempts at a step are not made again: they were refused when the sample was
+        lost."""
         return sum(each.get(step, 0) for each in self.lost)
 
 
@@ -101,6 +104,7 @@ class Ending:
     thoughts: Mapping[str, str]
     reason: str = ""
     inputs: str = ""
+    attempts: Mapping[str, Sequence[MarkedAttempt]] = field(default_factory=dict)
 
 
 # Of a sample: its name as a number, and with the inputs that it is made of.
@@ -244,8 +248,7 @@ class History:
                 continue
             if kind == Kind.SAMPLE_ABANDONED.value:
                 abandoned: SampleAbandoned = payload
-                refused = abandoned.get("rejected", {})
-                sample.lost.append({name: len(attempts) for name, attempts in refused.items()})
+                sample.lost.append(_refused_rounds(abandoned))
                 sample.lost_inputs.append(abandoned.get("inputs", ""))
             elif kind == Kind.FUNCTION_DONE.value:
                 done: FunctionDone = payload
@@ -299,6 +302,7 @@ class History:
                 payload.get("thoughts", {}),
                 payload.get("reason", ""),
                 payload.get("inputs", ""),
+                payload.get("attempts", {}),
             )
         return found
 
@@ -375,4 +379,19 @@ def _logged_call(
         logprob=payload.get("logprob"),
         scored_tokens=payload.get("scored_tokens", 0),
         thought=payload.get("thought"),
+        candidate=payload.get("candidate", 0),
     )
+
+
+def _refused_rounds(ended: SampleAbandoned) -> dict[str, int]:
+    """How many rounds of attempts at each step ended without a value."""
+    found: dict[str, int] = {}
+    for step, refused in ended.get("rejected", {}).items():
+        attempts = ended.get("attempts", {}).get(step)
+        if attempts is None and not any("candidate" in each for each in refused):
+            # One attempt a round.  A value that was refused afterwards may have the number of another.
+            found[step] = len(refused)
+            continue
+        picked = {each["attempt"] for each in attempts or () if each.get("picked", False)}
+        found[step] = len({each["attempt"] for each in refused} - picked)
+    return found

@@ -12,7 +12,7 @@ import pytest
 from synth.base.errors import CallFailed, EngineError
 from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
 from synth.compiler.plan.models import ModelPlan, Sampling
-from synth.runtime.calls.attempt import Answer, Attempt, CallAbandoned
+from synth.runtime.calls.attempt import Answer, Attempt, CallAbandoned, Place
 from synth.runtime.calls.client import LiveClient, PreviewClient
 from synth.runtime.calls.models import Models
 from synth.runtime.calls.prompt import call_key, score_call
@@ -88,7 +88,7 @@ def scoring_plan(spec: EngineSpec, *turns: str) -> tuple[Plan, Attempt]:
         cohorts=(CohortPlan(name="rows", quota=1, times=1, steps=(step,)),),
     )
     step = plan.cohorts[0].steps[0]
-    return plan, Attempt("rows", "00000000000000aa", step, 0, messages(*turns), 0, LoggedSample())
+    return plan, Attempt("rows", "00000000000000aa", step, Place(0), messages(*turns), 0, LoggedSample())
 
 
 # Scores -------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def test_a_score_of_other_tokens_is_none(logprobs: tuple[float, ...]) -> None:
 @pytest.mark.slow
 def test_a_score_is_logged_and_asked_for_once(tiny_gemma: Path, tmp_path: Path) -> None:
     plan, attempt = scoring_plan(in_transformers(tiny_gemma), "Who?", INDONESIAN)
-    again = replace(attempt, sample_id="00000000000000ab", number=3)
+    again = replace(attempt, sample_id="00000000000000ab", place=Place(3))
 
     async def live() -> tuple[Answer, Call]:
         models = Models(plan, Settings())

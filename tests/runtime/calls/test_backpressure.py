@@ -24,12 +24,12 @@ from synth.compiler.compile import compile_file
 from synth.compiler.plan.model import Plan
 from synth.runtime.calls.models import Models
 from synth.runtime.cohorts import scheduler
-from synth.runtime.cohorts.sample import Sample
 from synth.runtime.engines.base import EngineSpec
 from synth.runtime.events.progress import CohortProgress, Progress
 from synth.runtime.events.recorder import MOST_PENDING, Recorder
 from synth.runtime.run.report import RunOptions, RunReport
 from synth.runtime.run.run import Watch, run
+from synth.runtime.samples.sample import Sample
 from synth.runtime.settings import Settings
 from synth.store.log.events import Event
 from synth.store.log.log import Log

@@ -1,0 +1,105 @@
+"""What rows, functions and judges say of a value: whether it holds, and how good it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from synth.compiler.plan.judging.judge_steps import JUDGED
+from synth.compiler.plan.judging.marking import BEFORE
+from synth.compiler.plan.judging.rubrics import marks_of
+from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.compiler.stdlib.verdict import is_complete, own_marks_refusal, resolved
+from synth.runtime.calls.applied import refusal_of
+from synth.runtime.calls.attempt import CacheMiss, Place
+from synth.runtime.calls.validate import Accepted, Rejected, verdict_on
+from synth.runtime.engines.base import Message
+from synth.runtime.events.budget import Stopped
+from synth.runtime.samples.work import Work
+
+
+async def judged(work: Work, step: StepPlan, place: Place, accepted: Accepted) -> Accepted | Rejected:
+    """What rows, functions and then the judges of a step's checks say of a value that holds otherwise."""
+    if any(check.source or check.against for check in step.checks):
+        values = work.values | {step.name: accepted.value}
+        try:
+            refused = await refusal_of(work.asking(step, place, values), accepted.value)
+        except (CacheMiss, Stopped) as error:
+            raise work.failed(step, error) from None
+        if refused is not None:
+            return Rejected(*refused)
+    if not step.judged_by:
+        return accepted
+    with work.breakers.judging(step):
+        return await _heard(work, step, place, accepted)
+
+
+async def marked(
+    work: Work, step: StepPlan, place: Place, value: Any, shown: Sequence[Message]
+) -> tuple[dict[str, Any] | None, Rejected | None]:
+    """The marks that a step's rubric gives a value, None where a judge gives none, and why it is refused
+    for them.  `shown` are the messages that the value answers."""
+    assert step.rubric is not None
+    values = dict(work.values)
+    if step.call is None:
+        values |= {JUDGED: step.said(value), BEFORE: _before(work.sample.cohort, step, values, shown)}
+    said = []
+    with work.breakers.judging(step):
+        for judging in step.marked_by:
+            heard = await _hear(work, judging, place, work.messages(judging, values))
+            if heard is None:
+                return None, Rejected(step.rubric.name, f"`{judging.model}` gave no marks")
+            said.append(heard)
+    marks = marks_of(step.rubric, said, [str(judging.model) for judging in step.marked_by])
+    refused = own_marks_refusal(step, marks)
+    return marks, None if refused is None else Rejected(*refused)
+
+
+def _before(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any], shown: Sequence[Message]) -> str:
+    """What comes before a value, as text: the turns before a turn, or what was asked for it."""
+    said: list[tuple[str, str]] = []
+    if step.role is not None:
+        for turn in cohort.turns:
+            if turn.name == step.name:
+                break
+            value = values.get(turn.name)
+            if value is None:
+                continue
+            if turn.role == "messages":
+                said += [(each["role"], each["content"]) for each in value]
+            else:
+                said.append((str(turn.role), turn.said(value)))
+    said = said or [(message.role, message.content) for message in shown]
+    return "\n\n".join(f"{role}: {content}" for role, content in said)
+
+
+async def _heard(work: Work, step: StepPlan, place: Place, accepted: Accepted) -> Accepted | Rejected:
+    values = work.values | {JUDGED: step.said(accepted.value)}
+    asked = [check for check in step.checks if "judge" in check.arguments]
+    for check, judging in zip(asked, step.judged_by, strict=True):
+        if not is_complete(resolved(check.arguments, work.values)):
+            continue
+        name = check.label or check.name
+        said = await _hear(work, judging, place, work.messages(judging, values))
+        if said is None:
+            return Rejected(name, f"`{judging.model}` gave no verdict on it")
+        if not said["holds"]:
+            return Rejected(name, f"`{judging.model}` says: {said['why']}")
+    return accepted
+
+
+async def _hear(
+    work: Work, judging: StepPlan, place: Place, messages: Sequence[Message]
+) -> dict[str, Any] | None:
+    """What a judge says, or None where it says nothing that can be read."""
+    for number in range(judging.retry + 1):
+        # Each attempt at the value has attempts of its own at a verdict.
+        own = Place(place.round * (judging.retry + 1) + number, place.candidate)
+        answer = await work.ask(judging, own, messages)
+        verdict = verdict_on(judging, answer, work.rules, {})
+        work.count(judging, answer, verdict)
+        if isinstance(verdict, Accepted):
+            work.observer.accepted(work.sample, judging, own, answer)
+            return dict(verdict.value)
+        work.observer.rejected(work.sample, judging, own, answer, verdict)
+    return None
