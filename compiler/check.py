@@ -33,7 +33,7 @@ def check(bound: Bound, diagnostics: Diagnostics) -> None:
 
 def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
     """E401, E404: a model can do what the step asks of it.  A chat model sees the transcript as messages; to
-    speak as the user it needs a chat template that is known."""
+    speak as the user it is told so in a prompt, or needs a chat template that is known."""
     model = step.model
     if model is None or step.model_span is None:
         return
@@ -64,7 +64,18 @@ def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
                     hint=_able(judge, "json", bound),
                 )
             )
-    if step.sees == "transcript" and step.role == "user" and not answers_as_user(model.plan):
+    if step.sees == "template" and not answers_as_user(model.plan):
+        diagnostics.add(
+            Diagnostic(
+                "E404",
+                f"`{step.name}` goes on in a chat template, and that of `{model.plan.name}` is not known",
+                step.sees_span or step.model_span,
+                secondary=(_declared_with(model),),
+                hint="take a local model with `template`, or ask for it in a `prompt`",
+            )
+        )
+    speaks = step.sees == "transcript" and step.role == "user" and step.prompt is None
+    if speaks and not answers_as_user(model.plan):
         diagnostics.add(
             Diagnostic(
                 "E404",
@@ -72,7 +83,7 @@ def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
                 step.sees_span or step.model_span,
                 secondary=(_declared_with(model),),
                 hint="who speaks is the chat template's to say, and only a model with `template` shows it: "
-                f"quote the turns in a `prompt`{_quoted(step)}",
+                f"say in a `prompt` who the user is, and the turns are shown with it{_quoted(step)}",
             )
         )
 

@@ -110,7 +110,7 @@ def _step(step: Step, bound: Bound) -> StepPlan:
         call=step.call,
         system=step.system,
         prompt=step.prompt,
-        sees="transcript" if step.sees == "transcript" else "prompt",
+        sees=step.sees,
         sampling=step.sampling,
         checks=step.checks,
         must_fail=step.must_fail,

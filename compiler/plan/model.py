@@ -119,7 +119,8 @@ class StepPlan(Frozen):
     """A turn (it has a role and enters the transcript), a step or a let (they have none).
 
     One of `value` (composed text), `call` (a function, such as `retrieve`) and `model` is given.
-    `needs` are the earlier steps that must be accepted before this one can start.  An evaluation's
+    `needs` are the earlier steps that must be accepted before this one can start.  A user's turn that sees
+    the `template` is written on where a chat template opens it.  An evaluation's
     step can see the `row` it is about; one that `scores` writes nothing: its value is how likely
     the model finds the row's last message.  `judged_by` asks a model for the verdict of each check
     that names one.  Each round of attempts has so many `candidates`, which judges mark by a `rubric`
@@ -137,7 +138,7 @@ class StepPlan(Frozen):
     call: CallPlan | None = None
     system: Template | None = None
     prompt: Template | None = None
-    sees: Literal["prompt", "transcript", "row"] = "prompt"
+    sees: Literal["prompt", "transcript", "template", "row"] = "prompt"
     scores: bool = False
     sampling: Sampling = Sampling()
     checks: tuple[CheckPlan, ...] = ()

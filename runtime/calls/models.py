@@ -346,18 +346,27 @@ def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) 
 
 
 def _require_sayable(plan: Plan, running: Mapping[str, RunningModel]) -> None:
-    """Raises ConfigError for a user's turn that sees the transcript, of a model that would answer it as
-    the model: one whose chat template is not known here."""
+    """Raises ConfigError for a user's turn that sees the transcript without being told so in a prompt, or the
+    template, of a model that would answer it as the model: one whose chat template is not known here."""
     for cohort in (*plan.cohorts, *plan.pair_cohorts):
         for step in cohort.steps:
-            if step.sees != "transcript" or step.role != "user" or step.model is None:
+            says_so = step.sees == "transcript" and step.prompt is not None
+            if step.sees not in ("transcript", "template") or step.role != "user" or says_so:
                 continue
+            assert step.model is not None
             place = running[step.model].engine
             if "template" not in place.capabilities and place.identity.backend != "simulated":
+                told = (
+                    f"`{step.name}` is a user's turn that sees the {step.sees}, and {place.identity}, where "
+                )
+                if step.sees == "template":
+                    raise ConfigError(
+                        f"{told}`{step.model}` runs, shows none: map `{step.model}` to a local model, or ask "
+                        "for the turn in a prompt"
+                    )
                 raise ConfigError(
-                    f"`{step.name}` is a user's turn that sees the transcript, and {place.identity}, where "
-                    f"`{step.model}` runs, would answer as the model: map `{step.model}` to a local model, "
-                    "or quote the turns in a prompt"
+                    f"{told}`{step.model}` runs, would answer as the model: map `{step.model}` to a local "
+                    "model, or say in a prompt who the user is"
                 )
 
 

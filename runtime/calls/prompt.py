@@ -14,35 +14,50 @@ from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.render import render
 from synth.runtime.calls.attempt import Attempt, CallAbandoned
 from synth.runtime.calls.models import Models, RunningModel
-from synth.runtime.engines.base import Call, Message, ModelIdentity, render_answer
+from synth.runtime.engines.base import Call, Message, MessageRole, ModelIdentity, Opener, render_answer
+
+_EXCHANGED: Mapping[MessageRole, MessageRole] = {"user": "model", "model": "user"}
 
 
 def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) -> tuple[Message, ...]:
     """The conversation a model is shown for a step.
 
-    With `sees = transcript`, that is every earlier turn that is in the sample; of a row that is
-    evaluated, its messages; otherwise the prompt alone.
+    With `sees = transcript` or `template`, that is every earlier turn that is in the sample; of a row that
+    is evaluated, its messages; otherwise the prompt alone.  A user's turn with a prompt is asked that, and
+    then sees the turns with roles exchanged, without what the system says.
     """
     found: list[Message] = []
     if step.system is not None:
         found.append(Message("system", render(step.system, values)))
-    if step.sees == "transcript":
-        for turn in cohort.turns:
-            if turn.name == step.name:
-                break
-            value = values[turn.name]
-            # The step's own system text takes the place of the conversation's.
-            if (turn.when and value is None) or (turn.role == "system" and step.system is not None):
-                continue
-            if turn.role == "messages":
-                found += _opening(value, system=step.system is None)
-            elif turn.role is not None:
-                found.append(Message(turn.role, turn.said(value)))
+    if step.sees in ("transcript", "template"):
+        turns = _turns(cohort, step, values)
+        if step.prompt is None:
+            found += turns
+        else:
+            found.append(Message("user", render(step.prompt, values)))
+            found += [
+                Message(_EXCHANGED[turn.role], turn.content) for turn in turns if turn.role in _EXCHANGED
+            ]
     elif step.sees == "row":
         found += [Message(message["role"], message["content"]) for message in values["row"]]
     elif step.prompt is not None:
         found.append(Message("user", render(step.prompt, values)))
     return tuple(found)
+
+
+def _turns(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) -> Iterator[Message]:
+    """What was said in a sample before one of its turns."""
+    for turn in cohort.turns:
+        if turn.name == step.name:
+            break
+        value = values[turn.name]
+        # The step's own system text takes the place of the conversation's.
+        if (turn.when and value is None) or (turn.role == "system" and step.system is not None):
+            continue
+        if turn.role == "messages":
+            yield from _opening(value, system=step.system is None)
+        elif turn.role is not None:
+            yield Message(turn.role, turn.said(value))
 
 
 def _opening(messages: Sequence[Mapping[str, Any]], *, system: bool) -> Iterator[Message]:
@@ -89,8 +104,12 @@ def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
     step = attempt.step
     if step.scores:
         return score_call(model, attempt)
+    opened = step.sees == "template"
     try:
-        token_ids = model.engine.render(attempt.messages)
+        if opened and isinstance(model.engine, Opener):
+            token_ids: tuple[int, ...] | None = model.engine.render_opening(attempt.messages)
+        else:
+            token_ids = model.engine.render(attempt.messages)
     except CallFailed as failure:
         raise CallAbandoned(str(failure)) from None
     schema = schema_of(step)
@@ -106,6 +125,7 @@ def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
         attempt.priority,
         attempt.checks,
         attempt.must_fail,
+        opened=opened,
     )
 
 

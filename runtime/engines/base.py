@@ -59,7 +59,8 @@ class Call:
     `messages` is for the log only.  `priority`: smaller goes first.  `checks` and `must_fail` tell
     the simulated engine what an acceptable answer looks like; real engines ignore them.
     With `scored` set nothing is generated: the answer is how likely `token_ids` are from that
-    index on, each token given all before it.
+    index on, each token given all before it.  Where a user's turn was `opened`, the model goes on as
+    the user.
     """
 
     key: str
@@ -72,6 +73,7 @@ class Call:
     checks: tuple[CheckPlan, ...] = ()
     must_fail: tuple[CheckPlan, ...] = ()
     scored: int | None = None
+    opened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,18 @@ class Scorer(Protocol):
     def render_answer(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], int]:
         """The tokens of a conversation that ends with the model's answer, and the index from
         which they are the answer's: those before are what `render` gives for the messages before.
+
+        Raises `CallFailed` (not retryable) when the chat template refuses the conversation.
+        """
+        ...
+
+
+@runtime_checkable
+class Opener(Protocol):
+    """An engine that knows its model's chat template: it has the capability `template`."""
+
+    def render_opening(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The exact prompt tokens of a conversation, ending where the user's next turn begins.
 
         Raises `CallFailed` (not retryable) when the chat template refuses the conversation.
         """

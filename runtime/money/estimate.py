@@ -100,7 +100,7 @@ class Estimate:
 
     def _prompt(self, step: StepPlan) -> float:
         messages = [self._template(each, step) for each in (step.system, step.prompt) if each is not None]
-        if step.sees == "transcript":
+        if step.sees in ("transcript", "template"):
             for turn in self.cohort.turns:
                 if turn.name == step.name:
                     break

@@ -92,6 +92,10 @@ class Draw:
     of: tuple[str, ...] = ()
 
 
+# What a model is shown for a turn or step.
+Sees = Literal["prompt", "transcript", "template"]
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A turn or a step.  `role` is None for a step; `model` is None for a composed turn."""
@@ -107,7 +111,7 @@ class Step:
     call: CallPlan | None = None
     system: Template | None = None
     prompt: Template | None = None
-    sees: str = "prompt"
+    sees: Sees = "prompt"
     sampling: Sampling = field(default_factory=Sampling)
     checks: tuple[CheckPlan, ...] = ()
     must_fail: tuple[CheckPlan, ...] = ()

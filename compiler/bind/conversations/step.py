@@ -8,13 +8,14 @@ from typing import Any, Literal
 from synth.base.diagnostics.diagnostic import Fix, Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
-from synth.compiler.bind.blocks.bound import Bound, Model, Step
+from synth.compiler.bind.blocks.bound import Bound, Model, Sees, Step
 from synth.compiler.bind.blocks.check_blocks import bind_block, named_checks, varying, words_of
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.blocks.subject import Subject
 from synth.compiler.bind.conversations.messages_turn import bind_opening, is_opening
 from synth.compiler.bind.declarations.models import bind_sampling
 from synth.compiler.bind.expressions.conditions import bind_conditions, written_as
+from synth.compiler.bind.expressions.kinds import SEES
 from synth.compiler.bind.expressions.meant import declared_as
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.template import bind_template
@@ -59,7 +60,7 @@ def bind_step(
     model = _model(statement, own)
     value = _template(statement, own)
     system, prompt = (_field_template(fields.get(key), own) for key in ("system", "prompt"))
-    sees = _constant(fields, "sees", Type("enum", words=("prompt", "transcript")), own) or "prompt"
+    sees: Sees = _constant(fields, "sees", Type("enum", words=SEES), own) or "prompt"
     retry = _constant(fields, "retry", COUNT, own) or 0
     on_length = _on_length(fields, output, own)
     sampling = Sampling()
@@ -73,7 +74,7 @@ def bind_step(
     checks += _named_checks(fields, "checks", output, own)
     # A field that was not understood may be the prompt.
     if len(shaped) == len(statement.body or ()):
-        _check_author(statement, fields, sees, own)
+        _check_author(statement, fields, sees, role, own)
     _forbidden_in_prompt(forbidden, fields, own)
 
     scope.later.pop(name.text, None)
@@ -84,7 +85,7 @@ def bind_step(
     if word == "turn" and role is None:
         return None
     known = {each.name for each in earlier}
-    needs = [each.name for each in earlier if sees == "transcript" and each.role is not None]
+    needs = [each.name for each in earlier if sees != "prompt" and each.role is not None]
     for template in (value, system, prompt):
         needs += [ref for ref in references(template) if ref in known]
     refused = _named_checks(fields, "must_fail", output, own)
@@ -240,7 +241,11 @@ def _on_length(
 
 
 def _check_author(
-    statement: Statement, fields: dict[str, tuple[Statement, Span]], sees: str, scope: Scope
+    statement: Statement,
+    fields: dict[str, tuple[Statement, Span]],
+    sees: str,
+    role: Role | None,
+    scope: Scope,
 ) -> None:
     """A turn is written by a model from a prompt or the transcript, or composed; never both."""
     by = statement.clause("by")
@@ -262,7 +267,22 @@ def _check_author(
             secondary=(Label(by.span, "by this model"),),
             hint="keep one of the two",
         )
-    elif by is not None and "prompt" in fields and sees == "transcript":
+    elif by is not None and sees == "template" and role != "user":
+        scope.report(
+            "E108",
+            f"a chat template is gone on in by the user, and `{name}` is none of the user's turns",
+            fields["sees"][1],
+            hint="write `sees = transcript`",
+        )
+    elif by is not None and sees == "template" and "prompt" in fields:
+        scope.report(
+            "E108",
+            f"`{name}` goes on in the chat template, so its `prompt` would not be shown",
+            fields["prompt"][1],
+            secondary=(Label(fields["sees"][1], "shown instead"),),
+            hint="say it in `system`, or drop `sees`",
+        )
+    elif by is not None and "prompt" in fields and sees == "transcript" and role != "user":
         scope.report(
             "E108",
             f"`{name}` sees the transcript, so its `prompt` would not be shown",
@@ -270,7 +290,7 @@ def _check_author(
             secondary=(Label(fields["sees"][1], "shown instead"),),
             hint="say it in `system`; or drop `sees` and quote the turns in the prompt, as `{{ question }}`",
         )
-    elif by is not None and "prompt" not in fields and sees != "transcript":
+    elif by is not None and "prompt" not in fields and sees == "prompt":
         scope.report(
             "E107",
             f"`{name}` is written from nothing",

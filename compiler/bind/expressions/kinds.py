@@ -15,6 +15,9 @@ from synth.compiler.plan.types import COUNT, NUMBER, RATIO, TEXT, Type
 # How much a model may be asked to think.
 REASONING = ("none", "minimal", "low", "medium", "high")
 
+# What a model is shown for a turn or step.
+SEES = ("prompt", "transcript", "template")
+
 LIST_OF_NAMES = Type("names")
 CALL = Type("call")
 
@@ -79,7 +82,7 @@ _SAMPLING = (
 _ASKING = (
     _field("system", TEXT, 'system = "You are terse."'),
     _field("prompt", TEXT, 'prompt = "Write one question."'),
-    _field("sees", Type("enum", words=("prompt", "transcript")), "sees = transcript"),
+    _field("sees", Type("enum", words=SEES), "sees = transcript"),
     _field("retry", COUNT, "retry = 3"),
     _field("on_length", Type("enum", words=("refuse", "keep")), "on_length = keep"),
     Kind("check", "check { length(1..400) }", body=Arity.MUST, holds="checks"),

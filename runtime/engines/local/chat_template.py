@@ -85,6 +85,16 @@ class ChatTemplate:
         conversation, shown, _ = self._hide(messages)
         return self._to_ids(self._to_text(conversation, prompt=True), shown)
 
+    def render_opening(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The token ids of a conversation and of what opens the user's next turn, ending where its text
+        begins.  Raises `CallFailed` as `render` does, and where the template has no such place."""
+        conversation, shown, (mark,) = self._hide([*messages, Message("user", "")], marks=1)
+        conversation[-1]["content"] += mark
+        opened, found, _ = self._to_text(conversation, prompt=False).partition(mark)
+        if not found:
+            raise CallFailed("bad_request", "the chat template shows no turn of the user's", retryable=False)
+        return self._to_ids(opened, shown)
+
     @cached_property
     def opened_thinking(self) -> str:
         """The tag of thinking that is open where the model is to go on, which its text then lacks;

@@ -145,6 +145,10 @@ class LocalEngine(ABC):
         """The exact prompt tokens.  Raises `CallFailed` when the template refuses."""
         return self._template.render(messages)
 
+    def render_opening(self, messages: Sequence[Message]) -> tuple[int, ...]:
+        """The tokens of a conversation up to where the user's next turn begins."""
+        return self._template.render_opening(messages)
+
     def render_answer(self, messages: Sequence[Message]) -> tuple[tuple[int, ...], int]:
         """The tokens of a conversation that ends with an answer, and where the answer begins."""
         return self._template.render_answer(messages)
@@ -170,7 +174,7 @@ class LocalEngine(ABC):
         ids = self.render(call.messages) if call.token_ids is None else call.token_ids
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         number = next(self._numbers)
-        begun = "" if call.scored is not None else self._template.opened_thinking
+        begun = "" if call.scored is not None or call.opened else self._template.opened_thinking
         self._inbox.put(PendingRequest(call, ids, future, time.monotonic(), number, begun))
         # After the put: a thread that ends empties the inbox once, after it has set the fault.
         if (fault := self._fault) is not None:

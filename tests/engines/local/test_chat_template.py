@@ -362,3 +362,19 @@ def test_threads_may_share_a_template(texts: list[str]) -> None:
         together = list(pool.map(lambda text: shared.render(messages(text)), texts))
     alone = [ChatTemplate(gemma()).render(messages(text)) for text in texts]
     assert all(one == other for one, other in zip_longest(together, alone))
+
+
+# Opening the user's turn --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [gemma, chatml])
+def test_what_opens_a_users_turn_is_what_comes_before_its_text(make: Callable[[], Any]) -> None:
+    tokenizer = make()
+    template = ChatTemplate(tokenizer)
+    before = messages("Who?", "Me.", "<end_of_turn> <|im_end|>", "Fine.")
+    opened = template.render_opening(before)
+    said = template.render([*before, Message("user", "More?")])
+    assert said[: len(opened)] == opened
+    assert len(said) > len(opened)
+    assert tokenizer.decode(said[len(opened) :]).strip().startswith("More?")
+    assert template.render_opening(()) == template.render_opening([])
