@@ -20,7 +20,7 @@ class Fault:
     """Why a row cannot be used.
 
     `what` completes "the row ..." and is the same for all faults of a kind; `detail` is this
-    row's own; `remedy` is a clause, or MEND.
+    row's own; `remedy` is a clause, which may end with MEND.
     """
 
     what: str
@@ -90,7 +90,7 @@ class Faults:
         remedy = shown[0].fault.remedy
         if skips and remedy == WITHOUT:
             remedy = "no row is left, so mend these or name another file"
-        elif remedy == MEND:
+        elif remedy.endswith(MEND):
             remedy += " it" if sum(kind.count for kind in kinds) == 1 else " them"
             if not skips:
                 remedy += ", or say `bad_rows = skip`"

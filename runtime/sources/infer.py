@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from synth.base.canonical import canonical_json
-from synth.base.display import visible
+from synth.base.display import plural, quoted, visible
 from synth.base.errors import ConfigError, RecipeError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import CallPlan, Plan, SourcePlan
@@ -21,99 +19,17 @@ from synth.runtime.sources.locate import Located, locate
 from synth.runtime.sources.notes import Notes
 from synth.runtime.sources.readers.dataset import FORMATS
 from synth.runtime.sources.readers.lines import begins_with
-from synth.runtime.sources.record import Cell
-from synth.runtime.sources.rows.values import plain
 from synth.runtime.sources.scan import files_of
+from synth.runtime.sources.seen import MOST_FIELDS, NAME, Seen
 from synth.runtime.sources.shapes import Form, conversation
 
 # So many rows tell what the others are.
 MOST_ROWS = 20_000
-_MOST_WORDS = 12
-_MOST_FIELDS = 200
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
-_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,17})", re.ASCII)
-_NUMBER = re.compile(r"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
+# One row in so many without a value is told of: it may be a mistake.
+_FEW = 20
+_PERCENTAGE = re.compile(r"-?[0-9.]+ ?%", re.ASCII)
 _ID = re.compile(r"(?:.*_)?(?:id|uuid|guid|key)|.*I[dD]", re.ASCII)
 _PREAMBLE = "edition 1\n\nrecipe inferred { seed = 1 }\n\n"
-
-
-@dataclass(slots=True)
-class Seen:
-    """What the values of one column are."""
-
-    there: int = 0
-    kinds: set[str] = field(default_factory=set)
-    low: float = 0
-    integral: bool = True
-    words: Counter[str] | None = field(default_factory=Counter)
-    distinct: set[int] = field(default_factory=set)
-    items: Seen | None = None
-    holes: bool = False
-    fields: dict[str, Seen] = field(default_factory=dict)
-    rows: int = 0
-    cells: bool = False
-
-    def add(self, value: Any) -> None:
-        """Takes one value that is there."""
-        self.there += 1
-        if type(value) is Cell:
-            self.cells = True
-            self._text(value)
-            value = _meant(value)
-        else:
-            value = plain(value)
-            if isinstance(value, str):
-                self._text(value)
-            elif isinstance(value, int):
-                self.distinct.add(hash(value))
-        match value:
-            case bool():
-                self.kinds.add("boolean")
-            case int() | float():
-                self.kinds.add("number")
-                self.low = min(self.low, value)
-                self.integral = self.integral and float(value).is_integer() and abs(value) < 2**63
-            case str():
-                self.kinds.add("text")
-            case list():
-                self.kinds.add("list")
-                self.items = self.items or Seen()
-                for item in value:
-                    if item is None:
-                        self.holes = True
-                    else:
-                        self.items.add(item)
-            case Mapping():
-                self.kinds.add("object")
-                self.rows += 1
-                for name, inner in islice(value.items(), _MOST_FIELDS):
-                    if inner is not None:
-                        self.fields.setdefault(str(name), Seen()).add(inner)
-                    else:
-                        self.fields.setdefault(str(name), Seen())
-            case _:
-                self.kinds.add("bytes")
-
-    def _text(self, text: str) -> None:
-        self.distinct.add(hash(text))
-        if self.words is not None:
-            self.words[str(text[:41])] += 1
-            if len(self.words) > _MOST_WORDS:
-                self.words = None
-
-    @property
-    def enum(self) -> list[str]:
-        """The words of an enum, where the texts are few and short."""
-        words = self.words or Counter()
-        if len(words) < 2 or self.there < 4 * len(words) or not all(map(_NAME.fullmatch, words)):
-            return []
-        return sorted(words)
-
-    @property
-    def chats(self) -> bool:
-        """Whether it is a list of messages."""
-        there = self.items.fields.keys() if self.items is not None else frozenset()
-        return {"role", "content"} <= there or {"from", "value"} <= there
 
 
 def inferred(folder: Path, written: str, *, rows: bool = False) -> tuple[str, bool]:
@@ -142,28 +58,36 @@ def inferred(folder: Path, written: str, *, rows: bool = False) -> tuple[str, bo
             seen = columns.setdefault(column, Seen())
             if (value is not None and value != "") or type(value) is str:
                 seen.add(value)
-        if len(columns) > 10 * _MOST_FIELDS:
+        if len(columns) > 10 * MOST_FIELDS:
             raise ConfigError(
-                f"{located.name} has more than {10 * _MOST_FIELDS:,} columns: name a narrower file"
+                f"{located.name} has more than {10 * MOST_FIELDS:,} columns: name a narrower file"
             )
     if not count:
         raise ConfigError(f"{located.name} has no rows that can be read: check what is in it")
     schema = _singular(name)
     id_ = _id_of(columns, count)
+    call += ")" if id_ is None else f", id = {canonical_json(id_)})"
     for enums in (True, False):
-        text = _statements(columns, count, schema, name, f"{call}{id_})", enums=enums)
+        text = _statements(columns, count, schema, name, call, enums=enums, named=id_ or "")
         if _compiles(text):
             return text, whole
     # A name that means something else in the language.
     columns = {each: seen for each, seen in columns.items() if _compiles(_alone(each, seen, count))}
-    return _statements(columns, count, schema, name, f"{call}{id_})", enums=False), whole
+    return _statements(columns, count, schema, name, call, enums=False, named=id_ or ""), whole
 
 
 def _statements(
-    columns: Mapping[str, Seen], rows: int, schema: str, source: str, call: str, *, enums: bool
+    columns: Mapping[str, Seen],
+    rows: int,
+    schema: str,
+    source: str,
+    call: str,
+    *,
+    enums: bool,
+    named: str | None = None,
 ) -> str:
     made: list[str] = []
-    _schema(schema, columns, rows, made, {schema}, enums=enums)
+    _schema(schema, columns, rows, made, {schema}, enums=enums, named=named)
     return "\n".join([*made, f"source {source}: {schema} from {call}", ""])
 
 
@@ -180,12 +104,19 @@ def _compiles(text: str) -> bool:
 
 
 def _schema(
-    name: str, columns: Mapping[str, Seen], rows: int, made: list[str], taken: set[str], *, enums: bool
+    name: str,
+    columns: Mapping[str, Seen],
+    rows: int,
+    made: list[str],
+    taken: set[str],
+    *,
+    enums: bool,
+    named: str | None = None,
 ) -> None:
-    """Writes a schema, and before it those that it holds."""
+    """Writes a schema, and before it those that it holds; `named` is the column that names rows, if any."""
     lines, left = [], []
     for column, seen in columns.items():
-        if not _NAME.fullmatch(column) or column in ("true", "false"):
+        if not NAME.fullmatch(column) or column in ("true", "false"):
             left.append((column, "is no name of the language"))
             continue
         type_ = _type(column, seen, made, taken, enums=enums)
@@ -193,6 +124,9 @@ def _schema(
             left.append((column, _why(seen)))
         else:
             lines.append(f"  {column}: {type_}{'?' if seen.there < rows else ''}")
+            lines += [f"  # {names([column])} {why}." for why in _surprises(type_, seen, rows)]
+            if named is not None and _ID.fullmatch(column) and column != named:
+                lines += [f"  # {names([column])} {why}." for why in _no_id(seen, rows)]
     lines += [f"  # {names([column])} {why}: it stays with the row." for column, why in left]
     made += [f"schema {name} {{", *lines, "}", ""]
 
@@ -220,7 +154,7 @@ def _type(column: str, seen: Seen, made: list[str], taken: set[str], *, enums: b
             inner = _type(column, seen.items, made, taken, enums=False)
             return None if inner is None or inner == "messages" else f"list<{inner}>"
         case "object" if (
-            seen.fields and len(seen.fields) < _MOST_FIELDS and all(map(_NAME.fullmatch, seen.fields))
+            seen.fields and len(seen.fields) < MOST_FIELDS and all(map(NAME.fullmatch, seen.fields))
         ):
             schema = _singular(column)
             while schema in taken:
@@ -231,18 +165,49 @@ def _type(column: str, seen: Seen, made: list[str], taken: set[str], *, enums: b
     return None
 
 
+def _surprises(type_: str, seen: Seen, rows: int) -> Iterator[str]:
+    """Why a column is not of the type that most of its values suggest."""
+    odd = seen.there - seen.numbers
+    if type_ == "text" and seen.numbers and seen.no_number is not None and odd <= seen.numbers:
+        such = f"{odd:,} of {seen.there:,} values {'is no number' if odd == 1 else 'are no numbers'}"
+        yield f"is text: {such}, such as {quoted(seen.no_number)}"
+    if type_ == "text" and seen.there and seen.days == seen.there:
+        yield "holds days, which are text here"
+    if type_ == "text" and seen.no_number is not None and _PERCENTAGE.fullmatch(seen.no_number):
+        yield "may be a `ratio`, if all of it is percentages"
+    absent = rows - seen.there
+    if seen.there and 0 < absent * _FEW <= rows:
+        yield f"has a `?` for {plural(absent, 'row')} of {rows:,} without a value"
+
+
+def _no_id(seen: Seen, rows: int) -> Iterator[str]:
+    """Why a column with the name of an id names no rows."""
+    if seen.there < rows:
+        yield f"names no rows: {plural(rows - seen.there, 'row')} of {rows:,} without a value"
+    elif seen.repeated is not None:
+        yield f"names no rows: {quoted(seen.repeated)} is there more than once"
+    elif not seen.kinds <= {"text", "number"}:
+        yield f"names no rows: it holds {' and '.join(sorted(seen.kinds))}"
+
+
 def _why(seen: Seen) -> str:
     if not seen.kinds:
         return "holds nothing"
     if seen.holes:
         return "holds lists with nothing at some places"
+    if seen.kinds == {"number", "text"} and seen.no_number is not None:
+        odd = seen.there - seen.numbers
+        verb = "is" if odd == 1 else "are"
+        return (
+            f"holds number and text ({odd:,} of {seen.there:,} {verb} text, such as {quoted(seen.no_number)})"
+        )
     if len(seen.kinds) > 1:
         return f"holds {' and '.join(sorted(seen.kinds))}"
     return "holds what no field does"
 
 
-def _id_of(columns: Mapping[str, Seen], rows: int) -> str:
-    """The argument that names a column of ids, where there is one."""
+def _id_of(columns: Mapping[str, Seen], rows: int) -> str | None:
+    """A column of ids, where there is one."""
     found = [
         column
         for column, seen in columns.items()
@@ -250,24 +215,7 @@ def _id_of(columns: Mapping[str, Seen], rows: int) -> str:
         and seen.there == rows == len(seen.distinct)
         and (seen.cells or seen.kinds <= {"text"} or (seen.kinds == {"number"} and seen.integral))
     ]
-    best = min(found, key=lambda each: (each.lower() != "id", each.lower() != "uuid"), default=None)
-    return "" if best is None else f", id = {canonical_json(best)}"
-
-
-def _meant(cell: Cell) -> Any:
-    text = str(cell)
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if _WHOLE.fullmatch(text):
-        return int(text)
-    if _NUMBER.fullmatch(text):
-        return float(text)
-    if text[:1] in ("[", "{"):
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            return text
-    return text
+    return min(found, key=lambda each: (each.lower() != "id", each.lower() != "uuid"), default=None)
 
 
 class _All:
@@ -330,7 +278,7 @@ def _on_lines(path: Path, written: str) -> bool:
 
 def _identifier(text: str, otherwise: str) -> str:
     found = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_").lower()
-    return found if _NAME.fullmatch(found) else otherwise
+    return found if NAME.fullmatch(found) else otherwise
 
 
 def _singular(name: str) -> str:

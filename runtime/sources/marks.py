@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -49,6 +50,23 @@ def without_nan(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [without_nan(each) for each in value]
     return None if value != value and name not in MARKS else value
+
+
+class WithNan(dict[str, Any]):
+    """A row in which nothing stands where its file has NaN; `written` is the row as it was."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        super().__init__(without_nan(row))
+        self.written = row
+
+
+def spelled(value: Any) -> Any:
+    """A value with numbers that JSON has no word for as the texts that files write them as."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: spelled(each) for key, each in value.items()}
+    return [spelled(each) for each in value] if isinstance(value, list) else value
 
 
 def weight_of(item: Mapping[str, Any], where: str, notes: Notes) -> int | None:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 
 from synth.cli import terminal
+
+_SOURCE = re.compile(r"^source (\w+)", re.MULTILINE)
 
 
 @click.command(short_help="Print the schema and the source of a file.")
@@ -22,3 +25,13 @@ def command(file: Path, rows: bool) -> None:
     if not whole:
         terminal.say(f"# Of the first {MOST_ROWS:,} rows.")
     terminal.block(text.rstrip("\n"))
+    name = _SOURCE.findall(text)[-1]
+    over, method = f"conversation made over row in {name} {{ ... }}", "tickets"
+    if ": messages from " in text:
+        over = f"conversation better over chat in {name} {{ turn before: messages = chat ... }}"
+        method = "distill"
+    terminal.tell("")
+    terminal.tell(f"Next: put it below `edition 1` and `recipe NAME {{ seed = 1 }}`, then say `{over}`;")
+    terminal.tell(
+        f"or `synth init DIR --from {method}` makes a whole recipe, whose source this can take the place of."
+    )

@@ -54,7 +54,7 @@ schema Ticket {
   tags: list<text>
   author: Author
   # `two words` is no name of the language: it stays with the row.
-  # `mixed` holds number and text: it stays with the row.
+  # `mixed` holds number and text (6 of 12 are text, such as `x`): it stays with the row.
   # `none` holds nothing: it stays with the row.
 }
 
@@ -86,8 +86,34 @@ def test_the_schema_of_other_files(tmp_path: Path) -> None:
         'source data: Data from csv("data.csv")\n'
     )
     assert inferred(tmp_path, "2024.parquet") == (
-        'schema Row {\n  a: count\n  b: text\n}\n\nsource rows: Row from parquet("2024.parquet")\n'
+        "schema Row {\n  a: count\n  b: text\n  # `b` holds days, which are text here.\n}\n\n"
+        'source rows: Row from parquet("2024.parquet")\n'
     )
+
+
+def test_why_a_column_is_not_what_it_seems(tmp_path: Path) -> None:
+    header = ["id", "row_id", "price", "day", "share", "stars", "note"]
+    made = [[f"t{n}", "a" if n < 2 else f"r{n}", n / 2, "2024-01-02", "5%", n, "x"] for n in range(40)]
+    made[3][2], made[4][2], made[7][5] = "n/a", "$5", ""
+    write_csv(tmp_path / "sold.csv", header, [[str(each) for each in row] for row in made])
+    assert inferred(tmp_path, "sold.csv") == (
+        "schema Sold {\n  id: text\n  row_id: text\n"
+        "  # `row_id` names no rows: `a` is there more than once.\n"
+        "  price: text\n  # `price` is text: 2 of 40 values are no numbers, such as `n/a`.\n"
+        "  day: text\n  # `day` holds days, which are text here.\n"
+        "  share: text\n  # `share` may be a `ratio`, if all of it is percentages.\n"
+        "  stars: count?\n  # `stars` has a `?` for 1 row of 40 without a value.\n  note: text\n}\n\n"
+        'source sold: Sold from csv("sold.csv", id = "id")\n'
+    )
+
+
+def test_what_comes_next_is_said_beside(tmp_path: Path) -> None:
+    write_lines(tmp_path / "tickets.jsonl", [ticket(n) for n in range(12)])
+    said = synth("infer", "tickets.jsonl", cwd=tmp_path).err
+    assert "say `conversation made over row in tickets { ... }`" in said
+    assert "synth init DIR --from tickets" in said
+    write_lines(tmp_path / "chats.jsonl", [{"prompt": "Hi", "response": "Yes"}])
+    assert "synth init DIR --from distill" in synth("infer", "chats.jsonl", cwd=tmp_path).err
 
 
 def test_conversations_are_messages(tmp_path: Path) -> None:

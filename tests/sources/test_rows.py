@@ -11,8 +11,6 @@ import pytest
 from synth.base.errors import ConfigError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import Plan
-from synth.runtime.sources import counts
-from synth.runtime.sources.counts import RowCount, count_rows
 from synth.store.dataset.inputs.filter import keep
 from synth.store.dataset.inputs.sources import source_of, source_rows
 from synth.store.log.log import Log
@@ -305,10 +303,38 @@ def test_a_limit_ends_a_source(tmp_path: Path, log: Path) -> None:
 
 def test_what_a_column_holds_besides_is_json(tmp_path: Path, log: Path) -> None:
     (tmp_path / "t.jsonl").write_bytes(
-        b'\xef\xbb\xbf{"body": "a", "category": "other", "x": NaN, "y": [1e999], "z": "\\\\u0000"}\r\n'
+        b'\xef\xbb\xbf{"body": "a", "category": "other", "stars": NaN, "x": NaN, '
+        b'"y": [-Infinity, 1], "z": "\\\\u0000"}\r\n'
     )
     (row,) = read(typed(tmp_path, 'jsonl("t.jsonl")'), log)
-    assert row["rest"] == {"y": [None], "z": "\\u0000"}
+    assert row["values"] == {"body": "a", "category": "other"}
+    assert row["rest"] == {"x": "NaN", "y": ["-Infinity", 1], "z": "\\u0000"}
+    numbers = [
+        {**GOOD, "x": "inf", "y": "nan"},
+        {**GOOD, "x": "1.5", "y": "nan"},
+        {**GOOD, "x": "nan", "y": "nan"},
+    ]
+    write_parquet(tmp_path / "t.parquet", numbers, "body VARCHAR, category VARCHAR, x DOUBLE, y DOUBLE")
+    rows = read(typed(tmp_path, 'parquet("t.parquet")'), tmp_path / "p.duckdb")
+    assert [row.get("rest") for row in rows] == [{"x": "Infinity"}, {"x": 1.5}, {"x": "NaN"}]
+
+
+def test_a_number_beyond_all_is_refused_by_its_column(tmp_path: Path, log: Path) -> None:
+    good = json.dumps({**GOOD, "beside": "Infinity"})
+    (tmp_path / "t.jsonl").write_text(f'{good}\n{good[:-1]}, "score": [1e999]}}\n')
+    assert refused(typed(tmp_path, 'jsonl("t.jsonl")'), log) == (
+        "t.jsonl: 1 of 2 lines has a number that is too large, line 2 (in `score`): mend or remove it, "
+        "or say `bad_rows = skip`"
+    )
+
+
+def test_a_word_that_an_enum_lacks_is_told_with_the_enum(tmp_path: Path, log: Path) -> None:
+    write_lines(tmp_path / "t.jsonl", [GOOD, *(with_(category=word) for word in ("refund", "praise"))])
+    assert refused(typed(tmp_path, 'jsonl("t.jsonl")'), log) == (
+        "t.jsonl: 2 of 3 lines have a `category` that is none of billing, other, the first is line 2 (it is "
+        "`refund`): add what is missing to the enum of `category` or make it `text`; else mend or remove "
+        "them, or say `bad_rows = skip`"
+    )
 
 
 def test_rows_are_logged_once_and_gone_on_with(tmp_path: Path, log: Path) -> None:
@@ -346,33 +372,3 @@ def test_keep_goes_by_fields(tmp_path: Path, log: Path) -> None:
     found = [payload["values"]["body"] for seq, _, payload in read if seq in kept.seqs]
     assert found == [rows[0]["body"], rows[5]["body"]]
     assert kept.dropped == {"length": 1, "no_words": 1, "differs_from": 1, "distinct": 1}
-
-
-def test_rows_are_counted_without_reading_a_large_file(
-    tmp_path: Path, log: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    write_lines(tmp_path / "t.jsonl", [GOOD, with_(body="b"), with_(body="c")])
-    write_parquet(tmp_path / "t.parquet", [GOOD, with_(body="b")], "body VARCHAR, category VARCHAR")
-    lines = typed(tmp_path, 'jsonl("t.jsonl")')
-    table = typed(tmp_path, 'parquet("t.parquet", limit = 1)')
-    bad = with_(category="none", body="no row")
-    write_lines(tmp_path / "some.jsonl", [GOOD, with_(body="b"), bad, GOOD])
-    some = typed(tmp_path, 'jsonl("some.jsonl")', body="bad_rows = skip, keep { distinct(body) }")
-    assert counted(lines) == 3
-    assert counted(table) == 1
-    # What the others are is said.
-    assert count_rows(some, some.sources[0]) == RowCount(
-        2, "1 row that does not fit left out; 1 of 3 fell to its `keep`: distinct 1"
-    )
-    monkeypatch.setattr(counts, "MOST_BYTES", 0)
-    assert counted(lines) is None
-    assert counted(table) == 1
-    ingest(lines, log)
-    assert counted(lines) == 3
-    write_lines(tmp_path / "t.jsonl", [GOOD])
-    assert counted(lines) is None
-
-
-def counted(plan: Plan) -> int | None:
-    return count_rows(plan, plan.sources[0]).rows

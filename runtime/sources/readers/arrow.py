@@ -8,7 +8,7 @@ from typing import Any
 
 from synth.base.errors import ConfigError
 from synth.base.extras import install
-from synth.runtime.sources.marks import without_nan
+from synth.runtime.sources.marks import WithNan
 from synth.runtime.sources.record import Columns, Record
 
 _ROWS_AT_ONCE = 256
@@ -40,7 +40,7 @@ def read_arrow(path: Path, file: str, form: Columns) -> Iterator[Record]:
                 for start in range(0, wanted.num_rows, _ROWS_AT_ONCE):
                     for row in wanted.slice(start, _ROWS_AT_ONCE).to_pylist():
                         number += 1
-                        yield Record(number, without_nan(row | empty))
+                        yield Record(number, WithNan(row | empty))
     except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = str(error).split("\n", 1)[0].rstrip(". ")
         raise ConfigError(f"{file} cannot be read as Arrow ({reason}): save the dataset again") from None

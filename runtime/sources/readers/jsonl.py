@@ -11,7 +11,7 @@ from typing import Any
 from synth.base.display import quoted
 from synth.base.errors import ConfigError
 from synth.runtime.sources.faults import SAVE_AS_UTF8, Fault
-from synth.runtime.sources.marks import kind_of, without_nan
+from synth.runtime.sources.marks import WithNan, kind_of
 from synth.runtime.sources.readers.lines import MAX_LINE, begins_with, not_utf8, read_blocks, read_lines
 from synth.runtime.sources.record import Record
 
@@ -61,7 +61,8 @@ def _on_lines(path: Path, file: str) -> Iterator[Record]:
 
 class _Parser:
     """What reads JSON.  A key that is there twice, with two values, is a fault of its row; NaN is
-    how tables write that there is no value, save in a mark, where it may be anything."""
+    how tables write that there is no value, save in a mark, where it may be anything, and in a column
+    that is only kept."""
 
     def __init__(self) -> None:
         self._twice = ""
@@ -95,11 +96,11 @@ class _Parser:
             return Fault("is no object", f"it is {kind_of(value)}")
         if self._nan:
             self._nan = False
-            value = without_nan(value)
+            value = WithNan(value)
         return Fault("has a key twice, with two values", quoted(twice)) if twice else value
 
     def _constant(self, name: str) -> float:
-        self._nan = self._nan or name == "NaN"
+        self._nan = True
         return float(name.replace("Infinity", "inf"))
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:

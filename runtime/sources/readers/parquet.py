@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from synth.base.errors import ConfigError
-from synth.runtime.sources.marks import without_nan
+from synth.runtime.sources.marks import WithNan
 from synth.runtime.sources.record import Columns, Record
 from synth.store.log.connection import connect
 
@@ -40,7 +40,7 @@ def read_parquet(path: Path, file: str, form: Columns) -> Iterator[Record]:
                     number += 1
                     values = dict(zip(columns, row, strict=True))
                     if may_be_nan:
-                        values = without_nan(values | empty)
+                        values = WithNan(values | empty)
                     yield Record(number, values)
     except (duckdb.Error, UnicodeDecodeError) as error:
         raise ConfigError(

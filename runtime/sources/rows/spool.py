@@ -13,6 +13,7 @@ from typing import Any
 from synth.base.canonical import canonical_json, canonical_text
 from synth.base.display import code_point
 from synth.runtime.sources.faults import Unusable, names
+from synth.runtime.sources.marks import spelled
 from synth.runtime.sources.rows.values import plain
 from synth.store.log.events import EncodedPayload
 
@@ -142,8 +143,13 @@ def _json(value: Mapping[str, Any]) -> str:
     try:
         text = canonical_json(value)
     except (TypeError, ValueError):
-        return canonical_json(plain(value))
-    return canonical_json(plain(value)) if "Infinity" in text or "NaN" in text else text
+        value = {name: plain(each) for name, each in value.items()}
+        text = canonical_json(value)
+    if "Infinity" in text:
+        for column, each in value.items():
+            if spelled(each) != each:
+                raise Unusable("has a number that is too large", f"in {names([column])}")
+    return text
 
 
 def _half(row: Mapping[str, Any]) -> Unusable:

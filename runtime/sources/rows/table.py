@@ -11,7 +11,7 @@ from synth.base.errors import ConfigError
 from synth.base.suggest import suggest
 from synth.compiler.plan.model import SourcePlan
 from synth.runtime.sources.faults import Unusable, names
-from synth.runtime.sources.marks import kind_of
+from synth.runtime.sources.marks import WithNan, kind_of, spelled
 from synth.runtime.sources.notes import Notes
 from synth.runtime.sources.record import Cell
 from synth.runtime.sources.rows.values import Take, fields_of, plain
@@ -90,9 +90,11 @@ class Table:
         known = self._known
         rest = {
             name: value
-            for name, value in row.items()
+            for name, value in (row.written if type(row) is WithNan else row).items()
             if name not in known and value is not None and (value or type(value) is not Cell)
         }
+        if type(row) is WithNan:
+            rest = spelled(rest)
         if len(row) > MOST_COLUMNS:
             raise Unusable(f"has more than {MOST_COLUMNS:,} columns", f"it has {len(row):,}")
         if self._id is None:

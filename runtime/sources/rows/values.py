@@ -17,7 +17,7 @@ from uuid import UUID
 
 from synth.base.display import quoted
 from synth.compiler.plan.value_types import ValueType
-from synth.runtime.sources.faults import Unusable
+from synth.runtime.sources.faults import MEND, Unusable
 from synth.runtime.sources.marks import kind_of
 from synth.runtime.sources.messages import message_list
 from synth.runtime.sources.notes import Notes
@@ -182,12 +182,15 @@ def _enum(type_: ValueType, where: str) -> Take:
     words = frozenset(type_.words)
     shown = ", ".join(type_.words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
 
+    of = where.partition(" ")[2]
+    remedy = f"add what is missing to the enum of {of} or make it `text`; else {MEND}"
+
     def take(value: Any, notes: Notes) -> str:
         if isinstance(value, str) and value in words:
             return str(value)
         if type(value) is Cell and value.strip() in words:
             return value.strip()
-        raise _misfit(where, f"none of {shown}", value)
+        raise _misfit(where, f"none of {shown}", value, remedy)
 
     return take
 
@@ -281,8 +284,8 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, bytes | bytearray | memoryview) else str(value)
 
 
-def _misfit(where: str, wanted: str, value: Any) -> Unusable:
-    return Unusable(f"has {where} that is {wanted}", f"it is {_shown(value)}")
+def _misfit(where: str, wanted: str, value: Any, remedy: str = MEND) -> Unusable:
+    return Unusable(f"has {where} that is {wanted}", f"it is {_shown(value)}", remedy)
 
 
 def _outside(type_: ValueType, where: str, unit: str, value: float) -> Unusable:
