@@ -58,6 +58,7 @@ Form = Literal[
     "preference",
     "sharegpt_preference",
     "unpaired",
+    "ranked",
     "rejected",
 ]
 
@@ -85,9 +86,9 @@ class ExportPlan(Frozen):
 
     `thought` says what becomes of private reasoning; `context` names the step whose passages open
     each row.  `rejected` rows are the refused attempts of a conversation, `unpaired` ones its trained
-    turns and what was refused of them.  `licence` and `languages`
-    are for the card, as dataset hubs write them.  A column that is a name alone is that axis, draw or step
-    of the one conversation, as text."""
+    turns and what was refused of them, `ranked` ones the marked candidates of its `step`, or of the last
+    that has a rubric.  `licence` and `languages` are for the card, as dataset hubs write them.  A column that
+    is a name alone is that axis, draw or step of the one conversation, as text."""
 
     name: str
     type: Form = "messages"
@@ -99,5 +100,6 @@ class ExportPlan(Frozen):
     format: Literal["jsonl", "parquet"] = "jsonl"
     thought: Literal["strip", "keep", "wrap"] = "strip"
     context: str | None = None
+    step: str | None = None
     licence: str | None = None
     languages: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ from synth.store.dataset.output.written import Dataset
 from synth.store.dataset.rows.layout import Conversation, Layout, Line, Row, as_lines
 from synth.store.dataset.rows.mix import Mixed
 from synth.store.dataset.rows.preference import Pairs
+from synth.store.dataset.rows.ranked import Ranked
 from synth.store.dataset.rows.rejected import Refused
 from synth.store.dataset.rows.row_sources import Samples
 from synth.store.dataset.rows.splits import Side, sides
@@ -200,6 +201,8 @@ def _rows_of(snapshot: LogSnapshot, export: ExportPlan) -> Rows:
         return Refused(snapshot, export.source)
     if export.type == "unpaired":
         return Unpaired(snapshot, export.source)
+    if export.type == "ranked":
+        return Ranked(snapshot, export)
     if export.type in PAIRS:
         return Pairs(snapshot, snapshot.plan.preference(export.source))
     mix = next((mix for mix in snapshot.plan.mixes if mix.name == export.source), None)

@@ -13,7 +13,7 @@ from synth.store.log.events import Kind
 _NAMED = {"cohort": "conversation", "step": "step", "model": "model", "source": "source", "check": "check"}
 _NAMING = {
     **dict.fromkeys(("lineages", "settings", "cohorts"), "conversation"),
-    **dict.fromkeys(("values", "thoughts", "rejected", "calls"), "step"),
+    **dict.fromkeys(("values", "thoughts", "rejected", "attempts", "calls"), "step"),
     "prices": "model",
     "models": "model",
     "sources": "source",

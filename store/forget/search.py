@@ -34,12 +34,14 @@ CONTENT: Mapping[str, Sequence[str]] = {
     "source.completed": ("files", "left_out", "unread"),
     "retrieval.done": ("arguments", "chunks"),
     "function.done": ("result", "fault", "files"),
-    "sample.completed": ("cell", "values", "thoughts", "rejected"),
-    "sample.abandoned": ("cell", "reason", "values", "thoughts", "rejected"),
+    "sample.completed": ("cell", "values", "thoughts", "rejected", "attempts"),
+    "sample.abandoned": ("cell", "reason", "values", "thoughts", "rejected", "attempts"),
     "run.stopped": ("reason", "counts", "stuck"),
 }
 # Objects whose names are the recipe's: of steps, conversations, models and what varies.
-_BY_NAME = frozenset({"cell", "values", "thoughts", "rejected", "lineages", "prices", "sources", "counts"})
+_BY_NAME = frozenset(
+    {"cell", "values", "thoughts", "rejected", "attempts", "lineages", "prices", "sources", "counts"}
+)
 # Of these single texts are replaced: the rest of the log is read by their names and numbers.
 _STRUCTURE = frozenset({"run.started", "run.stopped", "source.completed"})
 # Words of the log's own inside of those; elsewhere a field of such a name is anybody's.
@@ -55,6 +57,7 @@ _OF_MESSAGES = frozenset({"role"})
 _NAMES = frozenset(
     {
         *("role", "content", "weight", "thought", "messages", "text", "call", "attempt", "check", "reason"),
+        *("candidate", "marks", "stood", "picked"),
         *("backend", "id", "revision", "adapter", "chat_template", "request", "document", "heading", "score"),
         *(
             "lineage",

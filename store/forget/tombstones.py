@@ -15,13 +15,13 @@ from synth.store.log.forgotten import MARK
 KEPT: Mapping[str, Sequence[str]] = {
     Kind.CALL_COMPLETED: (
         *("call_key", "identity", "engine", "finish_reason", "cached_tokens", "reasoning_tokens"),
-        *("estimated", "scored_tokens"),
+        *("estimated", "scored_tokens", "candidate"),
     ),
     Kind.CALL_FAILED: (
         *("call_key", "identity", "engine", "failure", "retryable", "try", "cached_tokens"),
         *("reasoning_tokens", "lost_cost"),
     ),
-    Kind.STEP_REJECTED: ("call", "call_key", "check"),
+    Kind.STEP_REJECTED: ("call", "call_key", "check", "candidate"),
     Kind.SOURCE_INGESTED: ("source", "version", "row", "file", "line"),
     Kind.RETRIEVAL_DONE: ("key", "source", "function", "index"),
     Kind.FUNCTION_DONE: ("key", "function", "source", "lasting", "simulated"),

@@ -91,5 +91,7 @@ class Needed:
 
 def _calls(payload: EndedEitherWay) -> Iterator[int | None]:
     yield from payload.get("calls", {}).values()
-    for attempts in payload.get("rejected", {}).values():
-        yield from (attempt["call"] for attempt in attempts)
+    for refused in payload.get("rejected", {}).values():
+        yield from (attempt["call"] for attempt in refused)
+    for marked in payload.get("attempts", {}).values():
+        yield from (attempt["call"] for attempt in marked)

@@ -30,6 +30,7 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "preference": ("prompt", "chosen", "rejected"),
     "sharegpt_preference": ("conversations", "chosen", "rejected"),
     "unpaired": ("prompt", "completion", "label"),
+    "ranked": ("prompt", "responses", "marks"),
     "rejected": ("prompt", "completion", "label", "step", "check", "reason"),
 }
 

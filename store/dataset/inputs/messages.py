@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from synth.base.canonical import canonical_json
-from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.compiler.plan.model import CohortPlan, JsonOutput, StepPlan
+from synth.compiler.stdlib.checks.strict_json import parse_json
 from synth.compiler.stdlib.filters import numbered
 
 Message = Mapping[str, Any]
@@ -109,6 +110,11 @@ def answered(step: StepPlan, value: Any, thought: str | None = None) -> Message:
     return _turn(step, value, False, thought)
 
 
+def shown_messages(messages: str) -> list[Message]:
+    """What a model was shown, from the JSON of a call's messages."""
+    return [said(each["role"], each["content"]) for each in json.loads(messages)]
+
+
 def attempted(step: StepPlan, text: str, thought: str | None = None) -> Message:
     """What a model said in a refused attempt: as it stands, where it is not what it was to be."""
     if step.thinks:
@@ -118,6 +124,17 @@ def attempted(step: StepPlan, text: str, thought: str | None = None) -> Message:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             pass
     return _message("model", text, False, thought)
+
+
+def marked(step: StepPlan, text: str, thought: str | None = None) -> Message:
+    """What a model said in an attempt that is what it was to be, laid out as a value is."""
+    if isinstance(step.output, JsonOutput):
+        try:
+            return answered(step, parse_json(text), thought)
+        except ValueError:
+            # Answers of earlier versions were read by other rules.
+            pass
+    return attempted(step, text, thought)
 
 
 def trained_turns(cohort: CohortPlan) -> tuple[str, ...]:

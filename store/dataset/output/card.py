@@ -12,6 +12,7 @@ from synth.base.display import escaped, escaped_json, plural
 from synth.compiler.plan.model import Plan
 from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.sources import left_out_in_words, unread_in_words
+from synth.store.dataset.output.judged import distances, judged_tables
 from synth.store.dataset.output.markdown import inert, prose
 from synth.store.dataset.output.trainers import advice
 from synth.store.dataset.rows.columns import feature
@@ -65,6 +66,7 @@ def card(
     else:
         lines += _trained(manifest)
         lines += _authors({"": manifest})
+        lines += _judged({"": manifest})
         lines += _cut({"": manifest})
         lines += _varies({"": manifest})
     lines += _tables(manifest.get("tables", {}))
@@ -183,11 +185,20 @@ def _origin(source: Mapping[str, Any]) -> str:
         left_out = f"  Left out: {source['left_out']}, for answers that are the same or empty."
         return (
             f"pairs of answers from samples of `{source['conversation']}`, paired as "
-            f"`{source['preference']}`{planned}." + (left_out if source["left_out"] else "")
+            f"`{source['preference']}`{planned}."
+            + distances(source)
+            + (left_out if source["left_out"] else "")
         )
     if "rejected" in source:
         return f"the attempts that were refused in samples of `{source['rejected']}`."
     planned = _of(source["samples"], source["quota"])
+    if "ranked" in source:
+        without = source["without_marks"]
+        bare = f"  Left out: {plural(without, 'sample')} without marks." if without else ""
+        return (
+            f"from {source['samples']} samples of `{source['ranked']}`{planned}: {source['responses']} answers "
+            f"at `{source['step']}` (`responses`), the best first by their `marks`.{bare}"
+        )
     if "unpaired" in source:
         true, false = (sum(each[label] for each in source["labels"].values()) for label in ("true", "false"))
         return (
@@ -225,6 +236,7 @@ def _mix(source: Mapping[str, Any]) -> Iterator[str]:
     if conversations:
         yield ""
     yield from _authors(conversations)
+    yield from _judged(conversations)
     yield from _cut(conversations)
     yield from _varies(conversations)
 
@@ -290,6 +302,15 @@ def _authors(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     if rows:
         yield from ("## Who wrote what", "")
         yield from _table(("step", "model", "ran as", "engine", "samples"), rows)
+
+
+def _judged(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """How answers were chosen among candidates, and their marks, in things by their names."""
+    tables = list(judged_tables(things))
+    if tables:
+        yield from ("## How answers were judged", "")
+    for head, rows in tables:
+        yield from _table(head, rows)
 
 
 def _listed(others: Mapping[str, int]) -> str:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from synth.base.canonical import canonical_json
 from synth.base.errors import ConfigError
+from synth.compiler.plan.conditions import there
 from synth.compiler.plan.model import CohortPlan
 from synth.compiler.plan.outputs import ColumnPlan, ExportPlan
 from synth.compiler.plan.value_types import ValueType
@@ -152,10 +153,8 @@ def _path_in(column: ColumnPlan, cohort: str) -> tuple[str, ...] | None:
 
 
 def _value(sample: str, column: ColumnPlan, path: tuple[str, ...], values: Mapping[str, Any]) -> Any:
-    value: Any = values
-    for name in path:
-        # What is optional may be absent, and a step that was left out is null.
-        value = None if value is None else value.get(name)
+    # What is optional may be absent, and a step that was left out is null.
+    value = there(path, values)
     if column.rest:
         return canonical_json(value.rest) if isinstance(value, Record) else None
     if isinstance(value, Record) and value.label is not None:

@@ -34,7 +34,13 @@ Row = tuple[str, dict[str, Any]]
 Line = tuple[str, str]
 
 _WEIGHTED = ("messages", "prompt_completion", "sharegpt")
-_SCALAR = {"label": "BOOLEAN", "step": "VARCHAR", "check": "VARCHAR", "reason": "VARCHAR"}
+_TYPED = {
+    "label": "BOOLEAN",
+    **dict.fromkeys(("step", "check", "reason"), "VARCHAR"),
+    "responses": "VARCHAR[]",
+    "marks": "DOUBLE[]",
+    "thoughts": "VARCHAR[]",
+}
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SHAREGPT_FORMS = ("sharegpt", "sharegpt_preference")
 _SHAREGPT = {"system": "system", "user": "human", "model": "gpt"}
@@ -88,7 +94,9 @@ class Layout:
         found: dict[str, Column] = {"id": "VARCHAR"}
         for name in FORMS[self.export.type]:
             single = self.export.type == "sharegpt_preference" and name != "conversations"
-            found[name] = _SCALAR.get(name) or Messages(message, single)
+            found[name] = _TYPED.get(name) or Messages(message, single)
+        if self._lists_thoughts:
+            found["thoughts"] = _TYPED["thoughts"]
         if self.source:
             found["source"] = "VARCHAR"
         if self.tags:
@@ -160,6 +168,32 @@ class Layout:
             **(why or {}),
         }
         return key, row | self._more(None, tags, columns)
+
+    def ranked(
+        self,
+        name: str,
+        key: str,
+        prompt: Sequence[Message],
+        responses: Sequence[Message],
+        marks: Sequence[float],
+        tags: tuple[str, ...],
+        columns: Mapping[str, Any],
+    ) -> Row:
+        """A row of `ranked`: the responses as texts in the order of their marks."""
+        row: dict[str, Any] = {
+            "id": name,
+            "prompt": [self.message(each) for each in prompt],
+            "responses": [self.message(each)["content"] for each in responses],
+            "marks": list(marks),
+        }
+        if self._lists_thoughts:
+            row["thoughts"] = [each.get("thought") for each in responses]
+        return key, row | self._more(None, tags, columns)
+
+    @property
+    def _lists_thoughts(self) -> bool:
+        """Whether thoughts are kept of what is said as texts."""
+        return self.export.type == "ranked" and self.export.thought == "keep"
 
     def message(self, message: Message) -> dict[str, Any]:
         """A message with the names, the thought and the weight that the export wants."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from synth.compiler.plan.model import CohortPlan, StepPlan
-from synth.store.dataset.inputs.messages import Message, attempted, before, said
+from synth.store.dataset.inputs.messages import Message, attempted, before, shown_messages
 from synth.store.dataset.inputs.provenance import ProvenanceCounts, members_of
 from synth.store.dataset.inputs.select import Models, columns, completed, config_hash_of, stream
 from synth.store.dataset.inputs.snapshot import LogSnapshot
+from synth.store.dataset.rows.candidates import numbered
 from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides
@@ -40,7 +41,7 @@ class Attempt:
     @property
     def name(self) -> str:
         """Names it within its sample."""
-        return f"{self.step.name}-{self.told['attempt']}"
+        return f"{self.step.name}-{numbered(self.told)}"
 
 
 class Refused:
@@ -145,7 +146,7 @@ class Refused:
         said by its user, and where an earlier turn is not known: what the model was shown."""
         if step.role == "model" and is_known(self._cohort, payload, step.name):
             return before(self._cohort, payload["values"], step.name, payload.get("thoughts", {}))
-        return [said(each["role"], each["content"]) for each in json.loads(shown)]
+        return shown_messages(shown)
 
 
 def sample_of(along: tuple[tuple[str, EndedEitherWay, Any], Any]) -> tuple[str, EndedEitherWay]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from synth.compiler.plan.outputs import ExportPlan
+from synth.store.dataset.inputs.judged import judged
 from synth.store.dataset.inputs.messages import read, spoken, trained_turns, untrained_turns, with_passages
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns, completed, sample_ids
@@ -76,6 +77,8 @@ class Samples:
         self._selection = snapshot.selection(name)
         self._cohort = self._selection.cohort
         self._provenance = ProvenanceCounts(self._cohort, (step.name for step in self._cohort.steps))
+        # The seqs of the samples that were read.
+        self._taken: Sequence[int] = ()
 
     @property
     def available(self) -> int:
@@ -124,6 +127,8 @@ class Samples:
         seqs = _at(self._selection.seqs, taken)
         columns = SampleColumns(export, self._cohort, self._snapshot.rows_of)
         samples = self._keyed(completed(self._snapshot.cursor(), seqs), split=export.split is not None)
+        if copy == 1:
+            self._taken = seqs
         for (sample_id, payload, key), shown in columns.along(samples):
             if copy == 1:
                 self._provenance.sample(payload["cell"])
@@ -149,6 +154,7 @@ class Samples:
                 layout.conversation(self._conversation(export, shown, sample_id, payload, sample_id))
             )
 
+        self._taken = self._selection.seqs
         for labels, count in self._selection.counts.items():
             self._provenance.sample(dict(labels), count)
         yield from plain_lines(
@@ -202,6 +208,7 @@ class Samples:
             "trained_turns": trained,
             **({"untrained_turns": untrained} if untrained else {}),
             **self._provenance.manifest(self._snapshot.cursor()),
+            **judged(self._cohort, self._snapshot.cursor(), self._taken, self._selection.models),
         }
 
 

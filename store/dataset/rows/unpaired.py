@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from synth.compiler.plan.model import StepPlan
+from synth.store.dataset.inputs.judged import judged
 from synth.store.dataset.inputs.messages import (
     Message,
     answered,
@@ -113,6 +114,7 @@ class Unpaired:
             "trained_turns": [step.name for step in self._trained],
             "rejected": {name: dict(sorted(counts.items())) for name, counts in self._refused.items()},
             **self._provenance.manifest(self._snapshot.cursor()),
+            **judged(self._cohort, self._snapshot.cursor(), self._selection.seqs, self._selection.models),
         }
 
     def _accepted(self, lay: _Lay, payload: EndedEitherWay) -> list[Row]:
