@@ -196,8 +196,8 @@ def _origin(source: Mapping[str, Any]) -> str:
         without = source["without_marks"]
         bare = f"  Left out: {plural(without, 'sample')} without marks." if without else ""
         return (
-            f"from {source['samples']} samples of `{source['ranked']}`{planned}: {source['responses']} answers "
-            f"at `{source['step']}` (`responses`), the best first by their `marks`.{bare}"
+            f"from {source['samples']} samples of `{source['ranked']}`{planned}: {source['responses']} "
+            f"answers at `{source['step']}` (`responses`), the best first by their `marks`.{bare}"
         )
     if "unpaired" in source:
         true, false = (sum(each[label] for each in source["labels"].values()) for label in ("true", "false"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,26 @@ IDENTITY = {"backend": "simulated", "id": "nobody", "revision": None}
 
 # A refused attempt: its text, and the check that refused it.
 Attempt = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An attempt at a step with candidates: the round, its number there, what it says, its marks by
+    criterion, what refused it, and whether it is the value."""
+
+    round: int
+    k: int
+    text: str
+    marks: Mapping[str, int] | None = None
+    check: str | None = None
+    picked: bool = False
+    thought: str | None = None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Its marks as the log has them."""
+        assert self.marks is not None
+        return {**self.marks, "total": sum(self.marks.values()), "why": f"For {self.text}"}
 
 
 class Story:
@@ -79,6 +101,60 @@ class Story:
         if thoughts:
             payload["thoughts"] = dict(thoughts)
         self.tell(Kind.SAMPLE_COMPLETED, payload | _rejected(attempts), sample_id=name)
+        return name
+
+    def judge(
+        self,
+        cohort: CohortPlan,
+        slot: Slot,
+        values: Mapping[str, Any],
+        candidates: Mapping[str, Sequence[Candidate]],
+        *,
+        lost: bool = False,
+        beside: Mapping[str, Any] | None = None,
+    ) -> str:
+        """A sample ends at whose steps there were candidates; gives its id.  The value of such a step is
+        that of the one that was picked; `beside` are more values."""
+        name = self.name(cohort, slot)
+        said: dict[str, Any] = {**values, **(beside or {})}
+        noted: dict[str, list[dict[str, Any]]] = {}
+        refused: dict[str, list[dict[str, Any]]] = {}
+        calls = {
+            step: self._call(cohort, name, step, 0, value)
+            for step, value in values.items()
+            if cohort.step(step).model is not None
+        }
+        for step, tried in candidates.items():
+            for each in tried:
+                call = self._call(cohort, name, step, each.round, each.text, thought=each.thought)
+                place = {"attempt": each.round, "call": call}
+                if each.k:
+                    place["candidate"] = each.k
+                if each.check:
+                    why = {"check": each.check, "reason": "is not as asked for"}
+                    refused.setdefault(step, []).append({**place, **why})
+                if each.marks is None and each.check not in (None, "most_common"):
+                    continue
+                marks = {} if each.marks is None else {"marks": each.told}
+                stood = {"stood": False} if each.check else {}
+                picked = {"picked": True} if each.picked else {}
+                noted.setdefault(step, []).append({**place, **marks, **stood, **picked})
+                if each.picked:
+                    output = cohort.step(step).output
+                    said[step] = each.text if output.kind == "text" else json.loads(each.text)
+                    calls[step] = call
+                    rubric = cohort.step(step).rubric
+                    if marks and rubric is not None:
+                        said[f"{step}.{rubric.name}"] = each.told
+        payload: dict[str, Any] = {**self._place(cohort, slot, None), "values": said, "attempts": noted}
+        if refused:
+            payload["rejected"] = refused
+        if lost:
+            self.tell(
+                Kind.SAMPLE_ABANDONED, {**payload, "reason": "no luck", "lasting": True}, sample_id=name
+            )
+        else:
+            self.tell(Kind.SAMPLE_COMPLETED, {**payload, "calls": calls}, sample_id=name)
         return name
 
     def abandon(
@@ -188,10 +264,20 @@ class Story:
             for step, attempts in (refused or {}).items()
         }
 
-    def _call(self, cohort: CohortPlan, name: str, step: str, attempt: int, value: Any) -> int:
+    def _call(
+        self,
+        cohort: CohortPlan,
+        name: str,
+        step: str,
+        attempt: int,
+        value: Any,
+        *,
+        thought: str | None = None,
+    ) -> int:
         return self.tell(
             Kind.CALL_COMPLETED,
             {
+                **({} if thought is None else {"thought": thought}),
                 "call_key": "",
                 "identity": IDENTITY,
                 "engine": "simulated",
