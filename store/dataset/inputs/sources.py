@@ -10,6 +10,7 @@ import json
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple
 
 import duckdb
@@ -204,6 +205,8 @@ def _named(
         [Kind.SOURCE_INGESTED.value, *parameters],
     )
     while chunk := rows.fetchmany(65_536):
-        seqs.extend(row[0] for row in chunk)
-        names.extend(row[1] for row in chunk)
+        # Without a step of the interpreter's for each row.
+        both = array("Q", chain.from_iterable(chunk))
+        seqs.frombytes(both[::2].tobytes())
+        names.extend(both[1::2])
     return seqs, names

@@ -97,6 +97,19 @@ def test_an_altered_column_is_found_in_its_batch(tmp_path: Path, column: str) ->
         Log(path)
 
 
+def test_the_first_altered_batch_is_named_of_many_that_are_hashed_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    path = written(tmp_path / "log.duckdb", [1] * 210)
+    with Log(path) as log:
+        assert log.next_batch == 210
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE events SET payload = '{}' WHERE seq IN (209, 131, 140)")
+    with pytest.raises(LogDamaged, match="batch 131 does not hold: its events were altered"):
+        Log(path)
+
+
 def test_events_that_lie_in_another_order_hold_and_an_altered_one_is_still_found(tmp_path: Path) -> None:
     """Some tool wrote the file anew: nothing is lost, and nothing may hide behind it."""
     path = written(tmp_path / "log.duckdb", [4, 4, 4])
