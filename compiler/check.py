@@ -9,7 +9,7 @@ from pathlib import Path
 from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Label
 from synth.base.diagnostics.source import Span
 from synth.compiler.alternation import check_turns
-from synth.compiler.bind.blocks.bound import Bound, Conversation, Evaluation, Model, Step
+from synth.compiler.bind.blocks.bound import Bound, Conversation, Evaluation, Model, Rubric, Step
 from synth.compiler.outside.backends import BACKENDS
 from synth.compiler.plan.models import ModelPlan
 from synth.compiler.plan.types import CAPABILITIES
@@ -27,6 +27,8 @@ def check(bound: Bound, diagnostics: Diagnostics) -> None:
             _checks_without_retry(step, diagnostics)
         check_turns(conversation, diagnostics)
         _provenance(conversation, bound, diagnostics)
+    for rubric in bound.rubrics.values():
+        _judges(rubric, bound, diagnostics)
     for evaluation in bound.evaluations.values():
         _asked_of(evaluation, bound, diagnostics)
 
@@ -86,6 +88,23 @@ def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
                 f"say in a `prompt` who the user is, and the turns are shown with it{_quoted(step)}",
             )
         )
+
+
+def _judges(rubric: Rubric, bound: Bound, diagnostics: Diagnostics) -> None:
+    """E401: those who mark by a rubric can give the JSON that marks are."""
+    for judge in rubric.judges:
+        lacking = next((word for word in ("chat", "json") if word not in judge.plan.capabilities), None)
+        if lacking is not None:
+            verb = "produce json, which marks are" if lacking == "json" else "chat"
+            diagnostics.add(
+                Diagnostic(
+                    "E401",
+                    f"`{judge.plan.name}` cannot {verb}",
+                    rubric.judges_span,
+                    secondary=(_declared_with(judge),),
+                    hint=_able(judge, lacking, bound),
+                )
+            )
 
 
 def answers_as_user(model: ModelPlan) -> bool:
@@ -229,8 +248,8 @@ def _provenance(conversation: Conversation, bound: Bound, diagnostics: Diagnosti
 
 
 def _checks_without_retry(step: Step, diagnostics: Diagnostics) -> None:
-    """W703: a check that fails drops the whole sample when there is no second try."""
-    if step.model is not None and step.checks and step.retry == 0:
+    """W703: a check that fails drops the whole sample when there is no second try and no other candidate."""
+    if step.model is not None and step.checks and step.retry == 0 and step.choosing.candidates == 1:
         diagnostics.add(
             Diagnostic(
                 "W703",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Label
 from synth.base.diagnostics.source import Span
-from synth.compiler.bind.blocks.bound import Bound, Conversation
+from synth.compiler.bind.blocks.bound import Bound, Conversation, Step
 from synth.compiler.plan.model import CallPlan
 
 # The code of a warning that a run makes an error of.
@@ -17,12 +17,17 @@ _UNUSED = {"draw": "drawn", "step": "written, at a call each,", "let": "made"}
 
 
 def lint(bound: Bound, folder: Path | None, diagnostics: Diagnostics) -> None:
-    """W701 to W708.  `folder` is where the recipe lies; paths are looked for where it is known."""
+    """W701 to W709.  `folder` is where the recipe lies; paths are looked for where it is known."""
     if diagnostics.has_errors:
         return
     for conversation in bound.conversations.values():
         _unused_inside(conversation, bound, diagnostics)
         _weights(conversation, diagnostics)
+        for step in conversation.steps:
+            _alike(step, diagnostics)
+    for preference in bound.preferences.values():
+        for step in preference.steps:
+            _alike(step, diagnostics)
     _unused_pairs(bound, diagnostics)
     _not_exported(bound, diagnostics)
     if folder is not None:
@@ -109,6 +114,23 @@ def _weights(conversation: Conversation, diagnostics: Diagnostics) -> None:
                     hint=f"`draw {axis.name} from {axis.set.name}` goes by the shares",
                 )
             )
+
+
+def _alike(step: Step, diagnostics: Diagnostics) -> None:
+    """W709: at temperature 0 a model says the same however often it is asked."""
+    if step.choosing.candidates > 1 and step.sampling.temperature == 0:
+        diagnostics.add(
+            Diagnostic(
+                "W709",
+                f"the {step.choosing.candidates} candidates of `{step.name}` are written at temperature 0, "
+                "so they are alike",
+                step.choosing.span,
+                secondary=()
+                if step.model is None
+                else (Label(step.model.span, "the model that writes them"),),
+                hint="for example `temperature = 1.0`",
+            )
+        )
 
 
 def _not_exported(bound: Bound, diagnostics: Diagnostics) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from synth.compiler.bind.blocks.bound import Bound, Conversation, Preference, Step
+from synth.compiler.bind.blocks.bound import Bound, Conversation, Model, Preference, Step
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.judging.judge_steps import judging
+from synth.compiler.plan.judging.marking import marking
 from synth.compiler.plan.model import (
     ArgumentValue,
     AxisPlan,
@@ -27,6 +28,7 @@ def lower(bound: Bound) -> Plan:
     steps += [step for each in bound.preferences.values() for step in each.steps]
     used = {step.model.plan.name for step in steps if step.model is not None}
     used |= {str(check.arguments["judge"]) for s in steps for check in s.checks if "judge" in check.arguments}
+    used |= {judge.plan.name for step in steps for judge in _judges(step)}
     used |= {str(name) for name in _asked_by_measures(bound)}
     indexes = [source.plan.index for source in bound.sources.values() if source.plan.index is not None]
     used |= {str(index.arguments["embedder"]) for index in indexes if "embedder" in index.arguments}
@@ -97,6 +99,7 @@ def _preference(preference: Preference, bound: Bound) -> PreferencePlan:
         steps=tuple(_step(step, bound) for step in preference.steps),
         chosen=preference.chosen,
         rejected=preference.rejected,
+        margin=preference.margin,
     )
 
 
@@ -123,13 +126,39 @@ def _step(step: Step, bound: Bound) -> StepPlan:
             for check in step.checks
             if "judge" in check.arguments
         ),
+        candidates=step.choosing.candidates,
+        rubric=step.choosing.rubric.plan if step.choosing.rubric is not None else None,
+        marked_by=tuple(_marked_by(step)),
+        pick=step.choosing.pick,
+        revise=step.choosing.revise,
     )
+
+
+def _marked_by(step: Step) -> Iterator[StepPlan]:
+    """What each judge of a step's rubric is asked."""
+    choosing, judges = step.choosing, _judges(step)
+    for judge in judges:
+        assert choosing.rubric is not None
+        yield marking(
+            step.name,
+            choosing.rubric.plan,
+            judge.plan.name,
+            judge.plan.sampling,
+            choosing.given,
+            judges=len(judges),
+            of=choosing.of,
+        )
+
+
+def _judges(step: Step) -> tuple[Model, ...]:
+    return step.choosing.rubric.judges if step.choosing.rubric is not None else ()
 
 
 def _functions(bound: Bound, steps: list[Step]) -> Iterator[FunctionPlan]:
     """The Python functions that something is made or checked by."""
     called = {(check.name, check.source) for step in steps for check in step.checks}
-    called |= {(step.call.name, step.call.source) for step in steps if step.call is not None}
+    calls = [call for step in steps for call in (step.call, step.choosing.pick.call)]
+    called |= {(call.name, call.source) for call in calls if call is not None}
     called |= {(check.name, check.source) for each in bound.sources.values() for check in each.plan.keep}
     called |= {(check.name, check.source) for each in bound.conversations.values() for check in each.keep}
     for function in bound.functions:

@@ -201,6 +201,7 @@ class Statement:
     """`kind name: type quantity clause... = value when condition { body }`.
 
     `body` is None when there are no braces.  `docs` are the texts of the `##` lines above.
+    `scale` is the quantity of a member that has a value besides: `helpful 1..5 = "..."`.
     `damaged` marks a statement of which a part did not parse: its name is then poisoned.
     The span covers the statement without its docs.
     """
@@ -216,6 +217,7 @@ class Statement:
     span: Span = field(compare=False, repr=False)
     damaged: bool = field(default=False, compare=False)
     conditions: tuple[Condition, ...] = ()
+    scale: Range | None = None
 
     def clause(self, word: str) -> Clause | None:
         """The first clause with this word."""

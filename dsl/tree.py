@@ -89,6 +89,7 @@ class Builder:
         name: Name | None = None
         annotation: TypeName | None = None
         quantity: Integer | Ratio | None = None
+        scale: Range | None = None
         clauses: list[Clause] = []
         conditions: list[Condition] = []
         value: Expression | None = None
@@ -99,7 +100,12 @@ class Builder:
             elif part.data == "annotation":
                 annotation = self.type(part.children[0])
             elif part.data == "quantity":
-                quantity, value = self.quantity(part.children[0], kind, alone=name is None)
+                token = part.children[0]
+                if token.type == "RANGE" and name is None and any(_is(each, "value") for each in parts):
+                    found = self.literal(token)
+                    scale = found if isinstance(found, Range) else None
+                else:
+                    quantity, value = self.quantity(token, kind, alone=name is None)
             elif part.data == "clause":
                 clause = self.clause(part)
                 if clause is not None:
@@ -128,6 +134,7 @@ class Builder:
             span,
             damaged,
             tuple(conditions),
+            scale,
         )
 
     def rule(self, tree: Node) -> Rule:

@@ -69,7 +69,9 @@ def alone(language: str, passages: list[dict[str, str]]) -> list[tuple[str, Mapp
         "same": {"one": passages, "other": passages},
     }
     assert given.keys() == {
-        name for name, each in CHECKS.items() if each.takes != "messages" and each.function is not None
+        name
+        for name, each in CHECKS.items()
+        if each.takes not in ("messages", "number") and each.function is not None
     }
     return list(given.items())
 

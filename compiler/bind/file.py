@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 from synth.base.diagnostics.diagnostic import Diagnostics
 from synth.base.diagnostics.source import Span
-from synth.compiler.bind.blocks.bound import Bound, Param
+from synth.compiler.bind.blocks.bound import Bound
 from synth.compiler.bind.blocks.check_blocks import bind_named
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.conversations.axes import order_conversations
@@ -28,10 +27,10 @@ from synth.compiler.bind.declarations.sets import bind_set
 from synth.compiler.bind.expressions.kinds import Kind
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, constant, infer
-from synth.compiler.bind.expressions.written_types import resolve_type
 from synth.compiler.bind.functions.module import FILE, PYTHON
 from synth.compiler.bind.imports import Importer
-from synth.compiler.bind.overrides import check_overrides, override
+from synth.compiler.bind.judging.rubrics import bind_rubric
+from synth.compiler.bind.overrides import bind_param, check_overrides
 from synth.compiler.plan.types import COUNT, RATIO, TEXT, record
 from synth.dsl.syntax import Integer, Statement, Syntax
 
@@ -45,6 +44,7 @@ _ORDER = (
     "let",
     "check",
     "model",
+    "rubric",
     "set",
     "personas",
     "tiers",
@@ -149,7 +149,8 @@ def _bind_all(statements: list[tuple[Statement, Kind]], order: tuple[str, ...], 
 
 # Kinds whose names are there to be used; a conversation or an export is an end in itself.
 _TO_BE_USED = {
-    "param", "model", "schema", "set", "personas", "tiers", "let", "check", "source", "library", FILE,
+    "param", "model", "rubric", "schema", "set", "personas", "tiers", "let", "check", "source", "library",
+    FILE,
 }  # fmt: skip
 
 
@@ -212,32 +213,7 @@ def _bind_recipe(statement: Statement, context: Context) -> None:
 
 
 def _bind_param(statement: Statement, context: Context) -> None:
-    bound, scope = context.bound, context.scope
-    if statement.name is None or statement.type is None:
-        return
-    name = statement.name.text
-    type_ = resolve_type(statement.type, scope, bound.schemas)
-    value: Any = FAILED
-    if type_ is not None:
-        if name in context.overrides:
-            value = override(name, context.overrides[name], type_, statement.name.span, scope)
-        elif statement.value is not None:
-            value = constant(statement.value, type_, scope, f"`{name}`")
-        elif type_.optional:
-            value = None
-        elif context.lenient and type_.name in ("text", "path"):
-            value = f"<{name}>"
-            bound.notes.append(f"`{name}` must be given for a run: --set {name}=...")
-        elif statement.quantity is None and not statement.damaged:
-            scope.report(
-                "E601",
-                f"`{name}` has no value",
-                statement.name.span,
-                hint=f"give it one: `--set {name}=...`, or a default here: `param {name}: {type_} = ...`",
-            )
-    declared = Declared(name, "param", statement.name.span, type_, value, constant=True)
-    if scope.declare(declared) and type_ is not None:
-        bound.params[name] = Param(name, type_, value, statement.name.span)
+    bind_param(statement, context.bound, context.scope, context.overrides, lenient=context.lenient)
 
 
 def _bind_schema(statement: Statement, context: Context) -> None:
@@ -255,6 +231,16 @@ def _bind_model(statement: Statement, context: Context) -> None:
     model = models.bind_model(statement, scope, bound.schemas)
     if model is not None and scope.declare(Declared(model.plan.name, "model", model.span, None, thing=model)):
         bound.models[model.plan.name] = model
+
+
+def _bind_rubric(statement: Statement, context: Context) -> None:
+    bound, scope = context.bound, context.scope
+    rubric = bind_rubric(statement, scope)
+    if rubric is None:
+        if statement.name is not None:
+            scope.poisoned.add(statement.name.text)
+    elif scope.declare(Declared(rubric.plan.name, "rubric", rubric.span, thing=rubric)):
+        bound.rubrics[rubric.plan.name] = rubric
 
 
 def _bind_set(statement: Statement, context: Context) -> None:
@@ -378,6 +364,7 @@ _BINDERS = {
     "schema": _bind_schema,
     "param": _bind_param,
     "model": _bind_model,
+    "rubric": _bind_rubric,
     "set": _bind_set,
     "personas": _bind_set,
     "tiers": _bind_set,

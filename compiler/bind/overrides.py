@@ -1,4 +1,4 @@
-"""`--set name=value`: text from a command line, typed against the parameter it is for."""
+"""Parameters, and `--set name=value`: text from a command line, typed against the parameter it is for."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import some_of, suggest
-from synth.compiler.bind.blocks.bound import Bound
+from synth.compiler.bind.blocks.bound import Bound, Param
 from synth.compiler.bind.expressions.meant import meant_by
-from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.bind.expressions.values import FAILED, article, number, outside
+from synth.compiler.bind.expressions.scope import Declared, Scope
+from synth.compiler.bind.expressions.values import FAILED, article, constant, number, outside
+from synth.compiler.bind.expressions.written_types import resolve_type
 from synth.compiler.plan.types import Type
+from synth.dsl.syntax import Statement
 
 _EXAMPLES = {
     "count": "10",
@@ -110,3 +112,34 @@ def check_overrides(bound: Bound, overrides: Mapping[str, str], scope: Scope) ->
                 text,
                 f"did you mean `{guess}`?" if guess else f"its parameters are {known or 'none'}",
             )
+
+
+def bind_param(
+    statement: Statement, bound: Bound, scope: Scope, overrides: Mapping[str, str], *, lenient: bool
+) -> None:
+    """Declares the parameter of a statement, with the value given for it or its default."""
+    if statement.name is None or statement.type is None:
+        return
+    name = statement.name.text
+    type_ = resolve_type(statement.type, scope, bound.schemas)
+    value: Any = FAILED
+    if type_ is not None:
+        if name in overrides:
+            value = override(name, overrides[name], type_, statement.name.span, scope)
+        elif statement.value is not None:
+            value = constant(statement.value, type_, scope, f"`{name}`")
+        elif type_.optional:
+            value = None
+        elif lenient and type_.name in ("text", "path"):
+            value = f"<{name}>"
+            bound.notes.append(f"`{name}` must be given for a run: --set {name}=...")
+        elif statement.quantity is None and not statement.damaged:
+            scope.report(
+                "E601",
+                f"`{name}` has no value",
+                statement.name.span,
+                hint=f"give it one: `--set {name}=...`, or a default here: `param {name}: {type_} = ...`",
+            )
+    declared = Declared(name, "param", statement.name.span, type_, value, constant=True)
+    if scope.declare(declared) and type_ is not None:
+        bound.params[name] = Param(name, type_, value, statement.name.span)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from synth.base.canonical import canonical_json
 from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
-from synth.compiler.stdlib.checks import group_of, run_check
+from synth.compiler.stdlib.checks import CHECKS, group_of, run_check
 from synth.compiler.stdlib.checks.conversation import is_conversation
 from synth.compiler.stdlib.checks.strict_json import parse_json
 from synth.compiler.stdlib.render import look_up
@@ -116,12 +116,16 @@ def reason_against(check: CheckPlan, value: Any, values: Mapping[str, Any]) -> s
     if not is_complete(arguments):
         return None
     reasons = (run_check(check.name, arguments, each) for each in parts_of(value, check.of))
-    return next((reason for reason in reasons if reason is not None), None)
+    reason = next((reason for reason in reasons if reason is not None), None)
+    if reason is None or CHECKS[check.name].takes != "number":
+        return reason
+    # A number says nothing without its name.
+    return f"{'.'.join(check.of or ())} {reason}"
 
 
 def parts_of(value: Any, path: tuple[str, ...] | None) -> Iterator[Any]:
-    """What a check is of: the value, or what lies at a path below it (`CheckPlan.of`).  A conversation is
-    one value, though it is a list."""
+    """What a check is of: the value, or what lies at a path below it (`CheckPlan.of`) or beside what it
+    begins with.  A conversation is one value, though it is a list."""
     if path is None:
         yield value
     elif isinstance(value, list) and (path or not value or not is_conversation(value)):
@@ -131,7 +135,11 @@ def parts_of(value: Any, path: tuple[str, ...] | None) -> Iterator[Any]:
         if value is not None:
             yield value
     elif isinstance(value, Mapping) and path[0] in value:
-        yield from parts_of(value[path[0]], path[1:])
+        inner, beside = value[path[0]], ".".join(path[:2])
+        if len(path) > 1 and beside in value and not (isinstance(inner, Mapping) and path[1] in inner):
+            yield from parts_of(value[beside], path[2:])
+        else:
+            yield from parts_of(inner, path[1:])
 
 
 @lru_cache(maxsize=256)

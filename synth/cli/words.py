@@ -41,7 +41,12 @@ _OF_HOLDERS = {
     "mix": "mixes",
     "export": "exports",
 }
-_OF = {"text": "of texts", "messages": "of conversations", "any": "of texts and conversations"}
+_OF = {
+    "number": "of numbers",
+    "text": "of texts",
+    "messages": "of conversations",
+    "any": "of texts and conversations",
+}
 _SECTION = re.compile(r"^## (?P<word>\w+)\n(?P<body>.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 
 

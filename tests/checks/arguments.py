@@ -34,5 +34,6 @@ ARGUMENTS: dict[str, Mapping[str, Any]] = {
     "contains": {"phrase": "not مساعد 助手!"},
     "differs_from": {"other": "كان 12 as an AI", "similarity": 0.8},
     "same": {"one": "كان 12\u202e", "other": ["كان", {"12": None}]},
+    "marked": {"range": [1, 4]},
     "approved_by": {"judge": "m", "question": "Is it so?", "evidence": EVIDENCE},
 }

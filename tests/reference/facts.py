@@ -28,7 +28,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from synth.compiler.plan.conditions import ConditionPlan, all_hold
-from synth.compiler.plan.model import CheckPlan, CohortPlan, JsonOutput, Plan, StepPlan
+from synth.compiler.plan.model import CheckPlan, CohortPlan, JsonOutput, PickPlan, Plan, StepPlan
 from synth.compiler.plan.outputs import MixPlan
 from synth.compiler.plan.presence import samples_with
 from synth.compiler.plan.strata import Slot, slots
@@ -156,6 +156,8 @@ def _steps(steps: Iterable[StepPlan]) -> dict[str, Any]:
             "checks": _names(step.checks),
             "must_fail": _names(step.must_fail),
             "when": [_condition(each) for each in step.when],
+            "marked_by": [f"{each.name} by {each.model}" for each in step.marked_by],
+            "pick": _picked(step.pick),
         }
         for step in steps
     }
@@ -168,6 +170,12 @@ def _condition(plan: ConditionPlan) -> str:
     if plan.range is not None:
         found += " in " + "..".join("" if end is None else str(end) for end in plan.range)
     return found
+
+
+def _picked(plan: PickPlan) -> str:
+    """`best`, or `most_common` with what is compared."""
+    compared = plan.call.name if plan.call is not None else ".".join(plan.of)
+    return f"{plan.by}({compared})" if plan.by == "most_common" else plan.by
 
 
 def _names(checks: Iterable[CheckPlan]) -> list[str]:

@@ -13,13 +13,22 @@ from synth.base.diagnostics.source import Span
 from synth.compiler.bind.expressions.scope import Declared
 from synth.compiler.bind.expressions.ways import Conditions, Ways
 from synth.compiler.plan.functions import FunctionPlan
-from synth.compiler.plan.model import CallPlan, CheckPlan, Role, SourcePlan, Template
+from synth.compiler.plan.judging.rubrics import RubricPlan
+from synth.compiler.plan.model import (
+    CallPlan,
+    CheckPlan,
+    PickPlan,
+    RefPlan,
+    Role,
+    SourcePlan,
+    Template,
+)
 from synth.compiler.plan.models import ModelPlan, Sampling
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.spread import SpreadPlan
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.tables.table_plan import TablePlan
-from synth.compiler.plan.types import Schema, Type
+from synth.compiler.plan.types import TEXT, Schema, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,24 @@ class Model:
     @property
     def frozen(self) -> bool:
         return "frozen" in self.plan.capabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """Questions, and the models that answer them with marks."""
+
+    plan: RubricPlan
+    judges: tuple[Model, ...]
+    span: Span
+    judges_span: Span
+
+    @property
+    def marks(self) -> Type:
+        """What marks are to templates, conditions, columns and checks: numbers, and the reasons for them."""
+        asked = self.plan.criteria
+        marks = [(each.name, Type("number", low=each.low, high=each.high)) for each in asked]
+        total = Type("number", low=sum(each.low for each in asked), high=sum(each.high for each in asked))
+        return Type("record", schema=Schema(self.plan.name, (*marks, ("total", total), ("why", TEXT))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +124,23 @@ Sees = Literal["prompt", "transcript", "template"]
 
 
 @dataclass(frozen=True, slots=True)
+class Choosing:
+    """How many answers there are to a step, how they are marked and which of them is taken.
+
+    Judges are shown what is `given` besides, by its name; a `let` has them mark the text `of` a template.
+    """
+
+    candidates: int = 1
+    rubric: Rubric | None = None
+    given: Mapping[str, Template | RefPlan] = field(default_factory=dict)
+    of: Template | None = None
+    pick: PickPlan = field(default_factory=PickPlan)
+    revise: Template | None = None
+    # Of `candidates`.
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A turn or a step.  `role` is None for a step; `model` is None for a composed turn."""
 
@@ -116,6 +160,7 @@ class Step:
     checks: tuple[CheckPlan, ...] = ()
     must_fail: tuple[CheckPlan, ...] = ()
     retry: int = 0
+    choosing: Choosing = field(default_factory=Choosing)
     on_length: Literal["refuse", "keep"] = "refuse"
     model_span: Span | None = None
     sees_span: Span | None = None
@@ -170,6 +215,9 @@ class Preference:
     chosen: CallPlan
     rejected: CallPlan
     span: Span
+    margin: float | None = None
+    # The sides that have marks.
+    marked: tuple[str, ...] = ()
     # The names of the conversation's steps that are quoted here.
     quoted: frozenset[str] = frozenset()
 
@@ -197,6 +245,7 @@ class Bound:
     params: dict[str, Param] = field(default_factory=dict)
     schemas: dict[str, Schema] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
+    rubrics: dict[str, Rubric] = field(default_factory=dict)
     sets: dict[str, SetOf] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
     conversations: dict[str, Conversation] = field(default_factory=dict)

@@ -9,10 +9,11 @@ from typing import Any, Literal
 from synth.base.diagnostics.diagnostic import Fix, Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import some_of, suggest
+from synth.compiler.bind.blocks.apart import bind_apart, is_apart
 from synth.compiler.bind.blocks.compared import compared_by, rows_compared
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.blocks.subject import Subject, report_no_field
-from synth.compiler.bind.expressions.arguments import bind_arguments, path_of
+from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import article
 from synth.compiler.bind.expressions.written_types import resolve_type
@@ -28,9 +29,6 @@ from synth.compiler.plan.signature import TEXT_OR_ROLE
 from synth.compiler.plan.types import MODEL, ROLE, Schema, Type, is_transcript
 from synth.compiler.stdlib.checks import CHECKS, Check
 from synth.dsl.syntax import Argument, Expression, List, Reference, Rule, Statement, Text
-
-# What is asked of finished samples alone.
-_OF_SAMPLES = ("same", "marked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +82,8 @@ def bind_block(
                 continue
             found += _bind_function(rule, whole, scope, subject)
             continue
-        whole_sample = subject is not None and subject.sample
-        if rule.name.text in _OF_SAMPLES or (whole_sample and rule.name.text in ("marked", "distinct")):
-            if whole_sample and rule.name.text == "same":
-                found += _bind_same(rule, scope)
-            else:
-                _report_misplaced(rule, scope)
+        if is_apart(rule, subject):
+            found += bind_apart(rule, statement.kind.text, subject, scope)
             continue
         check = CHECKS.get(rule.name.text)
         if check is None:
@@ -132,43 +126,6 @@ def bind_block(
         if arguments is not None and _may_be_asked(statement, rule, check, arguments, checked, scope):
             found.append(CheckPlan(name=check.name, of=of, against=against or (), arguments=arguments))
     return found
-
-
-def _bind_same(rule: Rule, scope: Scope) -> Iterator[CheckPlan]:
-    """`same(a, b)`: two paths of a sample lead to equal values."""
-    names = ("one", "other")
-    values = [argument.value for argument in rule.arguments if argument.name is None]
-    if (
-        len(values) != 2
-        or len(rule.arguments) != 2
-        or not all(isinstance(each, Reference) for each in values)
-    ):
-        scope.report(
-            "E202",
-            "`same` compares two values of a sample",
-            rule.span,
-            hint="for example `same(shown, voted)`",
-        )
-        return
-    found = [path_of(each, scope) for each in values if isinstance(each, Reference)]
-    paths = [each[1] for each in found if each is not None]
-    if len(paths) == 2:
-        references = {name: RefPlan(path=path) for name, path in zip(names, paths, strict=True)}
-        yield CheckPlan(name="same", arguments=dict(references))
-
-
-def _report_misplaced(rule: Rule, scope: Scope) -> None:
-    said = {
-        "same": "compares two values of a finished sample, which the `keep` of a conversation judges",
-        "marked": "goes by the marks of a rubric, and recipes have none yet",
-        "distinct": "compares samples with each other, and a `keep` judges each by itself",
-    }
-    hint = {
-        "distinct": "ask for it in the `check { }` of a turn or step",
-        "same": "write `keep { same(a, b) }` in the conversation",
-    }
-    name = rule.name.text
-    scope.report("E202", f"`{name}` {said[name]}", rule.name.span, hint=hint.get(name, ""))
 
 
 def _bind_function(

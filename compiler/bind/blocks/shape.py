@@ -15,6 +15,7 @@ _PARTS = {
     "name": "a name",
     "type": "a type after `:`",
     "quantity": "a quantity",
+    "scale": "a range",
     "value": "a value after `=`",
     "body": "braces",
 }
@@ -70,7 +71,8 @@ def _kind(statement: Statement, holder: Block) -> Kind | None:
 
 
 def _is_member(statement: Statement) -> bool:
-    return statement.quantity is not None or statement.type is not None or bool(statement.clauses)
+    has_quantity = statement.quantity is not None or statement.scale is not None
+    return has_quantity or statement.type is not None or bool(statement.clauses)
 
 
 def _check_parts(statement: Statement, kind: Kind, diagnostics: Diagnostics, *, quiet: bool) -> bool:
@@ -90,6 +92,7 @@ def _wrong_part(statement: Statement, kind: Kind) -> Diagnostic | None:
         "name": (kind.name, statement.name.span if statement.name else None),
         "type": (kind.type, statement.type.span if statement.type else None),
         "quantity": (kind.quantity, statement.quantity.span if statement.quantity else None),
+        "scale": (kind.scale, statement.scale.span if statement.scale else None),
         "value": (kind.value, statement.value.span if statement.value else None),
         "body": (kind.body, statement.kind.span if statement.body is not None else None),
     }

@@ -8,6 +8,7 @@ from typing import Literal
 from synth.base.diagnostics.diagnostic import Fix
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
+from synth.compiler.bind.blocks.bound import Rubric
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import article
 from synth.compiler.plan.types import Type, is_transcript
@@ -21,12 +22,13 @@ class Subject:
 
     With a `name`, the value judged and what lies below it: `length(card.quotes, 10..)`.  Without one, the
     fields of a record, one of which has to be named: `length(body, 20..)`.  The record may be a whole
-    `sample`, and its fields all that it has.
+    `sample`, and its fields all that it has.  The value judged may have marks by a `rubric`.
     """
 
     type: Type
     name: str | None = None
     sample: bool = False
+    rubric: Rubric | None = None
 
     def names(self, place: Span) -> dict[str, Declared]:
         """What it is called in arguments: its name, or those of its fields."""
@@ -48,12 +50,15 @@ class Subject:
         elif _field(self.type, path[0].text) is None:
             return None
         found = _items(self.type) if self.name is not None and not path else self.type
+        whole = found
         for part in path:
             inner = _field(found, part.text)
+            if inner is None and whole.beside is not None:
+                inner = whole.beside.field(part.text)
             if inner is None:
                 report_no_field(found, part, scope)
                 return False
-            found = _items(inner)
+            found, whole = _items(inner), inner
         return tuple(part.text for part in path), found
 
 

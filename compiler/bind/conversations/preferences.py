@@ -11,9 +11,10 @@ from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.conversations.axes import sample_type
 from synth.compiler.bind.conversations.step import bind_step
 from synth.compiler.bind.expressions.scope import Declared, Scope
+from synth.compiler.bind.judging.sides import bind_margin, bind_side, marked_sides, same_prompt
 from synth.compiler.plan.model import CallPlan, RefPlan
 from synth.compiler.stdlib.checks import CHECKS
-from synth.dsl.syntax import Call, Expression, Integer, Reference, Statement
+from synth.dsl.syntax import Expression, Integer, Statement
 
 
 def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Preference | None:
@@ -60,12 +61,13 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
                 hint=f"for example `{side} = {conversation.name}.answer`",
             )
         else:
-            plan = _side(fields[side][0], side, conversation, steps, scope)
+            plan = bind_side(fields[side][0], side, conversation, steps, scope)
             if plan is not None:
                 sides[side] = plan
     if len(sides) < 2:
         return None
-    _same_prompt(sides, fields, conversation, scope)
+    same_prompt(sides, fields, conversation, scope)
+    margin = bind_margin(fields.get("margin"), sides, conversation, scope)
     _always_there(sides, fields, conversation, steps, scope)
     quota = statement.quantity.value if isinstance(statement.quantity, Integer) else None
     if statement.quantity is not None and quota is None:
@@ -94,6 +96,8 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
         steps=tuple(steps),
         chosen=sides["chosen"],
         rejected=sides["rejected"],
+        margin=margin,
+        marked=tuple(marked_sides(sides, conversation)),
         span=statement.name.span,
         quoted=frozenset(_quoted(steps, conversation)),
     )
@@ -149,73 +153,3 @@ def _refuse_many(step: Step, scope: Scope) -> None:
                 step.span,
                 hint="check the turn of the conversation that both answers reply to",
             )
-
-
-def _side(
-    expression: Expression, side: str, conversation: Conversation, steps: list[Step], scope: Scope
-) -> CallPlan | None:
-    """`padded`, `direct.answer` or `attempts(direct.answer)`."""
-    function, reference = "turn", expression
-    if isinstance(expression, Call):
-        if str(expression.function) != "attempts" or len(expression.arguments) != 1:
-            scope.report(
-                "E203",
-                f"`{expression.function}` gives no answer",
-                expression.function.span,
-                hint=f"for example `rejected = attempts({conversation.name}.answer)`",
-            )
-            return None
-        function, reference = "attempts", expression.arguments[0].value
-    if not isinstance(reference, Reference):
-        scope.report(
-            "E202", f"`{side}` names a turn", reference.span, hint=f"for example `{conversation.name}.answer`"
-        )
-        return None
-    parts = [part.text for part in reference.parts]
-    if len(parts) == 1:
-        declared = scope.resolve(reference.parts[0])
-        if declared is None:
-            return None
-        if declared.what == "turn" and function == "turn":
-            return CallPlan(name="step", arguments={"name": parts[0]})
-    elif len(parts) == 2 and parts[0] == conversation.name:
-        step = next((step for step in conversation.steps if step.name == parts[1]), None)
-        if step is not None and step.role == "model":
-            return CallPlan(name=function, arguments={"name": parts[1]})
-        if parts[1] in conversation.poisoned:
-            return None
-    models = [f"`{conversation.name}.{step.name}`" for step in conversation.steps if step.role == "model"]
-    scope.report(
-        "E202",
-        f"`{reference}` is no model turn that could be {side}",
-        reference.span,
-        hint=f"for example {models[0]}" if models else "",
-    )
-    return None
-
-
-def _same_prompt(
-    sides: dict[str, CallPlan],
-    fields: dict[str, tuple[Expression, Span]],
-    conversation: Conversation,
-    scope: Scope,
-) -> None:
-    """E503: two turns of the conversation answer the same prompt only if they are the same."""
-    chosen, rejected = (side.arguments["name"] for side in (sides["chosen"], sides["rejected"]))
-    if "step" in (sides["chosen"].name, sides["rejected"].name) or chosen == rejected:
-        if sides["chosen"] == sides["rejected"]:
-            scope.report(
-                "E503",
-                "`chosen` and `rejected` are the same answer",
-                fields["rejected"][0].span,
-                secondary=(Label(fields["chosen"][0].span, "chosen"),),
-                hint=f"for example `rejected = attempts({conversation.name}.{chosen})`",
-            )
-        return
-    scope.report(
-        "E503",
-        f"`{chosen}` and `{rejected}` answer different prompts",
-        fields["rejected"][0].span,
-        secondary=(Label(fields["chosen"][0].span, "chosen"),),
-        hint="a pair compares two answers to one prompt",
-    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from synth.base.diagnostics.diagnostic import Fix, Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
-from synth.compiler.bind.blocks.bound import Bound, Model, Sees, Step
+from synth.compiler.bind.blocks.bound import Bound, Choosing, Model, Sees, Step
 from synth.compiler.bind.blocks.check_blocks import bind_block, named_checks, varying, words_of
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.blocks.subject import Subject
@@ -21,12 +22,13 @@ from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.template import bind_template
 from synth.compiler.bind.expressions.values import FAILED, article, constant
 from synth.compiler.bind.expressions.written_types import always_there, plain_word, resolve_type
+from synth.compiler.bind.judging.choosing import beside, bind_choosing, quoted
 from synth.compiler.plan.model import CheckPlan, Role, Template
 from synth.compiler.plan.models import Sampling
 from synth.compiler.plan.types import COUNT, TEXT, UNKNOWN, Type, unproducible
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.render import references
-from synth.dsl.syntax import Rule, Statement, Text
+from synth.dsl.syntax import Reference, Rule, Statement, Text
 
 ROLES: dict[str, Role] = {"user": "user", "model": "model", "system": "system"}
 # What can be said of a turn that no model writes.
@@ -67,7 +69,10 @@ def bind_step(
     if model is not None:
         given = model.plan.sampling.model_dump(exclude_unset=True)
         sampling = Sampling(**{**given, **bind_sampling(statement, word, own)})
-    subject = Subject(output, name.text)
+    choosing = Choosing()
+    if statement.clause("by") is not None:
+        choosing = bind_choosing(fields, name.text, output, retry, own)
+    subject = Subject(output, name.text, rubric=choosing.rubric)
     checks = _bounds_as_check(output)
     checks += [plan for each in written for plan in bind_block(each, output, own, subject)]
     forbidden = [word for plan in checks if plan.name == "no_words" for word in words_of(plan)]
@@ -78,6 +83,7 @@ def bind_step(
     _forbidden_in_prompt(forbidden, fields, own)
 
     scope.later.pop(name.text, None)
+    output = replace(output, beside=beside(name.text, choosing))
     poisoned = scope.is_poisoned(name.text)
     declared = Declared(name.text, word, name.span, output, when=own.under, written=written_as(statement))
     if not poisoned and not scope.declare(declared):
@@ -102,6 +108,7 @@ def bind_step(
             )
     needs += [ref for plan in (*checks, *refused) for ref in varying(plan) if ref in known]
     needs += [each.path[0] for each in own.under if each.path[0] in known]
+    needs += [ref for ref in quoted(choosing) if ref in known]
     return Step(
         name=name.text,
         role=role,
@@ -116,6 +123,7 @@ def bind_step(
         checks=tuple(checks),
         must_fail=tuple(refused),
         retry=retry,
+        choosing=choosing,
         on_length=on_length,
         needs=tuple(dict.fromkeys(needs)),
         span=name.span,
@@ -298,7 +306,8 @@ def _check_author(
             hint='give it a `prompt = "..."`, or `sees = transcript`',
         )
     elif by is None:
-        for key, (_, span) in fields.items():
+        for key, (inner, span) in fields.items():
+            written = inner.value
             if key in _OF_ANY_TURN:
                 continue
             scope.report(
@@ -306,7 +315,9 @@ def _check_author(
                 f"`{key}` is for a turn that a model writes",
                 span,
                 secondary=(Label(name.span, "composed from text"),),
-                hint="drop it, or add `by`",
+                hint=f"a `let` has marks of any text: `let m = {written.span.text}({name})`"
+                if key == "marks" and isinstance(written, Reference)
+                else "drop it, or add `by`",
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from synth.compiler.bind.blocks.bound import Conversation, Preference, Step
-from synth.compiler.plan.types import COUNT, Type
+from synth.compiler.plan.types import COUNT, NUMBER, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class Columns:
         """What of a sample, or of a pair beside its sample, can be a column: the type of each, and whether
         it is a set's member."""
         if isinstance(conversation, Preference):
-            return {step.name: (_there(step), False) for step in conversation.steps}
+            marks = {f"{side}_mark": (_mark_of(conversation, side), False) for side in conversation.marked}
+            return {step.name: (_there(step), False) for step in conversation.steps} | marks
         found: dict[str, tuple[Type, bool]] = {
             axis.name: (Type("record", schema=axis.set.schema), True) for axis in conversation.axes
         }
@@ -48,3 +49,9 @@ class Columns:
 def _there(step: Step) -> Type:
     """The type of a step's value: what stands under a condition may be left out of a sample."""
     return replace(step.output, optional=step.output.optional or bool(step.when))
+
+
+def _mark_of(preference: Preference, side: str) -> Type:
+    """The type of a side's mark: an answer that was refused may have none."""
+    plan = preference.chosen if side == "chosen" else preference.rejected
+    return replace(NUMBER, optional=plan.name == "attempts")

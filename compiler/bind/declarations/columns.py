@@ -198,14 +198,15 @@ def _type_of(
         return TEXT
     optional = type_.optional
     for number, name in enumerate(rest):
+        marks = type_.beside.field(name.text) if type_.beside is not None else None
         type_ = type_.arguments[0] if type_.name == "json" else type_
         optional = optional or type_.optional
         if type_.name == "unknown":
             return UNKNOWN
         schema = CHUNK_SCHEMA if type_.name == "chunk" else type_.schema
         found = schema.field(name.text) if schema is not None else None
-        if found is None and member and number == 0 and name.text == "name":
-            found = TEXT
+        if found is None:
+            found = TEXT if member and number == 0 and name.text == "name" else marks
         if found is None:
             fields = [field for field, _ in schema.fields] if schema is not None else []
             guess = suggest(name.text, fields)

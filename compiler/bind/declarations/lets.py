@@ -7,18 +7,20 @@ from collections.abc import Mapping, Sequence
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
-from synth.compiler.bind.blocks.bound import Bound, Draw, Step
+from synth.compiler.bind.blocks.bound import Bound, Choosing, Draw, Rubric, Step
 from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.conditions import bind_conditions, written_as
 from synth.compiler.bind.expressions.either import bind_either
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.template import bind_template
 from synth.compiler.bind.functions.bound_call import bind_call, find_function
+from synth.compiler.bind.judging.choosing import quoted as shown
+from synth.compiler.bind.judging.given import bind_marks_of
 from synth.compiler.plan.model import CallPlan, RefPlan
 from synth.compiler.plan.signature import HOW_MANY, SOURCE, Parameter
 from synth.compiler.plan.types import CHUNKS, COUNT, TEXT, Type
 from synth.compiler.stdlib.render import references
-from synth.dsl.syntax import Argument, Call, Statement, Text
+from synth.dsl.syntax import Argument, Call, Expression, Statement, Text
 
 PARAMETERS: Mapping[str, tuple[Parameter, ...]] = {
     "retrieve": (
@@ -54,7 +56,13 @@ def bind_let(
     bind_conditions(statement, own)
     known = {step.name for step in earlier}
     output: Type
-    if isinstance(value, Call) and str(value.function) == "either":
+    choosing, rubric = Choosing(), _rubric(value, own)
+    if isinstance(value, Call) and rubric is not None:
+        template, marks = None, bind_marks_of(value, rubric, own)
+        if marks is None:
+            return None
+        call, choosing, output = marks
+    elif isinstance(value, Call) and str(value.function) == "either":
         template, either = None, bind_either(value, own)
         if either is None:
             return None
@@ -80,7 +88,7 @@ def bind_let(
                     hint=f"for example `let evidence = {EXAMPLES['retrieve']}`",
                 )
             return None
-    quoted = [*references(template), *(each.path[0] for each in own.under)]
+    quoted = [*references(template), *shown(choosing), *(each.path[0] for each in own.under)]
     if call is not None:
         quoted += [value.path[0] for value in call.arguments.values() if isinstance(value, RefPlan)]
     declared = Declared(name.text, "let", name.span, output, when=own.under, written=written_as(statement))
@@ -93,11 +101,23 @@ def bind_let(
         value=template,
         call=call,
         needs=tuple(dict.fromkeys(name for name in quoted if name in known)),
+        choosing=choosing,
         span=name.span,
         role_span=name.span,
         when=own.under,
         written=written_as(statement),
     )
+
+
+def _rubric(value: Expression, scope: Scope) -> Rubric | None:
+    """The rubric that is called: `quality(answer)`."""
+    if not isinstance(value, Call) or len(value.function.parts) > 1:
+        return None
+    declared = scope.find(str(value.function))
+    if declared is None or not isinstance(declared.thing, Rubric):
+        return None
+    scope.use(declared.name)
+    return declared.thing
 
 
 def _bind_function(value: Call, scope: Scope) -> tuple[CallPlan, Type] | None:

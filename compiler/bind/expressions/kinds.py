@@ -17,6 +17,8 @@ REASONING = ("none", "minimal", "low", "medium", "high")
 
 # What a model is shown for a turn or step.
 SEES = ("prompt", "transcript", "template")
+# Which of several candidates is taken.
+PICKS = ("first", "best", "most_common")
 
 LIST_OF_NAMES = Type("names")
 CALL = Type("call")
@@ -32,7 +34,8 @@ class Arity(Enum):
 class Kind:
     """One kind of statement.  `field` is the type of its value when it is a field (`seed = 11`).
 
-    `example` is what a hint shows; `conditional` says whether it may stand under a condition.
+    `scale` is a range in the place of a quantity; `example` is what a hint shows; `conditional` says
+    whether it may stand under a condition.
     """
 
     word: str
@@ -40,6 +43,7 @@ class Kind:
     name: Arity = Arity.NO
     type: Arity = Arity.NO
     quantity: Arity = Arity.NO
+    scale: Arity = Arity.NO
     clauses: Mapping[str, Arity] = field(default_factory=dict)
     value: Arity = Arity.NO
     body: Arity = Arity.NO
@@ -85,6 +89,10 @@ _ASKING = (
     _field("sees", Type("enum", words=SEES), "sees = transcript"),
     _field("retry", COUNT, "retry = 3"),
     _field("on_length", Type("enum", words=("refuse", "keep")), "on_length = keep"),
+    _field("candidates", COUNT, "candidates = 4"),
+    _field("marks", LIST_OF_NAMES, "marks = quality"),
+    _field("pick", Type("enum", words=PICKS), "pick = best"),
+    _field("revise", TEXT, 'revise = "Refused: {{ refused }} Why: {{ reason }} Write a better one."'),
     Kind("check", "check { length(1..400) }", body=Arity.MUST, holds="checks"),
     _field("checks", LIST_OF_NAMES, "checks = [house_style.plain]"),
     *_SAMPLING,
@@ -171,6 +179,14 @@ HOLDERS: Mapping[str, Block] = {
                 holds="model",
             ),
             Kind(
+                "rubric",
+                'rubric quality by judge { helpful 1..5 = "Does it do what was asked?" }',
+                name=Arity.MUST,
+                clauses={"by": Arity.MUST},
+                body=Arity.MUST,
+                holds="rubric",
+            ),
+            Kind(
                 "source",
                 'source natural: messages from jsonl("data/chat.jsonl")',
                 name=Arity.MUST,
@@ -237,6 +253,12 @@ HOLDERS: Mapping[str, Block] = {
             _field("reasoning", Type("enum", words=REASONING), "reasoning = low"),
         ),
     ),
+    "rubric": Block(
+        "a rubric",
+        member=Kind(
+            "", 'helpful 1..5 = "Does it help?"', quantity=Arity.MAY, scale=Arity.MUST, value=Arity.MUST
+        ),
+    ),
     "schema": Block("a schema", member=Kind("", "called: text", type=Arity.MUST)),
     "set": Block(
         "a set",
@@ -296,6 +318,7 @@ HOLDERS: Mapping[str, Block] = {
             replace(_TURN, conditional=False),
             _field("chosen", LIST_OF_NAMES, "chosen = chats.answer"),
             _field("rejected", LIST_OF_NAMES, "rejected = padded"),
+            _field("margin", NUMBER, "margin = 3"),
         ),
     ),
     "mix": Block(

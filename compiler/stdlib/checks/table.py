@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from synth.base.display import quoted
 from synth.base.suggest import suggest
 from synth.compiler.plan.model import CheckPlan
 from synth.compiler.plan.signature import HOW_MANY, PASSAGES, TEXT_OR_ROLE, Parameter
-from synth.compiler.plan.types import CHUNKS, COUNT, COUNTS, MODEL, NUMBER, RATIO, ROLE, TEXT, WORD
+from synth.compiler.plan.types import CHUNKS, COUNT, COUNTS, MODEL, NUMBER, RANGE, RATIO, ROLE, TEXT, WORD
 from synth.compiler.stdlib.checks import conversation, evidence, language, repetition, script, text, words
 from synth.compiler.stdlib.checks.conversation import content_of, each_message, is_conversation, role_of
 from synth.compiler.stdlib.checks.direction import no_bidi_controls
@@ -34,8 +34,8 @@ class Fault:
 class Check:
     """`function(value, **arguments)` gives a reason for refusing, or None.
 
-    `takes` says of what: `text` (JSON counts as its text), `messages`, or either (`any`).  A check
-    that takes any looks at each message of a conversation, or has its own function for that,
+    `takes` says of what: `text` (JSON counts as its text), `messages`, either (`any`), or a `number`.  A
+    check that takes any looks at each message of a conversation, or has its own function for that,
     `of_messages`.  One with `many` has no function: it compares samples with each other and is
     judged in order over the whole cohort (`stdlib/near_duplicates.py`).  Nor has one that only a model can
     judge (`plan/judge_steps.py`).
@@ -65,6 +65,8 @@ def run_check(name: str, arguments: Mapping[str, Any], value: Any) -> str | None
     check = CHECKS[name]
     if check.function is None:
         return None
+    if check.takes == "number":
+        return check.function(value, **arguments)
     if check.takes == "text" or not is_conversation(value):
         if check.takes == "messages":
             return "is no conversation"
@@ -122,6 +124,15 @@ def _same(_: object, one: Any, other: Any) -> str | None:
     if canonical_json(one) == canonical_json(other):
         return None
     return f"has {_shown(one)} in one place and {_shown(other)} in the other"
+
+
+def _marked(value: Any, range: Sequence[float | None]) -> str | None:
+    low, high = range
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"is {_shown(value)}, and a number is asked for"
+    if (low is None or value >= low) and (high is None or value <= high):
+        return None
+    return f"is {value}, and {'' if low is None else low}..{'' if high is None else high} is asked for"
 
 
 def _shown(value: Any) -> str:
@@ -330,6 +341,13 @@ CHECKS: Mapping[str, Check] = {
             _same,
             "same(shown, voted)",
             takes="any",
+        ),
+        Check(
+            "marked",
+            (Parameter("range", RANGE),),
+            _marked,
+            "marked(quality.truthful, 4..)",
+            takes="number",
         ),
         Check(
             "approved_by",

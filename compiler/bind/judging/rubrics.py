@@ -1,0 +1,104 @@
+"""Binding of `rubric`: questions about a text, and the models that answer them with marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from synth.base.diagnostics.diagnostic import Label
+from synth.compiler.bind.blocks.bound import Model, Rubric
+from synth.compiler.bind.blocks.shape import check_shape
+from synth.compiler.bind.expressions.meant import declared_as
+from synth.compiler.bind.expressions.scope import Scope
+from synth.compiler.bind.expressions.values import FAILED, constant, is_empty
+from synth.compiler.plan.judging.rubrics import CriterionPlan, RubricPlan
+from synth.compiler.plan.types import TEXT
+from synth.dsl.syntax import Expression, List, Statement
+
+# What marks have besides those of the criteria.
+_OWN = {"total": "the sum of the marks", "why": "the reasons"}
+_EXAMPLE = '`helpful 1..5 = "Does it do what was asked?"`'
+
+
+def bind_rubric(statement: Statement, scope: Scope) -> Rubric | None:
+    """The rubric a statement declares, or None where its faults leave nothing to mark by."""
+    clause = statement.clause("by")
+    if statement.name is None or clause is None:
+        return None
+    judges = list(_judges(clause.value, scope))
+    criteria = [
+        criterion
+        for inner, _ in check_shape(statement.body or (), "rubric", scope.diagnostics)
+        if isinstance(inner, Statement) and (criterion := _criterion(inner, scope)) is not None
+    ]
+    if not statement.body and not statement.damaged:
+        scope.report(
+            "E107", f"`{statement.name}` asks nothing", statement.name.span, hint=f"for example {_EXAMPLE}"
+        )
+    if not judges or not criteria:
+        return None
+    plan = RubricPlan(name=statement.name.text, criteria=tuple(criteria))
+    return Rubric(plan, tuple(judges), statement.name.span, clause.value.span)
+
+
+def _judges(written: Expression, scope: Scope) -> Iterator[Model]:
+    """The models after `by`: one, or a list of them."""
+    items = written.items if isinstance(written, List) else (written,)
+    if not items:
+        scope.report("E107", "nobody marks by this rubric", written.span, hint="name a model: `by judge`")
+    seen: dict[str, Expression] = {}
+    for item in items:
+        judge: Model | None = scope.thing(item, (Model,), "a model", hint=declared_as(item))
+        if judge is None:
+            continue
+        name = judge.plan.name
+        if name in seen:
+            scope.report(
+                "E104",
+                f"`{name}` marks twice",
+                item.span,
+                secondary=(Label(seen[name].span, "first here"),),
+                hint="marks are the mean of different models': keep one of the two",
+            )
+            continue
+        seen[name] = item
+        yield judge
+
+
+def _criterion(statement: Statement, scope: Scope) -> CriterionPlan | None:
+    """`helpful 1..5 = "Does it do what was asked?"`."""
+    name, scale, question = statement.kind, statement.scale, statement.value
+    if scale is None or question is None or statement.damaged:
+        return None
+    if name.text in _OWN:
+        scope.report(
+            "E104",
+            f"marks have a `{name}` already: {_OWN[name.text]}",
+            name.span,
+            hint="give the question another name",
+        )
+        return None
+    if not isinstance(scale.low, int) or not isinstance(scale.high, int):
+        scope.report(
+            "E202",
+            f"`{name}` is marked from one whole number to another, and `{scale.span.text}` says otherwise",
+            scale.span,
+            hint=f"for example `{name} 1..5 = ...`",
+        )
+        return None
+    if is_empty(scale) or scale.low == scale.high:
+        scope.report(
+            "E202",
+            f"`{scale.span.text}` leaves a judge no choice",
+            scale.span,
+            hint="the worst mark comes first, then a higher one: `1..5`",
+        )
+        return None
+    said = constant(question, TEXT, scope, f"the question of `{name}`")
+    if said is FAILED:
+        return None
+    if not str(said).strip():
+        scope.report(
+            "E202", f"`{name}` asks nothing", question.span, hint=f"a question stands there: {_EXAMPLE}"
+        )
+        return None
+    return CriterionPlan(name=name.text, low=scale.low, high=scale.high, question=str(said).strip())
