@@ -8,6 +8,8 @@ from pathlib import Path
 from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Label
 from synth.base.diagnostics.source import Span
 from synth.compiler.bind.blocks.bound import Bound, Conversation, Step
+from synth.compiler.bind.blocks.kept import paths_kept
+from synth.compiler.bind.conversations.axes import uses_of
 from synth.compiler.plan.model import CallPlan
 
 # The code of a warning that a run makes an error of.
@@ -78,6 +80,28 @@ def _read_elsewhere(conversation: Conversation, bound: Bound) -> Iterator[str]:
     for preference in bound.preferences.values():
         if preference.source == conversation.name:
             yield from preference.quoted
+    for other in bound.conversations.values():
+        yield from _read_above(other, conversation)
+
+
+def _read_above(other: Conversation, conversation: Conversation) -> Iterator[str]:
+    """Names of a conversation that another looks up, whose samples are made of its."""
+    above: list[str] = []
+    found = other
+    while found.parent is not None and found.table is not None:
+        above.append(found.table.name)
+        found = found.parent
+        if found is conversation:
+            break
+    else:
+        return
+    assert other.table is not None
+    paths = uses_of({above[0]}, (*other.steps, *paths_kept(other.keep)))
+    paths += [(above[0], *each.path) for each in other.table.lists]
+    paths += [each.of for each in other.dealt]
+    for path in paths:
+        if path[: len(above)] == tuple(above) and len(path) > len(above):
+            yield path[len(above)]
 
 
 def _unused_pairs(bound: Bound, diagnostics: Diagnostics) -> None:

@@ -65,6 +65,7 @@ def _cohort(conversation: Conversation, bound: Bound) -> CohortPlan:
             DrawPlan(name=draw.name, set=draw.source, members=draw.members, spread=draw.spread, of=draw.of)
             for draw in conversation.draws
         ),
+        dealt=conversation.dealt,
         steps=tuple(
             _opened(_step(step, bound), conversation) if step.role == "messages" else _step(step, bound)
             for step in conversation.steps

@@ -21,7 +21,7 @@ from synth.compiler.plan.models import ModelPlan, Sampling
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
 from synth.compiler.plan.tables.draws import DrawPlan, Member
-from synth.compiler.plan.tables.table_plan import TablePlan
+from synth.compiler.plan.tables.table_plan import DealtPlan, TablePlan
 from synth.compiler.plan.value_types import ValueType
 
 PLAN_FORMAT = 1
@@ -170,8 +170,8 @@ class CohortPlan(Frozen):
     """One conversation declaration: how many samples, what varies, what is generated.
 
     A conversation over `rows` asks for `quota` samples, or for those of every row where `each` is set,
-    and then nobody knows before the rows are read how many there are: `quota` is 0.  `keep` are checks of
-    the finished sample, whose values the paths that they are of begin with.
+    and then nobody knows before the rows are read how many there are: `quota` is 0.  What is `dealt` is drawn
+    from tables.  `keep` are checks of the finished sample, with whose values their paths begin.
     """
 
     name: str
@@ -181,12 +181,18 @@ class CohortPlan(Frozen):
     axes: tuple[AxisPlan, ...] = ()
     times: Annotated[int, Field(ge=0)]
     draws: tuple[DrawPlan, ...] = ()
+    dealt: tuple[DealtPlan, ...] = ()
     steps: tuple[StepPlan, ...]
     keep: tuple[CheckPlan, ...] = ()
     transcript: str | None = None
     train_on: tuple[str, ...] = ()
     train_every: Role | None = None
     tags: tuple[str, ...] = ()
+
+    @property
+    def of_tables(self) -> bool:
+        """Whether samples are made of rows that no plan holds."""
+        return self.rows is not None or bool(self.dealt)
 
     @property
     def turns(self) -> tuple[StepPlan, ...]:
@@ -248,11 +254,11 @@ class PreferencePlan(Frozen):
     margin: Annotated[float, Field(gt=0)] | None = None
 
 
-# Of a cohort, what decides how much and what for, not what is generated.
-# `uses` follows from what is generated.
+# Of a cohort, what decides how much and what for, not what is generated; `uses` follows from that.
 _NOT_GENERATED: Mapping[str, Any] = {
     **dict.fromkeys(("quota", "each", "times", "train_on", "train_every", "transcript", "tags"), True),
     "rows": {"uses"},
+    "dealt": {"__all__": {"uses"}},
 }
 
 
@@ -334,8 +340,8 @@ class Plan(Frozen):
         found = []
         for pair in self.preferences:
             if pair.steps:
-                base = self.cohort(pair.source)
-                quota = base.quota if pair.quota is None else pair.quota
+                base, quota = self.cohort(pair.source), pair.quota
+                quota = base.quota if quota is None else quota
                 update = {"name": pair.name, "quota": quota, "steps": pair.steps, "keep": (), "tags": ()}
                 # Made by copying, so that its steps stay the very ones of the preference.
                 found.append(base.model_copy(update={**update, "transcript": None, "train_on": ()}))
@@ -360,16 +366,16 @@ class Plan(Frozen):
 
     @cached_property
     def tables(self) -> frozenset[str]:
-        """The names of the sources that conversations are over, or that checks compare with."""
-        rows = (cohort.rows for cohort in self.cohorts)
-        over = {each.table for each in rows if each is not None and each.kind == "source"}
+        """The names of the sources that conversations are over or draw from, or that checks compare with."""
+        rows = (cohort.rows for cohort in self.cohorts if cohort.rows is not None)
+        over = {each.table for each in rows if each.kind == "source"}
+        over |= {each.table for cohort in self.cohorts for each in cohort.dealt if each.table}
         return frozenset(over | {check.against[0] for check in self.comparing})
 
     @cached_property
     def over_rows(self) -> frozenset[str]:
-        """The names of the conversations and preferences whose samples are made of a table's rows."""
-        made = (*self.cohorts, *self.pair_cohorts)
-        return frozenset(cohort.name for cohort in made if cohort.rows is not None)
+        """The names of the conversations and preferences whose samples are made of tables' rows."""
+        return frozenset(each.name for each in (*self.cohorts, *self.pair_cohorts) if each.of_tables)
 
     @cached_property
     def comparing(self) -> tuple[CheckPlan, ...]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from synth.compiler.plan.model import CohortPlan, Plan
+from synth.compiler.plan.tables.dealt import DealtSlots
 from synth.runtime.cohorts.children import ChildCohort
 from synth.runtime.cohorts.conversation import Cohort
+from synth.runtime.cohorts.dealt import DealtCohort
 from synth.runtime.cohorts.preference import Pairs
 from synth.runtime.cohorts.rows import RowCohort
 from synth.runtime.cohorts.source import SampleObserver, SampleSource
@@ -39,14 +41,21 @@ def open_sample_sources(
     bases: dict[str, Cohort] = {}
     for cohort in plan.cohorts if cohorts is None else cohorts:
         of, parent = finished[cohort.name], plan.parent_of(cohort)
-        if cohort.rows is None:
+        dealer = None if tables is None else tables.dealer(cohort)
+        book: Cohort
+        if not cohort.of_tables:
             book = Cohort(plan, cohort, of, observer, progress, limit)
+        elif cohort.rows is None:
+            assert dealer is not None
+            dealt = DealtSlots(plan, cohort, dealer)
+            book = DealtCohort(plan, cohort, dealt, of, observer, progress, limit)
         elif parent is None:
             assert tables is not None
-            book = RowCohort(plan, cohort, tables.of(cohort.name), of, observer, progress, limit)
+            table = tables.of(cohort.name)
+            book = RowCohort(plan, cohort, table, dealer, of, observer, progress, limit)
         else:
             assert tables is not None
-            deals = child_deals(plan, cohort, tables.of)
+            deals = child_deals(plan, cohort, tables)
             book = ChildCohort(plan, cohort, bases[parent.name], deals, of, observer, progress, limit)
         bases[cohort.name] = book
         sample_sources.append(book)
@@ -93,7 +102,7 @@ def remember(
     for each in sample_sources:
         if isinstance(each, Cohort) and each.deduplicator.sits:
             versions = None
-            if each.plan.rows is not None:
+            if each.plan.of_tables:
                 assert tables is not None
                 log = history.log
                 standing = tables.standing_versions(each.plan, config_hashes, log.cursor, log.next_seq)

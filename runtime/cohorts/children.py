@@ -16,6 +16,7 @@ from typing import Any
 from synth.compiler.plan.allot import allot
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import BaseSample, Cell, Slot
+from synth.compiler.plan.tables.dealt import below, unknown_lists, wants_values
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.tables.environment import environment
 from synth.compiler.plan.tables.row_deals import RowDeals, places_a_row
@@ -26,6 +27,9 @@ from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress
 from synth.runtime.samples.sample import Sample
 from synth.store.log.past.sample_ids import Finished
+
+# More than a parent's lists make.
+_MOST_BELOW = 1 << 32
 
 
 @dataclass(slots=True)
@@ -59,6 +63,11 @@ class ChildCohort(TableCohort):
         self._deals = deals
         self._a_row = places_a_row(cohort)
         wanted = sum(parent.sizes) * self._a_row if cohort.each else cohort.quota
+        self._has_lists = bool(cohort.rows.lists)
+        if cohort.each and self._has_lists and limit is not None:
+            # Nobody knows how long lists are, and how many samples that makes.
+            wanted = max(wanted, limit + 1)
+        self._wants_values = wants_values(plan, cohort)
         super().__init__(plan, cohort, wanted, finished, observer, progress, limit)
         # How many more samples each cell of sets is to have, where not all parents are gone through.
         self._counts = not cohort.each or self._counters.limited
@@ -141,7 +150,17 @@ class ChildCohort(TableCohort):
         self._judge()
         self._advance()
 
+    def grew(self, row: int) -> None:
+        if self._counts:
+            return
+        self._counters.quota += self._a_row
+        for place in range(self._a_row):
+            for follower in self.followers:
+                follower.grew(place // self.plan.times)
+
     def base_through(self) -> None:
+        if self._has_lists and self._counters.limited and not self._dealt:
+            self._counters.quota -= sum(self._room)
         self._dealt = True
         self._tell_if_through()
 
@@ -167,25 +186,55 @@ class ChildCohort(TableCohort):
             # Parents are taken in their order, whoever of them replaces another.
             order = 0, self._number, order[2]
             self._number += 1
-        if parent is None:
+        requests = [] if parent is None else list(self._of(parent, order))
+        if parent is None or not requests:
             if not self._counts:
-                for place in range(self._a_row):
-                    self.deduplicator.lost(self._order(order, place))
-                    # What is made of these is lost with them.
-                    for follower in self.followers:
-                        follower.lost(place // self.plan.times, self._order(order, place))
-                self._judge()
+                self._make_none(order, stands=parent is not None)
             return
-        for place, request in enumerate(self._of(parent, order)):
+        for place, request in enumerate(requests):
             if not self._counts:
+                if place >= self._a_row:
+                    self._add(request)
                 self._open(request, parent.pending)
             elif self._room[request.slot.cell.row] > 0:
                 self._room[request.slot.cell.row] -= 1
-                self.deduplicator.expect(self._order(order, place))
+                self.deduplicator.expect(request.order)
                 self._open(request, parent.pending)
             elif not parent.pending:
                 self._spare_parents[request.slot.cell.row].append(_without_values(request))
         self._tell_if_through()
+
+    def _make_none(self, order: Order, *, stands: bool) -> None:
+        """Takes note that no sample is made of a parent, which is lost, or `stands` and has an empty list."""
+        for place in range(self._a_row):
+            self.deduplicator.lost(self._order(order, place))
+            # What is made of these is lost with them.
+            for follower in self.followers:
+                follower.lost(place // self.plan.times, self._order(order, place))
+                if stands:
+                    follower.not_replaced(place // self.plan.times)
+        self._counters.quota -= self._a_row * stands
+        self._judge()
+        self._tell_if_through()
+
+    def _add(self, request: SampleRequest) -> None:
+        """Expects a sample of a further item of a list: those of the first were expected with the parent."""
+        row = request.slot.cell.row
+        self._counters.quota += 1
+        self.deduplicator.expect(request.order)
+        for follower in self.followers:
+            follower.grew(row)
+            follower.expected(row, request.order)
+
+    def _values(self, parent: _Parent) -> Mapping[str, Any]:
+        """The values of a parent's steps, as far as lists of them are gone through or drawn from."""
+        if not self._wants_values:
+            return {}
+        if parent.pending:
+            return unknown_lists(self._recipe, self.plan)
+        if parent.values is not None:
+            return parent.values
+        return self._parent.logged_values(parent.name, parent.slot.inputs)
 
     def _of(self, parent: _Parent, order: Order) -> Iterator[SampleRequest]:
         """The samples that a parent makes."""
@@ -200,10 +249,13 @@ class ChildCohort(TableCohort):
             values=parent.values,
             base=slot.base,
         )
-        member = Member.model_construct(label=parent.name, weight=1, fields=outside)
+        fields = {**outside, **self._values(parent)}
+        member = Member.model_construct(label=parent.name, weight=1, fields=fields)
         row = (((self._shown_as, parent.name),), (member,))
         number = slot.position if parent.order[0] == 0 else -1
-        for place, made in enumerate(self._deals.slots(row, number, slot.inputs)):
+        entries = below(self.plan, row)
+        slots = (made for entry in entries for made in self._deals.slots(entry, number, slot.inputs))
+        for place, made in enumerate(slots):
             request = self._request(replace(made, base=base), self._order(order, place))
             yield replace(request, base=base)
 
@@ -253,7 +305,8 @@ class ChildCohort(TableCohort):
 
     def _order(self, order: Order, place: int) -> Order:
         """A sample's place among the samples: its parent's, and its own there."""
-        return order[0], order[1] * self._a_row + place, order[2]
+        most = _MOST_BELOW if self._has_lists else self._a_row
+        return order[0], order[1] * most + place, order[2]
 
     def _tell_if_through(self) -> None:
         if not self._opening:

@@ -99,6 +99,10 @@ class Cohort:
         full = [min(self._per_row, self.plan.times)] * self._grid
         return [max(0, min(size, self._limit - row * size)) for row, size in enumerate(full)]
 
+    def logged_values(self, name: str, inputs: str) -> Mapping[str, Any]:
+        """The values of the steps of a sample that an earlier run completed."""
+        return self._finished.values(name, inputs)
+
     def remember(self, values: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Takes the samples that earlier runs completed: later ones are judged beside them."""
         for name, found in values:

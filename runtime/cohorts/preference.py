@@ -85,6 +85,10 @@ class Pairs:
         self._counters = progress.cohort(cohort)
         self._all = preference.quota is None
         quota = cohort.quota if limit is None else min(limit, cohort.quota)
+        table = self._base_plan.rows
+        if table is not None and table.kind == "conversation" and table.lists:
+            # How long lists are is not known yet, and samples may be more than one for each parent.
+            sizes = sizes if self._all else [quota] * len(sizes)
         shares = tuple(sizes) if self._all else allot(quota, sizes)
         self._rows = {
             number: _Row(share, share + most_losses(share, plan.losses))
@@ -174,6 +178,14 @@ class Pairs:
             self._quota -= 1
             self._counters.quota -= 1
         self._advance(self._rows[row])
+
+    def grew(self, row: int) -> None:
+        """There is one sample more than was said."""
+        if self._all:
+            self._rows[row].share += 1
+            self._rows[row].room += 1
+            self._quota += 1
+            self._counters.quota += 1
 
     def passed(self, row: int) -> None:
         """All slots of a row are announced."""

@@ -13,6 +13,7 @@ from itertools import islice
 
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, Labels, Slot
+from synth.compiler.plan.tables.dealt import Dealer
 from synth.compiler.plan.tables.row_deals import RowDeals, places_a_row
 from synth.runtime.cohorts.conversation import Row
 from synth.runtime.cohorts.dedup import Order
@@ -36,13 +37,14 @@ class RowCohort(TableCohort):
         plan: Plan,
         cohort: CohortPlan,
         table: SourceTable,
+        dealer: Dealer | None,
         finished: Finished,
         observer: SampleObserver,
         progress: Progress,
         limit: int | None,
     ) -> None:
         self._table = table
-        self._deals, self._order, self._planned = row_slots(plan, cohort, table)
+        self._deals, self._order, self._planned = row_slots(plan, cohort, table, dealer)
         places = self._planned * places_a_row(cohort)
         wanted = places if cohort.each else cohort.quota
         super().__init__(plan, cohort, wanted, finished, observer, progress, limit)
@@ -84,7 +86,8 @@ class RowCohort(TableCohort):
         """Why there is no row to go through."""
         table = self.plan.rows
         assert table is not None
-        lists = " and ".join(f"`{'.'.join(each.path)}`" for each in table.lists)
+        paths = [each.path for each in table.lists] + [each.of[1:] for each in self.plan.dealt if each.of]
+        lists = " and ".join(f"`{'.'.join(path)}`" for path in paths)
         has = f" that has any {lists}" if self._table.empty else ""
         return (
             f"`{self.plan.name}` has no sample: `{table.table}` has no row{has}; add some, or change "

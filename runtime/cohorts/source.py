@@ -82,6 +82,10 @@ class Follower(Protocol):
         """What took the place of a lost sample, or was to, was given up."""
         ...
 
+    def grew(self, row: int) -> None:
+        """There is one sample more than was said: a list is longer than one item."""
+        ...
+
     def passed(self, row: int) -> None:
         """All slots of a row of the grid are announced."""
         ...

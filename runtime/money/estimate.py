@@ -184,6 +184,11 @@ class Estimate:
         examples = self._examples.get(self.cohort.name)
         if examples:
             return sum(_tokens_at(each, path) for each in examples) / len(examples)
+        dealt = next((each for each in self.cohort.dealt if each.name == first), None)
+        if dealt is not None and dealt.table:
+            type_ = self.plan.source(dealt.table).row
+            one = _UNKNOWN_ROW if type_ is None else _of_field(type_, rest)
+            return one * (dealt.count or 1)
         if table is None or first not in (table.name, *(each.name for each in table.lists)):
             return _SHORT
         source = next((each for each in self.plan.sources if each.name == table.table), None)

@@ -28,7 +28,7 @@ def expected_quotas(plan: Plan, rows: Mapping[str, int | None]) -> dict[str, int
             found[cohort.name] = above * places_a_row(cohort)
         elif parent is not None:
             found[cohort.name] = min(cohort.quota, found[parent.name] * places_a_row(cohort))
-        elif counted is None or table.lists:
+        elif counted is None or table.lists or any(dealt.of for dealt in cohort.dealt):
             found[cohort.name] = cohort.quota
         else:
             # No more than all rows make, before any is lost.
@@ -47,7 +47,7 @@ def examples_of(plan: Plan, tables: Tables | None) -> Mapping[str, Sequence[Mapp
         if tables is None or cohort.rows is None or cohort.rows.kind != "source":
             continue
         table = tables.of(cohort.name)
-        deals = RowDeals(plan, cohort, table.labels, 0)
+        deals = RowDeals(plan, cohort, table.labels, 0, tables.dealer(cohort))
         entries = table.entries(range(min(_EXAMPLES, len(table))))
         found[cohort.name] = [environment(cohort, slot) for row in entries for slot in deals.slots(row)]
     return found

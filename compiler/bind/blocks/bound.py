@@ -27,7 +27,7 @@ from synth.compiler.plan.models import ModelPlan, Sampling
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.spread import SpreadPlan
 from synth.compiler.plan.tables.draws import Member
-from synth.compiler.plan.tables.table_plan import TablePlan
+from synth.compiler.plan.tables.table_plan import DealtPlan, TablePlan
 from synth.compiler.plan.types import TEXT, Schema, Type
 
 
@@ -174,7 +174,7 @@ class Conversation:
     """`declared` is the quota as written, which an override may have rescaled to `quota`.
 
     One over a `table` asks for `each` of its rows, or for `quota` samples; `outside` are the types of the
-    row and of the items of its lists, by name.
+    row, of the items of its lists and of what is `dealt` from tables, by name.
     """
 
     name: str
@@ -191,6 +191,7 @@ class Conversation:
     tags: tuple[str, ...]
     span: Span
     table: TablePlan | None = None
+    dealt: tuple[DealtPlan, ...] = ()
     keep: tuple[CheckPlan, ...] = ()
     outside: tuple[tuple[str, Type], ...] = ()
     each: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from dataclasses import fields as dataclass_fields
 from math import prod
@@ -40,14 +40,20 @@ class Axes:
     def cells(self) -> int:
         return prod(len(axis.set.members) for axis in self.sets)
 
-    def with_uses(self, steps: Sequence[object]) -> TablePlan:
+    def with_uses(self, steps: Sequence[object]) -> TablePlan | None:
         """The table, with what of its rows some steps use: samples are made anew when that changes."""
-        assert self.rows is not None
-        outside = {name for name, _ in self.types}
-        quoted = {path for step in steps for path in _paths(step) if path[0] in outside}
+        if self.rows is None:
+            return None
+        quoted = uses_of({name for name, _ in self.types}, steps)
         if self.parent is not None:
-            quoted = {path for path in quoted if _is_of_a_row(path[1:], self.parent)}
-        return self.rows.model_copy(update={"uses": tuple(sorted(quoted))})
+            above = self.rows.name
+            quoted = [path for path in quoted if path[0] != above or _is_of_a_row(path[1:], self.parent)]
+        return self.rows.model_copy(update={"uses": tuple(quoted)})
+
+
+def uses_of(names: Container[str], steps: Sequence[object]) -> list[tuple[str, ...]]:
+    """What of some names steps look up, in one order."""
+    return sorted({path for step in steps for path in _paths(step) if path[0] in names})
 
 
 def _paths(part: object) -> Iterator[tuple[str, ...]]:
@@ -72,11 +78,11 @@ def _paths(part: object) -> Iterator[tuple[str, ...]]:
 def _is_of_a_row(path: Sequence[str], parent: Conversation) -> bool:
     """Whether a path into a sample leads to a row of a source: all else follows from the sample's own name
     and inputs."""
-    if not path or parent.table is None or path[0] not in dict(parent.outside):
+    if not path or path[0] not in dict(parent.outside):
         return False
-    if parent.table.kind == "source":
-        return True
-    return parent.parent is not None and _is_of_a_row(path[1:], parent.parent)
+    if parent.parent is not None and parent.table is not None and path[0] == parent.table.name:
+        return _is_of_a_row(path[1:], parent.parent)
+    return True
 
 
 def bind_axes(statement: Statement, bound: Bound, scope: Scope) -> Axes:
@@ -174,11 +180,49 @@ def _bind_axis(clause: Clause, axes: Axes, statement: Statement, bound: Bound, s
 
 
 def _bind_list(clause: Clause, declared: Declared, axes: Axes, scope: Scope) -> Type | None:
-    """`over fact in page.facts`: a list that each row has."""
+    """`over fact in page.facts`: a list that each row has, or `over fact in parent.page.facts`."""
     assert clause.name is not None
     assert isinstance(clause.value, Reference)
     reference = clause.value
     path = tuple(part.text for part in reference.parts)
+    rows = axes.rows
+    if rows is None or rows.name != path[0]:
+        wrong = f"`{reference}` is no list of a row that this conversation is over"
+        hint = "for example `over page in pages over fact in page.facts`; `draw` goes through other lists"
+    else:
+        wrong, hint = "", ""
+    item = list_in(reference, declared, scope, "samples vary over the items of a list", (wrong, hint))
+    if item is None or rows is None:
+        return None
+    if axes.parent is not None and not is_known_before(path[1:], axes.parent):
+        scope.report(
+            "E202",
+            f"`{reference}` is made in a sample that `{axes.parent.name}` is made from",
+            reference.span,
+            secondary=(Label(axes.parent.span, "samples of this conversation are gone through"),),
+            hint=f"put a conversation over it in between, or draw from it in `{axes.parent.name}`",
+        )
+        return None
+    found = ListPlan(name=clause.name.text, path=path[1:], plain=item.name != "record")
+    axes.rows = rows.model_copy(update={"lists": (*rows.lists, found)})
+    return item
+
+
+def is_known_before(path: Sequence[str], conversation: Conversation) -> bool:
+    """Whether what a path leads to in a conversation's samples is known once they stand: steps of those that
+    they are made of are looked up no earlier than a sample begins."""
+    first, *rest = path
+    table, above = conversation.table, conversation.parent
+    if above is None or table is None or first != table.name or not rest:
+        return True
+    return not any(step.name == rest[0] for step in above.steps) and is_known_before(rest, above)
+
+
+def list_in(
+    reference: Reference, declared: Declared, scope: Scope, use: str, unfit: tuple[str, str] = ("", "")
+) -> Type | None:
+    """The type of the items of the list that a path leads to; None after a report, which says what such lists
+    are for, or what else is `unfit` about it."""
     type_: Type | None = declared.type
     for part in reference.parts[1:]:
         above, type_ = type_, None if type_ is None else field_type(type_, part.text)
@@ -200,20 +244,15 @@ def _bind_list(clause: Clause, declared: Declared, axes: Axes, scope: Scope) -> 
             return None
     if type_ is not None and type_.name == "unknown":
         return None
-    if axes.rows is None or axes.rows.name != path[0] or axes.rows.kind != "source":
-        scope.report(
-            "E202",
-            f"`{reference}` is no list of a row that this conversation is over",
-            reference.span,
-            hint="for example `over page in pages over fact in page.facts`; `draw` goes through other lists",
-        )
+    if unfit[0]:
+        scope.report("E202", unfit[0], reference.span, hint=unfit[1])
         return None
     if type_ is None or type_.name != "list":
         shown = "nothing" if type_ is None else article(type_)
         lists = _lists(declared.type)
         scope.report(
             "E202",
-            f"`{reference}` is {shown}, and samples vary over the items of a list",
+            f"`{reference}` is {shown}, and {use}",
             reference.span,
             secondary=(Label(declared.span, f"this {declared.what}"),),
             hint=f"lists in its schema: {some_of(lists)}"
@@ -221,11 +260,7 @@ def _bind_list(clause: Clause, declared: Declared, axes: Axes, scope: Scope) -> 
             else f"where it is one, its schema says so: `{reference.parts[-1]}: list<text>`",
         )
         return None
-    item = type_.arguments[0]
-    plain = item.name != "record"
-    found = ListPlan(name=clause.name.text, path=path[1:], plain=plain)
-    axes.rows = axes.rows.model_copy(update={"lists": (*axes.rows.lists, found)})
-    return item
+    return type_.arguments[0]
 
 
 def _lists(type_: Type | None) -> list[str]:

@@ -10,7 +10,14 @@ from synth.base.diagnostics.source import Span
 from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, Draw, SetOf, Step
 from synth.compiler.bind.blocks.kept import bind_keep, paths_kept
 from synth.compiler.bind.blocks.shape import check_shape
-from synth.compiler.bind.conversations.axes import bind_axes, bind_count, bind_times
+from synth.compiler.bind.conversations.axes import bind_axes, bind_count, bind_times, uses_of
+from synth.compiler.bind.conversations.dealt import (
+    Dealt,
+    bind_dealt,
+    bind_sample,
+    draws_from_table,
+    samples_rows,
+)
 from synth.compiler.bind.conversations.draws import bind_draw
 from synth.compiler.bind.conversations.step import bind_step
 from synth.compiler.bind.declarations.lets import bind_let
@@ -51,20 +58,27 @@ def bind_conversation(
                 scope.poisoned.add(s.name.text)
             scope.later.setdefault(s.name.text, Declared(s.name.text, kind.word, s.name.span))
     draws: list[Draw] = []
+    dealt: list[Dealt] = []
     steps: list[Step] = []
     train_on: Expression | None = None
     transcript: Expression | None = None
     tags: tuple[str, ...] = ()
     kept: Statement | None = None
     for s, kind in inner:
-        if kind.word == "draw":
+        if kind.word == "draw" and draws_from_table(s, axes, {each.plan.name for each in dealt}, scope):
+            if (drawn := bind_dealt(s, axes, scope)) is not None:
+                dealt.append(drawn)
+        elif kind.word == "let" and samples_rows(s, scope):
+            if (drawn := bind_sample(s, scope)) is not None:
+                dealt.append(drawn)
+        elif kind.word == "draw":
             draw = bind_draw(s, axes.sets, draws, scope)
             if draw is not None:
                 draws.append(draw)
                 # The members of one in parts are examples of what it can be.
                 if draw.spread is None or not draw.spread.in_parts:
-                    drawn = [member for member in draw.members if member.weight]
-                    ways.members[draw.name] = seen(drawn, plain=not draw.source)
+                    some = [member for member in draw.members if member.weight]
+                    ways.members[draw.name] = seen(some, plain=not draw.source)
         elif kind.word in ("turn", "step", "let"):
             if kind.word == "let":
                 step = bind_let(s, steps, draws, bound, scope)
@@ -94,6 +108,7 @@ def bind_conversation(
         _check_quota(statement, times * axes.cells, axes.sets, overrides, bound, scope)
     else:
         count = bind_count(statement, axes, times, scope)
+    looking = (*steps, *paths_kept(keep))
     dialogue = _bind_transcript(transcript, steps, scope)
     if (
         not any(step.role not in (None, "system") for step in steps)
@@ -114,9 +129,13 @@ def bind_conversation(
         declared=statement.quantity.value if isinstance(statement.quantity, Integer) else count or 0,
         times=times,
         axes=tuple(axes.sets),
-        table=None if axes.rows is None else axes.with_uses((*steps, *paths_kept(keep))),
+        table=axes.with_uses(looking),
+        dealt=tuple(
+            each.plan.model_copy(update={"uses": tuple(uses_of((each.plan.name,), looking))})
+            for each in dealt
+        ),
         keep=tuple(keep),
-        outside=axes.types,
+        outside=(*axes.types, *((each.plan.name, each.type) for each in dealt)),
         each=count is None,
         parent=axes.parent,
         draws=tuple(draws),

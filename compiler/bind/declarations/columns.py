@@ -229,6 +229,8 @@ def _is_row(conversation: Conversation | Preference, path: Sequence[Name]) -> bo
     if isinstance(conversation, Preference):
         return False
     table, above = conversation.table, conversation.parent
+    if len(path) == 1 and any(each.table and each.name == path[0].text for each in conversation.dealt):
+        return dict(conversation.outside)[path[0].text].name == "record"
     if table is None or not path or path[0].text != table.name:
         return False
     if above is not None:

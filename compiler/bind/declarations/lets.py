@@ -159,9 +159,10 @@ def _bind_call(value: Call, draws: Sequence[Draw], bound: Bound, scope: Scope) -
         return None
     source = bound.sources.get(str(arguments["source"]))
     if source is not None and source.plan.type != "chunk":
+        gives = "messages" if source.plan.type == "messages" else "rows"
         scope.report(
             "E202",
-            f"`{function}` takes a source of chunks, and `{source.plan.name}` gives messages",
+            f"`{function}` takes a source of chunks, and `{source.plan.name}` gives {gives}",
             value.span,
             secondary=(Label(source.span, "declared here"),),
         )

@@ -230,7 +230,7 @@ class Scope:
             return declared.thing
         self.report(
             "E202",
-            f"`{expression}` is a {declared.what}, not {noun}",
+            f"`{expression}` is {'an' if declared.what[0] in 'aeiou' else 'a'} {declared.what}, not {noun}",
             expression.span,
             secondary=(Label(declared.span, "declared here"),),
             hint=(instead or {}).get(declared.what, ""),

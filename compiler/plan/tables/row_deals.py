@@ -16,19 +16,15 @@ from dataclasses import replace
 from heapq import nsmallest
 from itertools import product
 from math import prod
-from typing import Any
 
-from synth.base.canonical import digest
 from synth.compiler.plan.allot import largest_remainder
-from synth.compiler.plan.conditions import there
 from synth.compiler.plan.dependent import choices
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, Deck, Labels, Slot, keyed_number
+from synth.compiler.plan.tables.dealt import Dealer, Row
 from synth.compiler.plan.tables.draws import DrawPlan, Member
-from synth.compiler.plan.tables.environment import environment
+from synth.compiler.plan.tables.environment import environment, inputs_of, row_values
 
-# What a row is by name: a member whose fields are the row's values.
-Row = tuple[Labels, tuple[Member, ...]]
 # By a row's labels and the number of a place in it, the index of the member that a draw gets there.
 Relabelled = Mapping[tuple[Labels, int], int]
 
@@ -66,10 +62,18 @@ class RowDeals:
     """Deals the draws of a cohort over the rows of a table.
 
     `planned` gives the labels of the rows that are places, in their order; counts are exact over those.
+    `dealer` deals what is drawn from tables, where anything is.
     """
 
-    def __init__(self, plan: Plan, cohort: CohortPlan, planned: Callable[[int], Labels], rows: int) -> None:
-        self._plan, self._cohort = plan, cohort
+    def __init__(
+        self,
+        plan: Plan,
+        cohort: CohortPlan,
+        planned: Callable[[int], Labels],
+        rows: int,
+        dealer: Dealer | None = None,
+    ) -> None:
+        self._plan, self._cohort, self._dealer = plan, cohort, dealer
         self._grid = list(product(*(axis.members for axis in cohort.axes)))
         self._set_labels: list[Labels] = [
             tuple((axis.name, member.label) for axis, member in zip(cohort.axes, members, strict=True))
@@ -81,10 +85,15 @@ class RowDeals:
 
     def slots(self, row: Row, number: int = -1, beneath: str = "") -> Iterator[Slot]:
         """The slots of a row, which is the `number`-th of those planned, or a spare.  `beneath` are the
-        inputs of the sample that it is, where it is one."""
+        inputs of the sample that it is, where it is one.  There are none where it has nothing in a list that
+        is drawn from."""
         cohort, (row_labels, row_members) = self._cohort, row
+        dealer = self._dealer
+        values = {} if dealer is None else row_values(cohort, row_members)
+        if dealer is not None and dealer.is_empty(values):
+            return
         for cell_number, (members, labels) in enumerate(zip(self._grid, self._set_labels, strict=True)):
-            fixed_labels, fixed = row_labels + labels, row_members + members
+            fixed_labels = row_labels + labels
             counts = Counter[tuple[int, ...]]()
             dealt = self._dealt(row_labels, cell_number, fixed_labels)
             for place, drawn in enumerate(dealt):
@@ -93,9 +102,13 @@ class RowDeals:
                     (draw.name, member.label)
                     for draw, member in zip(cohort.draws, drawn_members, strict=True)
                 )
-                cell = Cell(
-                    cell_number, fixed_labels + draw_labels, fixed + drawn_members, labels + draw_labels
-                )
+                group = labels + draw_labels
+                before, before_members = row_labels, row_members
+                if dealer is not None:
+                    # A row's deck goes on where there is more of each combination of sets.
+                    more = dealer.of(row_labels, values, place * len(self._grid) + cell_number)
+                    before, before_members = before + more[0], before_members + more[1]
+                cell = Cell(cell_number, before + group, before_members + members + drawn_members, group)
                 at = (number * len(self._grid) + cell_number) * cohort.times + place if number >= 0 else -1
                 slot = Slot(at, cell, counts[drawn])
                 yield replace(slot, inputs=inputs_of(cohort, environment(cohort, slot), beneath))
@@ -190,13 +203,3 @@ class RowDeals:
         for each in self._set_labels:
             found += Deck(self._plan, self._cohort, draw, labels + each).stretch(0, self._cohort.times)
         return found
-
-
-def inputs_of(cohort: CohortPlan, environment: Mapping[str, Any], beneath: str = "") -> str:
-    """A digest, 16 hex digits, of what a sample is made of besides its plan: the values of rows that its
-    steps use, and the inputs of the sample `beneath` it.  Empty where that is nothing."""
-    uses = cohort.rows.uses if cohort.rows is not None else ()
-    if not uses and not beneath:
-        return ""
-    values = [there(path, environment) for path in uses]
-    return digest([values, beneath] if beneath else values)[:16]

@@ -1,4 +1,5 @@
-"""What a conversation goes over besides sets: a table, and lists that its rows have."""
+"""What a conversation goes over besides sets, a table and lists that its rows have, and what of tables it
+draws."""
 
 from __future__ import annotations
 
@@ -27,5 +28,20 @@ class TablePlan(Frozen):
     kind: Literal["source", "conversation"]
     table: str
     lists: tuple[ListPlan, ...] = ()
+    plain: bool = False
+    uses: tuple[tuple[str, ...], ...] = ()
+
+
+class DealtPlan(Frozen):
+    """`draw name from table`, `draw name from row.list` or `let name = sample(table, count = 3)`.
+
+    `table` is a source, or `of` the path of a list below what the conversation is over.  With a `count` its
+    value is a list of so many rows.  `plain` and `uses` are as those of a table.
+    """
+
+    name: str
+    table: str = ""
+    of: tuple[str, ...] = ()
+    count: int | None = None
     plain: bool = False
     uses: tuple[tuple[str, ...], ...] = ()

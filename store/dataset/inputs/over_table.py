@@ -11,9 +11,12 @@ from typing import Any
 
 import duckdb
 
+from synth.base.errors import ConfigError
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Labels, sample_version, slots
+from synth.compiler.plan.tables.dealt import Dealer, DealtSlots
 from synth.compiler.plan.tables.row_deals import cells_of, places_a_row
+from synth.compiler.plan.tables.table_plan import DealtPlan, TablePlan
 from synth.store.dataset.inputs.filter import Kept, keep
 from synth.store.dataset.inputs.select import (
     Selection,
@@ -31,7 +34,9 @@ from synth.store.dataset.inputs.standing import (
     Found,
     Standing,
     child_deals,
+    replacements_in,
     standing_children,
+    standing_dealt,
     standing_rows,
 )
 from synth.store.log.events import Kind
@@ -85,13 +90,38 @@ class Tables:
     def of(self, cohort: str) -> SourceTable:
         """The table of a conversation over a source.  Raises QuotaShort as `kept` does."""
         if cohort not in self._tables:
-            axis = self._plan.cohort(cohort).rows
+            plan = self._plan.cohort(cohort)
+            axis, needed = plan.rows, [dealt.of for dealt in plan.dealt if dealt.of]
             assert axis is not None
             source = self._plan.source(axis.table)
             self._tables[cohort] = SourceTable(
-                axis, source, self.kept(axis.table), self._cursor_of(axis.table)
+                axis, source, self.kept(axis.table), self._cursor_of(axis.table), needed
             )
         return self._tables[cohort]
+
+    def dealer(self, cohort: CohortPlan) -> Dealer | None:
+        """What deals a conversation's draws from tables, where it has any.  Raises QuotaShort as `kept` does,
+        and ConfigError where a source has too few rows."""
+        if not cohort.dealt:
+            return None
+        return Dealer(self._plan, cohort, {d.name: self.drawn(cohort, d) for d in cohort.dealt if d.table})
+
+    def drawn(self, cohort: CohortPlan, dealt: DealtPlan) -> SourceTable:
+        """The rows of a source that a conversation draws from."""
+        key = f"{cohort.name}.{dealt.name}"
+        if key not in self._tables:
+            axis = TablePlan(name=dealt.name, kind="source", table=dealt.table, plain=dealt.plain)
+            kept, source = self.kept(dealt.table), self._plan.source(dealt.table)
+            wanted = dealt.count or 1
+            if len(kept.seqs) < wanted:
+                raise ConfigError(
+                    f"`{dealt.name}` of `{cohort.name}` takes {wanted} of the rows of `{dealt.table}`, which "
+                    f"has {len(kept.seqs)}: add some, or change what its `keep` lets through"
+                )
+            # Of several, nothing leads to a name, and a list prints what the rows hold.
+            named = dealt.count is None
+            self._tables[key] = SourceTable(axis, source, kept, self._cursor_of(dealt.table), named=named)
+        return self._tables[key]
 
     def _cursor_of(self, source: str) -> Cursor:
         return self._read[source][0] if source in self._read else self._cursor
@@ -134,19 +164,25 @@ def over_table(
 ) -> OverTable:
     """The samples of a conversation over a table, of the lineages that `config_hash_for` tells."""
     parent = plan.parent_of(cohort)
+    dealer = tables.dealer(cohort)
     if parent is None:
         config_hash, models = config_hash_for(cohort, None)
         ends = _ends(cursor, events, config_hash, forgotten)
-        standing = standing_rows(plan, cohort, tables.of(cohort.name), ends)
+        if cohort.rows is None:
+            assert dealer is not None
+            reach = replacements_in(cursor(), events, config_hash)
+            standing = standing_dealt(plan, cohort, DealtSlots(plan, cohort, dealer), ends, reach)
+        else:
+            standing = standing_rows(plan, cohort, tables.of(cohort.name), ends, dealer)
         return OverTable(config_hash, models, ends, standing, ended=ends.seqs)
-    if parent.rows is not None:
+    if parent.of_tables:
         above = over_table(plan, parent, tables, cursor, events, config_hash_for, forgotten)
     else:
         above = _over_grid(plan, parent, cursor, events, config_hash_for, forgotten)
     config_hash, models = config_hash_for(cohort, above.config_hash)
     ends = _ends(cursor, events, config_hash, forgotten)
-    deals = child_deals(plan, cohort, tables.of)
-    standing = standing_children(plan, cohort, deals, above.standing, ends)
+    deals = child_deals(plan, cohort, tables)
+    standing = standing_children(plan, cohort, deals, above.standing, ends, cursor())
     return OverTable(config_hash, models, ends, standing, above, ends.seqs)
 
 
@@ -190,7 +226,7 @@ def select_over_table(
         count.forgotten,
         missing,
         count.lost,
-        count.rows,
+        count.rows if cohort.rows is not None else None,
         found.ended,
     )
 

@@ -71,7 +71,7 @@ class Selection:
     def row_of(self, position: int) -> int:
         """The row of the cohort's grid that a place is in."""
         row = position // self.cohort.times
-        return row if self.cohort.rows is None else row % cells_of(self.cohort)
+        return row if not self.cohort.of_tables else row % cells_of(self.cohort)
 
 
 def select(

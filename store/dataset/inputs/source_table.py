@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 from array import array
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 import duckdb
 
-from synth.base.canonical import digest
 from synth.compiler.plan.conditions import there
 from synth.compiler.plan.model import SourcePlan
 from synth.compiler.plan.strata import Labels
+from synth.compiler.plan.tables.dealt import Row, item_names, item_of
 from synth.compiler.plan.tables.draws import Member
-from synth.compiler.plan.tables.row_deals import Row
 from synth.compiler.plan.tables.table_plan import TablePlan
 from synth.compiler.plan.value_types import ValueType
 from synth.store.dataset.inputs.environment import Record
@@ -26,11 +24,15 @@ from synth.store.dataset.inputs.select import columns
 from synth.store.log.source_payloads import RowIngested
 
 _CHUNK = 1024
+# Rows that are held of what is drawn from.
+HELD = 16_384
 
 
 class SourceTable:
     """Rows by their index, in the source's own order; where lists are gone through, an entry for each of
-    their items (or combination of items) instead, below its row.
+    their items (or combination of items) instead, below its row.  What has nothing in a list that is
+    `needed`, by its path, since it is drawn from, has no entry.  Where it is `named`, a row has its own name
+    among its values.
 
     Sixteen bytes a row are held, and as many for each list.
     """
@@ -41,8 +43,13 @@ class SourceTable:
         source: SourcePlan,
         kept: Kept,
         cursor: Callable[[], duckdb.DuckDBPyConnection],
+        needed: Sequence[tuple[str, ...]] = (),
+        *,
+        named: bool = True,
     ) -> None:
         self._axis = axis
+        self._needed = needed
+        self._has_name = named
         self._source = source
         self._cursor = cursor()
         self._seqs, self._names = kept.seqs, kept.names
@@ -54,8 +61,10 @@ class SourceTable:
         self._by_name: array[int] | None = None
         # Rows that have no item of a list.
         self.empty = 0
-        if axis.lists:
+        if axis.lists or needed:
             self._go_through()
+        # Of what is drawn from it, those that were read last.
+        self._read: dict[int, tuple[str, Any]] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -83,13 +92,35 @@ class SourceTable:
                     members.append(_member(labels[number + 1][1], item, each.plain))
                 yield labels, tuple(members)
 
+    def row(self, index: int) -> tuple[str, Any]:
+        """The name of a row and what it stands for."""
+        if index not in self._read:
+            self.read([index])
+        return self._read[index]
+
+    def read(self, indexes: Iterable[int]) -> None:
+        """Reads some rows together, and holds them; of a small table all, since any may be asked for next."""
+        wanted = [index for index in dict.fromkeys(indexes) if index not in self._read]
+        if not wanted:
+            return
+        if len(self) <= HELD:
+            wanted = list(range(len(self)))
+        elif len(self._read) + len(wanted) > HELD:
+            self._read.clear()
+        wanted.sort()
+        for index, value in zip(wanted, self._values([self._seqs[each] for each in wanted]), strict=True):
+            self._read[index] = f"{self._names[index]:016x}", value
+
+    def named(self, names: Iterable[str]) -> dict[str, Any]:
+        """What the rows of some names stand for; nothing of those that the source does not have."""
+        seqs = {name: seq for name in dict.fromkeys(names) if (seq := self._seq(name)) is not None}
+        return dict(zip(seqs, self._values(list(seqs.values())), strict=True))
+
     def found(self, cells: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
         """What the row that is named in each of some cells, and the items of its lists, stand for by name;
         nothing, where the source has no such row."""
         axis = self._axis
-        wanted = dict.fromkeys(cell[axis.name] for cell in cells)
-        seqs = {name: seq for name in wanted if (seq := self._seq(name)) is not None}
-        values = dict(zip(seqs, self._values(list(seqs.values())), strict=True))
+        values = self.named(cell[axis.name] for cell in cells)
         found: list[dict[str, Any]] = []
         for cell in cells:
             if cell[axis.name] not in values:
@@ -98,11 +129,7 @@ class SourceTable:
             value = values[cell[axis.name]]
             here = {axis.name: value}
             for each in axis.lists:
-                items = there(each.path, value) or ()
-                named = zip(_named(items), items, strict=True)
-                here[each.name] = next(
-                    (item for name, item in named if f"{name:016x}" == cell[each.name]), None
-                )
+                here[each.name] = item_of(there(each.path, value), cell[each.name])
             found.append(here)
         return found
 
@@ -123,14 +150,17 @@ class SourceTable:
                 yield payload["messages"]
                 continue
             row: RowIngested = payload
-            values = {"name": row.get("name", name), **self._filled(row["values"])}
+            values = self._filled(row["values"])
+            if self._has_name:
+                values = {"name": row.get("name", name), **values}
             yield Record(values, rest=row.get("rest"))
 
     def _go_through(self) -> None:
         rows = array("L")
         for row, value in enumerate(self._values(self._seqs)):
-            lists = [list(_named(there(each.path, value) or ())) for each in self._axis.lists]
-            combined = list(product(*(enumerate(items) for items in lists)))
+            lists = [there(each.path, value) or () for each in self._axis.lists]
+            named = (enumerate(item_names(items)) for items in lists)
+            combined = [each for each in product(*named) if self._is_drawn_from(value, lists, each)]
             self.empty += not combined
             for items in combined:
                 rows.append(row)
@@ -139,14 +169,14 @@ class SourceTable:
                     names.append(name)
         self._rows = rows
 
-
-def _named(items: Sequence[Any]) -> Iterator[int]:
-    """The names of a list's items: their content, and their number among equals."""
-    seen = Counter[str]()
-    for item in items:
-        content = digest(item)
-        yield int(digest([content, seen[content]])[:16], 16)
-        seen[content] += 1
+    def _is_drawn_from(
+        self, value: Any, lists: Sequence[Sequence[Any]], items: Sequence[tuple[int, int]]
+    ) -> bool:
+        """Whether an entry has something in each list that is drawn from."""
+        known = {self._axis.name: value}
+        for each, of, (number, _) in zip(self._axis.lists, lists, items, strict=True):
+            known[each.name] = of[number]
+        return all(there(path, known) for path in self._needed)
 
 
 def _member(label: str, value: Any, plain: bool) -> Member:

@@ -6,23 +6,26 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol
 
 import duckdb
 
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Labels, Slot, sample_id, sample_version, slots
+from synth.compiler.plan.tables.dealt import Dealer, DealtSlots, Row, below, wants_values
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.tables.environment import environment
 from synth.compiler.plan.tables.row_deals import (
-    Row,
     RowDeals,
     cells_of,
     order_of,
     places_a_row,
     rows_wanted,
 )
+from synth.store.dataset.inputs.select import completed
 from synth.store.dataset.inputs.source_table import SourceTable
 from synth.store.log import payload_sql
 from synth.store.log.events import Kind
@@ -30,8 +33,12 @@ from synth.store.log.events import Kind
 _AT_ONCE = 1024
 
 
-# The table of a conversation over a source, by the conversation's name.
-TableOf = Callable[[str], SourceTable]
+class TablesOf(Protocol):
+    """The tables that conversations are over and draw from."""
+
+    def of(self, cohort: str) -> SourceTable: ...
+
+    def dealer(self, cohort: CohortPlan) -> Dealer | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +133,13 @@ class _Group:
     members: tuple[Member, ...] = ()
 
 
-def row_slots(plan: Plan, cohort: CohortPlan, table: SourceTable) -> tuple[RowDeals, list[int] | range, int]:
+def row_slots(
+    plan: Plan, cohort: CohortPlan, table: SourceTable, dealer: Dealer | None
+) -> tuple[RowDeals, list[int] | range, int]:
     """The deals of a cohort over a source's table, the order of its entries, and how many are places."""
     order = order_of(plan, cohort, table.labels, len(table))
     planned = rows_wanted(cohort, len(table))
-    deals = RowDeals(plan, cohort, lambda number: table.labels(order[number]), planned)
+    deals = RowDeals(plan, cohort, lambda number: table.labels(order[number]), planned, dealer)
     return deals, order if isinstance(order, range) else list(order), planned
 
 
@@ -139,10 +148,11 @@ def standing_rows(
     cohort: CohortPlan,
     table: SourceTable,
     ends: Ends,
+    dealer: Dealer | None,
 ) -> Iterator[Standing]:
     """The samples of a cohort over a source that stand.  Those of spares take the places of the lost
     ones, after all places, as a run takes them."""
-    deals, order, planned = row_slots(plan, cohort, table)
+    deals, order, planned = row_slots(plan, cohort, table, dealer)
     ends.rows, ends.planned = len(table), planned * places_a_row(cohort) if cohort.each else cohort.quota
     groups: dict[tuple[int, Labels], _Group] = {}
     position = 0
@@ -205,12 +215,62 @@ def candidates(deals: RowDeals, row: Row, short: Mapping[tuple[int, Labels], _Gr
             yield deals.redrawn(slot, labels, group.members[rows:], natural + number)
 
 
+def replacements_in(cursor: duckdb.DuckDBPyConnection, events: int, config_hash: str) -> int:
+    """The last ordinal, in its cell, of any sample of a lineage that ended; -1 where there is none."""
+    found = cursor.execute(
+        f"""SELECT max(CAST({payload_sql.ORDINAL} AS BIGINT)) FROM events
+            WHERE kind IN (?, ?) AND seq < ? AND ({payload_sql.LINEAGE}) = ?""",
+        [Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value, events, config_hash],
+    ).fetchone()
+    return -1 if found is None or found[0] is None else int(found[0])
+
+
+def standing_dealt(
+    plan: Plan, cohort: CohortPlan, deals: DealtSlots, ends: Ends, reach: int
+) -> Iterator[Standing]:
+    """The samples that stand of a cohort over sets that draws from tables: those of its slots, and then what
+    replaced others, as far as ordinals `reach`."""
+    ends.planned = cohort.quota
+    planned, short = Counter[Labels](), dict[tuple[int, Labels], tuple[int, tuple[Member, ...]]]()
+    position = row = 0
+    replaced = list[tuple[int, Labels, tuple[Member, ...], int, int]]()
+
+    def close() -> None:
+        # The ordinals of a row's replacements go on behind its slots.
+        replaced.extend((*key, members, planned[key[1]], many) for key, (many, members) in short.items())
+        planned.clear()
+        short.clear()
+
+    for slot in deals.slots():
+        if slot.cell.row != row:
+            close()
+            row = slot.cell.row
+        planned[slot.cell.group] += 1
+        found = ends.find(plan, cohort, slot)
+        if found is None:
+            drawn = len(slot.cell.members) - len(slot.cell.group)
+            many, _ = short.get((row, slot.cell.group), (0, ()))
+            short[row, slot.cell.group] = many + 1, slot.cell.members[drawn:]
+            continue
+        yield Standing(slot, *found, position)
+        position += 1
+    close()
+    for cell, group, members, first, many in replaced:
+        for number in range(reach - first + 1):
+            spare = deals.spare(cell, group, members, first + number, number)
+            if many and (found := ends.find(plan, cohort, spare)) is not None:
+                many -= 1
+                yield Standing(spare, *found, position)
+                position += 1
+
+
 def standing_children(
     plan: Plan,
     cohort: CohortPlan,
     deals: RowDeals,
     parents: Iterator[Standing],
     ends: Ends,
+    cursor: duckdb.DuckDBPyConnection,
 ) -> Iterator[Standing]:
     """The samples of a cohort over those of another that stand: with a count, the first of each cell of
     sets."""
@@ -220,38 +280,59 @@ def standing_children(
     cells = cells_of(cohort)
     share = None if cohort.each else cohort.quota // cells
     taken = Counter[int]()
-    position = 0
-    for number, base in enumerate(parents):
+    position = planned = 0
+    for number, (base, values) in enumerate(_with_values(plan, cohort, parents, cursor)):
         ends.rows += 1
+        fields = {**environment(parent, base.slot), **values}
         row: Row = (
             ((cohort.rows.name, base.name),),
-            (Member.model_construct(label=base.name, weight=1, fields=environment(parent, base.slot)),),
+            (Member.model_construct(label=base.name, weight=1, fields=fields),),
         )
-        for slot in deals.slots(row, number, base.slot.inputs):
-            if share is not None and taken[slot.cell.row] >= share:
-                continue
-            found = ends.find(plan, cohort, slot)
-            if found is None:
-                continue
-            taken[slot.cell.row] += 1
-            yield Standing(slot, *found, position)
-            position += 1
-    ends.planned = ends.rows * places_a_row(cohort) if share is None else cohort.quota
+        for entry in below(cohort, row):
+            for slot in deals.slots(entry, number, base.slot.inputs):
+                planned += 1
+                if share is not None and taken[slot.cell.row] >= share:
+                    continue
+                found = ends.find(plan, cohort, slot)
+                if found is None:
+                    continue
+                taken[slot.cell.row] += 1
+                yield Standing(slot, *found, position)
+                position += 1
+    ends.planned = planned if share is None else cohort.quota
 
 
-def planned_names(plan: Plan, cohort: CohortPlan, tables: TableOf) -> array[int]:
+def _with_values(
+    plan: Plan, cohort: CohortPlan, parents: Iterator[Standing], cursor: duckdb.DuckDBPyConnection
+) -> Iterator[tuple[Standing, Mapping[str, Any]]]:
+    """Parents with the values of their steps, where lists of those are wanted."""
+    if not wants_values(plan, cohort):
+        yield from ((parent, {}) for parent in parents)
+        return
+    while some := list(islice(parents, _AT_ONCE)):
+        seqs = [each.seq for each in some]
+        for each, (_, payload) in zip(some, completed(cursor, seqs), strict=True):
+            yield each, payload["values"]
+
+
+def planned_names(plan: Plan, cohort: CohortPlan, tables: TablesOf) -> array[int]:
     """The names of a cohort's planned samples, in order, as numbers: those that draws of a conversation
-    over it are dealt over."""
+    over it are dealt over.  None below lists of samples, which nobody knows before."""
+    dealer = tables.dealer(cohort)
     if cohort.rows is None:
-        found = (sample_id(plan, cohort, slot.cell.labels, slot.ordinal) for slot in slots(plan, cohort))
+        dealt = slots(plan, cohort) if dealer is None else DealtSlots(plan, cohort, dealer).slots()
+        found = (sample_id(plan, cohort, slot.cell.labels, slot.ordinal) for slot in dealt)
         return array("Q", (int(name, 16) for name in found))
     names = array("Q")
     parent = plan.parent_of(cohort)
     if parent is None:
-        table = tables(cohort.name)
-        deals, order, planned = row_slots(plan, cohort, table)
+        table = tables.of(cohort.name)
+        deals, order, planned = row_slots(plan, cohort, table, dealer)
         rows = table.entries(order[:planned])
     else:
+        assert cohort.rows is not None
+        if cohort.rows.lists or any(each.of for each in cohort.dealt):
+            return names
         above = planned_names(plan, parent, tables)
         deals = child_deals(plan, cohort, tables, above)
         rows = ((_labels(cohort, name), (_NOTHING,)) for name in above)
@@ -261,14 +342,18 @@ def planned_names(plan: Plan, cohort: CohortPlan, tables: TableOf) -> array[int]
     return names
 
 
-def child_deals(plan: Plan, cohort: CohortPlan, tables: TableOf, above: array[int] | None = None) -> RowDeals:
+def child_deals(
+    plan: Plan, cohort: CohortPlan, tables: TablesOf, above: array[int] | None = None
+) -> RowDeals:
     """The deals of a cohort over another one's samples; `above` are the planned ones' names."""
     parent = plan.parent_of(cohort)
     assert parent is not None
-    if not cohort.draws:
-        return RowDeals(plan, cohort, lambda number: (), 0)
+    dealer = tables.dealer(cohort)
+    assert cohort.rows is not None
+    if not cohort.draws or cohort.rows.lists:
+        return RowDeals(plan, cohort, lambda number: (), 0, dealer)
     names = planned_names(plan, parent, tables) if above is None else above
-    return RowDeals(plan, cohort, lambda number: _labels(cohort, names[number]), len(names))
+    return RowDeals(plan, cohort, lambda number: _labels(cohort, names[number]), len(names), dealer)
 
 
 def _labels(cohort: CohortPlan, name: int) -> Labels:

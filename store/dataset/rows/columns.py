@@ -68,7 +68,7 @@ class SampleColumns:
         typed = any(isinstance(column, ColumnPlan) for column in export.columns)
         self._environment = Environment(cohort) if typed else None
         self._cohort = cohort
-        self._rows = rows if typed and cohort.rows is not None else None
+        self._rows = rows if typed and cohort.of_tables else None
 
     def along(self, samples: Iterable[_Sample]) -> Iterator[tuple[_Sample, dict[str, Any]]]:
         """Samples, of which each begins with its id and the payload of the event of its end, with their

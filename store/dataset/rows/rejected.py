@@ -197,7 +197,7 @@ def ends(
     """The seqs of the last events of samples with refused attempts: of its completion where there is
     one; of those that were `given_up` alone.  They are in the order of their cells and of their
     numbers there; over a table they are those of its present rows, in the order of the dataset."""
-    if cohort.rows is not None:
+    if cohort.of_tables:
         selection = snapshot.selection(cohort.name)
         standing = frozenset(selection.seqs) if given_up else frozenset[int]()
         wanted = columns(snapshot.cursor(), selection.ended, f"({payload_sql.REJECTED}) IS NOT NULL")

@@ -187,7 +187,9 @@ class Samples:
         """What samples are over, how many rows of it there are, and how many samples of rows are lost."""
         assert self._cohort.rows is not None
         over = {"over": self._cohort.rows.table, "rows": self._selection.rows}
-        if self._cohort.rows.lists and (empty := self._snapshot.tables.of(self._cohort.name).empty):
+        lists = self._cohort.rows.lists or any(dealt.of for dealt in self._cohort.dealt)
+        below = lists and self._cohort.rows.kind == "source"
+        if below and (empty := self._snapshot.tables.of(self._cohort.name).empty):
             # Rows that make no sample, since they have no item of a list.
             over["empty"] = empty
         return {**over, "lost": self._selection.lost} if self._selection.lost else over

@@ -47,7 +47,10 @@ def _behind(plan: Plan, name: str) -> Iterator[str]:
         if preference.name == name:
             yield from _behind(plan, preference.source)
     for cohort in plan.cohorts:
-        if cohort.name == name and cohort.rows is not None:
+        if cohort.name != name:
+            continue
+        yield from (dealt.table for dealt in cohort.dealt if dealt.table)
+        if cohort.rows is not None:
             if cohort.rows.kind == "source":
                 yield cohort.rows.table
             else:

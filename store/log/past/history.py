@@ -153,7 +153,18 @@ class History:
             unbound = unbound.without(lost)
         if forgotten:
             completed = completed.joined(forgotten)
-        return Finished(completed, abandoned, forgotten, unbound, partial(self._ordinals, config_hash))
+        return Finished(
+            completed,
+            abandoned,
+            forgotten,
+            unbound,
+            partial(self._ordinals, config_hash),
+            partial(self._values, config_hash),
+        )
+
+    def _values(self, config_hash: str, name: str, inputs: str) -> Mapping[str, Any]:
+        ending = self.endings(config_hash, [name], self.log.cursor()).get(sample_version(name, inputs))
+        return {} if ending is None or ending.values is None else ending.values
 
     @property
     def forgotten_names(self) -> set[str]:
@@ -280,10 +291,15 @@ class History:
             if versions is None or version in versions:
                 yield sample_id, payload["values"]
 
-    def endings(self, config_hash: str, sample_ids: Iterable[str]) -> dict[str, Ending]:
+    def endings(
+        self,
+        config_hash: str,
+        sample_ids: Iterable[str],
+        cursor: duckdb.DuckDBPyConnection | None = None,
+    ) -> dict[str, Ending]:
         """How samples ended under a lineage, each the last time, by version; nothing of those that are
-        forgotten."""
-        rows = self._cursor.execute(
+        forgotten.  From another thread it takes a `cursor`."""
+        rows = (cursor or self._cursor).execute(
             f"""SELECT sample_id, kind, seq, run_id, step, payload FROM events
                 WHERE kind IN ('{Kind.SAMPLE_COMPLETED.value}', '{Kind.SAMPLE_ABANDONED.value}')
                 AND sample_id IN (SELECT unnest(?)) AND ({payload_sql.LINEAGE}) = ? ORDER BY seq""",

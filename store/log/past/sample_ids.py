@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from synth.compiler.plan.strata import Labels, sample_version
 
@@ -51,7 +52,8 @@ class Finished:
 
     The loss of the `unbound` among the abandoned does not bind this run: a service failed, nothing
     passed in the run that lost them, or it ran with other settings.  `ordinals` has the last
-    ordinal of each cell, by its labels in order.
+    ordinal of each cell, by its labels in order; `values` gives those of a completed one's steps, by its
+    name and inputs.
     """
 
     completed: SampleIds = field(default_factory=SampleIds)
@@ -59,6 +61,7 @@ class Finished:
     forgotten: SampleIds = field(default_factory=SampleIds)
     unbound: SampleIds = field(default_factory=SampleIds)
     ordinals: Callable[[], Mapping[Labels, int]] = dict
+    values: Callable[[str, str], Mapping[str, Any]] = lambda name, inputs: {}
 
     def has(self, sample_id: str) -> bool:
         return sample_id in self.completed or sample_id in self.abandoned
