@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.tables.dealt import DealtSlots
 from synth.runtime.cohorts.children import ChildCohort
 from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.dealt import DealtCohort
+from synth.runtime.cohorts.history import logged_values
 from synth.runtime.cohorts.preference import Pairs
 from synth.runtime.cohorts.rows import RowCohort
 from synth.runtime.cohorts.source import SampleObserver, SampleSource
@@ -83,12 +85,15 @@ def finished_samples(
 ) -> dict[str, Finished]:
     """What the log has finished of each lineage, by the cohort's name, for a run that losses under these
     settings of each bind."""
-    return {
+    found = {
         name: history.finished(
             config_hash, name, settings[name], retry_lost=retry_lost, versions=name in plan.over_rows
         )
         for name, config_hash in config_hashes.items()
     }
+    for name, finished in found.items():
+        finished.values = partial(logged_values, history, config_hashes[name])
+    return found
 
 
 def remember(

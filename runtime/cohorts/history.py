@@ -52,3 +52,9 @@ class LoggedPast:
 
     def close(self) -> None:
         self._worker.shutdown()
+
+
+def logged_values(history: History, config_hash: str, name: str, inputs: str) -> Mapping[str, Any]:
+    """The values of the steps of a sample that an earlier run completed, by its name and inputs."""
+    ending = history.endings(config_hash, [name], history.log.cursor()).get(sample_version(name, inputs))
+    return {} if ending is None or ending.values is None else ending.values

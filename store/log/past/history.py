@@ -153,18 +153,7 @@ class History:
             unbound = unbound.without(lost)
         if forgotten:
             completed = completed.joined(forgotten)
-        return Finished(
-            completed,
-            abandoned,
-            forgotten,
-            unbound,
-            partial(self._ordinals, config_hash),
-            partial(self._values, config_hash),
-        )
-
-    def _values(self, config_hash: str, name: str, inputs: str) -> Mapping[str, Any]:
-        ending = self.endings(config_hash, [name], self.log.cursor()).get(sample_version(name, inputs))
-        return {} if ending is None or ending.values is None else ending.values
+        return Finished(completed, abandoned, forgotten, unbound, partial(self._ordinals, config_hash))
 
     @property
     def forgotten_names(self) -> set[str]:
@@ -292,10 +281,7 @@ class History:
                 yield sample_id, payload["values"]
 
     def endings(
-        self,
-        config_hash: str,
-        sample_ids: Iterable[str],
-        cursor: duckdb.DuckDBPyConnection | None = None,
+        self, config_hash: str, sample_ids: Iterable[str], cursor: duckdb.DuckDBPyConnection | None = None
     ) -> dict[str, Ending]:
         """How samples ended under a lineage, each the last time, by version; nothing of those that are
         forgotten.  From another thread it takes a `cursor`."""
