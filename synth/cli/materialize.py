@@ -108,7 +108,16 @@ def command(
 
 
 def _shares(source: Mapping[str, Any]) -> Iterator[str]:
-    """What each part of a mix gave and what fell to a source's `keep`, or how rows are labelled."""
+    """What each part of a mix gave and what fell to a source's `keep`, how rows are labelled, or which pairs
+    are none for their marks."""
+    from synth.cli.output import plural
+
+    if below := source.get("below_margin"):
+        margin = source["margin"]
+        near = "are no better" if margin is None else f"are less than {margin:g} apart"
+        yield f"{plural(below, 'pair')} left out, whose marks {near}"
+    if without := source.get("without_marks"):
+        yield f"{plural(without, 'sample')} left out, without marks"
     for split, labels in source.get("labels", {}).items():
         yield f"{split}: {labels['true']:,} labelled true, {labels['false']:,} labelled false"
     for part in source.get("parts", ()):
