@@ -41,7 +41,7 @@ from synth.runtime.sources.counts import count_rows
 from synth.store.dataset.materialize import materialize
 from synth.store.log.log import Log
 from tests.kit.support import rows as rows_in
-from tests.store.log.logs import Story, chat
+from tests.store.log.logs import Candidate, Story, chat
 
 _COUNTED = re.compile(r"(?P<cohort>\w+)\.(?:draw|over) (?P<name>\w+)(?: in (?P<cell>\w+))?")
 _THERE = re.compile(r"(?P<cohort>\w+)\.(?P<what>rows|samples) there")
@@ -66,7 +66,8 @@ def fact(plan: Plan, path: str) -> str:
 
 def rows(plan: Plan, export: str) -> list[dict[str, Any]]:
     """The rows of an export where each conversation has its first sample alone and each source one
-    row, with `<answer>` for what a model writes and `<answer, refused>` for an attempt before it."""
+    row, with `<answer>` for what a model writes, `<answer, refused>` for an attempt before it and
+    `<answer, 2>` for the second of several candidates."""
     story = Story(plan)
     for source in plan.sources:
         if source.type == "messages":
@@ -74,6 +75,9 @@ def rows(plan: Plan, export: str) -> list[dict[str, Any]]:
     for cohort in plan.cohorts:
         slot = next(slots(plan, cohort))
         values = {step.name: _value(step, _values(cohort, slot)[step.name]) for step in cohort.steps}
+        if any(step.rubric is not None and step.model is not None for step in cohort.steps):
+            story.judge(cohort, slot, values, _candidates(cohort))
+            continue
         refused = {
             step.name: [(f"<{step.name}, refused>", _names(step.checks)[0])]
             for step in cohort.steps
@@ -86,6 +90,21 @@ def rows(plan: Plan, export: str) -> list[dict[str, Any]]:
     with TemporaryDirectory() as folder, Log(story.write(Path(folder) / "log.duckdb")) as log:
         (dataset,) = materialize(plan, log, Path(folder), partial=True, only=export)
         return [row for path in sorted(dataset.folder.glob("*.jsonl")) for row in rows_in(path)]
+
+
+def _candidates(cohort: CohortPlan) -> dict[str, list[Candidate]]:
+    """By step that judges mark the best, which is picked, and the others with the lowest marks."""
+    found: dict[str, list[Candidate]] = {}
+    for step in cohort.steps:
+        if step.rubric is None or step.model is None:
+            continue
+        high, low = (
+            {each.name: getattr(each, end) for each in step.rubric.criteria} for end in ("high", "low")
+        )
+        best = Candidate(0, 0, f"<{step.name}>", high, picked=True)
+        others = (Candidate(0, k, f"<{step.name}, {k + 1}>", low) for k in range(1, step.candidates))
+        found[step.name] = [best, *others]
+    return found
 
 
 def _value(step: StepPlan, value: Any) -> Any:
