@@ -65,6 +65,8 @@ def _read_elsewhere(conversation: Conversation, bound: Bound) -> Iterator[str]:
             yield from (column for column in export.columns if isinstance(column, str))
             if export.context is not None:
                 yield export.context
+            if export.type == "ranked":
+                yield from (step.name for step in conversation.steps if step.choosing.rubric is not None)
     for evaluation in bound.evaluations.values():
         if evaluation.plan.of not in exported:
             continue
@@ -80,6 +82,8 @@ def _read_elsewhere(conversation: Conversation, bound: Bound) -> Iterator[str]:
     for preference in bound.preferences.values():
         if preference.source == conversation.name:
             yield from preference.quoted
+            sides = (preference.chosen, preference.rejected)
+            yield from (str(side.arguments["name"]) for side in sides if side.name != "step")
     for other in bound.conversations.values():
         yield from _read_above(other, conversation)
 
