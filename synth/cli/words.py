@@ -47,6 +47,15 @@ _OF = {
     "messages": "of conversations",
     "any": "of texts and conversations",
 }
+# What is called on answers.
+_OF_ANSWERS = {
+    "attempts": "`rejected = attempts(chats.answer)` is a side of a preference.",
+    "best": "`chosen = best(chats.answer)` is a side of a preference.",
+    "worst": "`rejected = worst(chats.answer)` is a side of a preference.",
+    "most_common": "`pick = most_common(vote.label)` says which of several candidates is taken.",
+}
+_OF_JUDGING = ("rubric", "candidates", "marks", "pick", "revise", "margin")
+_BY_MARKS = ("best", "worst", "most_common")
 _SECTION = re.compile(r"^## (?P<word>\w+)\n(?P<body>.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -56,7 +65,7 @@ def listed() -> dict[str, list[str]]:
         "checks": list(CHECKS),
         "filters": list(FILTERS),
         "functions": list(
-            dict.fromkeys([*PARAMETERS, *SPREADS, "either", *READERS, *SPLITTERS, *INDEXES, "attempts"])
+            dict.fromkeys([*PARAMETERS, *SPREADS, "either", *READERS, *SPLITTERS, *INDEXES, *_OF_ANSWERS])
         ),
         "measures": list(MEASURES),
         "fields": sorted({word for holder in HOLDERS.values() for word in holder.kinds}),
@@ -88,7 +97,7 @@ def _heads(sort: str, word: str) -> Iterator[tuple[str, str]]:
         measure = MEASURES[word]
         yield f"`{measure.example}` is a measure.{_arguments(measure.parameters)}", chapter
     elif sort == "functions":
-        chapter = "conditions" if word == "either" else chapter
+        chapter = "conditions" if word == "either" else "judging" if word in _BY_MARKS else chapter
         yield from ((head, chapter) for head in _functions(word))
     elif sort == "backends":
         backend = BACKENDS[word]
@@ -114,8 +123,8 @@ def _functions(word: str) -> Iterator[str]:
             return
     if word == "either":
         yield f"`let task = {EITHER}` is the first of several that is in the sample."
-    if word == "attempts":
-        yield "`rejected = attempts(chats.answer)` is a side of a preference."
+    if word in _OF_ANSWERS:
+        yield _OF_ANSWERS[word]
 
 
 def _field(word: str) -> tuple[str, str]:
@@ -129,7 +138,8 @@ def _field(word: str) -> tuple[str, str]:
         words = kind.field.words if kind.field is not None else words
     said = "; ".join(f"`{example}` stands in {_all(found, 'or')}" for example, found in places.items())
     choice = f"  It is {_all([f'`{each}`' for each in words], 'or')}." if words else ""
-    return f"{said}.{choice}", _OF_HOLDERS.get(holders[0], "overview")
+    chapter = "judging" if word in _OF_JUDGING else _OF_HOLDERS.get(holders[0], "overview")
+    return f"{said}.{choice}", chapter
 
 
 def _arguments(parameters: Iterable[Parameter]) -> str:

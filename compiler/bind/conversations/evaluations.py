@@ -12,7 +12,7 @@ from synth.base.suggest import suggest
 from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, Draw, Evaluation
 from synth.compiler.bind.blocks.check_blocks import written_at
 from synth.compiler.bind.blocks.shape import check_shape
-from synth.compiler.bind.declarations.exports import ATTEMPTS, PAIRS
+from synth.compiler.bind.declarations.exports import OF_CONVERSATIONS, PAIRS
 from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MetricPlan
@@ -103,7 +103,7 @@ def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluat
     if statement.name is None or clause is None:
         return None
     export: ExportPlan | None = scope.thing(clause.value, (ExportPlan,), "an export")
-    if export is not None and export.type in (*PAIRS, *ATTEMPTS):
+    if export is not None and export.type in (*PAIRS, *OF_CONVERSATIONS):
         scope.report(
             "E202",
             f"`{export.name}` holds {export.type} rows, and an evaluation measures conversations",

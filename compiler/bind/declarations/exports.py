@@ -37,6 +37,8 @@ FORMS: Mapping[str, tuple[str, ...]] = {
 # The forms of pairs, and those that have what was refused.
 PAIRS = ("preference", "sharegpt_preference")
 ATTEMPTS = ("unpaired", "rejected")
+# Those of one conversation.
+OF_CONVERSATIONS = (*ATTEMPTS, "ranked")
 
 # The forms whose rows are whole conversations, or begin as they do.
 _FROM_THE_START = ("messages", "prompt_completion", "sharegpt", "unpaired")
@@ -60,7 +62,7 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
     source: Conversation | MixPlan | Preference | None
     if form in PAIRS:
         source = scope.thing(source_clause.value, (Preference,), "a preference")
-    elif form in ATTEMPTS:
+    elif form in OF_CONVERSATIONS:
         source = scope.thing(source_clause.value, (Conversation,), "a conversation")
     else:
         source = scope.thing(source_clause.value, (Conversation, MixPlan), "a conversation or a mix")
@@ -76,6 +78,12 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
                 fields["columns"] = bind_columns(inner, _sources_of_columns(source, form, bound), scope)
             continue
         if inner.value is None:
+            continue
+        if kind.word == "step":
+            if form != "ranked":
+                scope.report("E108", "only `ranked` rows are of one step", inner.kind.span, hint="drop it")
+            elif isinstance(source, Conversation):
+                fields["step"] = _ranked(inner.value, source, scope)
             continue
         if kind.word == "context":
             if isinstance(source, Conversation) and form in _FROM_THE_START:
@@ -109,6 +117,8 @@ def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan 
         fields[kind.word] = str(value) if kind.word == "split" else value
     if source is None or to is FAILED:
         return None
+    if form == "ranked" and isinstance(source, Conversation) and "step" not in fields:
+        _check_marked(source, source_clause.value.span, scope)
     if (
         not to.strip()
         or to.startswith(("/", "~"))
@@ -154,6 +164,56 @@ def _check_turns(conversation: Conversation, place: Span, scope: Scope) -> None:
             place,
             hint="`rejected` has what was refused of it, and `prompt_completion` what it trains on",
         )
+
+
+def _marked(conversation: Conversation) -> list[str]:
+    """The steps whose candidates judges mark."""
+    return [
+        step.name
+        for step in conversation.steps
+        if step.model is not None and step.choosing.rubric is not None
+    ]
+
+
+def _check_marked(conversation: Conversation, place: Span, scope: Scope) -> None:
+    """Reports a conversation of which nobody knows what is to be ranked."""
+    marked = _marked(conversation)
+    if not marked and not conversation.poisoned:
+        scope.report(
+            "E202",
+            f"nothing of `{conversation.name}` is marked, so there is nothing to rank",
+            place,
+            hint="have a turn marked by a rubric: `marks = quality`",
+        )
+    elif len(marked) > 1:
+        scope.report(
+            "E202",
+            f"`{conversation.name}` has {len(marked)} turns with marks, and rows are of one",
+            place,
+            hint=f"say which: `step = {conversation.name}.{marked[-1]}`",
+        )
+
+
+def _ranked(written: Expression, conversation: Conversation, scope: Scope) -> str | None:
+    """The step whose candidates are ranked: `step = talks.closing`."""
+    marked = _marked(conversation)
+    hint = f"for example `step = {conversation.name}.{marked[0] if marked else 'answer'}`"
+    if not isinstance(written, Reference) or len(written.parts) != 2:
+        scope.report("E202", "`step` names a turn with its conversation", written.span, hint=hint)
+        return None
+    holder, name = written.parts
+    if holder.text != conversation.name:
+        scope.report(
+            "E101",
+            f"`{holder}` is not what is exported here",
+            holder.span,
+            hint=f"did you mean `{conversation.name}`?",
+        )
+    elif name.text in marked:
+        return name.text
+    elif name.text not in conversation.poisoned:
+        scope.report("E202", f"`{written}` has no marks", name.span, hint=hint if marked else "")
+    return None
 
 
 def in_the_way(export: ExportPlan, others: Iterable[ExportPlan]) -> str | None:

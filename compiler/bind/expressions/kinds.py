@@ -343,6 +343,7 @@ HOLDERS: Mapping[str, Block] = {
                 field=LIST_OF_NAMES,
                 repeats=False,
             ),
+            _field("step", LIST_OF_NAMES, "step = chats.answer"),
             _field("context", LIST_OF_NAMES, "context = chats.evidence"),
             _field("roles", Type("enum", words=("assistant", "model")), "roles = model"),
             _field("format", Type("enum", words=("jsonl", "parquet")), "format = parquet"),

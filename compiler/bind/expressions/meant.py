@@ -25,6 +25,7 @@ _PLAIN: Mapping[str, re.Pattern[str]] = {
 FORMS: Mapping[str, str] = {
     **dict.fromkeys(("dpo", "orpo", "ipo", "cpo", "simpo", "rlhf", "pairs", "reward"), "preference"),
     **dict.fromkeys(("kto", "labelled", "labeled"), "unpaired"),
+    **dict.fromkeys(("ultrafeedback", "rankings", "listwise", "lipo"), "ranked"),
     **dict.fromkeys(("sft", "instruction", "instructions", "alpaca", "completion"), "prompt_completion"),
     **dict.fromkeys(("chat", "chatml", "openai", "conversational", "conversations"), "messages"),
 }

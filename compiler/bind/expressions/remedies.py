@@ -15,6 +15,15 @@ _OTHER_WORDS: Mapping[str, str] = {
     **dict.fromkeys(("system_prompt", "system_message", "system_text"), "system"),
     **dict.fromkeys(("instruction", "instructions", "template", "user_prompt", "content", "text"), "prompt"),
     **dict.fromkeys(("max_new_tokens", "max_completion_tokens", "max_output_tokens"), "max_tokens"),
+    **dict.fromkeys(
+        ("num_generations", "num_return_sequences", "best_of", "best_of_n", "n_candidates", "group_size"),
+        "candidates",
+    ),
+    **dict.fromkeys(("scores", "score", "grade", "rating", "ratings"), "marks"),
+    **dict.fromkeys(("llmjudge", "llm_judge", "judge", "scorer", "grader", "criteria"), "rubric"),
+    **dict.fromkeys(("select", "selection", "vote", "aggregate", "self_consistency"), "pick"),
+    **dict.fromkeys(("critique", "revision", "refine", "feedback", "reflect", "rewrite"), "revise"),
+    **dict.fromkeys(("min_margin", "score_margin", "gap"), "margin"),
     **dict.fromkeys(("retries", "max_retries", "attempts", "tries"), "retry"),
     **dict.fromkeys(("validate", "validators", "filters", "constraints", "rules", "assert"), "check"),
     **dict.fromkeys(("n", "num_samples", "samples", "size", "repeat", "num_conversations"), "times"),
@@ -41,6 +50,8 @@ _CLAUSES = ("by", "from", "to", "times", "of", "over")
 _SPECIAL: Mapping[tuple[str, str], str] = {
     ("conversation", "system"): "what every turn is told opens the conversation, `turn rules: system = "
     '"You are terse."`; what one is told stands in it: `system = "..."`',
+    ("turn", "n"): "several answers of which one is taken are `candidates = 4`",
+    ("step", "n"): "several answers of which one is taken are `candidates = 4`",
     ("file", "seed"): "the seed is the recipe's: `recipe name { seed = 1 }`",
 }
 
