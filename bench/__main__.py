@@ -13,7 +13,17 @@ from bench.lib.report import grid, index, write
 from synth.base.extras import DISTRIBUTION
 
 # In the order in which they run.  Each is a module with `measure(Options) -> Report`, or a script.
-NAMES = ("compile", "orchestration", "log", "memory", "vllm", "retrieval", "trainers", *standalone.SCRIPTS)
+NAMES = (
+    "compile",
+    "orchestration",
+    "log",
+    "memory",
+    "rows",
+    "vllm",
+    "retrieval",
+    "trainers",
+    *standalone.SCRIPTS,
+)
 # Those that take long and are run by their names alone.
 APART = ("soak", "kills", "damage")
 RESULTS = Path(__file__).parent / "results"

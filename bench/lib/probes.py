@@ -179,6 +179,41 @@ def bare(path: str, out: str) -> dict[str, Any]:
         }
 
 
+def ingest(recipe: str, target: str) -> dict[str, Any]:
+    """Reads the rows of a recipe's sources and logs them."""
+    import asyncio
+
+    import synth
+    from synth.runtime.events.recorder import Recorder
+    from synth.runtime.sources.ingest import ingest_sources
+    from synth.store.log.log import Log
+
+    plan = synth.compile(recipe)
+
+    async def read(log: Log) -> int:
+        recorder = Recorder(log, "bench")
+        try:
+            found = await ingest_sources(plan, log, recorder)
+        finally:
+            await recorder.close()
+        return sum(each.rows for each in found.values())
+
+    with Log(Path(target), writer=True) as log:
+        began = time.perf_counter()
+        rows = asyncio.run(read(log))
+        return {"rows": rows, "seconds": time.perf_counter() - began, "peak_mib": _peak_mib()}
+
+
+def read_rows(path: str) -> dict[str, Any]:
+    """What DuckDB alone takes to read a file of rows and add up their texts."""
+    import duckdb
+
+    began = time.perf_counter()
+    with duckdb.connect() as connection:
+        connection.execute("SELECT count(*), sum(length(body)) FROM read_json(?)", [path]).fetchall()
+    return {"seconds": time.perf_counter() - began, "peak_mib": _peak_mib()}
+
+
 def disk(folder: str, mib: str) -> dict[str, Any]:
     """Writes zeros-free blocks to a file, flushed to the disk at the end."""
     block, path = os.urandom(_BLOCK), Path(folder) / "blocks"
@@ -204,7 +239,7 @@ def _peak_mib() -> float:
 
 
 PROBES: dict[str, Callable[..., dict[str, Any]]] = {
-    each.__name__: each for each in (append, share, wide, opening, materialize, bare, disk)
+    each.__name__: each for each in (append, share, wide, opening, materialize, bare, ingest, read_rows, disk)
 }
 
 

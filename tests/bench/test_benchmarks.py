@@ -20,6 +20,7 @@ from bench.__main__ import run
 from bench.lib import standalone
 from bench.lib.generate import Request, batches, best_cached, known, stages
 from bench.lib.harness import Options, Unavailable, measured
+from bench.lib.rows import table
 from bench.lib.server import Server
 from bench.lib.shapes import TINY, build, tokenizer, vocabulary
 from bench.suites.orchestration import CELLS, Cell, contenders, crash, ideal_s, run_once
@@ -97,6 +98,23 @@ def test_log_and_memory_share_their_runs(tmp_path: Path) -> None:
     assert sizes[0]["events"] > 1000
     assert found["log"]["figures"]["append"]["events"] == sizes[0]["events"]
     assert found["memory"]["tables"][0]["rows"][0][1:3] == [100, 200]
+
+
+@pytest.mark.slow
+@pytest.mark.soak
+def test_rows_are_measured_beside_what_they_are_compared_with(tmp_path: Path) -> None:
+    figures = bench("rows", "--quick", out=tmp_path)["rows"]["figures"]
+    assert [each["rows"] for each in figures["ingest"]] == [300]
+    assert figures["many"]["first_s"] > 0
+    assert {each["calls"] for each in figures["mapped"]} == {200}
+    assert {each["name"] for each in figures["mapped"]} >= {"synth run", "aiohttp loop"}
+    assert [(each["calls"], each["ratio"] > 0) for each in figures["rounds"]] == [(180, True)]
+
+
+def test_a_table_is_the_same_for_the_same_number(tmp_path: Path) -> None:
+    first, second = (table(tmp_path / name, 50).read_bytes() for name in ("a.jsonl", "b.jsonl"))
+    assert first == second
+    assert len(first) / 50 == pytest.approx(1000, rel=0.1)
 
 
 def test_an_unknown_name_is_a_fault_of_usage(tmp_path: Path) -> None:
