@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synth.base.canonical import digest
 from synth.base.version import package_version
 from synth.compiler.plan.functions import FunctionPlan
+from synth.store.dataset.inputs.verdicts import call_key
 from synth.store.log.past.functions import LoggedResult
 from synth.store.log.past.history import LoggedSample
 
@@ -33,7 +33,7 @@ class Application:
     @property
     def key(self) -> str:
         """sha256 of source and arguments, in hex."""
-        return digest([self.function.source, self.function.function, dict(self.arguments)])
+        return call_key(self.function, self.arguments)
 
 
 @dataclass(frozen=True, slots=True)

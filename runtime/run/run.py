@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from synth.runtime.events.budget import Outcome, RunBudget, Stopped
 from synth.runtime.events.progress import Progress, progress_path, write_progress
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.functions.asked import packages_imported
+from synth.runtime.functions.opened import judge_ingested, open_if_any
 from synth.runtime.retrieval.service import Indexes, record
 from synth.runtime.run import loop
 from synth.runtime.run.report import RunOptions, RunReport
@@ -111,6 +113,7 @@ class RunContext:
     config_hashes: Mapping[str, payloads.CohortLineage]
     options: RunOptions
     tables: Tables | None = None
+    functions: Functions | None = None
 
 
 async def run_sample_sources(
@@ -161,7 +164,9 @@ async def run_sample_sources(
                 over = plan.tables
                 first = [source for source in sources if source.source.name in over]
                 later = [source for source in sources if source.source.name not in over]
-                before = await _ingest(first, recorder, stop)
+                functions = open_if_any(plan, models.where, history, stop)
+                judge = partial(judge_ingested, plan, log, functions, recorder, stop)
+                before = await judge(await _ingest(first, recorder, stop))
                 ingesting = asyncio.create_task(_ingest(later, recorder, stop))
                 context = RunContext(
                     plan=plan,
@@ -175,9 +180,11 @@ async def run_sample_sources(
                     config_hashes=config_hashes,
                     options=options,
                     tables=Tables(plan, log.cursor, log.next_seq),
+                    functions=functions,
                 )
                 error, short = await _generate(context, opener)
-                ingested = tuple([await each.compared(log) for each in (*before, *await ingesting)])
+                last = await judge(await ingesting)
+                ingested = tuple([await each.compared(log) for each in (*before, *last)])
                 error = error or stop.error
                 stuck = breakers.stuck()
                 outcome, reason = _outcome(stop, progress, stuck, short, options)
@@ -186,6 +193,8 @@ async def run_sample_sources(
                     stopped["stuck"] = [each.to_json() for each in stuck]
                 recorder.emit(Kind.RUN_STOPPED, stopped)
             finally:
+                if functions is not None:
+                    await functions.close()
                 await recorder.close()
         finally:
             await indexes.close()
@@ -261,11 +270,6 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
     if options.limit is not None:
         stop.limit = _most_calls(options.limit, sample_sources, run.progress)
     past = LoggedPast(run.history, named, run.recorder.settle)
-    functions: Functions | None = None
-    if plan.functions:
-        from synth.runtime.functions.service import open_functions
-
-        functions = open_functions(plan, models.where, run.history, stop)
     held = await read_held(plan, run.tables)
     client = LiveClient(
         plan,
@@ -276,7 +280,7 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
         run.progress,
         run.history,
         run.breakers,
-        functions,
+        run.functions,
         held,
     )
     window = options.window or max(16, 2 * sum(engine.concurrency for engine in models.engines))
@@ -298,8 +302,6 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
     finally:
         preparing.cancel()
         past.close()
-        if functions is not None:
-            await functions.close()
     short = tuple(said for each in sample_sources if (said := each.shortage()) is not None)
     return error, short
 

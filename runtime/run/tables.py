@@ -57,7 +57,7 @@ async def foreseen_tables(
         assert known is not None, "what is not read again is in the log"
         found[name] = log.cursor, known
     if not new:
-        yield ForeseenTables(Tables(plan, log.cursor, log.next_seq, found), empty)
+        yield ForeseenTables(Tables(plan, log.cursor, log.next_seq, found, foreseen=True), empty)
         return
     with (
         tempfile.TemporaryDirectory(prefix="synth-rows-") as folder,
@@ -74,7 +74,7 @@ async def foreseen_tables(
                 version = last_version(plan, read.source, cursor, scratch.next_seq)
             assert version is not None, "it was just logged"
             found[read.source.name] = scratch.cursor, version
-        yield ForeseenTables(Tables(plan, log.cursor, log.next_seq, found), empty)
+        yield ForeseenTables(Tables(plan, log.cursor, log.next_seq, found, foreseen=True), empty)
 
 
 def _nothing(plan: Plan, name: str, log: Log) -> SourceVersion:

@@ -188,3 +188,99 @@ export pairs: preference from better to "out/pairs"
     assert all(text.startswith("alpha") for text in said)
     assert len(rows(tmp_path / "out/pairs/train.jsonl")) == 6
     assert "came out as logged" in run(tmp_path, "replay", "r.recipe").out
+
+
+SOURCE_LIB = """
+from pathlib import Path
+
+print("imported")
+
+
+def fits(body: str, expected: int | None) -> str | None:
+    Path("{folder}/calls").open("a").write("x")
+    if body == "raises":
+        raise ValueError("no")
+    return "is odd" if expected is not None and expected % 2 else None
+
+
+def long(messages: list[dict[str, object]]) -> str | None:
+    return None if len(messages) > 2 else "is short"
+"""
+SOURCE_RECIPE = """edition 1
+
+recipe r { seed = 1 }
+
+use lib from "lib.py"
+
+schema Row { body: text, expected: count? }
+
+source items: Row from jsonl("rows.jsonl") {
+  keep { length(body, 3..), lib.fits(body, expected), distinct(body) }
+}
+
+source chats: messages from jsonl("chats.jsonl") { keep { lib.long } }
+
+conversation c over row in items {
+  turn ask: user = "{{ row.body }}"
+  turn answer: model = "So: {{ row.body }}"
+}
+
+mix both { c from c, chats from chats }
+
+export train: messages from c to "out/train" { columns = [c.row.body] }
+export all: messages from both to "out/all"
+"""
+
+
+def test_a_function_keeps_rows_of_a_source(tmp_path: Path) -> None:
+    (tmp_path / "r.recipe").write_text(SOURCE_RECIPE.replace("lib.long }", "lib.long() }"))
+    lib = SOURCE_LIB.replace("{folder}", str(tmp_path))
+    (tmp_path / "lib.py").write_text(lib)
+    items = [("even", 2), ("odd one", 3), ("none", None), ("raises", 2), ("no", 1), ("even", 4), ("even", 2)]
+    given = [{"body": body, **({} if n is None else {"expected": n})} for body, n in items]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    chats = [[{"role": role, "content": f"{role} {n}"} for role in ("user", "assistant") * n] for n in (1, 2)]
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps({"messages": chat}) + "\n" for chat in chats))
+    calls = tmp_path / "calls"
+    run(tmp_path, "run", "r.recipe")
+    assert len(calls.read_text()) == 5, (
+        "once for each of those that other checks let through, and equals once"
+    )
+    run(tmp_path, "materialize", "r.recipe")
+    there = rows(tmp_path / "out" / "train" / "train.jsonl")
+    assert [row["body"] for row in there] == ["even", "none"]
+    assert len(rows(tmp_path / "out" / "all" / "train.jsonl")) == 3
+    manifest = json.loads((tmp_path / "out" / "train" / "manifest.json").read_text())
+    assert manifest["tables"]["items"]["dropped"] == {"length": 1, "lib.fits": 2, "distinct": 2}
+
+    # What is done is not asked again, and no function is needed for what the log has.
+    run(tmp_path, "run", "r.recipe")
+    assert len(calls.read_text()) == 5
+    (tmp_path / "lib.py").unlink()
+    for command in (("replay", "r.recipe"), ("verify", "out/train"), ("verify", "out/all")):
+        run(tmp_path, *command)
+
+    # Another source is another function, of which nothing is known before a run.
+    (tmp_path / "lib.py").write_text(lib.replace("% 2", "% 3 == 0"))
+    done = run(tmp_path, "materialize", "r.recipe", status=3)
+    assert (
+        "the log does not have what `lib.fits` says of the rows of `items`: `synth run` it first" in done.err
+    )
+    assert run(tmp_path, "compile", "r.recipe").status == 0
+    run(tmp_path, "run", "r.recipe")
+    run(tmp_path, "materialize", "r.recipe")
+    there = rows(tmp_path / "out" / "train" / "train.jsonl")
+    assert [row["body"] for row in there] == ["even", "none"]
+
+
+def test_a_simulation_calls_no_function_of_a_source(tmp_path: Path) -> None:
+    (tmp_path / "r.recipe").write_text(SOURCE_RECIPE.replace("lib.long }", "lib.long() }"))
+    (tmp_path / "lib.py").write_text(SOURCE_LIB.replace("{folder}", str(tmp_path)))
+    (tmp_path / "rows.jsonl").write_text('{"body": "raises"}\n{"body": "odd", "expected": 1}\n')
+    (tmp_path / "chats.jsonl").write_text(
+        '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+    )
+    run(tmp_path, "run", "r.recipe", "--simulate")
+    assert not (tmp_path / "calls").exists()
+    run(tmp_path, "materialize", "r.recipe")
+    assert len(rows(tmp_path / "out" / "all" / "train.jsonl")) == 3

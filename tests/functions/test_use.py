@@ -170,7 +170,7 @@ def test_a_check_takes_what_it_judges_and_gives_a_reason(
     assert said in found[2]
 
 
-def test_a_source_cannot_ask_a_function(tmp_path: Path) -> None:
+def test_a_source_asks_a_function_of_what_its_rows_are(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/lib.py").write_text("def f(x: str) -> str | None: ...")
     (tmp_path / "r.recipe").write_text(
@@ -180,7 +180,7 @@ def test_a_source_cannot_ask_a_function(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as raised:
         compile_file(tmp_path / "r.recipe")
     said = [each.message for each in raised.value.diagnostics if each.code.startswith("E")]
-    assert said == ["`lib.f` is a Python function, which the `keep` of a source cannot ask"]
+    assert said == ["`lib.f` checks text, and this is messages"]
 
 
 def test_records_are_compared_by_their_fields(tmp_path: Path) -> None:

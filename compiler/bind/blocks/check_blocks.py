@@ -72,14 +72,6 @@ def bind_block(
         if not isinstance(rule, Rule):
             continue
         if len(rule.function.parts) > 1:
-            if statement.kind.text == "keep" and not (subject is not None and subject.sample):
-                scope.report(
-                    "E202",
-                    f"`{rule.name}` is a Python function, which the `keep` of a source cannot ask",
-                    rule.name.span,
-                    hint="ask it in the checks of a turn or step, or in a `let`",
-                )
-                continue
             found += _bind_function(rule, whole, scope, subject)
             continue
         if is_apart(rule, subject):

@@ -16,6 +16,7 @@ from synth.compiler.stdlib.checks.conversation import is_conversation
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
 from synth.compiler.stdlib.verdict import parts_of, reason_against
 from synth.store.dataset.inputs.sources import SourceVersion, named_rows, source_rows
+from synth.store.dataset.inputs.verdicts import FunctionGate
 from synth.store.log.forgotten import forgotten_of, is_tombstone
 
 
@@ -50,10 +51,16 @@ def refusals(dropped: Mapping[str, int], read: int) -> str:
     return f"{sum(dropped.values())} of {read} fell to its `keep`: {', '.join(refused)}" if refused else ""
 
 
-def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConnection) -> Kept:
-    """Runs a source's checks over the rows of one version.
+def keep(
+    source: SourcePlan,
+    version: SourceVersion,
+    cursor: duckdb.DuckDBPyConnection,
+    functions: FunctionGate | None = None,
+) -> Kept:
+    """Runs a source's checks over the rows of one version; `functions` knows what Python functions said.
 
-    The first check that refuses a row counts it.  `distinct` compares a row with those kept so far.
+    The first check that refuses a row counts it, and functions stand behind the others.  `distinct` compares
+    a row with those kept so far.
     """
     dropped = {_label(check): 0 for check in source.keep}
     seqs, names = array("q"), array("Q")
@@ -66,7 +73,7 @@ def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConn
             stay = [at for at, seq in enumerate(seqs) if seq not in gone]
             seqs, names = array("q", (seqs[at] for at in stay)), array("Q", (names[at] for at in stay))
         return Kept(source, version, version.rows, seqs, names, dropped, version.rows - len(seqs))
-    for seq, name, payload, refused in _judged(source, version, cursor):
+    for seq, name, payload, refused in _judged(source, version, cursor, functions):
         read += 1
         if payload is None:
             forgotten += 1
@@ -79,10 +86,13 @@ def keep(source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConn
 
 
 def _judged(
-    source: SourcePlan, version: SourceVersion, cursor: duckdb.DuckDBPyConnection
+    source: SourcePlan,
+    version: SourceVersion,
+    cursor: duckdb.DuckDBPyConnection,
+    functions: FunctionGate | None,
 ) -> Iterator[tuple[int, str, Mapping[str, Any] | None, CheckPlan | None]]:
     """Each row with its payload, None where it is forgotten, and the check that refuses it."""
-    gate = Gate(source)
+    gate = Gate(source, functions)
     for seq, name, payload in source_rows(cursor, version):
         if is_tombstone(payload):
             yield seq, name, None, None
@@ -91,22 +101,28 @@ def _judged(
 
 
 class Gate:
-    """The checks of one source, with what `distinct` remembers of the rows that passed."""
+    """The checks of one source, with what `distinct` remembers of the rows that passed.  Without `functions`
+    it judges by the checks of the language alone, and `alone` each row by itself."""
 
-    def __init__(self, source: SourcePlan) -> None:
+    def __init__(
+        self, source: SourcePlan, functions: FunctionGate | None = None, *, alone: bool = False
+    ) -> None:
         self._type = source.type
+        self._functions = functions
         self._checks = [
             (check, NearDuplicates(float(str(check.arguments["similarity"]))) if _many(check) else None)
             for check in source.keep
+            if not check.source and not (alone and _many(check))
         ]
+        self.asking = [check for check in source.keep if check.source]
         fields = source.row.fields if source.row is not None else ()
         self._absent = {name: None for name, type_ in fields if type_.optional}
 
     def refuses(self, name: str, payload: Mapping[str, Any]) -> CheckPlan | None:
         """The first check that refuses a row, or None where it stays."""
-        if not self._checks:
+        if not self._checks and not self.asking:
             return None
-        value, values = self._checked(payload)
+        value, values = self.checked(payload)
         compared = []
         for check, index in self._checks:
             if index is not None:
@@ -116,12 +132,15 @@ class Gate:
                 compared.append((index, texts))
             elif reason_against(check, value, values) is not None:
                 return check
+        for check in self.asking if self._functions is not None else ():
+            if self._functions is not None and self._functions.refuses(check, value, values):
+                return check
         for index, texts in compared:
             for text in texts:
                 index.keep(name, text)
         return None
 
-    def _checked(self, payload: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    def checked(self, payload: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
         """What is checked of a row, and the fields that a check may go by besides."""
         if self._type == "messages":
             return payload["messages"], {}

@@ -39,6 +39,7 @@ from synth.store.dataset.inputs.standing import (
     standing_dealt,
     standing_rows,
 )
+from synth.store.dataset.inputs.verdicts import FunctionGate, Verdicts
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import NOTHING, Forgotten
 from synth.store.log.source_payloads import RowIngested
@@ -62,7 +63,11 @@ class Tables:
         cursor: Cursor,
         events: int,
         read: Mapping[str, tuple[Cursor, SourceVersion]] | None = None,
+        *,
+        foreseen: bool = False,
     ) -> None:
+        # What is foreseen calls no function: a row that none has judged is taken to pass.
+        self._foreseen = foreseen
         self._plan, self._cursor, self._events = plan, cursor, events
         self._read = read or {}
         self._kept: dict[str, Kept] = {}
@@ -73,7 +78,10 @@ class Tables:
         if source not in self._kept:
             plan, read = self._plan.source(source), self._read.get(source)
             version = source_of(self._plan, plan, self._cursor(), self._events) if read is None else read[1]
-            self._kept[source] = keep(plan, version, self._cursor_of(source)())
+            asks = any(check.source for check in plan.keep)
+            known = Verdicts(self._cursor(), self._events) if asks else None
+            gate = FunctionGate(self._plan, plan, known, self._foreseen)
+            self._kept[source] = keep(plan, version, self._cursor_of(source)(), gate)
         return self._kept[source]
 
     def versions(self, sources: Iterable[str]) -> dict[str, str]:
