@@ -262,7 +262,7 @@ def is_whole(value: float | Decimal) -> bool:
 
 
 def article(type_: Type) -> str:
-    """`a count`, `text`, `an enum<a, b>`."""
-    if type_.name == "text" and type_.low is None and type_.high is None:
+    """`a count`, `text`, `messages`, `an enum<a, b>`."""
+    if type_.name == "messages" or (type_.name == "text" and type_.low is None and type_.high is None):
         return str(type_)
     return f"{'an' if str(type_)[0] in 'aeiou' else 'a'} {type_}"
