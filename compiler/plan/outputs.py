@@ -86,9 +86,9 @@ class ExportPlan(Frozen):
 
     `thought` says what becomes of private reasoning; `context` names the step whose passages open
     each row.  `rejected` rows are the refused attempts of a conversation, `unpaired` ones its trained
-    turns and what was refused of them, `ranked` ones the marked candidates of its `step`, or of the last
-    that has a rubric.  `licence` and `languages` are for the card, as dataset hubs write them.  A column that
-    is a name alone is that axis, draw or step of the one conversation, as text."""
+    turns and what was refused of them, `ranked` ones the marked candidates of its `step`, or of the only
+    one that has marks.  `licence` and `languages` are for the card, as dataset hubs write them.  A column
+    that is a name alone is that axis, draw or step of the one conversation, as text."""
 
     name: str
     type: Form = "messages"

@@ -41,7 +41,7 @@ ATTEMPTS = ("unpaired", "rejected")
 OF_CONVERSATIONS = (*ATTEMPTS, "ranked")
 
 # The forms whose rows are whole conversations, or begin as they do.
-_FROM_THE_START = ("messages", "prompt_completion", "sharegpt", "unpaired")
+_FROM_THE_START = ("messages", "prompt_completion", "sharegpt", "unpaired", "ranked")
 
 
 def bind_export(statement: Statement, bound: Bound, scope: Scope) -> ExportPlan | None:

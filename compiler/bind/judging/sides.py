@@ -142,7 +142,8 @@ def same_prompt(
     conversation: Conversation,
     scope: Scope,
 ) -> None:
-    """E503: two turns of the conversation answer the same prompt only if they are the same."""
+    """E503: two turns of the conversation answer the same prompt only if they are the same.  A step that
+    is no turn may be the draft of one."""
     chosen, rejected = (side.arguments["name"] for side in (sides["chosen"], sides["rejected"]))
     if "step" in (sides["chosen"].name, sides["rejected"].name) or chosen == rejected:
         if sides["chosen"] == sides["rejected"]:
@@ -153,6 +154,9 @@ def same_prompt(
                 secondary=(Label(fields["chosen"][0].span, "chosen"),),
                 hint=f"for example `rejected = attempts({conversation.name}.{chosen})`",
             )
+        return
+    turns = [step.name in (chosen, rejected) for step in conversation.steps if step.role is not None]
+    if sum(turns) == 1:
         return
     scope.report(
         "E503",

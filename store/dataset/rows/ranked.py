@@ -142,7 +142,7 @@ class Ranked:
 
 
 def ranked_step(cohort: CohortPlan, export: ExportPlan) -> StepPlan:
-    """The step whose candidates an export ranks: the one that it names, or the last with a rubric."""
+    """The step whose candidates an export ranks: the one that it names, or the only one with marks."""
     if export.step is not None:
         return cohort.step(export.step)
-    return [step for step in cohort.steps if step.rubric is not None and step.model is not None][-1]
+    return next(step for step in cohort.steps if step.rubric is not None and step.model is not None)

@@ -14,8 +14,8 @@ from synth.store.dataset.materialize import materialize
 from synth.store.dataset.output.written import Dataset
 from synth.store.forget.rewrite import forget
 from synth.store.log.log import Log
-from tests.store.judging.answered import ANSWERS, all_of, judged_plan, made, marks, read, told
-from tests.store.log.logs import Candidate, all_slots
+from tests.store.judging.answered import ANSWERS, VALUES, all_of, judged_plan, made, marks, read, told
+from tests.store.log.logs import Candidate, Story, all_slots
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +90,16 @@ def test_ranked_rows_of_a_step_answer_what_its_model_was_shown(tmp_path: Path) -
     assert len(found) == 3
     assert dataset.manifest["source"]["without_marks"] == 1
     assert "Left out: 1 sample without marks." in card(dataset)
+
+
+def test_ranked_rows_begin_with_the_passages_that_they_are_of(tmp_path: Path) -> None:
+    plan = judged_plan(context="draft")
+    story = Story(plan)
+    for slot, tried in zip(all_slots(plan, "answered"), ANSWERS, strict=True):
+        values = {**VALUES, "draft": [{"text": "It is so."}]}
+        story.judge(plan.cohort("answered"), slot, values, {"answer": tried})
+    row = read(made(story, plan, tmp_path, "ranks"))[0]
+    assert [each["content"] for each in row["prompt"]] == ["[1] It is so.", "What?"]
 
 
 def test_what_stood_and_was_not_picked_is_neither_right_nor_wrong(datasets: dict[str, Dataset]) -> None:

@@ -49,7 +49,7 @@ preference drafts from answered {
 }
 
 preference padded 8 from answered {
-  turn pad: model by writer { prompt = "Pad {{ answered.draft }} {{ answered.ask }}" }
+  turn pad: model by writer { prompt = "Pad {{ answered.ask }}" }
   chosen = best(answered.answer)
   rejected = pad
 }
@@ -65,7 +65,10 @@ export shared: sharegpt_preference from drafts to "out/shared"
 export pads: preference from padded to "out/pads" { columns = [padded.chosen_mark] }
 export kto: unpaired from answered to "out/kto"
 export bad: rejected from answered to "out/bad"
-export ranks: ranked from answered to "out/ranks" { columns = [answered.prompt.instruction] }
+export ranks: ranked from answered to "out/ranks" {
+  step = answered.answer
+  columns = [answered.prompt.instruction]
+}
 """
 
 
@@ -78,6 +81,8 @@ def test_a_run_gives_every_form_and_each_holds_against_its_log(tmp_path: Path) -
     def run(*arguments: str) -> str:
         done = synth(*arguments, cwd=tmp_path)
         assert done.status == 0, done.err
+        # The drafts are for their pairs alone, and used by that.
+        assert "W701" not in done.err
         return done.out
 
     run("run", "judging.recipe", "--simulate", "--log", "log.duckdb")
