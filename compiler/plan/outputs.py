@@ -70,6 +70,9 @@ class ColumnPlace(Frozen):
     source: str
     path: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return ".".join((self.source, *self.path))
+
 
 class ColumnPlan(Frozen):
     """A column with its type.  It has one place for each conversation that has it, and is null in rows of

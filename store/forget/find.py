@@ -94,7 +94,17 @@ def _take(
 
 
 def _named(cursor: duckdb.DuckDBPyConnection, name: str) -> str:
-    """The id of a sample or row by a row's id, or the beginning of it."""
+    """The id of a sample or row by a row's id, or the beginning of it; that of a source's row by its own."""
+    own = cursor.execute(
+        f"""SELECT DISTINCT sample_id, {payload_sql.SOURCE} FROM events
+            WHERE kind = ? AND ({payload_sql.NAME}) = ? ORDER BY 2""",
+        [Kind.SOURCE_INGESTED.value, name.encode("utf-8", "backslashreplace").decode()],
+    ).fetchall()
+    if len({row for row, _ in own}) > 1:
+        told = ", ".join(f"{row} of `{source}`" for row, source in own)
+        raise ConfigError(f"several rows have the id `{name}`: name one of {told}")
+    if own:
+        return str(own[0][0])
     begin = name.split("-", 1)[0].encode("utf-8", "backslashreplace").decode()
     found = cursor.execute(
         "SELECT DISTINCT sample_id FROM events WHERE starts_with(sample_id, ?) ORDER BY 1", [begin]
@@ -171,8 +181,9 @@ def _follow(cursor: duckdb.DuckDBPyConnection, target: Target) -> None:
         )
         while some := made.fetchmany(_ROWS):
             for name, of, cell in some:
-                # Of what a sample is over, its cell has the name.
-                if of in names or not names.isdisjoint(json.loads(cell or "{}").values()):
+                # Of what a sample is over, its cell has the name; of several rows that it drew, the names.
+                made_of = (part for label in json.loads(cell or "{}").values() for part in label.split("-"))
+                if of in names or not names.isdisjoint(made_of):
                     target.samples.add(name)
 
 

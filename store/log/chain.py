@@ -67,6 +67,8 @@ def first_fault(connection: duckdb.DuckDBPyConnection, *, deep: bool) -> tuple[i
     batches = connection.execute(
         "SELECT batch_id, n, first_seq, prev_hash, hash FROM batches ORDER BY batch_id"
     ).fetchall()
+    if not batches:
+        return None
     # Each batch says what it follows, so that parts can be hashed side by side: reading, unpacking and
     # hashing hold no lock of the interpreter's.
     share = max(_ALONE, -(-len(batches) // (os.cpu_count() or 1)))

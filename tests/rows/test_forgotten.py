@@ -59,3 +59,37 @@ def test_a_count_that_rows_cannot_meet_is_foreseen_as_what_they_make(tmp_path: P
     steps = project.synth("compile", "rows.recipe", "--log", "synth.duckdb", "--json").json()["steps"]
     assert {step["calls"] for step in steps} == {0}
     assert [step["reused"] for step in steps] == [3, 3, 3, 3]
+
+
+DRAWN = """edition 1
+recipe rows { seed = 5 }
+model writer: model<chat> from simulated()
+schema Row { id: text, body: text }
+source table: Row from jsonl("rows.jsonl", id = "id")
+conversation told times 9 {
+  let some = sample(table, count = 2)
+  turn ask: user = "{{ some | json }}"
+  turn answer: model by writer { sees = transcript }
+}
+conversation each over row in table {
+  turn ask: user = "{{ row.body }}"
+  turn answer: model by writer { sees = transcript }
+}
+export sft: messages from told to "out/sft" { columns = [told.some] }
+export all: messages from each to "out/all" { columns { row = each.row.id } }
+"""
+
+
+def test_a_row_is_forgotten_by_the_id_that_it_has_itself(tmp_path: Path) -> None:
+    project = Project(tmp_path, DRAWN, [numbered(number, id=f"own-{number}") for number in range(4)])
+    assert project.synth("run", "rows.recipe").status == 0
+    project.materialize()
+    drawn = sum(any(row["id"] == "own-2" for row in each["some"]) for each in project.rows())
+    assert 0 < drawn < 9
+    done = project.synth("forget", "--sample", "own-2", "--out", "less.duckdb", "--json")
+    assert done.status == 0, done.err
+    assert len(done.json()["rows"]) == 1
+    assert len(done.json()["samples"]) == drawn + 1
+    done = project.synth("forget", "--sample", "own-9", "--out", "none.duckdb")
+    assert done.status == 1
+    assert "the log knows no sample `own-9`" in done.err

@@ -206,7 +206,7 @@ def test_a_number_that_no_column_holds_is_said(tmp_path: Path) -> None:
         ("= [rest(c.card)]", ("E202", "`rest(c.card)` is no path, so the column has no name", "")),
         ("{ r = rest(c.card) }", ("E202", "`c.card` is a Card, and only a row has other columns", "")),
         ("{ r = lower(c.card) }", ("E203", "there is no column `lower(..)`", "")),
-        ("{ id = c.size }", ("E104", "a row has a column `id` already", "")),
+        ("{ id = c.size }", ("E104", "a row has a column `id` already", "`columns { c_id = c.size }`")),
         ("{ a = [c.size, c.nth] }", ("E104", "`a` has two places in `c`", "")),
         ("{ a = 3 }", ("E202", "a column is named with its conversation", "for example `c.way`")),
         ("{ a = [] }", ("E202", "`a` is a column of nothing", "for example `a = c.way`")),

@@ -334,6 +334,18 @@ def bind_count(statement: Statement, axes: Axes, times: int, scope: Scope) -> in
     return declared.value
 
 
+def refuse_no_times(statement: Statement, times: int, scope: Scope) -> None:
+    """E202: rows that are gone through and make nothing."""
+    clause = statement.clause("times")
+    if clause is not None and not times:
+        scope.report(
+            "E202",
+            f"`times {clause.value.span.text}` makes no sample of any row",
+            clause.value.span,
+            hint="drop it for one of each; `--limit` keeps a run small",
+        )
+
+
 def order_conversations(statements: Sequence[Statement], scope: Scope) -> list[Statement]:
     """The conversations of a file, each after the one whose samples it is over.  E206 for a circle."""
     by_name = {s.name.text: s for s in statements if s.name is not None}

@@ -10,7 +10,7 @@ from synth.base.diagnostics.source import Span
 from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, Draw, SetOf, Step
 from synth.compiler.bind.blocks.kept import bind_keep, paths_kept
 from synth.compiler.bind.blocks.shape import check_shape
-from synth.compiler.bind.conversations.axes import bind_axes, bind_count, bind_times, uses_of
+from synth.compiler.bind.conversations.axes import bind_axes, bind_count, bind_times, refuse_no_times, uses_of
 from synth.compiler.bind.conversations.dealt import (
     Dealt,
     bind_dealt,
@@ -108,6 +108,7 @@ def bind_conversation(
         _check_quota(statement, times * axes.cells, axes.sets, overrides, bound, scope)
     else:
         count = bind_count(statement, axes, times, scope)
+        refuse_no_times(statement, times, scope)
     looking = (*steps, *paths_kept(keep))
     dialogue = _bind_transcript(transcript, steps, scope)
     if (

@@ -281,7 +281,9 @@ def _is_taken(name: Name, places: list[_Found], listed: bool, known: Columns, sc
             f"give it another name here, `columns {{ other = {path.source}.{name} }}`, or in `{path.source}`"
         )
     else:
-        hint = "give it another name: `columns { other = ... }`"
+        held = path.path[-2] if len(path.path) > 1 else path.source
+        written = f"rest({path})" if places[0].rest else str(path)
+        hint = f"give it another name: `columns {{ {held}_{name} = {written} }}`"
     if name.text in known.taken:
         scope.report("E104", f"a row has a column `{name}` already", name.span, hint=hint)
     elif name.text in _READ_BY_TRAINERS:

@@ -53,8 +53,8 @@ class Verdicts:
         self._keys, self._passes = array("Q"), bytearray()
         rows = cursor.execute(
             f"""SELECT CAST('0x' || left({payload_sql.KEY}, 16) AS UBIGINT) AS number,
-                       arg_max((payload ->> 'result') IS NULL AND (payload ->> 'fault') IS NULL,
-                               seq + CASE WHEN (payload ->> 'simulated') = 'true' THEN 0 ELSE ? END)
+                       arg_max(({payload_sql.RESULT}) IS NULL AND ({payload_sql.FAULT}) IS NULL,
+                               seq + CASE WHEN ({payload_sql.SIMULATED}) = 'true' THEN 0 ELSE ? END)
                 FROM events WHERE kind = ? AND seq < ? AND step = ? AND ({payload_sql.KEY}) IS NOT NULL
                 GROUP BY number ORDER BY number""",
             [events, Kind.FUNCTION_DONE.value, events, STEP],
