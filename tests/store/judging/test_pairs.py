@@ -42,6 +42,21 @@ def test_the_best_that_stands_is_chosen_and_the_worst_marked_of_its_round_reject
     assert 'name: "chosen_mark"\n    dtype: float64' in card
 
 
+def test_the_best_need_not_be_what_was_picked_and_outvoted_ones_do_not_stand(tmp_path: Path) -> None:
+    plan = judged_plan()
+    first = [Candidate(0, 0, "A.", marks(2), picked=True), Candidate(0, 1, "B.", marks(4))]
+    voted = [
+        Candidate(0, 0, "B.", marks(5), check="most_common"),
+        Candidate(0, 1, "A.", marks(3), picked=True),
+        Candidate(0, 2, "A!", marks(1)),
+    ]
+    datasets = all_of(told(plan, answers=[first, voted, *ANSWERS[2:]]), plan, tmp_path)
+    assert list(map(sides, read(datasets["dpo"])))[:2] == [("B.", "A."), ("A.", "A!")]
+    wrong = [row["completion"][0]["content"] for row in read(datasets["kto"]) if not row["label"]]
+    assert wrong[:1] == ["B."]
+    assert len(wrong) == 4
+
+
 def test_a_margin_leaves_out_what_is_too_near(tmp_path: Path) -> None:
     plan = judged_plan(margin=3)
     dataset = made(told(plan), plan, tmp_path, "dpo")

@@ -14,6 +14,7 @@ from synth.store.dataset.materialize import materialize
 from synth.store.dataset.output.written import Dataset
 from synth.store.forget.rewrite import forget
 from synth.store.log.log import Log
+from synth.store.rescue.salvage import salvage
 from tests.store.judging.answered import ANSWERS, VALUES, all_of, judged_plan, made, marks, read, told
 from tests.store.log.logs import Candidate, Story, all_slots
 
@@ -186,3 +187,19 @@ def test_a_reason_for_marks_is_found_where_it_is_to_be_forgotten(tmp_path: Path)
     assert len(gone.samples) == 1
     assert not gone.left
     assert b"For Poor." not in (tmp_path / "new.duckdb").read_bytes()
+
+
+def test_a_sample_is_made_anew_where_a_candidate_of_it_is_lost(tmp_path: Path) -> None:
+    plan = judged_plan()
+    path = told(plan).write(tmp_path / "old.duckdb", batch=1)
+    with duckdb.connect(str(path)) as connection:
+        # One that stood and was not picked.
+        connection.execute(
+            "UPDATE events SET payload = replace(payload, 'Mid.', 'Mad.') WHERE kind = 'call.completed'"
+        )
+    salvage(path, path, tmp_path / "log.duckdb")
+    with Log(tmp_path / "log.duckdb") as log:
+        datasets = materialize(plan, log, tmp_path, partial=True)
+    assert {(each.export.name, each.missing) for each in datasets if each.export.name != "refused"} == {
+        *(("sft", 1), ("ranks", 1), ("kto", 1), ("dpo", 0))
+    }
