@@ -31,8 +31,8 @@ CLOSE_S = 30.0
 
 # What an engine's options say of pace alone, which no answer depends on.
 _PACE = frozenset({"concurrency", "requests_per_minute", "tokens_per_minute", "timeout", "patience"})
-# Of how a service is reached, which is no part of a call's key either.
-_WAY = frozenset({"base_url", "api_key_env"})
+# All that is no part of an outcome: pace, on this machine too, and how a service is reached.
+_BESIDE = _PACE | {"batch_size", "max_num_seqs", "threads", "latency", "base_url", "api_key_env"}
 # Where services are looked for when no option says it.
 _ADDRESSES = ("OPENAI_BASE_URL", "GOOGLE_GEMINI_BASE_URL")
 
@@ -272,10 +272,8 @@ def _calls_functions(cohort: CohortPlan) -> bool:
 
 
 def _set_up(spec: EngineSpec, engine: Engine) -> list[Any]:
-    hosted = BACKENDS[spec.backend].hosted
-    without = _PACE | _WAY if hosted else _PACE
-    options = {name: value for name, value in spec.options.items() if name not in without}
-    version = [] if hosted else [engine.version]
+    options = {name: value for name, value in spec.options.items() if name not in _BESIDE}
+    version = [] if BACKENDS[spec.backend].hosted else [engine.version]
     return [spec.backend, spec.id, spec.revision, spec.adapter, *version, options]
 
 

@@ -182,7 +182,7 @@ def _enum(type_: ValueType, where: str) -> Take:
     words = frozenset(type_.words)
     shown = ", ".join(type_.words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
 
-    of = where.partition(" ")[2]
+    of = where[where.index("`") :]
     remedy = f"add what is missing to the enum of {of} or make it `text`; else {MEND}"
 
     def take(value: Any, notes: Notes) -> str:
