@@ -128,7 +128,9 @@ async def _preview(
         finally:
             past.close()
         examples = examples_of(plan, tables)
-        rows = {name: count_kept(tables.kept(name)) for name in sorted(plan.tables)}
+        rows = {
+            name: count_kept(tables.kept(name), foreseen.changes.get(name)) for name in sorted(plan.tables)
+        }
         rows |= {name: RowCount(0, told) for name, told in foreseen.empty.items()}
     # Pairs of samples that are not judged yet, which every call of is to be made for.
     unopened = {each.plan.name: each.unopened for each in sample_sources if isinstance(each, Pairs)}

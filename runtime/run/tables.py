@@ -8,21 +8,32 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synth.compiler.plan.model import Plan
 from synth.runtime.events.recorder import Recorder
 from synth.store.dataset.inputs.over_table import Cursor, Tables
-from synth.store.dataset.inputs.sources import SourceVersion, last_version, reader_digest
+from synth.store.dataset.inputs.sources import (
+    RowChanges,
+    SourceVersion,
+    last_version,
+    reader_digest,
+    row_changes,
+)
 from synth.store.log.log import Log
+
+if TYPE_CHECKING:
+    from synth.runtime.sources.ingest import ReadSource
 
 
 @dataclass(frozen=True, slots=True)
 class ForeseenTables:
     """Tables that conversations of a plan would be over.  `empty` says of sources without a row, by name,
-    what a run would stop at."""
+    what a run would stop at; `changes` what became of the rows that the log has."""
 
     tables: Tables
     empty: Mapping[str, str] = field(default_factory=dict)
+    changes: Mapping[str, RowChanges] = field(default_factory=dict)
 
 
 @asynccontextmanager
@@ -74,7 +85,15 @@ async def foreseen_tables(
                 version = last_version(plan, read.source, cursor, scratch.next_seq)
             assert version is not None, "it was just logged"
             found[read.source.name] = scratch.cursor, version
-        yield ForeseenTables(Tables(plan, log.cursor, log.next_seq, found, foreseen=True), empty)
+        tables = Tables(plan, log.cursor, log.next_seq, found, foreseen=True)
+        yield ForeseenTables(tables, empty, {each.source.name: _changes(each, log, scratch) for each in new})
+
+
+def _changes(read: ReadSource, log: Log, scratch: Log) -> RowChanges:
+    if read.before is None:
+        return RowChanges(new=read.rows)
+    with log.cursor() as earlier, scratch.cursor() as later:
+        return row_changes(read.before, earlier, read.version, later, scratch.next_seq)
 
 
 def _nothing(plan: Plan, name: str, log: Log) -> SourceVersion:

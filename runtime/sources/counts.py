@@ -23,7 +23,7 @@ from synth.runtime.sources.rows.scan import RowScan
 from synth.runtime.sources.rows.spool import LoggedRow
 from synth.runtime.sources.scan import Conversation, Scan
 from synth.store.dataset.inputs.filter import Gate, Kept, refusals
-from synth.store.dataset.inputs.sources import reader_digest
+from synth.store.dataset.inputs.sources import RowChanges, reader_digest
 from synth.store.log.connection import connect
 
 # Files up to this size are read for it: that takes a tenth of a second or so.
@@ -73,9 +73,10 @@ def count_rows(plan: Plan, source: SourcePlan, allowed: Sequence[Path] = ()) -> 
     return RowCount(found, "before its `keep`" if source.keep else "")
 
 
-def count_kept(kept: Kept) -> RowCount:
-    """The same of rows that were read."""
-    return RowCount(len(kept.seqs), _told(kept.version.left_out.get("rows", 0), kept.account()))
+def count_kept(kept: Kept, changes: RowChanges | None = None) -> RowCount:
+    """The same of rows that were read; `changes` are those since the version that a run read before."""
+    told = _told(kept.version.left_out.get("rows", 0), kept.account())
+    return RowCount(len(kept.seqs), "; ".join(filter(None, [changes.in_words() if changes else "", told])))
 
 
 def _told(left_out: int, account: str) -> str:

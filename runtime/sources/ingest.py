@@ -107,8 +107,8 @@ class IngestedSource:
             return self
 
         def changes() -> RowChanges:
-            with log.cursor() as cursor:
-                return row_changes(cursor, before, version, log.next_seq)
+            with log.cursor() as earlier, log.cursor() as later:
+                return row_changes(before, earlier, version, later, log.next_seq)
 
         return replace(self, changes=await asyncio.to_thread(changes))
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from synth.compiler.plan.model import Plan
     from synth.runtime.run.report import RunReport
     from synth.runtime.sources.ingest import IngestedSource
-    from synth.store.dataset.inputs.sources import RowChanges
 
 
 @click.command(short_help="Generate until every quota is met.")
@@ -160,7 +159,7 @@ def _print(
                 "made again; a larger count makes others"
             )
     for source in report.sources:
-        found = _changed(source.changes)
+        found = source.changes.in_words() or "all in the log before"
         terminal.say(f"  source {source.name}: {plural(source.rows, 'row')}, {found}")
         if source.left_out:
             terminal.say(f"    left out: {plural(source.left_out['rows'], 'row')}")
@@ -231,15 +230,6 @@ def _print(
         terminal.say(f"Next: synth materialize {path}{given}{_log_option(log)}{partial}")
     elif report.outcome != "short":
         terminal.say(f"{plural(pending, 'sample')} pending; the same command goes on from here.")
-
-
-def _changed(changes: RowChanges) -> str:
-    """What became of a source's rows since an earlier run."""
-    new, changed, same, gone = changes
-    if not (new or changed or gone):
-        return "all in the log before"
-    told = {"new": new, "changed": changed, "as before": same, "gone": gone}
-    return ", ".join(f"{count:,} {what}" for what, count in told.items() if count)
 
 
 def _print_money(report: RunReport) -> None:

@@ -74,9 +74,10 @@ def test_what_stands_is_counted(project: Project) -> None:
     source = 'jsonl("rows.jsonl", id = "id") { bad_rows = skip, keep { no_words(body, "number 5") } }'
     project.recipe((HEAD + PLAIN).replace('jsonl("rows.jsonl", id = "id")', source))
     project.table([*map(numbered, range(12)), {"id": "x"}, {"id": "t1", "body": "again"}])
-    said = "each of the 11 rows of tickets (2 rows that do not fit left out; 1 of 12 fell to its `keep`"
-    for log in ((), LOG):
-        assert said in project.synth("compile", "rows.recipe", *log).out
+    said = "2 rows that do not fit left out; 1 of 12 fell to its `keep`: no_words 1)"
+    for log, changed in (((), ""), (LOG, "12 new; ")):
+        told = project.synth("compile", "rows.recipe", *log).out
+        assert f"each of the 11 rows of tickets ({changed}{said}" in told
         told = project.synth("compile", "rows.recipe", *log, "--json").json()
         assert told["cohorts"]["answered"] == {"quota": 11, "over": "tickets", "rows": 11}
     # One of them is lost for good.
@@ -106,6 +107,8 @@ def test_rows_are_new_changed_and_as_before(project: Project) -> None:
         table = [numbered(number, licence="mit") for number in range(2, 12)]
         table[3]["body"] = "mended"
         project.table([*table, numbered(20), numbered(21)])
+        foreseen = project.synth("compile", "rows.recipe", *LOG).out
+        assert "each of the 12 rows of tickets (2 new, 10 changed, 2 gone)\n" in foreseen
         said = "source tickets: 12 rows, 2 new, 10 changed, 2 gone\n"
         assert said in project.run(at).out
         table[3]["body"] = "mended again"

@@ -145,22 +145,52 @@ class RowChanges(NamedTuple):
     same: int = 0
     gone: int = 0
 
+    def in_words(self) -> str:
+        """What became of the rows; nothing where all are as they were."""
+        if not (self.new or self.changed or self.gone):
+            return ""
+        told = {"new": self.new, "changed": self.changed, "as before": self.same, "gone": self.gone}
+        return ", ".join(f"{count:,} {what}" for what, count in told.items() if count)
+
 
 def row_changes(
-    cursor: duckdb.DuckDBPyConnection, before: SourceVersion, version: str, events: int
+    before: SourceVersion,
+    cursor: duckdb.DuckDBPyConnection,
+    now: str,
+    cursor_now: duckdb.DuckDBPyConnection,
+    events: int,
 ) -> RowChanges:
-    """What became of the rows of a source since the version `before`."""
-    of = f"""SELECT sample_id AS name, any_value({payload_sql.HASH}) AS hash FROM events
-             WHERE kind = '{Kind.SOURCE_INGESTED.value}' AND seq < ? AND ({payload_sql.SOURCE}) = ?
-             AND ({payload_sql.VERSION}) = ? GROUP BY name"""
-    found = cursor.execute(
-        f"""SELECT count(*) FILTER (earlier.name IS NULL), count(*) FILTER (now.hash <> earlier.hash),
-                   count(*) FILTER (now.hash = earlier.hash), count(*) FILTER (now.name IS NULL)
-            FROM ({of}) AS now FULL JOIN ({of}) AS earlier USING (name)""",
-        [events, before.source, version, before.seq, before.source, before.version],
-    ).fetchone()
-    assert found is not None
-    return RowChanges(*found)
+    """What became of the rows of a source since the version `before`.  Each has a cursor of the log that has
+    it; `now` is among the first `events` events of its own."""
+    counts = {"new": 0, "changed": 0, "same": 0, "gone": 0}
+    earlier = _hashes(cursor, before.source, before.version, before.seq)
+    later = _hashes(cursor_now, before.source, now, events)
+    old, new = next(earlier, None), next(later, None)
+    while old is not None or new is not None:
+        if old is None or (new is not None and new[0] < old[0]):
+            counts["new"] += 1
+            new = next(later, None)
+        elif new is None or old[0] < new[0]:
+            counts["gone"] += 1
+            old = next(earlier, None)
+        else:
+            counts["same" if old[1] == new[1] else "changed"] += 1
+            old, new = next(earlier, None), next(later, None)
+    return RowChanges(**counts)
+
+
+def _hashes(
+    cursor: duckdb.DuckDBPyConnection, source: str, version: str, events: int
+) -> Iterator[tuple[str, str]]:
+    """The names of a version's rows, in order, each with what its values are."""
+    rows = cursor.execute(
+        f"""SELECT sample_id AS name, any_value({payload_sql.HASH}) FROM events
+            WHERE kind = ? AND seq < ? AND ({payload_sql.SOURCE}) = ? AND ({payload_sql.VERSION}) = ?
+            GROUP BY name ORDER BY name""",
+        [Kind.SOURCE_INGESTED.value, events, source, version],
+    )
+    while chunk := rows.fetchmany(4096):
+        yield from chunk
 
 
 def source_rows(
