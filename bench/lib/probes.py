@@ -23,19 +23,25 @@ _COLUMNS = (
 )
 
 
-def append(source: str, target: str, count: str) -> dict[str, Any]:
-    """Appends the first events of a log to a new one, full batches, each of them durable."""
-    from synth.store.log.events import Event, Kind
+def append(source: str, target: str, count: str, kind: str = "") -> dict[str, Any]:
+    """Appends the first events of a log to a new one, full batches, each of them durable; with a `kind`
+    those alone, whose payloads are texts as those of rows are."""
+    from synth.store.log.events import EncodedPayload, Event, Kind
     from synth.store.log.log import Log
 
     with Log(Path(source), deep=False) as opened:
         rows = opened.cursor().execute(
-            f"SELECT kind, payload, {', '.join(_COLUMNS)} FROM events WHERE seq < ? ORDER BY seq",
-            [int(count)],
+            f"""SELECT kind, payload, {", ".join(_COLUMNS)} FROM events WHERE ? IN ('', kind)
+                ORDER BY seq LIMIT ?""",
+            [kind, int(count)],
         )
         events = [
-            Event(kind=Kind(kind), payload=json.loads(payload), **dict(zip(_COLUMNS, rest, strict=True)))
-            for kind, payload, *rest in rows.fetchall()
+            Event(
+                kind=Kind(name),
+                payload=EncodedPayload(payload) if kind else json.loads(payload),
+                **dict(zip(_COLUMNS, [seq, *rest], strict=True)),
+            )
+            for seq, (name, payload, _, *rest) in enumerate(rows.fetchall())
         ]
     batches = [events[at : at + BATCH_EVENTS] for at in range(0, len(events), BATCH_EVENTS)]
     walls, began, cpu = [], time.perf_counter(), time.process_time()

@@ -44,7 +44,7 @@ def _ingest(work: Path, rows: int, number: int) -> dict[str, Any]:
     """Rows into a log, and the same events appended to another."""
     folder = _project(work / f"ingest-{number}", "tickets", rows)
     read = _probe("ingest", folder / "tickets.recipe", folder / "rows.duckdb")
-    appended = _probe("append", folder / "rows.duckdb", folder / "again.duckdb", rows)
+    appended = _probe("append", folder / "rows.duckdb", folder / "again.duckdb", rows, "source.ingested")
     rate, least = rows / read["seconds"], appended["events"] / appended["seconds"]
     return {"rows": rows, "rate": rate, "append_rate": least, "ratio": rate / least}
 

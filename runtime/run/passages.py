@@ -76,12 +76,13 @@ async def _read(
     segments, warnings = await asyncio.to_thread(corpus.segments)
     reader = reader_digest(plan, source)
     version = digest([READING, reader, corpus.settings, [[each.name, each.stamp] for each in segments]])
+    names = [segment_name(corpus, each) for each in segments]
     known, current, there = await asyncio.to_thread(known_version, plan, source, version, log)
     if known is not None:
         return ReadSource(
             source, reader, version, known.rows, known.shape, known.files, known.rows, current,
             reading=READING, warnings=tuple(warnings),
-            before=version_before(plan, source, version, log),
+            before=version_before(plan, source, version, names, log),
         )  # fmt: skip
     spool, faults = RowSpool(source.name, version), FileFaults(corpus.shown)
     empty: list[str] = []
@@ -104,7 +105,7 @@ async def _read(
         source, reader, version, spool.rows, "passages",
         tuple(_file(corpus, segment) for segment in segments), there,
         again=spool.logged, reading=READING, warnings=tuple(warnings),
-        before=version_before(plan, source, version, log),
+        before=version_before(plan, source, version, names, log),
     )  # fmt: skip
 
 

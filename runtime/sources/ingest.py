@@ -212,7 +212,7 @@ async def ingest(
 async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], bool]) -> ReadSource | None:
     source = located.source
     hashed = [await asyncio.to_thread(hash_file, file) for file in located.files]
-    reader = reader_digest(plan, source)
+    reader, names = reader_digest(plan, source), [file.name for file in located.files]
     named = [reader, [[each.file.name, each.sha256] for each in hashed]]
     newest = READING if source.type == "messages" else ROWS_READING
     versions = {reading: digest([reading, *named]) for reading in range(newest, 0, -1)}
@@ -231,7 +231,7 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
                 reading=newest,
                 left_out=known.left_out,
                 unread=known.unread,
-                before=await asyncio.to_thread(version_before, plan, source, version, log),
+                before=await asyncio.to_thread(version_before, plan, source, version, names, log),
             )
     scan = (
         Scan(located, tuple(hashed))
@@ -257,7 +257,7 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
         reading=newest,
         left_out=scan.left_out.found,
         unread=scan.unread.found,
-        before=await asyncio.to_thread(version_before, plan, source, version, log),
+        before=await asyncio.to_thread(version_before, plan, source, version, names, log),
     )
 
 
@@ -274,10 +274,17 @@ def known_version(
         return known, latest == known, known.rows
 
 
-def version_before(plan: Plan, source: SourcePlan, version: str, log: Log) -> SourceVersion | None:
-    """The version that was completed last, unless it is this one."""
+def version_before(
+    plan: Plan, source: SourcePlan, version: str, files: Sequence[str], log: Log
+) -> SourceVersion | None:
+    """The version of some files that was completed last, unless it is this one: where none was read as the
+    plan does, of the same files however they were read."""
     with log.cursor() as cursor:
         latest = last_version(plan, source, cursor, log.next_seq)
+        if latest is None:
+            other = last_version(plan, source, cursor, log.next_seq, any_reader=True)
+            same = other is not None and [file["path"] for file in other.files] == list(files)
+            latest = other if same else None
     return None if latest is None or latest.version == version else latest
 
 

@@ -80,15 +80,24 @@ def source_of(
 
 
 def last_version(
-    plan: Plan, source: SourcePlan, cursor: duckdb.DuckDBPyConnection, events: int, version: str | None = None
+    plan: Plan,
+    source: SourcePlan,
+    cursor: duckdb.DuckDBPyConnection,
+    events: int,
+    version: str | None = None,
+    *,
+    any_reader: bool = False,
 ) -> SourceVersion | None:
-    """The version of a source that was completed last, or the last completion of one version."""
+    """The version of a source that was completed last, or the last completion of one version; with
+    `any_reader` however it was read."""
+    reader = None if any_reader else reader_digest(plan, source)
     row = cursor.execute(
         f"""SELECT seq, payload FROM events
-           WHERE kind = ? AND seq < ? AND ({payload_sql.SOURCE}) = ? AND ({payload_sql.READER}) = ?
+           WHERE kind = ? AND seq < ? AND ({payload_sql.SOURCE}) = ?
+           AND ({payload_sql.READER}) = coalesce(?, {payload_sql.READER})
            AND ({payload_sql.VERSION}) = coalesce(?, {payload_sql.VERSION})
            ORDER BY seq DESC LIMIT 1""",
-        [Kind.SOURCE_COMPLETED.value, events, source.name, reader_digest(plan, source), version],
+        [Kind.SOURCE_COMPLETED.value, events, source.name, reader, version],
     ).fetchone()
     if row is None:
         return None
