@@ -11,6 +11,8 @@ from synth.base.errors import RecipeError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.strata import member_counts, sample_id, slots
+from synth.compiler.plan.tables.draws import Member
+from synth.compiler.plan.tables.row_deals import RowDeals
 from tests.kit.support import rows, synth
 
 RECIPE = """edition 1
@@ -55,6 +57,42 @@ def test_counts_are_exact_for_each_member(head: str, number: int) -> None:
     for draw in cohort.draws:
         counted = Counter(each[draw.name] for each in found)
         assert [counted[m.label] for m in draw.members] == list(member_counts(plan, cohort, draw))
+
+
+TABLE = 'schema Row { body: text }\nsource table: Row from jsonl("rows.jsonl")\n'
+OF_ROWS = [
+    "conversation c over row in table over mood in moods times {n} {{\n  draw cat from cats\n"
+    "  draw sub from cat.subs\n",
+    "conversation c over row in table over mood in moods over cat in cats times {n} {{\n"
+    "  draw sub from cat.subs\n",
+]
+
+
+def dealt_over_rows(plan: Plan, names: list[str]) -> list[dict[str, str]]:
+    (cohort,) = plan.cohorts
+    labels = [(("row", name),) for name in names]
+    deals = RowDeals(plan, cohort, labels.__getitem__, len(labels))
+    row = Member(label="", weight=1, fields={"body": "x"})
+    return [
+        dict(slot.cell.labels)
+        for number, each in enumerate(labels)
+        for slot in deals.slots((each, (row,)), number)
+    ]
+
+
+@pytest.mark.parametrize("head", OF_ROWS, ids=["draw", "axis"])
+def test_counts_over_rows_are_exact_for_each_member(head: str) -> None:
+    plan = compile_text(RECIPE + TABLE + head.format(n=1) + REST).plan
+    names = [f"{number:016x}" for number in range(40)]
+    found = dealt_over_rows(plan, names)
+    for cat, subs in SUBS.items():
+        for what, members in (("sub", subs), ("size", {"1", "2"} if cat == "fees" else {"2", "3", "4", "5"})):
+            counts = Counter(each[what] for each in found if each["cat"] == cat)
+            assert set(counts) == members
+            assert max(counts.values()) - min(counts.values()) <= 1
+    # Few of the others change with a row more.
+    more = dealt_over_rows(plan, [*names, "f" * 16])[: len(found)]
+    assert sum(one != other for one, other in zip(found, more, strict=True)) <= len(found) // 10
 
 
 def test_a_larger_quota_keeps_the_samples() -> None:

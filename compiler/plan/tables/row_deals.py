@@ -79,9 +79,10 @@ class RowDeals:
             tuple((axis.name, member.label) for axis, member in zip(cohort.axes, members, strict=True))
             for members in self._grid
         ]
-        self._relabelled: list[Relabelled] = [
-            {} if draw.of else self._exact(draw, planned, rows) for draw in cohort.draws
-        ]
+        self._relabelled: list[Relabelled] = []
+        for draw in cohort.draws:
+            # What depends on a draw goes by what that is in the end.
+            self._relabelled.append(self._exact(draw, planned, rows))
 
     def slots(self, row: Row, number: int = -1, beneath: str = "") -> Iterator[Slot]:
         """The slots of a row, which is the `number`-th of those planned, or a spare.  `beneath` are the
@@ -122,32 +123,36 @@ class RowDeals:
         return replace(slot, cell=cell, ordinal=ordinal)
 
     def _dealt(self, row: Labels, cell: int, labels: Labels) -> list[tuple[int, ...]]:
-        cohort = self._cohort
-        if not cohort.draws:
-            return [()] * cohort.times
+        if not self._cohort.draws:
+            return [()] * self._cohort.times
+        return list(zip(*self._columns(row, cell, labels), strict=True))
+
+    def _columns(self, row: Labels, cell: int, labels: Labels) -> list[list[int]]:
+        """What each draw that was made exact is, over the places of a row's cell."""
         columns: list[list[int]] = []
-        for draw, relabelled in zip(cohort.draws, self._relabelled, strict=True):
-            if draw.of:
-                columns.append(self._dependent(draw, cell, labels, columns))
-                continue
-            dealt = Deck(self._plan, cohort, draw, labels).stretch(0, cohort.times)
+        times = self._cohort.times
+        for draw, relabelled in zip(self._cohort.draws, self._relabelled, strict=False):
+            dealt = self._column(draw, cell, labels, columns)
             if relabelled:
-                places = range(cell * cohort.times, (cell + 1) * cohort.times)
+                places = range(cell * times, (cell + 1) * times)
                 dealt = [relabelled.get((row, at), was) for at, was in zip(places, dealt, strict=True)]
             columns.append(dealt)
-        return list(zip(*columns, strict=True))
+        return columns
+
+    def _column(
+        self, draw: DrawPlan, cell: int, labels: Labels, earlier: Sequence[Sequence[int]]
+    ) -> list[int]:
+        """What a row's decks have for a draw."""
+        if draw.of:
+            return self._dependent(draw, cell, labels, earlier)
+        return Deck(self._plan, self._cohort, draw, labels).stretch(0, self._cohort.times)
 
     def _dependent(
         self, draw: DrawPlan, cell: int, labels: Labels, earlier: Sequence[Sequence[int]]
     ) -> list[int]:
         """A draw from the list of what a sample has of an axis or an earlier draw: a deck for each."""
-        names = [each.name for each in self._cohort.draws]
-        if draw.of[0] in names:
-            place = names.index(draw.of[0])
-            above = [self._cohort.draws[place].members[index] for index in earlier[place]]
-        else:
-            axes = [axis.name for axis in self._cohort.axes]
-            above = [self._grid[cell][axes.index(draw.of[0])]] * self._cohort.times
+        members = self._above(draw)
+        above = [members[index] for index in self._indexes_above(draw, cell, earlier)]
         seen, found = Counter[str](), []
         for member in above:
             chosen = choices(draw, member)
@@ -157,18 +162,58 @@ class RowDeals:
             seen[member.label] += 1
         return found
 
+    def _above(self, draw: DrawPlan) -> Sequence[Member]:
+        """The members of what a draw depends on."""
+        members = {axis.name: axis.members for axis in self._cohort.axes}
+        return (members | {each.name: each.members for each in self._cohort.draws})[draw.of[0]]
+
+    def _indexes_above(self, draw: DrawPlan, cell: int, earlier: Sequence[Sequence[int]]) -> Sequence[int]:
+        """Which of these the places of a row's cell have."""
+        names = [each.name for each in self._cohort.draws]
+        if draw.of[0] in names:
+            return earlier[names.index(draw.of[0])]
+        axes = [axis.name for axis in self._cohort.axes]
+        member = self._grid[cell][axes.index(draw.of[0])]
+        return [self._above(draw).index(member)] * self._cohort.times
+
     def _exact(self, draw: DrawPlan, planned: Callable[[int], Labels], rows: int) -> Relabelled:
-        """Which places get another member than their row's deck has for them."""
-        have = [0] * len(draw.members)
-        # Of each place, in the order of the rows, what it is dealt.
-        dealt = array("H" if len(draw.members) < 1 << 16 else "L")
+        """Which places get another member than their row's deck has for them, so that counts are exact; of a
+        draw that depends on members, for each of those."""
+        # Of each place, in the order of the rows, what it is dealt and what that depends on.
+        dealt, above = (array("H" if len(draw.members) < 1 << 16 else "L"), array("L"))
         for number in range(rows):
-            dealt.extend(self._of_row(draw, planned(number)))
-        for member in dealt:
-            have[member] += 1
-        if not dealt:
+            row = planned(number)
+            for cell, each in enumerate(self._set_labels):
+                earlier = self._columns(row, cell, row + each) if draw.of else ()
+                dealt.extend(self._column(draw, cell, row + each, earlier))
+                if draw.of:
+                    above.extend(self._indexes_above(draw, cell, earlier))
+        weights = [member.weight for member in draw.members]
+        if not draw.of:
+            return self._moved(draw, planned, dealt, weights, range(len(dealt)))
+        found: dict[tuple[Labels, int], int] = {}
+        for index, member in enumerate(self._above(draw)):
+            there = choices(draw, member)
+            alike = [int(each in there) for each in range(len(weights))]
+            places = [at for at, other in enumerate(above) if other == index]
+            found |= self._moved(draw, planned, dealt, alike, places)
+        return found
+
+    def _moved(
+        self,
+        draw: DrawPlan,
+        planned: Callable[[int], Labels],
+        dealt: array[int],
+        weights: Sequence[int],
+        among: Sequence[int],
+    ) -> Relabelled:
+        """The places among some that get another member, so that their counts follow from weights."""
+        have = [0] * len(weights)
+        for at in among:
+            have[dealt[at]] += 1
+        if not among:
             return {}
-        wanted = largest_remainder([member.weight for member in draw.members], len(dealt), have)
+        wanted = largest_remainder(weights, len(among), have)
         surplus = [max(0, one - other) for one, other in zip(have, wanted, strict=True)]
         missing = [
             index
@@ -189,17 +234,11 @@ class RowDeals:
         chosen: list[tuple[tuple[int, int], int]] = []
         for member, many in enumerate(surplus):
             if many:
-                places = (at for at, other in enumerate(dealt) if other == member)
+                places = (at for at in among if dealt[at] == member)
                 chosen += nsmallest(many, ((rank(at), at) for at in places))
         chosen.sort()
         found: dict[tuple[Labels, int], int] = {}
         for (_, at), member in zip(chosen, missing, strict=True):
             number, place = divmod(at, a_row)
             found[planned(number), place] = member
-        return found
-
-    def _of_row(self, draw: DrawPlan, labels: Labels) -> list[int]:
-        found: list[int] = []
-        for each in self._set_labels:
-            found += Deck(self._plan, self._cohort, draw, labels + each).stretch(0, self._cohort.times)
         return found
