@@ -172,3 +172,5 @@ def _asked_by_measures(bound: Bound) -> Iterator[object]:
     for evaluation in bound.evaluations.values():
         for measure in evaluation.plan.measures:
             yield from (measure.arguments[key] for key in ("student", "judge") if key in measure.arguments)
+            judges = measure.arguments.get("judges")
+            yield from judges if isinstance(judges, list) else ()

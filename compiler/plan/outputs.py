@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue
 
 from synth.base.canonical import Frozen
+from synth.compiler.plan.judging.rubrics import RubricPlan
 from synth.compiler.plan.value_types import ValueType
 
 
@@ -37,12 +38,14 @@ class MixPlan(Frozen):
 
 
 class MetricPlan(Frozen):
-    """Bounds are ratios as percentages, or numbers; None is no bound."""
+    """Bounds are ratios as percentages, or numbers; None is no bound.  What is `marked` is so by a rubric,
+    whose `judges` are among the arguments, and `mark`, the question whose marks are meant or `total`."""
 
     name: str
     arguments: dict[str, JsonValue] = {}
     at_most: float | None = None
     at_least: float | None = None
+    rubric: RubricPlan | None = None
 
 
 class EvaluationPlan(Frozen):

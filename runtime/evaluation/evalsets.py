@@ -3,10 +3,13 @@ scheduled, retried, logged and never paid for twice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from synth.base.canonical import digest
+from synth.compiler.plan.judging.judge_steps import JUDGED
+from synth.compiler.plan.judging.marking import BEFORE, marking
+from synth.compiler.plan.judging.rubrics import RubricPlan
 from synth.compiler.plan.model import CallPlan, FilterPlan, JsonOutput, RefPlan, StepPlan, Template
 from synth.compiler.plan.models import ModelPlan, Sampling
 from synth.runtime.evaluation.evalset import EvalEntry, EvalSet
@@ -99,6 +102,22 @@ def verdicts(evalset: str, judge: ModelPlan, answered: Mapping[str, Mapping[str,
     )
     entries = (EvalEntry(row, given) for row, given in answered.items())
     return EvalSet.of(f"{evalset}.by.{judge.name}", [step], entries)
+
+
+def marks(
+    export: str,
+    of: str,
+    rubric: RubricPlan,
+    judges: Sequence[ModelPlan],
+    shown: Mapping[str, tuple[str, str]],
+) -> EvalSet:
+    """Judges mark answers by a rubric.  `shown` has, by row, what was said before and the answer."""
+    steps = [
+        marking("answer", rubric, judge.name, judge.sampling, {}).model_copy(update={"name": judge.name})
+        for judge in judges
+    ]
+    entries = (EvalEntry(row, {BEFORE: before, JUDGED: said}) for row, (before, said) in shown.items())
+    return EvalSet.of(f"{export}.{of}.marked.{rubric.name}", steps, entries)
 
 
 def voices(of: str, judge: ModelPlan, personas: Mapping[str, str], said: Mapping[str, str]) -> EvalSet:

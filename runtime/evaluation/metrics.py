@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.base.canonical import digest
+from synth.compiler.plan.judging.rubrics import marks_of
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.models import ModelPlan
 from synth.compiler.plan.outputs import MetricPlan
@@ -23,7 +24,7 @@ from synth.runtime.evaluation.evalset import EvalSet
 from synth.runtime.evaluation.faults import FAULTS, OF_ANSWERS, concerns, count_answer
 from synth.runtime.evaluation.items import Answer, Item, export_of, voices_of, without_thought
 from synth.runtime.evaluation.questions import read_questions
-from synth.runtime.evaluation.verdicts import Measured, VerdictCounts
+from synth.runtime.evaluation.verdicts import Measured, VerdictCounts, mean_of_marks
 from synth.runtime.evaluation.voices import nearest_voices
 
 # A small encoder reads some 25 texts a second on two cores.
@@ -91,9 +92,8 @@ def open_metric(plan: Plan, of: str, metric: MetricPlan, allowed: Sequence[Path]
         return kind(plan, of, metric)
     if metric.name == "rag_accuracy" and "questions" in metric.arguments:
         return OfQuestions(plan, of, metric, allowed)
-    return {"perplexity": Perplexity, "rag_accuracy": OfReferences, "tone": Tone}[metric.name](
-        plan, of, metric
-    )
+    kinds = {"perplexity": Perplexity, "rag_accuracy": OfReferences, "marked": Marked, "tone": Tone}
+    return kinds[metric.name](plan, of, metric)
 
 
 class OfDataset(Metric):
@@ -165,6 +165,63 @@ class OfReferences(Metric):
 
     def measured(self, results: Results) -> Iterator[Measured]:
         yield _correct(self, results)
+
+
+class Marked(Metric):
+    """What judges mark by a rubric: a student's answers, or the last trained ones of the rows."""
+
+    def __init__(self, plan: Plan, of: str, metric: MetricPlan) -> None:
+        super().__init__(plan, of, metric)
+        assert metric.rubric is not None
+        names: Any = metric.arguments["judges"]
+        self._judges = [plan.model(name) for name in names]
+        self._rubric, self._mark = metric.rubric, str(metric.arguments["mark"])
+
+    @property
+    def asks_models(self) -> bool:
+        return True
+
+    def evalset(self) -> EvalSet | None:
+        if self.student is None:
+            return None
+        return evalsets.answers(self.export.name, self.student, self.items)
+
+    def verdicts(self, results: Results) -> EvalSet | None:
+        said = self._said(results)
+        shown = {item.id: (chat(item.asked), said[item.id]) for item in self.items if said.get(item.id)}
+        return evalsets.marks(self.export.name, self.of, self._rubric, self._judges, shown)
+
+    def measured(self, results: Results) -> Iterator[Measured]:
+        said, marked = self._said(results), results.of(self.verdicts(results))
+        found: list[tuple[float, str, str]] = []
+        for item in self.items:
+            if item.id in said and not said[item.id]:
+                # For want of an answer there is nothing good in it.
+                found.append((self._least, item.id, "no answer"))
+            elif (heard := marked.get(item.id)) is not None:
+                marks = marks_of(self._rubric, list(heard.values()), [judge.name for judge in self._judges])
+                found.append((marks[self._mark], item.id, f"{marks[self._mark]}: {marks['why']}"))
+        yield mean_of_marks(
+            self.metric,
+            self.of,
+            found,
+            _silent(marked) or _unasked([row for row, text in said.items() if text], marked),
+        )
+
+    @property
+    def _least(self) -> float:
+        marks = {each.name: each.low for each in self._rubric.criteria}
+        return marks.get(self._mark, sum(marks.values()))
+
+    def _said(self, results: Results) -> dict[str, str]:
+        """What is marked, by row; nothing where there is no answer."""
+        if self.student is None:
+            return {item.id: item.answers[-1].text for item in self.items}
+        answered = results.of(self.evalset())
+        return {
+            row: "" if values is None else without_thought(values["answer"], self.export)
+            for row, values in answered.items()
+        }
 
 
 class OfQuestions(Metric):

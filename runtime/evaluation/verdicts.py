@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from synth.compiler.plan.outputs import MetricPlan
@@ -61,3 +62,21 @@ class VerdictCounts:
         """Hits as a percentage."""
         value = 100 * self.hits / self.judged if self.judged else None
         return Measured(self.metric, of, value, "%", self.judged, by, note, tuple(self.examples))
+
+
+def mean_of_marks(
+    metric: MetricPlan, of: str, marks: Sequence[tuple[float, str, str]], note: str
+) -> Measured:
+    """The mean of some marks, each with its row and the reason for it."""
+    value = sum(mark for mark, _, _ in marks) / len(marks) if marks else None
+    least, most = metric.at_least, metric.at_most
+    against = [
+        (row, " ".join(why.split())[:_LONGEST])
+        for mark, row, why in marks
+        if (least is not None and mark < least) or (most is not None and mark > most)
+    ]
+    assert metric.rubric is not None
+    judges, mark = metric.arguments["judges"], metric.arguments["mark"]
+    which = metric.rubric.name if mark == "total" else f"{metric.rubric.name}.{mark}"
+    by = f"{which} by {', '.join(f'`{judge}`' for judge in judges)}" if isinstance(judges, list) else which
+    return Measured(metric, of, value, "", len(marks), by, note, tuple(against[:_EXAMPLES]))

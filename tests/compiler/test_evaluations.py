@@ -16,6 +16,7 @@ model writer: model<chat> from openai("gpt-4o")
 model judge: model<chat, json> from openai("gpt-4o")
 model local: model<chat, logprobs> from transformers("here")
 model mute: model<json, embed> from gemini("gemini-2.5-flash")
+rubric good by judge { helpful 1..5 = "Does it help?", kind 1..5 = "Is it kind?" }
 
 source docs: chunk from folder("docs", glob = "*.md")
 source natural: messages from jsonl("natural.jsonl")
@@ -149,7 +150,7 @@ def test_an_evaluation_measures_something_and_has_a_name_of_its_own() -> None:
 
 
 def test_every_measure_has_an_example_that_compiles() -> None:
-    models = {"small": "local", "teacher": "judge", "hard_negative": "calm"}
+    models = {"small": "local", "teacher": "judge", "hard_negative": "calm", "quality": "good"}
     for name, measure in MEASURES.items():
         example = measure.example
         for word, other in models.items():

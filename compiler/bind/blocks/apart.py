@@ -148,6 +148,8 @@ def _of_own_marks(
 ) -> tuple[tuple[str, ...], Type] | None:
     """`quality.truthful`, or `quality` for the total: of the marks that the value judged is given."""
     name = rubric.plan.name
+    if rubric is not subject.rubric and subject.type.name == "unknown":
+        return None
     if rubric is not subject.rubric:
         marked = [
             f"{step}.{name}"

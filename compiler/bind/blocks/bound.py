@@ -138,6 +138,8 @@ class Choosing:
     revise: Template | None = None
     # Of `candidates`.
     span: Span | None = None
+    # Whether it is known what there is beside the value.
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)

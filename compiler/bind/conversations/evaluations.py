@@ -9,15 +9,16 @@ from typing import Any
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
-from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, Draw, Evaluation
+from synth.compiler.bind.blocks.bound import Axis, Bound, Conversation, Draw, Evaluation, Rubric
 from synth.compiler.bind.blocks.check_blocks import written_at
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.declarations.exports import OF_CONVERSATIONS, PAIRS
 from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Scope
+from synth.compiler.bind.judging.measured import bind_measured, check_reachable
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MetricPlan
 from synth.compiler.plan.signature import SOURCE, Parameter
-from synth.compiler.plan.types import COUNT, MODEL, NUMBER, PATH, RATIO, TEXT, WORD
+from synth.compiler.plan.types import COUNT, MODEL, NUMBER, PATH, RATIO, TEXT, WORD, Type
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.checks.table import Fault
 from synth.dsl.syntax import Rule, Statement
@@ -82,6 +83,9 @@ MEASURES: Mapping[str, Metric] = {
         ),
         "rag_accuracy(student = small, judge = teacher, at_least = 80%)",
         _faulty_top_k,
+    ),
+    "marked": Metric(
+        (Parameter("rubric", Type("rubric")), _STUDENT, *_LEVEL), "marked(quality, at_least = 9)"
     ),
     "tone": Metric((_JUDGE, *_SHARE), "tone(at_least = 70%)"),
     "refusals": Metric(
@@ -214,7 +218,14 @@ def _measure(rule: Rule, scope: Scope) -> MetricPlan | None:
         )
         return None
     known = MEASURES[name]
-    values = bind_arguments(name, rule.arguments, known.parameters, rule.span, known.example, scope)
+    written, parameters = rule.arguments, known.parameters
+    by: tuple[Rubric, str] | None = None
+    if name == "marked":
+        by = bind_measured(rule, known.example, scope)
+        if by is None:
+            return None
+        written, parameters = written[1:], parameters[1:]
+    values = bind_arguments(name, written, parameters, rule.span, known.example, scope)
     if values is None:
         return None
     fault = known.fault(values) if known.fault is not None else None
@@ -227,4 +238,10 @@ def _measure(rule: Rule, scope: Scope) -> MetricPlan | None:
             "E202", f"`{name}` has no bound to keep", rule.span, hint=f"for example `{known.example}`"
         )
         return None
-    return MetricPlan(name=name, arguments=values, **bounds)
+    if by is None:
+        return MetricPlan(name=name, arguments=values, **bounds)
+    rubric, mark = by
+    if not check_reachable(rubric, mark, bounds, rule, scope):
+        return None
+    asked = {"mark": mark, "judges": [judge.plan.name for judge in rubric.judges]}
+    return MetricPlan(name=name, arguments={**values, **asked}, rubric=rubric.plan, **bounds)

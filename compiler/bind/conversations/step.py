@@ -72,7 +72,7 @@ def bind_step(
     choosing = Choosing()
     if statement.clause("by") is not None:
         choosing = bind_choosing(fields, name.text, output, retry, own)
-    subject = Subject(output, name.text, rubric=choosing.rubric)
+    subject = Subject(output if choosing.whole else UNKNOWN, name.text, rubric=choosing.rubric)
     checks = _bounds_as_check(output)
     checks += [plan for each in written for plan in bind_block(each, output, own, subject)]
     forbidden = [word for plan in checks if plan.name == "no_words" for word in words_of(plan)]
@@ -83,7 +83,7 @@ def bind_step(
     _forbidden_in_prompt(forbidden, fields, own)
 
     scope.later.pop(name.text, None)
-    output = replace(output, beside=beside(name.text, choosing))
+    output = replace(output, beside=beside(name.text, choosing)) if choosing.whole else UNKNOWN
     poisoned = scope.is_poisoned(name.text)
     declared = Declared(name.text, word, name.span, output, when=own.under, written=written_as(statement))
     if not poisoned and not scope.declare(declared):

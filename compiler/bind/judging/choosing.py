@@ -40,10 +40,11 @@ def bind_choosing(fields: Fields, name: str, output: Type, retry: int, scope: Sc
     given: dict[str, Template | RefPlan] = {}
     if (written := _value(fields, "marks")) is not None:
         rubric, given = _bind_marks(written, output, name, scope)
-    pick = PickPlan()
+    pick: PickPlan | None = PickPlan()
     if (written := _value(fields, "pick")) is not None:
-        pick = _bind_pick(written, name, output, scope) or pick
-        _check_pick(pick, fields, candidates, name, output, scope)
+        pick = _bind_pick(written, name, output, scope)
+        if pick is not None:
+            _check_pick(pick, fields, candidates, name, output, scope)
     revise = None
     if (written := _value(fields, "revise")) is not None:
         revise = _bind_revise(written, scope)
@@ -56,7 +57,8 @@ def bind_choosing(fields: Fields, name: str, output: Type, retry: int, scope: Sc
                 hint="for example `retry = 2`",
             )
     span = fields["candidates"][1] if "candidates" in fields else None
-    return Choosing(candidates or 1, rubric, given, None, pick, revise, span)
+    whole = pick is not None and (rubric is not None or "marks" not in fields)
+    return Choosing(candidates or 1, rubric, given, None, pick or PickPlan(), revise, span, whole)
 
 
 def beside(name: str, choosing: Choosing) -> Schema | None:
