@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from synth.compiler.plan.model import CallPlan, PickPlan, StepPlan
 from synth.compiler.plan.outputs import ColumnPlace, ColumnPlan
 from synth.compiler.plan.value_types import ValueType
 from synth.store.dataset.materialize import materialize
@@ -140,6 +141,28 @@ def test_the_card_and_the_manifest_say_how_answers_were_judged(datasets: dict[st
     text = card(dataset)
     assert "| answer | 3 | the best by its marks | 15 | 10 | 1: 3, 2: 1 |" in text
     assert "| answer | helpful | 1 to 5 | 4.5 | 3 | judge |" in text
+
+
+def test_the_card_says_how_many_agree_and_what_marks_a_text_has(tmp_path: Path) -> None:
+    plan = judged_plan()
+    (cohort,) = plan.cohorts
+    voted = cohort.step("answer").model_copy(update={"pick": PickPlan(by="most_common")})
+    steps = [voted if step.name == "answer" else step for step in cohort.steps]
+    marking = {"rubric": voted.rubric, "marked_by": voted.marked_by}
+    steps.append(StepPlan(name="m", call=CallPlan(name="marks", arguments={"text": "Hm."}), **marking))
+    cohort = cohort.model_copy(update={"steps": tuple(steps)})
+    exports = tuple(each for each in plan.exports if each.name == "sft")
+    plan = plan.model_copy(update={"cohorts": (cohort,), "exports": exports})
+    story = Story(plan)
+    for slot, tried in zip(all_slots(plan, "answered"), ANSWERS, strict=True):
+        values = {**VALUES, "m": {"helpful": 2.5, "brief": 1, "total": 3.5, "why": "So."}}
+        agreeing = {"answer.agreement": 0.5 + slot.position / 10}
+        story.judge(cohort, slot, values, {"answer": tried}, beside=agreeing)
+    dataset = made(story, plan, tmp_path, "sft")
+    assert dataset.manifest["judged"]["answer"]["agreement"] == 0.65
+    assert list(dataset.manifest["judged"]["m"]) == ["rubric", "judges", "marked", "marks"]
+    assert "| answer | 3 | the most common, 0.65 agree |" in card(dataset)
+    assert "| m | total | 2 to 8 | 3.5 | 3.5 | judge |" in card(dataset)
 
 
 def test_columns_find_marks_beside_the_values(tmp_path: Path) -> None:
