@@ -35,7 +35,7 @@ from synth.compiler.plan.types import COUNT, RATIO, TEXT, record
 from synth.dsl.syntax import Integer, Statement, Syntax
 
 # A library's own names come first: the rest of the file can use them.
-_SHARED = ("use", "schema", "let", "check", "set", "personas", "tiers")
+_SHARED = ("use", "schema", "let", "check", "rubric", "set", "personas", "tiers")
 _ORDER = (
     "recipe",
     "use",
@@ -236,7 +236,8 @@ def _bind_model(statement: Statement, context: Context) -> None:
 def _bind_rubric(statement: Statement, context: Context) -> None:
     bound, scope = context.bound, context.scope
     rubric = bind_rubric(statement, scope)
-    if rubric is None:
+    # Only those of libraries, whose names nobody knows beforehand, have no judges.
+    if rubric is None or (not rubric.judges and bound.kinds):
         if statement.name is not None:
             scope.poisoned.add(statement.name.text)
     elif scope.declare(Declared(rubric.plan.name, "rubric", rubric.span, thing=rubric)):

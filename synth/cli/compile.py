@@ -19,7 +19,7 @@ from synth.cli.reading import reading
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from synth.compiler.plan.model import CohortPlan, Plan
+    from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
     from synth.compiler.plan.tables.draws import DrawPlan
     from synth.runtime.run.preview import StepCost
     from synth.runtime.settings import Settings
@@ -181,6 +181,9 @@ def _print(
             shown = [f"{m.label} {n:,}" for m, n in zip(draw.members, counts, strict=True)]
             more = f", and {len(shown) - 12} more" if len(shown) > 12 else ""
             terminal.say(f"  draw {draw.name}: {', '.join(shown[:12])}{more}{_in_rows(plan, cohort, draw)}")
+        for step in cohort.steps:
+            if said := _chosen(step):
+                terminal.say(f"  {step.name}: {said}")
     _print_rest(plan)
     priced = any(cost.cost is not None for cost in costs)
     header = ["step", "model", "calls", *(["in the log"] if log else []), "tokens in", "tokens out"]
@@ -251,10 +254,27 @@ def _print_prices(plan: Plan, costs: list[StepCost], settings: Settings) -> None
             )
 
 
+def _chosen(step: StepPlan) -> str:
+    """How many answers there are to a step, who marks them and which is taken; nothing for one alone."""
+    said = []
+    if step.candidates > 1:
+        said.append(f"{step.candidates} candidates")
+    if step.rubric is not None:
+        judges = " and ".join(str(each.model) for each in step.marked_by)
+        said.append(f"marked by {step.rubric.name} ({judges})")
+    if step.candidates > 1:
+        taken = {"best": "the best", "first": "the first", "most_common": "the most common"}
+        said.append(f"{taken[step.pick.by]} of those that hold is taken")
+    if step.revise is not None:
+        said.append("the next attempt is shown what was refused")
+    return ", ".join(said)
+
+
 def _print_rest(plan: Plan) -> None:
     lines = [
         f"{pair.name}: {pair.quota or 'all'} pairs from {pair.source}"
         + "".join(f", {step.name} by {step.model}" for step in pair.steps)
+        + (f", with marks {pair.margin:g} apart at least" if pair.margin is not None else "")
         for pair in plan.preferences
     ]
     for mix in plan.mixes:

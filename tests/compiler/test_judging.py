@@ -13,6 +13,7 @@ from synth.compiler.compile import compile_file, compile_text
 from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.compiler.stdlib.verdict import Refusal, refusal
 from synth.dsl.format import format_source
+from tests.kit.support import synth
 
 HEAD = """edition 1
 
@@ -289,6 +290,21 @@ def test_pairs_by_marks_are_of_one_turn_and_of_marks() -> None:
         ),
     ):
         assert found in said(body, after=f"preference pairs from chats {{ {padded}\n{pair} }}\n")
+
+
+def test_compile_says_how_many_answers_there_are_and_which_is_taken(tmp_path: Path) -> None:
+    body = answer("candidates = 4, marks = quality, pick = best")
+    sides = "chosen = best(chats.answer), rejected = worst(chats.answer)"
+    pairs = f"preference pairs from chats {{ {sides}, margin = 2 }}"
+    recipe = tmp_path / "made.recipe"
+    recipe.write_text(f"{HEAD}conversation chats times 4 {{\n{body}}}\n{pairs}\n{EXPORT}", "utf-8")
+    said = synth("compile", recipe, cwd=tmp_path).out
+    assert "  answer: 4 candidates, marked by quality (judge), the best of those that hold is taken\n" in said
+    assert "pairs: all pairs from chats, with marks 2 apart at least\n" in said
+    assert [line.split()[:3] for line in said.splitlines() if line.startswith("  chats.")] == [
+        ["chats.answer", "writer", "16"],
+        ["chats.answer.quality", "judge", "16"],
+    ]
 
 
 def test_rubrics_are_laid_out_as_other_blocks_are() -> None:

@@ -182,8 +182,8 @@ HOLDERS: Mapping[str, Block] = {
                 "rubric",
                 'rubric quality by judge { helpful 1..5 = "Does it do what was asked?" }',
                 name=Arity.MUST,
-                clauses={"by": Arity.MUST},
-                body=Arity.MUST,
+                clauses={"from": Arity.MAY, "by": Arity.MUST},
+                body=Arity.MAY,
                 holds="rubric",
             ),
             Kind(
@@ -241,7 +241,17 @@ HOLDERS: Mapping[str, Block] = {
     ),
     "library": Block(
         "a library",
-        _table(*_SHARED, Kind("library", "library house_style", name=Arity.MUST, repeats=False)),
+        _table(
+            *_SHARED,
+            Kind("library", "library house_style", name=Arity.MUST, repeats=False),
+            Kind(
+                "rubric",
+                'rubric fair { fair 1..5 = "Is it fair to both sides?" }',
+                name=Arity.MUST,
+                body=Arity.MUST,
+                holds="rubric",
+            ),
+        ),
     ),
     "recipe": Block(
         "a recipe", _table(_field("seed", COUNT, "seed = 11"), _field("losses", RATIO, "losses = 1000%"))

@@ -15,6 +15,7 @@ from synth.compiler.bind.expressions.template import bind_template, lookup_refer
 from synth.compiler.bind.expressions.values import FAILED, constant
 from synth.compiler.bind.functions.bound_call import bind_call, find_function
 from synth.compiler.bind.judging.given import bind_given
+from synth.compiler.bind.judging.rubrics import has_judges
 from synth.compiler.plan.model import CallPlan, PickPlan, RefPlan, Template
 from synth.compiler.plan.types import NUMBER, TEXT, Schema, Type
 from synth.compiler.stdlib.render import references
@@ -100,7 +101,7 @@ def _bind_marks(
             "`marks = quality`"
         },
     )
-    if rubric is None:
+    if rubric is None or not isinstance(called, Reference) or not has_judges(rubric, called, scope):
         return None, {}
     own = rubric.plan.name
     if _has_field(output, own):

@@ -12,7 +12,7 @@ from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import FAILED, constant, is_empty
 from synth.compiler.plan.judging.rubrics import CriterionPlan, RubricPlan
 from synth.compiler.plan.types import TEXT
-from synth.dsl.syntax import Expression, List, Statement
+from synth.dsl.syntax import Expression, List, Reference, Statement
 
 # What marks have besides those of the criteria.
 _OWN = {"total": "the sum of the marks", "why": "the reasons"}
@@ -20,24 +20,56 @@ _EXAMPLE = '`helpful 1..5 = "Does it do what was asked?"`'
 
 
 def bind_rubric(statement: Statement, scope: Scope) -> Rubric | None:
-    """The rubric a statement declares, or None where its faults leave nothing to mark by."""
-    clause = statement.clause("by")
-    if statement.name is None or clause is None:
+    """The rubric a statement declares, or None where its faults leave nothing to mark by.
+
+    That of a library has no judges: a recipe names them, `rubric fair from house.fair by judge`.
+    """
+    if statement.name is None:
         return None
-    judges = list(_judges(clause.value, scope))
-    criteria = [
-        criterion
-        for inner, _ in check_shape(statement.body or (), "rubric", scope.diagnostics)
-        if isinstance(inner, Statement) and (criterion := _criterion(inner, scope)) is not None
-    ]
-    if not statement.body and not statement.damaged:
+    by, taken = statement.clause("by"), statement.clause("from")
+    judges = tuple(_judges(by.value, scope)) if by is not None else ()
+    if taken is not None:
+        shared: Rubric | None = scope.thing(taken.value, (Rubric,), "a rubric")
+        criteria = list(shared.plan.criteria) if shared is not None else []
+        if statement.body is not None:
+            scope.report(
+                "E108",
+                f"`{statement.name}` has the questions of `{taken.value.span.text}`, and others in braces",
+                taken.value.span,
+                hint="keep one of the two",
+            )
+    else:
+        criteria = list(_criteria(statement, scope))
+    if not criteria or (by is not None and not judges):
+        return None
+    plan = RubricPlan(name=statement.name.text, criteria=tuple(criteria))
+    return Rubric(plan, judges, statement.name.span, (statement.name.span if by is None else by.value.span))
+
+
+def has_judges(rubric: Rubric, called: Reference, scope: Scope) -> bool:
+    """E107 for the rubric of a library, which names no models."""
+    if rubric.judges:
+        return True
+    name = rubric.plan.name
+    scope.report(
+        "E107",
+        f"nobody marks by `{called}`: a library names no models",
+        called.span,
+        secondary=(Label(rubric.span, "declared here"),),
+        hint=f"say who does: `rubric {name} from {called} by judge`, and then `marks = {name}`",
+    )
+    return False
+
+
+def _criteria(statement: Statement, scope: Scope) -> Iterator[CriterionPlan]:
+    for inner, _ in check_shape(statement.body or (), "rubric", scope.diagnostics):
+        criterion = _criterion(inner, scope) if isinstance(inner, Statement) else None
+        if criterion is not None:
+            yield criterion
+    if not statement.body and not statement.damaged and statement.name is not None:
         scope.report(
             "E107", f"`{statement.name}` asks nothing", statement.name.span, hint=f"for example {_EXAMPLE}"
         )
-    if not judges or not criteria:
-        return None
-    plan = RubricPlan(name=statement.name.text, criteria=tuple(criteria))
-    return Rubric(plan, tuple(judges), statement.name.span, clause.value.span)
 
 
 def _judges(written: Expression, scope: Scope) -> Iterator[Model]:
