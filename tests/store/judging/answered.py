@@ -157,17 +157,22 @@ def told(plan: Plan, step: str = "answer", answers: Any = ANSWERS) -> Story:
 
 
 def made(story: Story, plan: Plan, folder: Path, export: str, **options: Any) -> Dataset:
-    """One of the plan's datasets, which holds against the log."""
+    """One of the plan's datasets."""
     path = folder / "log.duckdb"
     folder.mkdir(exist_ok=True)
     if not path.exists():
         story.write(path)
     with Log(path) as log:
         (dataset,) = materialize(plan, log, folder, only=export, **options)
-        manifest = read_manifest(dataset.folder)
-        verify_files(dataset.folder, manifest)
-        verify_against_log(dataset.folder, manifest, log)
     return dataset
+
+
+def hold(dataset: Dataset, folder: Path) -> None:
+    """Fails where a dataset is not what its log gives."""
+    manifest = read_manifest(dataset.folder)
+    verify_files(dataset.folder, manifest)
+    with Log(folder / "log.duckdb") as log:
+        verify_against_log(dataset.folder, manifest, log)
 
 
 def all_of(story: Story, plan: Plan, folder: Path) -> dict[str, Dataset]:

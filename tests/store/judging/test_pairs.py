@@ -13,6 +13,7 @@ from tests.store.judging.answered import (
     VALUES,
     all_of,
     by_mark,
+    hold,
     judged_plan,
     made,
     marks,
@@ -29,6 +30,7 @@ def sides(row: dict[str, list[dict[str, str]]]) -> tuple[str, str]:
 def test_the_best_that_stands_is_chosen_and_the_worst_marked_of_its_round_rejected(tmp_path: Path) -> None:
     plan = judged_plan(columns=("chosen_mark", "rejected_mark"))
     dataset = made(told(plan), plan, tmp_path, "dpo")
+    hold(dataset, tmp_path)
     found = read(dataset)
     # Of a round that was refused whole nothing is taken, and of equals the lower candidate.
     assert list(map(sides, found)) == [("Good.", "Poor."), ("Well.", "False."), ("So.", "So, so.")]

@@ -16,7 +16,7 @@ from synth.store.dataset.output.written import Dataset
 from synth.store.forget.rewrite import forget
 from synth.store.log.log import Log
 from synth.store.rescue.salvage import salvage
-from tests.store.judging.answered import ANSWERS, VALUES, all_of, judged_plan, made, marks, read, told
+from tests.store.judging.answered import ANSWERS, VALUES, all_of, hold, judged_plan, made, marks, read, told
 from tests.store.log.logs import Candidate, Story, all_slots
 
 
@@ -73,6 +73,7 @@ def test_ranked_rows_are_typed_in_parquet_and_split_by_their_samples(tmp_path: P
         described = f"DESCRIBE SELECT responses, marks, thoughts FROM '{files}'"
         types = connection.execute(described).fetchall()
     assert [row[1] for row in types] == ["VARCHAR[]", "DOUBLE[]", "VARCHAR[]"]
+    hold(dataset, tmp_path)
     assert ["Aha.", None] in [row["thoughts"] for row in dataset]
 
 
