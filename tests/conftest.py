@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.kit.support import SOAK
+from tests.kit import support
 
 pytest_plugins = ["tests.kit.servers.fixtures", "tests.kit.models.fixtures"]
 
 # How long an example takes says what else the machine does.  `make soak` looks at more of them.
-settings.register_profile("tests", deadline=None, max_examples=1000 if SOAK else 50)
+settings.register_profile("tests", deadline=None, max_examples=1000 if support.SOAK else 50)
 settings.load_profile("tests")
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +31,11 @@ def _loads_models(module: str) -> bool:
 
 def _module(nodeid: str) -> str:
     return nodeid.partition("::")[0]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    assert isinstance(item, pytest.Function)
+    support.loads_models = not set(_IN_PROCESS).isdisjoint(item.fixturenames)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,6 +25,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -49,6 +50,16 @@ _WARM = (
     "synth.store.forget.beside",
     "synth.api",
 )
+# What engines import, which takes longer than a tiny model takes to answer.
+_ENGINES = (
+    "torch._dynamo",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.gemma3.modeling_gemma3",
+    "vllm.v1.engine.llm_engine",
+    "vllm.v1.worker.cpu_worker",
+    "synth.runtime.engines.local.transformers",
+    "synth.runtime.engines.local.vllm",
+)
 _MOST_BYTES = 1 << 20
 BEFORE = "FORK_SERVER_BEFORE"
 
@@ -64,15 +75,16 @@ def can_fork(environment: Mapping[str, str]) -> bool:
 
 
 class ForkServer:
-    """A server of its own, for commands that `environment` is to hold for from the start."""
+    """A server of its own, for commands that `environment` is to hold for from the start; with `more`
+    modules that they need."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], more: Sequence[str] = ()) -> None:
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._requests, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST_BYTES)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.kit.fork_server", str(theirs.fileno())],
+                [sys.executable, "-m", "tests.kit.fork_server", str(theirs.fileno()), *more],
                 pass_fds=[theirs.fileno()],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -119,14 +131,23 @@ def fork_server() -> ForkServer:
     return ForkServer(os.environ)
 
 
+@cache
+def engine_server() -> ForkServer:
+    """The same for commands that load models: what engines import is imported."""
+    return ForkServer(
+        {**os.environ, "VLLM_LOGGING_LEVEL": "CRITICAL"},
+        [name for name in _ENGINES if find_spec(name.partition(".")[0])],
+    )
+
+
 def _line_within(descriptor: int, timeout: float) -> bytes | None:
     ready, _, _ = select.select([descriptor], [], [], timeout)
     return os.read(descriptor, 64) if ready else None
 
 
-def _serve(requests: socket.socket) -> None:
+def _serve(requests: socket.socket, more: Sequence[str]) -> None:
     """Forks for each request, and returns in the process that is to run it; ends with its client."""
-    for module in _WARM:
+    for module in (*_WARM, *more):
         import_module(module)
     from synth.compiler.compile import compile_text
 
@@ -193,7 +214,7 @@ def _exit(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
     if BEFORE in os.environ:
         import_module(os.environ[BEFORE])
     _exit(_run())

@@ -14,10 +14,13 @@ from typing import Any
 
 import duckdb
 
-from tests.kit.fork_server import can_fork, fork_server
+from tests.kit.fork_server import can_fork, engine_server, fork_server
 
 # Set by `make soak`: more of what takes long.
 SOAK = "SOAK" in os.environ
+
+# Whether the test that runs has a model for its commands to load (tests/conftest.py).
+loads_models = False
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
@@ -56,7 +59,8 @@ def synth(
     """Runs a command to its end, in a process of its own."""
     around = environment(env)
     if can_fork(around):
-        status, out, err = fork_server().run([*map(str, arguments)], cwd, around, timeout)
+        server = engine_server() if loads_models else fork_server()
+        status, out, err = server.run([*map(str, arguments)], cwd, around, timeout)
         return Result(status, out.decode(), err.decode())
     done = subprocess.run(
         command(*arguments),
