@@ -14,7 +14,17 @@ from tests.cli.doors import call
 from tests.kit.models.fixtures import needs
 from tests.kit.servers.gemini import GeminiServer
 from tests.kit.servers.openai import OpenAIServer
-from tests.kit.support import PERSONA, QUICKSTART, REVISION, command, environment, one_sentence, query, synth
+from tests.kit.support import (
+    PERSONA,
+    QUICKSTART,
+    REVISION,
+    command,
+    environment,
+    one_sentence,
+    query,
+    started,
+    synth,
+)
 from tests.runtime.test_run import PERSONA_ON_OPENAI, persona, served
 
 
@@ -51,14 +61,7 @@ def test_logs_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_log_that_another_process_writes(tmp_path: Path, openai_server: OpenAIServer) -> None:
     openai_server.latency_s = 30.0
     env = served(openai_server)
-    holder = subprocess.Popen(
-        command("run", *persona(50, *PERSONA_ON_OPENAI)),
-        cwd=tmp_path,
-        env=environment(env),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with started("run", *persona(50, *PERSONA_ON_OPENAI), cwd=tmp_path, env=env) as holder:
         while openai_server.total == 0 or not (tmp_path / "progress.json").exists():
             assert holder.poll() is None
         for arguments in (("run", *persona(50, *PERSONA_ON_OPENAI)), ("materialize", *persona(50))):
@@ -67,9 +70,6 @@ def test_a_log_that_another_process_writes(tmp_path: Path, openai_server: OpenAI
         status = synth("status", cwd=tmp_path)
         assert status.status == 0, status.err
         assert f"persona: running in process {holder.pid}" in status.out
-    finally:
-        holder.send_signal(signal.SIGKILL)
-        holder.wait()
 
 
 def test_a_disk_that_fills_up_while_a_run_commits(tmp_path: Path) -> None:

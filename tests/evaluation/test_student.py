@@ -30,7 +30,7 @@ from tests.evaluation.helpers import (
 from tests.kit.servers.faults import FaultPlan
 from tests.kit.servers.loopback import Asked
 from tests.kit.servers.openai import OpenAIServer
-from tests.kit.support import command, environment, one_sentence, query
+from tests.kit.support import command, environment, one_sentence, query, started
 from tests.store.log.logs import Story, all_slots
 
 
@@ -166,18 +166,11 @@ def test_a_kill_costs_what_was_in_flight(tmp_path: Path) -> None:
     made.tell({"direct": ["plain"] * 400})
     rows = held_out(made)
     with OpenAIServer(latency_s=0.05) as server:
-        arguments = command("evaluate", made.recipe, *STUDENT)
-        with subprocess.Popen(
-            arguments,
-            cwd=made.folder,
-            env=environment(served(server)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as process:
+        with started("evaluate", made.recipe, *STUDENT, cwd=made.folder, env=served(server)) as process:
             while len(server.answered) < 60:
                 assert process.poll() is None
                 time.sleep(0.005)
-            process.send_signal(signal.SIGKILL)
+            process.kill()
         before, in_flight = server.total, server.max_in_flight
         logged = query(
             made.log,

@@ -23,11 +23,13 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from io import FileIO
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 
 ROOT = Path(__file__).parents[2]
 # Read by Python, its allocator, the loader or a library as it is imported.
@@ -74,6 +76,46 @@ def can_fork(environment: Mapping[str, str]) -> bool:
     return hasattr(os, "fork") and changed <= {"PYTHONPATH"} and environment.get("PYTHONPATH") == str(ROOT)
 
 
+class Started:
+    """A command that goes on by itself: a process whose parent tells how it ends."""
+
+    def __init__(self, arguments: Sequence[str], told: FileIO) -> None:
+        self._arguments = arguments
+        self._told = told
+        self._status: int | None = None
+        self.pid = int(told.readline())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self._told.close()
+
+    def poll(self) -> int | None:
+        """Its exit status, negative for a signal as of `subprocess`, or None while it runs."""
+        return self._within(0)
+
+    def wait(self, timeout: float) -> int:
+        """Raises `subprocess.TimeoutExpired`."""
+        status = self._within(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired(["synth", *self._arguments], timeout)
+        return status
+
+    def kill(self) -> None:
+        """Ends it with -9, and returns once it is gone."""
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self._within(None)
+
+    def _within(self, timeout: float | None) -> int | None:
+        if self._status is None and select.select([self._told], [], [], timeout)[0]:
+            self._status = int(self._told.readline())
+        return self._status
+
+
 class ForkServer:
     """A server of its own, for commands that `environment` is to hold for from the start; with `more`
     modules that they need."""
@@ -100,25 +142,27 @@ class ForkServer:
         The module that FORK_SERVER_BEFORE names in the environment is imported in the process first.
         Raises `subprocess.TimeoutExpired`.
         """
-        request = json.dumps([list(arguments), str(cwd), dict(environment)]).encode()
-        told, tell = os.pipe()
-        with (
-            open(os.devnull, "rb") as nothing,
-            tempfile.TemporaryFile() as out,
-            tempfile.TemporaryFile() as err,
-            open(told, "rb", buffering=0) as status,
-        ):
-            streams = [nothing.fileno(), out.fileno(), err.fileno(), tell]
-            socket.send_fds(self._requests, [request], streams)
-            os.close(tell)
-            pid = int(status.readline())
-            ended = _line_within(status.fileno(), timeout)
-            if ended is None:
-                os.kill(pid, signal.SIGKILL)
-                raise subprocess.TimeoutExpired(["synth", *arguments], timeout)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            with self._start(arguments, cwd, environment, out.fileno(), err.fileno()) as started:
+                status = started.wait(timeout)
             out.seek(0)
             err.seek(0)
-            return int(ended), out.read(), err.read()
+            return status, out.read(), err.read()
+
+    def start(self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> Started:
+        """The same without waiting for its end; what it says is lost."""
+        with open(os.devnull, "wb") as nowhere:
+            return self._start(arguments, cwd, environment, nowhere.fileno(), nowhere.fileno())
+
+    def _start(
+        self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], out: int, err: int
+    ) -> Started:
+        request = json.dumps([list(arguments), str(cwd), dict(environment)]).encode()
+        told, tell = os.pipe()
+        with open(os.devnull, "rb") as nothing:
+            socket.send_fds(self._requests, [request], [nothing.fileno(), out, err, tell])
+        os.close(tell)
+        return Started(arguments, open(told, "rb", buffering=0))
 
     def close(self) -> None:
         self._requests.close()
@@ -138,11 +182,6 @@ def engine_server() -> ForkServer:
         {**os.environ, "VLLM_LOGGING_LEVEL": "CRITICAL"},
         [name for name in _ENGINES if find_spec(name.partition(".")[0])],
     )
-
-
-def _line_within(descriptor: int, timeout: float) -> bytes | None:
-    ready, _, _ = select.select([descriptor], [], [], timeout)
-    return os.read(descriptor, 64) if ready else None
 
 
 def _serve(requests: socket.socket, more: Sequence[str]) -> None:

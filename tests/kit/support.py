@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from tests.kit.fork_server import can_fork, engine_server, fork_server
+from tests.kit.fork_server import Started, can_fork, engine_server, fork_server
 
 # Set by `make soak`: more of what takes long.
 SOAK = "SOAK" in os.environ
@@ -72,6 +72,13 @@ def synth(
         encoding="utf-8",
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def started(*arguments: str | Path, cwd: Path, env: Mapping[str, str]) -> Started:
+    """Starts a command that a test kills."""
+    around = environment(env)
+    assert can_fork(around)
+    return fork_server().start([*map(str, arguments)], cwd, around)
 
 
 def query(log: Path, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

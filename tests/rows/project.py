@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import time
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -15,7 +13,7 @@ from typing import Any
 from tests.kit.servers.faults import FaultPlan
 from tests.kit.servers.loopback import Asked, Raw
 from tests.kit.servers.openai import OpenAIServer
-from tests.kit.support import Result, command, environment, query, rows, synth
+from tests.kit.support import Result, query, rows, started, synth
 
 FAULTS = FaultPlan(
     {"rate_limit": 0.03, "server_error": 0.03, "drop": 0.02, "cut": 0.02, "garbled": 0.01, "slow": 0.1},
@@ -184,15 +182,8 @@ def kill_runs(project: Project, at: OpenAIServer, kills: int, needed: int, seed:
     random = Random(seed)
     for _ in range(kills):
         moment = at.total + random.randint(1, max(1, needed // (kills + 1)))
-        process = subprocess.Popen(
-            command("run", "rows.recipe"),
-            cwd=project.folder,
-            env=environment(served(at)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        while at.total < moment and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(random.random() * 0.03)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with started("run", "rows.recipe", cwd=project.folder, env=served(at)) as process:
+            while at.total < moment and process.poll() is None:
+                time.sleep(0.002)
+            time.sleep(random.random() * 0.03)
+            process.kill()

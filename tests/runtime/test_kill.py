@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.kit.servers.openai import OpenAIServer
-from tests.kit.support import SOAK, command, environment, query, synth
+from tests.kit.support import SOAK, query, started, synth
 from tests.runtime.test_run import PERSONA_ON_OPENAI, persona, served
 
 KILLS = 40 if SOAK else 10
@@ -63,23 +60,15 @@ def test_kills_change_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     log = cut / "synth.duckdb"
     in_flight = kept = 0
     with OpenAIServer(latency_s=0.05) as server:
-        env = environment(served(server))
         for _ in range(KILLS):
             already = committed(log)
             before = server.total
-            process = subprocess.Popen(
-                command("run", *arguments, *PERSONA_ON_OPENAI),
-                cwd=cut,
-                env=env,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            moment = before + random.randint(1, needed // 8)
-            while server.total < moment and process.poll() is None:
-                time.sleep(0.002)
-            time.sleep(random.random() * 0.03)
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
+            with started("run", *arguments, *PERSONA_ON_OPENAI, cwd=cut, env=served(server)) as process:
+                moment = before + random.randint(1, needed // 8)
+                while server.total < moment and process.poll() is None:
+                    time.sleep(0.002)
+                time.sleep(random.random() * 0.03)
+                process.kill()
             time.sleep(0.1)
             now = committed(log)
             assert already <= now, "a committed call was lost"
