@@ -36,3 +36,11 @@ def opening(call: CallPlan, values: Mapping[str, Any]) -> Any:
 
 
 FOLDS: Mapping[str, Callable[[CallPlan, Mapping[str, Any]], Any]] = {"either": either, "opening": opening}
+
+# What a rubric says of a text is called by this name.
+MARKS = "marks"
+
+
+def looks_up(call: CallPlan) -> bool:
+    """Whether a call looks passages up, which takes an index."""
+    return call.name not in FOLDS and call.name != MARKS and not call.source

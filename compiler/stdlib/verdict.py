@@ -6,6 +6,7 @@ The runtime judges answers and composed turns with it; the compiler judges what 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -64,14 +65,21 @@ def of_marks(step: StepPlan, check: CheckPlan) -> bool:
 
 
 def own_marks_refusal(step: StepPlan, marks: Mapping[str, Any]) -> Refusal | None:
-    """The first check of a step's marks that they fail."""
+    """The first check of a step's marks that they fail; the reason ends with what the judge said."""
     assert step.rubric is not None
     for check in step.checks:
         if of_marks(step, check):
             reason = reason_against(check, {step.rubric.name: marks}, {})
             if reason is not None:
-                return Refusal(check.label or check.name, reason)
+                return Refusal(check.label or check.name, f"{reason}; {_why(marks, check.of or ())}")
     return None
+
+
+def _why(marks: Mapping[str, Any], path: tuple[str, ...]) -> str:
+    """What judges said of a criterion, or of all that a total is the sum of."""
+    said = [line for line in marks["why"].split("\n") if line.strip()]
+    own = [line for line in said if re.match(rf"{re.escape(path[-1])}( \(|:)", line)]
+    return "; ".join(own or said)
 
 
 def composed_value(step: StepPlan, text: str, values: Mapping[str, Any]) -> Any:

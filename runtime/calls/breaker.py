@@ -172,8 +172,8 @@ class Breakers:
                     self._add(cohort, judging, (judging.name, step.name))
 
     def _add(self, cohort: CohortPlan, step: StepPlan, lost_at: tuple[str, ...]) -> None:
-        looks_up = step.call is not None and step.call.name not in FOLDS
-        if step.model is not None or looks_up or step.checks or step.marked_by:
+        called = step.call is not None and step.call.name not in FOLDS
+        if step.model is not None or called or step.checks:
             self._by_step[id(step)] = _Breaker(cohort.name, step.name, step.model, lost_at)
 
     # What a caller tells and asks

@@ -11,7 +11,7 @@ from synth.base.canonical import canonical_json, digest
 from synth.compiler.outside.backends import BACKENDS
 from synth.compiler.plan.model import Plan, SourcePlan, StepPlan
 from synth.compiler.stdlib.checks.reasons import ends
-from synth.compiler.stdlib.folds import FOLDS
+from synth.compiler.stdlib.folds import looks_up
 from synth.runtime.engines.base import EngineSpec
 from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
@@ -199,7 +199,7 @@ def _where(arguments: Mapping[str, Any]) -> str | None:
 def _asked(plan: Plan) -> set[str]:
     steps = [step for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.steps]
     calls = [step.call for step in steps if step.call is not None]
-    return {str(call.arguments["source"]) for call in calls if call.name not in FOLDS and not call.source}
+    return {str(call.arguments["source"]) for call in calls if looks_up(call)}
 
 
 def _embedder(plan: Plan, settings: Settings, source: SourcePlan) -> Embedder | None:

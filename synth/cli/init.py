@@ -31,6 +31,13 @@ METHODS = {
     "evolved": Method("questions made harder, round by round", ("data/seeds.csv",), pocket=True),
     "self_instruct": Method("new tasks, after tasks by people", ("data/tasks.jsonl",), pocket=True),
     "distill": Method("better answers into a dataset that exists", ("data/chats.jsonl",), pocket=True),
+    "judged": Method("marks for four answers, the best of them, and pairs", ("data/tasks.jsonl",)),
+    "ultrafeedback": Method("pairs and ranked answers by AI feedback", ("data/tasks.jsonl",)),
+    "evol_instruct": Method("instructions that evolve, the failed eliminated", ("data/seeds.csv",)),
+    "magpie": Method("instructions out of a model's own chat template"),
+    "constitution": Method("answers revised after a critique, by principles", ("data/requests.jsonl",)),
+    "grounded_qa": Method("answers on passages, quoted and marked", ("data/handbook",)),
+    "persona_dialogue": Method("two models talk, reward rows", ("data/personas.jsonl",)),
     "persona": Method("a persona, and what a frozen model says as it", given=("base_revision=main",)),
     "pillars": Method(
         "four behaviours of one agent, pairs and a mix",

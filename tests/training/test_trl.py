@@ -73,9 +73,13 @@ def test_sft_and_dpo_take_a_step_on_the_pillars(
 def assert_a_step(method: str, train: Any, checkpoint: Path, folder: Path) -> None:
     """One step of a trainer changes the model."""
     import trl
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
-    model: Any = AutoModelForCausalLM.from_pretrained(str(checkpoint))
+    model: Any = (
+        AutoModelForSequenceClassification.from_pretrained(str(checkpoint), num_labels=1)
+        if method == "Reward"
+        else AutoModelForCausalLM.from_pretrained(str(checkpoint))
+    )
     before = next(model.parameters()).detach().clone()
     trainer: Any = getattr(trl, f"{method}Trainer")(
         model=model,
@@ -96,3 +100,27 @@ def assert_a_step(method: str, train: Any, checkpoint: Path, folder: Path) -> No
     assert result.global_step == 1
     assert result.training_loss > 0
     assert not before.equal(next(trainer.model.parameters()).detach().cpu())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_what_was_judged_trains_by_each_method(
+    tmp_path: Path, tiny_gemma: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("trl", "datasets", "transformers", "torch")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    from datasets import load_dataset
+
+    shutil.copytree(RECIPES, tmp_path / "recipes")
+    plan = synth.compile(tmp_path / "recipes/judged.recipe")
+    log = tmp_path / "synth.duckdb"
+    synth.run(plan, log=log, backend="simulated")
+    sft, pairs, unpaired = (
+        load_dataset(str(each.folder), cache_dir=str(tmp_path / "cache"))["train"]
+        for each in synth.materialize(plan, log=log, out=tmp_path)
+    )
+    assert_a_step("SFT", sft.select_columns(["messages"]), tiny_gemma, tmp_path)
+    both = pairs.select_columns(["prompt", "chosen", "rejected"])
+    assert_a_step("DPO", both, tiny_gemma, tmp_path)
+    assert_a_step("Reward", both, tiny_gemma, tmp_path)
+    assert_a_step("KTO", unpaired.select_columns(["prompt", "completion", "label"]), tiny_gemma, tmp_path)

@@ -190,7 +190,7 @@ class History:
                               OR coalesce(others.run_id IS NOT NULL, false)
                               OR coalesce(list_contains(stuck.steps, lost.step), false) AS free
                        FROM events AS lost
-                       LEFT JOIN (SELECT run_id FROM events WHERE kind = ?
+                       LEFT JOIN (SELECT run_id FROM events WHERE kind = ? AND {bool(settings)}
                                   AND ({payload_sql.SETTINGS} ->> ?) IS NOT NULL
                                   AND NOT list_contains(?, {payload_sql.SETTINGS} ->> ?)
                                   ) AS others USING (run_id)
