@@ -19,7 +19,7 @@ from synth.compiler.plan.strata import BaseSample, Cell, Slot
 from synth.compiler.plan.tables.dealt import below, unknown_lists, wants_values
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.tables.environment import environment
-from synth.compiler.plan.tables.row_deals import RowDeals, places_a_row
+from synth.compiler.plan.tables.row_deals import RowDeals, cells_of, places_a_row
 from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.dedup import Order
 from synth.runtime.cohorts.over_table import TableCohort
@@ -68,6 +68,8 @@ class ChildCohort(TableCohort):
             # Nobody knows how long lists are, and how many samples that makes.
             wanted = max(wanted, limit + 1)
         self._wants_values = wants_values(plan, cohort)
+        # Of each cell of sets, how many samples more there are than one item of each list makes.
+        self._more = [0] * cells_of(cohort)
         super().__init__(plan, cohort, wanted, finished, observer, progress, limit)
         # How many more samples each cell of sets is to have, where not all parents are gone through.
         self._counts = not cohort.each or self._counters.limited
@@ -86,7 +88,7 @@ class ChildCohort(TableCohort):
         parents = sum(self._parent.sizes)
         if self._counts:
             return list(allot(self._limit, [min(self._limit, parents * self.plan.times)] * self._grid))
-        return [parents * self.plan.times] * self._grid
+        return [parents * self.plan.times + more for more in self._more]
 
     def requests(self) -> Iterator[SampleRequest]:
         """None of its own: they follow the parents."""
@@ -214,6 +216,7 @@ class ChildCohort(TableCohort):
                 if stands:
                     follower.not_replaced(place // self.plan.times)
         self._counters.quota -= self._a_row * stands
+        self._more = [more - self.plan.times * stands for more in self._more]
         self._judge()
         self._tell_if_through()
 
@@ -221,6 +224,7 @@ class ChildCohort(TableCohort):
         """Expects a sample of a further item of a list: those of the first were expected with the parent."""
         row = request.slot.cell.row
         self._counters.quota += 1
+        self._more[row] += 1
         self.deduplicator.expect(request.order)
         for follower in self.followers:
             follower.grew(row)

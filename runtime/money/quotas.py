@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synth.compiler.plan.model import Plan
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.tables.environment import environment
 from synth.compiler.plan.tables.row_deals import RowDeals, places_a_row
 from synth.store.dataset.inputs.over_table import Tables
@@ -26,6 +26,8 @@ def expected_quotas(plan: Plan, rows: Mapping[str, int | None]) -> dict[str, int
         elif cohort.each:
             above = found[parent.name] if parent is not None else (1 if counted is None else counted)
             found[cohort.name] = above * places_a_row(cohort)
+        elif parent is not None and _lists(plan, cohort):
+            found[cohort.name] = cohort.quota
         elif parent is not None:
             found[cohort.name] = min(cohort.quota, found[parent.name] * places_a_row(cohort))
         elif counted is None or table.lists or any(dealt.of for dealt in cohort.dealt):
@@ -38,6 +40,13 @@ def expected_quotas(plan: Plan, rows: Mapping[str, int | None]) -> dict[str, int
         base = found[plan.preference(pairs.name).source]
         found[pairs.name] = base if quota is None else min(quota, base)
     return found
+
+
+def _lists(plan: Plan, cohort: CohortPlan) -> bool:
+    """Whether a conversation, or one that its samples are made of, goes through lists, of which nobody knows
+    how long they are."""
+    parent = plan.parent_of(cohort)
+    return bool(cohort.rows and cohort.rows.lists) or (parent is not None and _lists(plan, parent))
 
 
 def examples_of(plan: Plan, tables: Tables | None) -> Mapping[str, Sequence[Mapping[str, Any]]]:

@@ -181,6 +181,11 @@ def _print(
             shown = [f"{m.label} {n:,}" for m, n in zip(draw.members, counts, strict=True)]
             more = f", and {len(shown) - 12} more" if len(shown) > 12 else ""
             terminal.say(f"  draw {draw.name}: {', '.join(shown[:12])}{more}{_in_rows(plan, cohort, draw)}")
+        for dealt in cohort.dealt:
+            what = f"items of `{'.'.join(dealt.of)}`" if dealt.of else f"rows of {dealt.table}"
+            terminal.say(
+                f"  draw {dealt.name}: {what}{'' if dealt.count is None else f', {dealt.count} at once'}"
+            )
         for step in cohort.steps:
             if said := _chosen(step):
                 terminal.say(f"  {step.name}: {said}")
@@ -224,7 +229,10 @@ def _rows_of(plan: Plan, cohort: CohortPlan, counted: Mapping[str, RowCount]) ->
     lists = "".join(f", and each item of its `{'.'.join(each.path)}`" for each in table.lists)
     which = "each" if cohort.each else "so many"
     if table.kind == "conversation":
-        return f"{which} of the samples of {table.table}{lists}"
+        known = (
+            "; how long lists are is known once it runs: the figures are those of one item" if lists else ""
+        )
+        return f"{which} of the samples of {table.table}{lists}{known}"
     count = counted.get(table.table)
     if count is None or count.rows is None:
         return (

@@ -228,6 +228,15 @@ def test_items_of_lists_are_dealt_within_their_row(tmp_path: Path) -> None:
         other.materialize()
         assert other.digests() == found.digests()
 
+        shown = found.synth("compile", "rows.recipe", "--log", "synth.duckdb")
+        assert "draw shot: rows of shots" in shown.out
+        assert "draw fact: items of `before.ticket.facts`" in shown.out
+        assert "fourth: 20 conversations" in shown.out
+        steps = found.synth("compile", "rows.recipe", "--log", "synth.duckdb", "--json").json()["steps"]
+        assert {(each["cohort"], each["reused"]) for each in steps} >= {
+            ("third", len(third)), ("fourth", 20), ("second", len(second))
+        }  # fmt: skip
+
         # One item more of one row.
         table[1]["facts"].append("new")
         found.table(table)
