@@ -235,6 +235,13 @@ def test_candidates_agree_on_what_a_function_gives(tmp_path: Path) -> None:
             ("E104", "`made` has a field `quality`, and its marks would be called so too"),
         ),
         (
+            ASK
+            + '  let hard = "x" when nth in 2..\n'
+            + "  turn answer: model by writer { sees = transcript, marks = quality(hard) }\n",
+            "",
+            ("E111", "`hard` is not there in every sample in which `answer` is"),
+        ),
+        (
             answer("marks = quality") + "  let m = quality()\n",
             "",
             ("E202", "`quality` marks a text, which is not given"),

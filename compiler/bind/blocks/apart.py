@@ -9,7 +9,7 @@ from synth.compiler.bind.blocks.bound import Rubric
 from synth.compiler.bind.blocks.subject import Subject, report_no_field
 from synth.compiler.bind.expressions.arguments import bind_arguments, path_of
 from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.bind.expressions.values import article
+from synth.compiler.bind.expressions.values import article, misses
 from synth.compiler.plan.model import CheckPlan, RefPlan
 from synth.compiler.plan.types import Type
 from synth.compiler.stdlib.checks import CHECKS
@@ -93,10 +93,7 @@ def _bind_marked(rule: Rule, subject: Subject, scope: Scope) -> Iterator[CheckPl
     )
     if arguments is None:
         return
-    low, high = arguments["range"]
-    if (low is not None and type_.high is not None and low > type_.high) or (
-        high is not None and type_.low is not None and high < type_.low
-    ):
+    if misses(arguments["range"], type_):
         scope.report(
             "E202",
             f"`{first.value}` is from {type_.low} to {type_.high}, and never in "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.template import lookup_reference
-from synth.compiler.bind.expressions.values import FAILED, article, constant
+from synth.compiler.bind.expressions.values import FAILED, article, constant, misses
 from synth.compiler.bind.expressions.ways import Path
 from synth.compiler.plan.conditions import ConditionPlan, holds, same, there
 from synth.compiler.plan.types import RANGE, Type
@@ -110,7 +111,7 @@ def _compared(condition: Condition, type_: Type, path: Path, scope: Scope) -> Co
             )
             return None
         ends = constant(given, RANGE, scope, what)
-        if ends is FAILED:
+        if ends is FAILED or not _is_reached(condition, type_, ends, scope):
             return None
         plan = ConditionPlan(path=path, negated=condition.negated, range=tuple(ends))
     else:
@@ -130,6 +131,20 @@ def _compared(condition: Condition, type_: Type, path: Path, scope: Scope) -> Co
         return None
     _know(path, type_, scope)
     return plan
+
+
+def _is_reached(condition: Condition, type_: Type, ends: Sequence[Any], scope: Scope) -> bool:
+    """Whether a number of a type can lie in a range at all."""
+    if not misses(ends, type_):
+        return True
+    assert condition.values is not None
+    written = condition.values.span
+    scope.report(
+        "E202",
+        f"`{condition.reference}` is from {type_.low} to {type_.high}, and never in `{written.text}`",
+        written,
+    )
+    return False
 
 
 def _all_possible(condition: Condition, values: list[Any], known: list[Any], scope: Scope) -> bool:

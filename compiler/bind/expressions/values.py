@@ -6,6 +6,7 @@ range as `[low, high]` with null for an open end; a duration in seconds; an enum
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -255,6 +256,14 @@ def outside(value: Any, type_: Type) -> str:
     return (
         f"less than {type_.low}" if type_.low is not None and size < type_.low else f"more than {type_.high}"
     )
+
+
+def misses(ends: Sequence[Any], type_: Type) -> bool:
+    """Whether no number of a type that is bounded on both sides lies in a range."""
+    (low, high), (least, most) = ends, (type_.low, type_.high)
+    if least is None or most is None:
+        return False
+    return bool((low is not None and low > most) or (high is not None and high < least))
 
 
 def is_whole(value: float | Decimal) -> bool:
