@@ -272,6 +272,17 @@ def test_what_cannot_be_asked_is_refused(body: str, before: str, found: tuple[st
     assert found in said(body, before)
 
 
+def test_what_was_refused_is_known_where_it_is_revised() -> None:
+    body = answer('retry = 1, check { length(9..) }, revise = "{{ answer }} {{ reason }}"')
+    body += '  turn more: user = "{{ refused }}"\n'
+    with pytest.raises(RecipeError) as caught:
+        compile_text(f"{HEAD}conversation chats times 4 {{\n{body}}}\n{EXPORT}")
+    assert [(each.message, each.hint) for each in caught.value.diagnostics] == [
+        ("`answer` cannot be quoted in itself", "what was refused is `{{ refused }}`"),
+        ("`refused` is not defined here", "only `revise` knows what was refused, and the reason"),
+    ]
+
+
 def test_marks_that_are_misspelt_are_reported_once() -> None:
     body = answer("marks = qualty, check { marked(quality, 3..) }, retry = 1")
     body += '  turn more: user = "{{ answer.quality.why }}" when answer.quality.total in 3..\n'

@@ -13,6 +13,9 @@ from synth.compiler.bind.expressions.ways import Conditions, Path, Ways
 from synth.compiler.plan.types import Type
 from synth.dsl.syntax import Expression, Name, Ratio, Reference
 
+# What is known of an attempt in the text that revises it.
+_REVISED = ("refused", "reason")
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -132,19 +135,22 @@ class Scope:
                 else f"`{name}` is {verb} after {self.place} is written",
                 name.span,
                 secondary=(Label(after.span, f"{verb} here"),),
-                hint="turns are written in order; only earlier ones can be quoted",
+                hint="what was refused is `{{ refused }}`"
+                if own and "refused" in self.names
+                else "turns are written in order; only earlier ones can be quoted",
             )
             return None
         # Once is enough: its other uses are the same fault.
         self.first(name.text)
         guess = suggest(name.text, self.legal() if among is None else among)
+        elsewhere = "only `revise` knows what was refused, and the reason" if name.text in _REVISED else ""
         noun = f"no {what} of this recipe" if what else "not defined here"
         self.report(
             "E101",
             f"`{name}` is {noun}",
             name.span,
             secondary=self._meant(guess, name),
-            hint=f"did you mean `{guess}`?" if guess else "",
+            hint=f"did you mean `{guess}`?" if guess else elsewhere,
             fix=Fix(name.span, guess) if guess else None,
         )
         return None
