@@ -19,7 +19,7 @@ _UNUSED = {"draw": "drawn", "step": "written, at a call each,", "let": "made"}
 
 
 def lint(bound: Bound, folder: Path | None, diagnostics: Diagnostics) -> None:
-    """W701 to W709.  `folder` is where the recipe lies; paths are looked for where it is known."""
+    """W701 to W710.  `folder` is where the recipe lies; paths are looked for where it is known."""
     if diagnostics.has_errors:
         return
     for conversation in bound.conversations.values():
@@ -27,9 +27,11 @@ def lint(bound: Bound, folder: Path | None, diagnostics: Diagnostics) -> None:
         _weights(conversation, diagnostics)
         for step in conversation.steps:
             _alike(step, diagnostics)
+            _first_alone(step, diagnostics)
     for preference in bound.preferences.values():
         for step in preference.steps:
             _alike(step, diagnostics)
+            _first_alone(step, diagnostics)
     _unused_pairs(bound, diagnostics)
     _not_exported(bound, diagnostics)
     if folder is not None:
@@ -157,6 +159,21 @@ def _alike(step: Step, diagnostics: Diagnostics) -> None:
                 if step.model is None
                 else (Label(step.model.span, "the model that writes them"),),
                 hint="for example `temperature = 1.0`",
+            )
+        )
+
+
+def _first_alone(step: Step, diagnostics: Diagnostics) -> None:
+    """W710: where nothing refuses and nothing marks, the first of several candidates is always taken."""
+    choosing = step.choosing
+    judged = bool(step.checks or step.must_fail or choosing.rubric is not None)
+    if choosing.candidates > 1 and choosing.pick.by == "first" and not judged and step.output.name == "text":
+        diagnostics.add(
+            Diagnostic(
+                "W710",
+                f"of the {choosing.candidates} candidates of `{step.name}` the first is always taken",
+                choosing.span,
+                hint="have them marked, as in `marks = quality` and `pick = best`, or check them",
             )
         )
 
