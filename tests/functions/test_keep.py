@@ -104,8 +104,8 @@ def test_what_fails_is_lost_with_its_reason_and_all_else_stands(tmp_path: Path) 
     [
         (
             "marked(a.agreement, 0.4..)",
-            "E202",
-            "`marked` goes by the marks of a rubric, and recipes have none yet",
+            "E102",
+            "text has no `agreement`",
         ),
         (
             "distinct(a)",
