@@ -197,9 +197,23 @@ def _check_marked(conversation: Conversation, place: Span, scope: Scope) -> None
 def _ranked(written: Expression, conversation: Conversation, scope: Scope) -> str | None:
     """The step whose candidates are ranked: `step = talks.closing`."""
     marked = _marked(conversation)
-    hint = f"for example `step = {conversation.name}.{marked[0] if marked else 'answer'}`"
+    called, lacks = "`step` names a turn with its conversation", "has no marks"
+    hint = f"for example `step = {conversation.name}.{marked[0]}`" if marked else ""
+    return _step_named(written, conversation, marked, scope, called, lacks, hint)
+
+
+def _step_named(
+    written: Expression,
+    conversation: Conversation,
+    fit: Sequence[str],
+    scope: Scope,
+    called: str,
+    lacks: str,
+    hint: str,
+) -> str | None:
+    """The name of a step of the conversation that is exported: one of those that `fit`."""
     if not isinstance(written, Reference) or len(written.parts) != 2:
-        scope.report("E202", "`step` names a turn with its conversation", written.span, hint=hint)
+        scope.report("E202", called, written.span, hint=hint)
         return None
     holder, name = written.parts
     if holder.text != conversation.name:
@@ -209,10 +223,12 @@ def _ranked(written: Expression, conversation: Conversation, scope: Scope) -> st
             holder.span,
             hint=f"did you mean `{conversation.name}`?",
         )
-    elif name.text in marked:
+    elif name.text in fit:
         return name.text
     elif name.text not in conversation.poisoned:
-        scope.report("E202", f"`{written}` has no marks", name.span, hint=hint if marked else "")
+        guess = suggest(name.text, fit)
+        said = f"did you mean `{guess}`?" if guess else hint
+        scope.report("E202", f"`{written}` {lacks}", name.span, hint=said)
     return None
 
 
@@ -269,26 +285,8 @@ _FOR_THE_CARD: Mapping[str, Callable[[Expression, Any, Scope], Any]] = {
 def _context(written: Expression, conversation: Conversation, scope: Scope) -> str | None:
     """The step whose passages open each row: `grounded.evidence`."""
     passages = [step.name for step in conversation.steps if step.output == CHUNKS]
-    hint = f"for example `context = {conversation.name}.{passages[0] if passages else 'evidence'}`"
-    if not isinstance(written, Reference) or len(written.parts) != 2:
-        scope.report("E202", "`context` names passages with their conversation", written.span, hint=hint)
-        return None
-    holder, name = written.parts
-    if holder.text != conversation.name:
-        scope.report(
-            "E101",
-            f"`{holder}` is not what is exported here",
-            holder.span,
-            hint=f"did you mean `{conversation.name}`?",
-        )
-    elif name.text in passages:
-        return name.text
-    elif name.text not in conversation.poisoned:
-        guess = suggest(name.text, passages)
-        scope.report(
-            "E202",
-            f"`{written}` is no list of passages",
-            name.span,
-            hint=f"did you mean `{guess}`?" if guess else "passages are what `retrieve` and `sample` give",
-        )
-    return None
+    called, lacks = "`context` names passages with their conversation", "is no list of passages"
+    hint = "passages are what `retrieve` and `sample` give"
+    if passages:
+        hint = f"for example `context = {conversation.name}.{passages[0]}`"
+    return _step_named(written, conversation, passages, scope, called, lacks, hint)
