@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.kit import support
+from tests.kit.fork_server import embedder_server, engine_server, fork_server
 
 pytest_plugins = ["tests.kit.servers.fixtures", "tests.kit.models.fixtures"]
 
@@ -24,9 +25,12 @@ _IN_PROCESS = ("tiny_gemma", "tiny_spec", "vllm_engine", "pocket_home")
 
 
 @cache
-def _loads_models(module: str) -> bool:
+def _together(module: str) -> str:
+    """What the worker that runs a module is to have made already, or the module."""
     text = (ROOT / module).read_text("utf-8")
-    return any(fixture in text for fixture in _IN_PROCESS)
+    if any(fixture in text for fixture in _IN_PROCESS):
+        return "models"
+    return "embedder" if "pytest.mark.embeds" in text else module
 
 
 def _module(nodeid: str) -> str:
@@ -35,22 +39,32 @@ def _module(nodeid: str) -> str:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     assert isinstance(item, pytest.Function)
-    support.loads_models = not set(_IN_PROCESS).isdisjoint(item.fixturenames)
+    if not set(_IN_PROCESS).isdisjoint(item.fixturenames):
+        support.server = engine_server
+    elif item.get_closest_marker("embeds"):
+        support.server = embedder_server
+    else:
+        support.server = fork_server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first."""
-    items.sort(key=lambda item: not _loads_models(_module(item.nodeid)))
+    slow = {_module(item.nodeid) for item in items if item.get_closest_marker("slow")}
+
+    def place(item: pytest.Item) -> int:
+        module = _module(item.nodeid)
+        together = _together(module)
+        if together != module:
+            return ["models", "embedder"].index(together)
+        return 2 if module in slow else 3
+
+    items.sort(key=place)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A worker takes a module at a time; those with models are as one."""
+    """A worker takes a module at a time; those with models are as one, and so are those with an embedder."""
     from xdist.scheduler import LoadScopeScheduling
 
-    def scope(nodeid: str) -> str:
-        module = _module(nodeid)
-        return "models" if _loads_models(module) else module
-
     scheduling: Any = LoadScopeScheduling(config, log)
-    scheduling._split_scope = scope
+    scheduling._split_scope = lambda nodeid: _together(_module(nodeid))
     return scheduling

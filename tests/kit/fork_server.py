@@ -40,7 +40,11 @@ _WARM = (
     "asyncio",
     "genai_prices",
     "google.genai",
+    # Of lancedb what takes long; it itself starts a thread, in every process that is forked after.
+    "lance_namespace_urllib3_client.api",
     "openai",
+    "pandas",
+    "pyarrow.dataset",
     "synth.runtime.engines.hosted.gemini",
     "synth.runtime.engines.hosted.openai",
     "synth.runtime.engines.simulated.engine",
@@ -51,6 +55,12 @@ _WARM = (
     "synth.store.dataset.materialize",
     "synth.store.forget.beside",
     "synth.api",
+)
+# What the packaged embedder imports.
+_EMBEDDER = (
+    "torch._dynamo",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.bert.modeling_bert",
 )
 # What engines import, which takes longer than a tiny model takes to answer.
 _ENGINES = (
@@ -178,15 +188,22 @@ def fork_server() -> ForkServer:
 @cache
 def engine_server() -> ForkServer:
     """The same for commands that load models: what engines import is imported."""
-    return ForkServer(
-        {**os.environ, "VLLM_LOGGING_LEVEL": "CRITICAL"},
-        [name for name in _ENGINES if find_spec(name.partition(".")[0])],
-    )
+    return ForkServer({**os.environ, "VLLM_LOGGING_LEVEL": "CRITICAL"}, _installed(_ENGINES))
+
+
+@cache
+def embedder_server() -> ForkServer:
+    """The same for commands that search by meaning."""
+    return ForkServer(os.environ, _installed(_EMBEDDER))
+
+
+def _installed(modules: Sequence[str]) -> list[str]:
+    return [name for name in modules if find_spec(name.partition(".")[0])]
 
 
 def _serve(requests: socket.socket, more: Sequence[str]) -> None:
     """Forks for each request, and returns in the process that is to run it; ends with its client."""
-    for module in (*_WARM, *more):
+    for module in (*_installed(_WARM), *more):
         import_module(module)
     from synth.compiler.compile import compile_text
 

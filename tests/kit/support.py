@@ -14,13 +14,13 @@ from typing import Any
 
 import duckdb
 
-from tests.kit.fork_server import Started, can_fork, engine_server, fork_server
+from tests.kit.fork_server import Started, can_fork, fork_server
 
 # Set by `make soak`: more of what takes long.
 SOAK = "SOAK" in os.environ
 
-# Whether the test that runs has a model for its commands to load (tests/conftest.py).
-loads_models = False
+# Where the commands of the test that runs fork from (tests/conftest.py).
+server = fork_server
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes"
@@ -59,8 +59,7 @@ def synth(
     """Runs a command to its end, in a process of its own."""
     around = environment(env)
     if can_fork(around):
-        server = engine_server() if loads_models else fork_server()
-        status, out, err = server.run([*map(str, arguments)], cwd, around, timeout)
+        status, out, err = server().run([*map(str, arguments)], cwd, around, timeout)
         return Result(status, out.decode(), err.decode())
     done = subprocess.run(
         command(*arguments),
@@ -78,7 +77,7 @@ def started(*arguments: str | Path, cwd: Path, env: Mapping[str, str]) -> Starte
     """Starts a command that a test kills."""
     around = environment(env)
     assert can_fork(around)
-    return fork_server().start([*map(str, arguments)], cwd, around)
+    return server().start([*map(str, arguments)], cwd, around)
 
 
 def query(log: Path, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import query, synth
 from tests.runtime.recipes.test_rag import BEYOND, REFUSAL, all_rows, completed, part, project
 from tests.runtime.test_run import assert_counts_add_up
+
+pytestmark = pytest.mark.embeds
 
 SMALL = ("--set", "teacher_revision=0", "--set", "per_category=4")
 MODELS = ("--model", "teacher=openai:gpt-4o")
@@ -83,9 +86,10 @@ def teacher(asked: Asked) -> str:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def done(tmp_path_factory: pytest.TempPathFactory, rag_index: Path) -> tuple[Path, dict[str, Any]]:
     """The project after a run, a second one and a materialization; the first run's report."""
     folder = project(tmp_path_factory.mktemp("turns"))
+    shutil.copytree(rag_index, folder / "recipes/index")
     faults = FaultPlan(rates={"malformed": 0.1, "rate_limit": 0.02}, retry_after=0.05)
     with OpenAIServer(answer=teacher, faults=faults) as openai, GeminiServer(answer=asker) as gemini:
         environment = {
