@@ -2,7 +2,7 @@
 # make test    set all up, run the tests (real engines included)
 # make check   ruff and mypy
 # make bench   the benchmarks: figures, with machine and versions
-# make soak    200 runs through random schedules of faults, 10,000 damaged recipes, more kills, crashes of engines
+# make soak    200 runs through random schedules of faults, 10,000 damaged recipes, more kills, crashes of engines, more of what tests take a part of
 # make kills   commands killed at writes, fsyncs, renames and unlinks
 # make damage  200 damaged logs: told of, refused, salvaged
 # make connections   whom runs on small models and vLLM connect to, as the system sees it (strace)
@@ -35,7 +35,8 @@ bench: .venv/.ready
 
 soak: .venv/.ready
 	$(VENV)/python -m bench soak
-	SOAK=1 $(VENV)/python -m pytest -m "soak or not soak" tests/compiler tests/dsl tests/store tests/runtime/test_kill.py tests/rows/test_counts.py
+	SOAK=1 $(VENV)/python -m pytest -m "soak or not soak" tests/compiler tests/dsl tests/store tests/sources/test_readers.py \
+		tests/runtime/recipes/test_rag.py tests/runtime/test_kill.py tests/rows/test_counts.py
 	SOAK=1 $(VENV)/python -m pytest -m soak
 
 kills: .venv/.ready

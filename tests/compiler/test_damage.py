@@ -39,7 +39,7 @@ def test_losing_any_line_bracket_or_quote_is_said_in_two_words_at_most(name: str
     lines = text.split("\n")
     damaged = ["\n".join(lines[:i] + lines[i + 1 :]) for i in range(len(lines))]
     damaged += [text[:i] + text[i + 1 :] for i, c in enumerate(text) if c in '{}()[]<>"']
-    counts = Counter(how_many(each, path) for each in damaged)
+    counts = Counter(how_many(each, path) for each in (damaged if SOAK else damaged[::3]))
     assert share_of_few(counts) >= 0.95, counts
     assert max(counts) <= 6, counts
 
@@ -48,7 +48,7 @@ INSERTED = st.sampled_from(
     [*"{}()[]<>\"'=:,.|#%?!-\n\t \\", '"""', "{{", "}}", "//", "\u202e", "ß", "1_0", "..", "turn "]
 )
 
-EDITS = 10_000 if SOAK else 400
+EDITS = 10_000 if SOAK else 200
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.kit.support import SOAK
 from tests.sources.helpers import (
     Messages,
     pair,
@@ -109,7 +110,7 @@ def write_arrow(folder: Path, found: list[Messages]) -> str:
     [write_messages, write_sharegpt, write_list, write_packed, write_cells, write_table, write_arrow],
 )
 def test_any_conversations_come_back(write: Callable[[Path, list[Messages]], str]) -> None:
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=12 if SOAK else 5, deadline=None)
     @given(st.lists(conversations(), min_size=1, max_size=6))
     def comes_back(found: list[Messages]) -> None:
         with TemporaryDirectory() as folder:
@@ -118,7 +119,7 @@ def test_any_conversations_come_back(write: Callable[[Path, list[Messages]], str
     comes_back()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30 if SOAK else 10, deadline=None)
 @given(st.lists(pairs, min_size=1, max_size=6), st.sampled_from(",;\t"))
 def test_any_texts_come_back_from_a_table(found: list[Messages], delimiter: str) -> None:
     with TemporaryDirectory() as folder:

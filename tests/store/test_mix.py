@@ -23,7 +23,7 @@ from synth.store.dataset.output.written import Dataset
 from synth.store.dataset.verify import read_manifest, verify_against_log, verify_files
 from synth.store.log.log import Log
 from tests.kit.models.fixtures import needs
-from tests.kit.support import rows
+from tests.kit.support import SOAK, rows
 from tests.store.log.logs import Story, all_slots, chat
 
 RECIPE = """edition 1
@@ -174,7 +174,7 @@ def test_which_rows_are_taken_follows_from_the_seed(tmp_path: Path) -> None:
     assert found[0] != found[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30 if SOAK else 10, deadline=None)
 @given(
     shares=st.lists(st.integers(0, 100), min_size=3, max_size=3).filter(any),
     total=st.none() | st.integers(0, 200),

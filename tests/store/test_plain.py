@@ -15,6 +15,7 @@ from synth.compiler.compile import compile_text
 from synth.store.dataset.materialize import exported, materialize
 from synth.store.dataset.rows.layout import Layout, as_lines
 from synth.store.log.log import Log
+from tests.kit.support import SOAK
 from tests.store.log.logs import IDENTITY, Story, all_slots
 
 RECIPE = r"""edition 1
@@ -50,7 +51,7 @@ TEXTS = st.text(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("export", EXPORTS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12 if SOAK else 5, deadline=None)
 @given(data=st.data())
 def test_rows_are_the_same_whoever_makes_them(export: str, data: st.DataObject) -> None:
     form, settled = export.partition(",")[0], EXPORTS[export]

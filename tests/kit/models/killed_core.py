@@ -33,7 +33,7 @@ async def main(checkpoint: str) -> None:
     async def long_calls(strike: signal.Signals) -> list[str]:
         """Four calls that are running when the processes get a signal."""
         going = [
-            asyncio.create_task(engine.generate(call(engine, f"{n}", schema=zeros(900)))) for n in range(4)
+            asyncio.create_task(engine.generate(call(engine, f"{n}", schema=zeros(400)))) for n in range(4)
         ]
         await engine.generate(call(engine, "x", priority=-1, schema=zeros(1)))
         for process in core_processes():

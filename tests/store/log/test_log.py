@@ -22,7 +22,7 @@ from synth.base.errors import LogDamaged, LogError, LogFull, LogHeld
 from synth.store.log.chain import COLUMNS
 from synth.store.log.events import Event, Kind
 from synth.store.log.log import Log
-from tests.kit.support import ROOT, environment
+from tests.kit.support import ROOT, SOAK, environment
 
 
 def event(seq: int, **payload: Any) -> Event:
@@ -67,7 +67,7 @@ json_values = st.recursive(
         max_size=4,
     )
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25 if SOAK else 10, deadline=None)
 def test_any_payload_survives_and_verifies(payloads: list[dict[str, Any]]) -> None:
     """Including control characters, the separators of the chain's own text, and astral ones."""
     import tempfile
