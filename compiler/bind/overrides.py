@@ -103,15 +103,17 @@ def _end(text: str) -> int | float:
 def check_overrides(bound: Bound, overrides: Mapping[str, str], scope: Scope) -> None:
     """E602 for each override of what is no parameter."""
     for name, text in overrides.items():
-        if name not in bound.params and not scope.is_poisoned(name) and scope.find(name) is None:
-            guess = suggest(name, bound.params)
-            known = some_of(bound.params)
-            scope.report_override(
-                f"this recipe has no parameter `{name}`",
-                name,
-                text,
-                f"did you mean `{guess}`?" if guess else f"its parameters are {known or 'none'}",
-            )
+        kind = bound.kinds.get(name)
+        if name in bound.params or scope.is_poisoned(name) or kind == "param":
+            continue
+        guess = suggest(name, bound.params)
+        known = some_of(bound.params)
+        scope.report_override(
+            f"`{name}` is a {kind}, and no parameter" if kind else f"this recipe has no parameter `{name}`",
+            name,
+            text,
+            f"did you mean `{guess}`?" if guess else f"its parameters are {known or 'none'}",
+        )
 
 
 def bind_param(

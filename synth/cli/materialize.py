@@ -70,6 +70,8 @@ def command(
         other = outdated(plan, opened) if as_of is None and plan.sources else []
     for told in other:
         terminal.tell(f"warning: {told}")
+    if origin.warning:
+        terminal.tell(f"warning: {origin.warning}")
     if as_json:
         shown = [
             {
@@ -103,8 +105,8 @@ def command(
         for warning in dataset.warnings:
             terminal.tell(f"  warning: {warning}")
 
-    if origin:
-        terminal.say(origin)
+    if origin.line:
+        terminal.say(origin.line)
 
 
 def _shares(source: Mapping[str, Any]) -> Iterator[str]:

@@ -63,8 +63,8 @@ def command(
         pending = f", {plural(found.pending, 'sample')} pending in the log" if found.pending else ""
         gone = f", {found.forgotten:,} forgotten" if found.forgotten else ""
         terminal.say(f"{plural(found.same, 'sample')} came out as logged{pending}{gone}")
-        if origin:
-            terminal.say(origin)
+        if origin.line:
+            terminal.say(origin.line)
     if found.diverged:
         more = f", and {len(found.diverged) - 1} more" if len(found.diverged) > 1 else ""
         raise Diverged(f"{log} does not replay: {found.diverged[0]}{more}")

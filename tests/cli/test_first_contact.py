@@ -81,8 +81,10 @@ def test_options_choose_whose_samples_are_meant(tmp_path: Path) -> None:
         "Written by base = simulated:base: the last run; the log has samples by 1 other choice of models, "
         "and --model, --pocket or --simulate choose"
     )
+    assert last.err.startswith("warning: the last run was a simulation, and so is this; the log has answers")
     said = rows(tmp_path / "out/quickstart/train.jsonl")
     chosen = synth("materialize", QUICKSTART, *small, *first, cwd=tmp_path)
+    assert "warning" not in chosen.err
     assert chosen.out.splitlines()[-1].startswith("Written by base = simulated:first: as asked for; the log")
     assert rows(tmp_path / "out/quickstart/train.jsonl") != said
     # What was chosen is in the manifest, so that the dataset is verified as it was made.
