@@ -199,11 +199,16 @@ class _Counting:
         for step in left:
             asked = asking([step])
             tried = {each.name: self._missed.pop((sample.sample_id, each.name), 0) for each in asked}
-            # Of a step that was begun, judges are asked about each candidate that is to come as well.
-            own = tried.get(step.name, 0) if any(tried.values()) else step.candidates
-            for each in asked:
-                more = tried[each.name] if each is not step and any(tried.values()) else 0
-                self.new[cohort.name, each.name] += own + more
+            # Of a step that was begun, judges are asked about each candidate that is to come as well:
+            # those of checks one after the other, those of marks side by side.
+            reached = tried.get(step.name, 0) if any(tried.values()) else step.candidates
+            if step.model is not None:
+                self.new[cohort.name, step.name] += reached
+            for judge in step.judged_by:
+                reached += tried[judge.name]
+                self.new[cohort.name, judge.name] += reached
+            for judge in step.marked_by:
+                self.new[cohort.name, judge.name] += reached + tried[judge.name]
 
 
 def _price(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
 from synth.compiler.plan.judging.judge_steps import JUDGED
@@ -16,6 +17,9 @@ from synth.runtime.calls.validate import Accepted, Rejected, verdict_on
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import Stopped
 from synth.runtime.samples.work import Work
+
+# What a judge says, None where it says nothing that can be read.
+Heard = dict[str, Any] | None
 
 
 async def judged(work: Work, step: StepPlan, place: Place, accepted: Accepted) -> Accepted | Rejected:
@@ -43,16 +47,30 @@ async def marked(
     values = dict(work.values)
     if step.call is None:
         values |= {JUDGED: step.said(value), BEFORE: _before(work.sample.cohort, step, values, shown)}
-    said = []
+    said: list[dict[str, Any]] = []
     with work.breakers.judging(step):
-        for judging in step.marked_by:
-            heard = await _hear(work, judging, place, work.messages(judging, values))
-            if heard is None:
-                return None, Rejected(step.rubric.name, f"`{judging.model}` gave no marks")
-            said.append(heard)
-    marks = marks_of(step.rubric, said, [str(judging.model) for judging in step.marked_by])
-    refused = own_marks_refusal(step, marks)
-    return marks, None if refused is None else Rejected(*refused)
+        heard = await _all(
+            _hear(work, judging, place, work.messages(judging, values)) for judging in step.marked_by
+        )
+    for judging, marks in zip(step.marked_by, heard, strict=True):
+        if marks is None:
+            return None, Rejected(step.rubric.name, f"`{judging.model}` gave no marks")
+        said.append(marks)
+    given = marks_of(step.rubric, said, [str(judging.model) for judging in step.marked_by])
+    refused = own_marks_refusal(step, given)
+    return given, None if refused is None else Rejected(*refused)
+
+
+async def _all(asked: Iterable[Coroutine[Any, Any, Heard]]) -> list[Heard]:
+    """What several judges say, side by side; all are heard before the first that failed is told of."""
+    first, *others = asked
+    if not others:
+        return [await first]
+    heard = await asyncio.gather(first, *others, return_exceptions=True)
+    for each in heard:
+        if isinstance(each, BaseException):
+            raise each
+    return [each for each in heard if not isinstance(each, BaseException)]
 
 
 def _before(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any], shown: Sequence[Message]) -> str:

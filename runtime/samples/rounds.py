@@ -46,9 +46,9 @@ async def written(work: Work, step: StepPlan) -> None:
     """Has a step's value written and accepts it.  Raises Failed."""
     messages = work.messages(step)
     shown: Sequence[Message] = messages
-    refused: Tried | None = None
     # A sample that was lost and is tried again goes on where it was given up.
     first = work.earlier.tried(step.name)
+    refused = work.earlier.refused_last(step.name) if first else None
     for number in range(first, first + step.retry + 1):
         if work.abandoned is not None:
             raise Failed(None)
@@ -61,13 +61,14 @@ async def written(work: Work, step: StepPlan) -> None:
         _note(work, step, tried, picked)
         if picked is None:
             # The best of the refused is the one to improve on.
-            refused = max(tried, key=lambda each: (each.total, -each.place.candidate))
+            worst = max(tried, key=lambda each: (each.total, -each.place.candidate))
+            assert isinstance(worst.verdict, Rejected)
+            refused = worst.answer.text, worst.verdict.reason
             continue
         if step.pick.by == "most_common":
             work.set(f"{step.name}.agreement", agreement)
         _accept(work, step, picked)
         return
-    assert refused is not None or not step.retry
     last = next(each.verdict for each in tried if isinstance(each.verdict, Rejected))
     raise work.abandon(step, f"{last.check}: {last.reason}")
 
@@ -99,14 +100,15 @@ async def _try(work: Work, step: StepPlan, place: Place, shown: Sequence[Message
     return Tried(place, answer, verdict, marks)
 
 
-def _revised(work: Work, step: StepPlan, messages: Sequence[Message], refused: Tried) -> tuple[Message, ...]:
+def _revised(
+    work: Work, step: StepPlan, messages: Sequence[Message], refused: tuple[str, str]
+) -> tuple[Message, ...]:
     """What the first attempt was shown, and below it what is wrong with a refused one."""
     assert step.revise is not None
-    assert isinstance(refused.verdict, Rejected)
-    said = {"refused": refused.answer.text.strip(), "reason": refused.verdict.reason}
+    said = {"refused": refused[0].strip(), "reason": refused[1]}
     asked = render(step.revise, work.values | said)
-    *before, last = messages
-    if last.role != "user":
+    *before, last = messages or (Message("user", ""),)
+    if last.role != "user" or not last.content:
         return (*messages, Message("user", asked))
     return (*before, Message(last.role, f"{last.content}\n\n{asked}"))
 

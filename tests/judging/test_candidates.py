@@ -230,6 +230,48 @@ def test_a_revision_lifts_the_share_that_passes(tmp_path: Path) -> None:
     assert counts == {"revised": 30, "plain": 0}
 
 
+def test_what_is_tried_again_goes_on_from_what_was_refused(tmp_path: Path) -> None:
+    project = Project(tmp_path, REVISED, map(sound, range(4)))
+    with server(answer=lambda asked: f"A secret of {asked.key[:8]}") as at:
+        assert project.run(at).status == 3
+    assert query(project.log, "SELECT count(*) FROM events WHERE kind = 'sample.abandoned'") == [(4,)]
+    shown: list[str] = []
+
+    def heeds(asked: Asked) -> str:
+        shown.append(asked.messages[-1][1])
+        return f"Nothing of {asked.key[:8]}"
+
+    with server(answer=heeds) as at:
+        project.ran(at, "--retry-lost")
+        assert project.ran(at) == 0
+    assert shown
+    assert all("Refused: A secret of " in each and "Reason: " in each for each in shown)
+    project.materialize()
+    assert len(project.rows()) == 4
+    project.holds("sft", "dpo")
+
+
+def test_marks_by_a_second_judge_are_foreseen(tmp_path: Path) -> None:
+    plain = """
+conversation answered over ticket in tickets {
+  turn ask: user = "{{ ticket.body }}"
+  turn answer: model by one { sees = transcript }
+}
+export sft: messages from answered to "out/sft"
+"""
+    project = Project(tmp_path, HEAD.split("rubric")[0] + plain, map(sound, range(5)))
+    with server(answer=answer) as at:
+        assert project.ran(at) == 5
+        both = HEAD.replace("by judge {", "by [judge, one] {")
+        for marked in (
+            plain.replace("sees = transcript }", "sees = transcript, marks = quality }"),
+            plain.replace("transcript }\n}", "transcript }\n  let m = quality(answer)\n}"),
+        ):
+            project.recipe(both + marked)
+            assert project.foreseen() == 10
+            assert project.ran(at) == 10
+
+
 VOTED = (
     HEAD
     + """

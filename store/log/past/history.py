@@ -17,6 +17,7 @@ from synth.store.log.events import Kind
 from synth.store.log.forgotten import forgotten_of, is_tombstone
 from synth.store.log.log import Log
 from synth.store.log.past.functions import FunctionResults, LoggedResult, logged_result
+from synth.store.log.past.losses import Loss, loss_of
 from synth.store.log.past.sample_ids import Finished, SampleIds
 from synth.store.log.payloads import (
     CallCompleted,
@@ -71,25 +72,30 @@ class LoggedLookup:
 @dataclass(frozen=True, slots=True)
 class LoggedSample:
     """What the log holds of a sample: completed calls by call key, passages and what functions gave by their
-    keys, and for each time that it was lost how many rounds of attempts at each step were refused, and of
-    which inputs it was made."""
+    keys, and each time that it was lost."""
 
     calls: dict[str, LoggedCall] = field(default_factory=dict)
     lookups: dict[str, LoggedLookup] = field(default_factory=dict)
     results: dict[str, list[LoggedResult]] = field(default_factory=dict)
-    lost: list[dict[str, int]] = field(default_factory=list)
-    lost_inputs: list[str] = field(default_factory=list)
+    lost: list[Loss] = field(default_factory=list)
 
     def made_of(self, inputs: str) -> LoggedSample:
         """The same of the sample as it is made of certain inputs: its calls are the same, its losses not."""
-        pairs = zip(self.lost, self.lost_inputs, strict=True)
-        lost = [refused for refused, of in pairs if of == inputs]
-        return LoggedSample(self.calls, self.lookups, self.results, lost, [inputs] * len(lost))
+        lost = [each for each in self.lost if each.inputs == inputs]
+        return LoggedSample(self.calls, self.lookups, self.results, lost)
 
     def tried(self, step: str) -> int:
         """How many rounds of attempts at a step are not made again: they were refused when the sample was
         lost."""
-        return sum(each.get(step, 0) for each in self.lost)
+        return sum(each.rounds.get(step, 0) for each in self.lost)
+
+    def refused_last(self, step: str) -> tuple[str, str] | None:
+        """The text and the reason of what was refused at a step when the sample was lost the last time."""
+        last = next((each.last[step] for each in reversed(self.lost) if step in each.last), None)
+        if last is None:
+            return None
+        text = next((each.text for each in self.calls.values() if each.seq == last["call"]), None)
+        return None if text is None else (text, last["reason"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,8 +254,7 @@ class History:
                 continue
             if kind == Kind.SAMPLE_ABANDONED.value:
                 abandoned: SampleAbandoned = payload
-                sample.lost.append(_refused_rounds(abandoned))
-                sample.lost_inputs.append(abandoned.get("inputs", ""))
+                sample.lost.append(loss_of(abandoned))
             elif kind == Kind.FUNCTION_DONE.value:
                 done: FunctionDone = payload
                 sample.results.setdefault(done["key"], []).append(logged_result(seq, done))
@@ -383,17 +388,3 @@ def _logged_call(
         thought=payload.get("thought"),
         candidate=payload.get("candidate", 0),
     )
-
-
-def _refused_rounds(ended: SampleAbandoned) -> dict[str, int]:
-    """How many rounds of attempts at each step ended without a value."""
-    found: dict[str, int] = {}
-    for step, refused in ended.get("rejected", {}).items():
-        attempts = ended.get("attempts", {}).get(step)
-        if attempts is None and not any("candidate" in each for each in refused):
-            # One attempt a round.  A value that was refused afterwards may have the number of another.
-            found[step] = len(refused)
-            continue
-        picked = {each["attempt"] for each in attempts or () if each.get("picked", False)}
-        found[step] = len({each["attempt"] for each in refused} - picked)
-    return found
