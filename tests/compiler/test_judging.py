@@ -310,6 +310,59 @@ def test_pairs_by_marks_are_of_one_turn_and_of_marks() -> None:
         assert found in said(body, after=f"preference pairs from chats {{ {padded}\n{pair} }}\n")
 
 
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "candidates", "why"),
+    [
+        ("best(chats.answer)", "worst(chats.answer)", "retry = 2", "`answer` has one candidate"),
+        ("best(chats.answer)", "chats.answer", "retry = 2", "`answer` has one candidate"),
+        ("chats.answer", "worst(chats.answer)", "retry = 2", "`answer` has one candidate"),
+        (
+            "best(chats.answer)",
+            "chats.answer",
+            "candidates = 3, pick = best",
+            "`answer` is the best of its candidates",
+        ),
+        ("best(chats.answer)", "chats.answer", "candidates = 3", ""),
+        ("chats.answer", "worst(chats.answer)", "candidates = 3, pick = best", ""),
+        ("best(chats.answer)", "attempts(chats.answer)", "retry = 2", ""),
+    ],
+)
+def test_no_pair_is_of_an_answer_and_itself(chosen: str, rejected: str, candidates: str, why: str) -> None:
+    pairs = f"preference pairs from chats {{ chosen = {chosen}, rejected = {rejected} }}\n"
+    text = (
+        f"{HEAD}conversation chats times 4 {{\n{answer(f'marks = quality, {candidates}')}}}\n{pairs}{EXPORT}"
+    )
+    if not why:
+        compile_text(text)
+        return
+    with pytest.raises(RecipeError) as caught:
+        compile_text(text)
+    assert [(each.code, each.message) for each in caught.value.diagnostics] == [
+        ("E503", f"`chosen` and `rejected` are the same answer: {why}")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "refused"),
+    [
+        ("sees = template", True),
+        ("sees = transcript", True),
+        ('sees = transcript, prompt = "You are the customer. What do you say?"', False),
+        ('prompt = "Ask more of {{ ask }}"', False),
+    ],
+)
+def test_what_goes_on_as_the_user_is_not_revised(settings: str, refused: bool) -> None:
+    local = "model local: model<chat, template> from pocket()\n"
+    turn = f'  turn more: user by local {{ {settings}, revise = "Not {{{{ refused }}}}", retry = 1 }}\n'
+    body = answer("retry = 1") + turn + "  turn last: model by writer { sees = transcript }\n"
+    if not refused:
+        assert steps(body, local)["more"].revise is not None
+        return
+    assert said(body, local) == [
+        ("E108", "`more` goes on as the user, so a revision would be a message of its own")
+    ]
+
+
 def test_compile_says_how_many_answers_there_are_and_which_is_taken(tmp_path: Path) -> None:
     body = answer("candidates = 4, marks = quality, pick = best")
     sides = "chosen = best(chats.answer), rejected = worst(chats.answer)"

@@ -71,7 +71,8 @@ def bind_step(
         sampling = Sampling(**{**given, **bind_sampling(statement, word, own)})
     choosing = Choosing()
     if statement.clause("by") is not None:
-        choosing = bind_choosing(fields, name.text, output, retry, own)
+        goes_on = role == "user" and (sees == "template" or (sees == "transcript" and "prompt" not in fields))
+        choosing = bind_choosing(fields, name.text, output, retry, own, goes_on=goes_on)
     subject = Subject(output if choosing.whole else UNKNOWN, name.text, rubric=choosing.rubric)
     checks = _bounds_as_check(output)
     checks += [plan for each in written for plan in bind_block(each, output, own, subject)]

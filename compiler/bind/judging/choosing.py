@@ -31,8 +31,13 @@ _AGREEMENT = replace(NUMBER, low=0, high=1)
 Fields = Mapping[str, tuple[Statement, Span]]
 
 
-def bind_choosing(fields: Fields, name: str, output: Type, retry: int, scope: Scope) -> Choosing:
-    """How the candidates of the step `name`, which a model writes, are marked and chosen."""
+def bind_choosing(
+    fields: Fields, name: str, output: Type, retry: int, scope: Scope, *, goes_on: bool = False
+) -> Choosing:
+    """How the candidates of the step `name`, which a model writes, are marked and chosen.
+
+    One that `goes_on` as the user is shown no prompt of its own, below which a revision could stand.
+    """
     candidates: int | None = 1
     if (written := _value(fields, "candidates")) is not None:
         found = constant(written, _CANDIDATES, scope, "`candidates`")
@@ -49,6 +54,14 @@ def bind_choosing(fields: Fields, name: str, output: Type, retry: int, scope: Sc
     revise = None
     if (written := _value(fields, "revise")) is not None:
         revise = _bind_revise(written, scope)
+        if goes_on:
+            scope.report(
+                "E108",
+                f"`{name}` goes on as the user, so a revision would be a message of its own",
+                fields["revise"][1],
+                secondary=(Label(fields["sees"][1], "goes on from these"),) if "sees" in fields else (),
+                hint="drop it, or say in a `prompt` who the user is, with `sees = transcript`",
+            )
         again = _value(fields, "retry")
         if not retry and (again is None or isinstance(again, Integer)):
             scope.report(
@@ -59,7 +72,10 @@ def bind_choosing(fields: Fields, name: str, output: Type, retry: int, scope: Sc
             )
     span = fields["candidates"][1] if "candidates" in fields else None
     whole = pick is not None and (rubric is not None or "marks" not in fields)
-    return Choosing(candidates or 1, rubric, given, None, pick or PickPlan(), revise, span, whole)
+    # Of a number that was not understood, none of what one candidate forbids is said.
+    return Choosing(
+        candidates or MOST_CANDIDATES, rubric, given, None, pick or PickPlan(), revise, span, whole
+    )
 
 
 def beside(name: str, choosing: Choosing) -> Schema | None:

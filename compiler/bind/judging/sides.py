@@ -154,6 +154,8 @@ def same_prompt(
                 secondary=(Label(fields["chosen"][0].span, "chosen"),),
                 hint=f"for example `rejected = attempts({conversation.name}.{chosen})`",
             )
+        elif chosen == rejected:
+            _report_same_answer(sides, fields, conversation, scope)
         return
     turns = [step.name in (chosen, rejected) for step in conversation.steps if step.role is not None]
     if sum(turns) == 1:
@@ -164,4 +166,32 @@ def same_prompt(
         fields["rejected"][0].span,
         secondary=(Label(fields["chosen"][0].span, "chosen"),),
         hint="a pair compares two answers to one prompt",
+    )
+
+
+def _report_same_answer(
+    sides: dict[str, CallPlan],
+    fields: dict[str, tuple[Expression, Span]],
+    conversation: Conversation,
+    scope: Scope,
+) -> None:
+    """E503: the best of one candidate is the worst as well, and the answer that was taken."""
+    names = (sides["chosen"].name, sides["rejected"].name)
+    step = next(s for s in conversation.steps if s.name == sides["chosen"].arguments["name"])
+    if "attempts" in names or "step" in names or not step.choosing.whole:
+        return
+    path = f"{conversation.name}.{step.name}"
+    if step.choosing.candidates == 1:
+        why = f"`{step.name}` has one candidate"
+        hint = f"for example `candidates = 4`; or compare with what was refused, `attempts({path})`"
+    elif names == ("best", "turn") and step.choosing.pick.by == "best":
+        why, hint = f"`{step.name}` is the best of its candidates", f"for example `rejected = worst({path})`"
+    else:
+        return
+    scope.report(
+        "E503",
+        f"`chosen` and `rejected` are the same answer: {why}",
+        fields["rejected"][0].span,
+        secondary=(Label(fields["chosen"][0].span, "chosen"),),
+        hint=hint,
     )
