@@ -188,6 +188,7 @@ def _origin(source: Mapping[str, Any]) -> str:
             f"`{source['preference']}`{planned}."
             + distances(source)
             + (left_out if source["left_out"] else "")
+            + _unshown(source)
         )
     if "rejected" in source:
         return f"the attempts that were refused in samples of `{source['rejected']}`."
@@ -198,6 +199,7 @@ def _origin(source: Mapping[str, Any]) -> str:
         return (
             f"from {source['samples']} samples of `{source['ranked']}`{planned}: {source['responses']} "
             f"answers at `{source['step']}` (`responses`), the best first by their `marks`.{bare}"
+            f"{_unshown(source)}"
         )
     if "unpaired" in source:
         true, false = (sum(each[label] for each in source["labels"].values()) for label in ("true", "false"))
@@ -206,6 +208,11 @@ def _origin(source: Mapping[str, Any]) -> str:
             f"accepted (`label` true), and {false} attempts at them that were refused (`label` false)."
         )
     return f"from {source['samples']} samples of `{source['conversation']}`{planned}."
+
+
+def _unshown(source: Mapping[str, Any]) -> str:
+    unshown = source.get("unshown", 0)
+    return f"  Left out: {plural(unshown, 'sample')} whose first prompt is not known." if unshown else ""
 
 
 def _of(there: int, quota: int | None) -> str:

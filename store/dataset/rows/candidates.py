@@ -86,6 +86,19 @@ def _place(attempt: MarkedAttempt | RejectedAttempt) -> tuple[int, int]:
     return attempt["attempt"], attempt.get("candidate", 0)
 
 
+def first_shown(
+    picked: int | None, refused: Sequence[RejectedAttempt], attempts: Sequence[MarkedAttempt]
+) -> int | None:
+    """The seq of a call of a step's first round, which is shown nothing of what was refused: `picked` is the
+    call that wrote the value.  None where the log tells no call of that round."""
+    if picked is None:
+        return None
+    told = [(each["attempt"], each["call"]) for each in (*refused, *attempts)]
+    first = min((number for number, _ in told), default=None)
+    calls = [call for number, call in told if number == first and call is not None]
+    return min(calls, default=None) if told else picked
+
+
 def numbered(attempt: MarkedAttempt | RejectedAttempt) -> str:
     """Names an attempt within its step: its round, and after the first candidate its number there."""
     candidate = attempt.get("candidate", 0)

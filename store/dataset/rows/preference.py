@@ -28,7 +28,7 @@ from synth.store.dataset.inputs.messages import (
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns, pair_config_hash
 from synth.store.dataset.inputs.snapshot import LogSnapshot
-from synth.store.dataset.rows.candidates import BY_MARKS, OF_ATTEMPTS, Answer, are_apart, options
+from synth.store.dataset.rows.candidates import BY_MARKS, OF_ATTEMPTS, Answer, are_apart, first_shown, options
 from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.found_pairs import FoundPairs, Pair, read_pairs
 from synth.store.dataset.rows.layout import Layout, Row
@@ -62,6 +62,7 @@ class Pairs:
         turns = {turn.name for turn in self._cohort.turns}
         self._turn = next((name for name in told if name in turns), None)
         self._shown_for = told[0] if told and self._turn is None else None
+        self._revises = self._shown_for is not None and self._cohort.step(self._shown_for).revise is not None
         self._config_hash: str | None = self._selection.config_hash
         self._models = [*self._selection.models.items()]
         if self._generates:
@@ -78,6 +79,7 @@ class Pairs:
         self._open = 0
         self._left_out = 0
         self._below = 0
+        self._unshown = 0
         self._pairs = self._choose(self._sound(self._find()))
         self._provenance = ProvenanceCounts(self._cohort, self._sides)
 
@@ -118,6 +120,8 @@ class Pairs:
             if self._plan.margin is not None:
                 near = f"with marks less than {self._plan.margin:g} apart"
             left_out.append(f"{self._below} left out {near}")
+        if self._unshown:
+            left_out.append(f"{self._unshown} left out whose first prompt is not known")
         made = f"all samples of `{self._cohort.name}`"
         if self._attempts is not None:
             made = f"all refused attempts at `{self._attempts}`"
@@ -165,6 +169,7 @@ class Pairs:
                 "quota": self._plan.quota,
                 "pairs": len(self._pairs),
                 "left_out": self._left_out,
+                **({"unshown": self._unshown} if self._unshown else {}),
                 **by_marks,
             },
             **self._provenance.manifest(cursor),
@@ -234,11 +239,9 @@ class Pairs:
                     self._open += not own.lost(name, version)
                     continue
             row = self._selection.row_of(position)
-            shown = NONE
-            if self._shown_for is not None:
-                shown = parts.pop()
-                if shown is None:
-                    continue
+            shown = NONE if self._shown_for is None else self._prompt_call(parts)
+            if shown is None:
+                continue
             for chosen, rejected in product(*self._options(parts)):
                 if are_apart((self._plan.chosen, chosen), (self._plan.rejected, rejected), self._plan.margin):
                     found.add(row, seq, made, shown, {"chosen": chosen, "rejected": rejected})
@@ -259,7 +262,23 @@ class Pairs:
             parts += [f"CAST({part} AS VARCHAR)" for part in (refused, other)]
         if self._shown_for is not None:
             parts.append(f"CAST(json_extract(payload, '$.calls.{self._shown_for}') AS BIGINT)")
+            if self._revises:
+                parts += [
+                    f"CAST(json_extract(payload, '$.{part}.{self._shown_for}') AS VARCHAR)"
+                    for part in ("rejected", "attempts")
+                ]
         return ", ".join(parts)
+
+    def _prompt_call(self, parts: list[Any]) -> int | None:
+        """The call whose messages are the prompt, from the last of a sample's `parts`; those of a later round
+        show what is wrong with what was refused.  None where there is none."""
+        if not self._revises:
+            found: int | None = parts.pop()
+            return found
+        picked, refused, other = parts[-3:]
+        found = first_shown(picked, json.loads(refused or "[]"), json.loads(other or "[]"))
+        self._unshown += found is None and picked is not None
+        return found
 
     @property
     def _heeds_marks(self) -> bool:

@@ -15,7 +15,7 @@ from synth.store.dataset.inputs.messages import Message, before, marked, shown_m
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns
 from synth.store.dataset.inputs.snapshot import LogSnapshot
-from synth.store.dataset.rows.candidates import ranked, total
+from synth.store.dataset.rows.candidates import first_shown, ranked, total
 from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides
@@ -45,6 +45,7 @@ class Ranked:
         self._provenance = ProvenanceCounts(self._cohort, [self._step.name])
         self._taken = array("q")
         self._responses = 0
+        self._unshown = 0
 
     @property
     def missing(self) -> int:
@@ -99,15 +100,16 @@ class Ranked:
                 "quota": self._selection.quota,
                 "samples": len(self._selection.seqs),
                 "responses": self._responses,
-                "without_marks": len(self._selection.seqs) - len(self._taken),
+                "without_marks": len(self._selection.seqs) - len(self._taken) - self._unshown,
+                **({"unshown": self._unshown} if self._unshown else {}),
             },
             **self._provenance.manifest(cursor),
             **judged(self._cohort, cursor, self._taken, self._selection.models),
         }
 
     def _samples(self) -> Iterator[tuple[str, EndedEitherWay, tuple[str, _Ranked]]]:
-        """Id and payload of samples in order, the messages that the step's model was shown in the round, as
-        JSON, and the candidates."""
+        """Id and payload of samples in order, the messages that the step's model was shown before anything
+        was refused, as JSON, and the candidates."""
         seqs = self._selection.seqs
         for start in range(0, len(seqs), _CHUNK):
             some = []
@@ -116,26 +118,37 @@ class Ranked:
             ):
                 payload: EndedEitherWay = json.loads(text)
                 attempts = payload.get("attempts", {}).get(self._step.name, ())
-                if order := [attempts[index] for index in ranked(attempts)]:
-                    some.append((name, payload, order))
-                    self._taken.append(seq)
-            calls = array("q", (attempt["call"] for *_, order in some for attempt in order))
+                if not (order := [attempts[index] for index in ranked(attempts)]):
+                    continue
+                first: int | None = order[0]["call"]
+                if self._step.revise is not None:
+                    first = first_shown(first, payload.get("rejected", {}).get(self._step.name, ()), attempts)
+                if first is None:
+                    self._unshown += 1
+                    continue
+                some.append((name, payload, first, order))
+                self._taken.append(seq)
+            calls = array("q")
+            for *_, first, order in some:
+                calls.extend((first, *(attempt["call"] for attempt in order)))
             answers = columns(
                 self._snapshot.cursor(),
                 calls,
                 f"{payload_sql.TEXT}, {payload_sql.THOUGHT}, CAST({payload_sql.MESSAGES} AS VARCHAR)",
             )
-            for name, payload, order in some:
+            for name, payload, _, order in some:
+                *_, shown = next(answers)
                 said = [next(answers) for _ in order]
                 found = [
                     (attempt, text, thought)
                     for attempt, (_, text, thought, _) in zip(order, said, strict=True)
                 ]
-                yield name, payload, (said[0][3], found)
+                yield name, payload, (shown, found)
 
     def _prompt(self, export: ExportPlan, payload: EndedEitherWay, shown: str) -> Sequence[Message]:
-        """What a turn replies to; for a step that is no turn, what the model was shown."""
-        if self._step.role is None:
+        """What a turn of the model's replies to; for what is no part of the conversation, or is said by its
+        user, what the model was shown."""
+        if self._step.role != "model":
             return shown_messages(shown)
         prompt = before(self._cohort, payload["values"], self._step.name, payload.get("thoughts", {}))
         return prompt if export.context is None else with_passages(payload["values"][export.context], prompt)

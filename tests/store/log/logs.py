@@ -274,6 +274,9 @@ class Story:
         *,
         thought: str | None = None,
     ) -> int:
+        asked = f"Write {step}."
+        if attempt and cohort.step(step).revise is not None:
+            asked += " Another was refused."
         return self.tell(
             Kind.CALL_COMPLETED,
             {
@@ -281,7 +284,7 @@ class Story:
                 "call_key": "",
                 "identity": IDENTITY,
                 "engine": "simulated",
-                "messages": [{"role": "user", "content": f"Write {step}."}],
+                "messages": [{"role": "user", "content": asked}],
                 "token_ids": None,
                 "text": value if isinstance(value, str) else canonical_json(value),
                 "finish_reason": "stop",
