@@ -92,7 +92,7 @@ class Items:
             self._plan, self._log, export, partial=self._partial, written_by=self._written_by
         ):
             item = _item(said, layout, self._cohorts.get(said.source or ""))
-            yield item, said.id == said.key and (side == "eval" or not self.split)
+            yield item, said.copy == 1 and (side == "eval" or not self.split)
 
     def simulated(self) -> list[str]:
         """The conversations among the rows that simulated models wrote."""

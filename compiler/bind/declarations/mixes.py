@@ -185,7 +185,9 @@ def _check_size(plan: MixPlan, written: list[Statement], bound: Bound, scope: Sc
         return
     counts = largest_remainder(shares, plan.total)
     for part, statement, wanted in zip(plan.parts, written, counts, strict=True):
-        known = [bound.conversations[s].quota for s in part.sources if s in bound.conversations]
+        places = [bound.conversations[name] for name in part.sources if name in bound.conversations]
+        # How many rows there are to be over is known once they are read.
+        known = [place.quota for place in places if not place.each]
         if len(known) != len(part.sources):
             continue
         if sum(known) < wanted and (plan.when_short == "fail" or not sum(known)):

@@ -54,8 +54,8 @@ _MARK = re.compile(r"<(?=\s*/?\s*think\b)", re.IGNORECASE)
 class Conversation:
     """A conversation on its way into a dataset, from a sample or from a row of a source.
 
-    `key` decides its split: rows that repeat a conversation have its key and ids of their own.
-    `source` is where it is from, where rows say so.
+    `key` decides its split: rows that repeat a conversation have its key and ids of their own, each the
+    number of its `copy` from 1 on.  `source` is where it is from, where rows say so.
     """
 
     id: str
@@ -64,6 +64,7 @@ class Conversation:
     source: str | None = None
     tags: tuple[str, ...] = ()
     columns: Mapping[str, Any] | None = None
+    copy: int = 1
 
 
 @dataclass(frozen=True, slots=True)

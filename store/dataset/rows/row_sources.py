@@ -181,6 +181,7 @@ class Samples:
             self.name,
             self._cohort.tags,
             columns,
+            copy,
         )
 
     def _over(self) -> dict[str, Any]:
@@ -253,7 +254,9 @@ class SourceRows:
             messages = read(json.loads(payload)["messages"])
             if copy == 1:
                 self._partly += any(each["role"] == "model" and not each["weight"] for each in messages)
-            yield Conversation(_copied(row_id, copy), row_id, messages, self.name, columns=nulls(export))
+            yield Conversation(
+                _copied(row_id, copy), row_id, messages, self.name, columns=nulls(export), copy=copy
+            )
 
     def models(self) -> Models:
         return ()
