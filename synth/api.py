@@ -148,11 +148,12 @@ def evaluate(
     patience: float | None = None,
     grace: float = 60.0,
     accept_loss: bool = False,
+    retry_lost: bool = False,
     allowed: Sequence[str | Path] = (),
     progress: bool | None = None,
 ) -> Report:
-    """Takes the measures of a plan's evaluations, of a `student` as well if one is given.  Nothing
-    that is in the log is asked again.
+    """Takes the measures of a plan's evaluations, of a `student` as well if one is given.  No
+    answer that is in the log is asked for again.
 
     `limit` is on the rows that a model is asked about; the other arguments are as for `run`, and
     `partial` as for `materialize`.  Raises a SynthError when it cannot go on; what was answered is
@@ -169,6 +170,7 @@ def evaluate(
         patience=patience,
         grace=grace,
         accept_loss=accept_loss,
+        retry_lost=retry_lost,
         allowed=tuple(map(Path, allowed)),
     )
     with watching(progress) as watch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -52,12 +53,16 @@ class Evaluated:
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """All evaluations of a recipe.  `runs` are how the asking ended: none where nobody was asked.
-    `limits` are the tokens that students were given for an answer, where the recipe gives none."""
+    `limits` are the tokens that students were given for an answer, where the recipe gives none.
+    `lost` are the answers lost for good and `failed` those that the next evaluation asks for again, both
+    by reason and counted."""
 
     evaluations: tuple[Evaluated, ...]
     runs: tuple[RunReport, ...] = ()
     warnings: tuple[str, ...] = ()
     limits: Mapping[str, int] = field(default_factory=dict)
+    lost: Mapping[str, int] = field(default_factory=dict)
+    failed: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def held(self) -> bool:
@@ -115,7 +120,14 @@ def evaluate(
         # is free by now.
         asking.run(metric.verdicts(asking.results) for metric in measures)
         evaluations = tuple(each.evaluated(asking.results) for each in underway)
-    return Report(evaluations, tuple(asking.runs), tuple(dict.fromkeys(warnings)), asking.limits)
+    return Report(
+        evaluations,
+        tuple(asking.runs),
+        tuple(dict.fromkeys(warnings)),
+        asking.limits,
+        asking.lost,
+        asking.failed,
+    )
 
 
 def _written_by(plan: Plan, settings: Settings, log: Log) -> tuple[WrittenBy, list[str]]:
@@ -194,6 +206,8 @@ class _Asking:
     runs: list[RunReport] = field(default_factory=list)
     results: Results = field(default_factory=lambda: Results({}))
     limits: dict[str, int] = field(default_factory=dict)
+    lost: Counter[str] = field(default_factory=Counter)
+    failed: Counter[str] = field(default_factory=Counter)
 
     def run(self, wanted: Iterable[EvalSet | None]) -> None:
         """Asks what is not in the log, and takes note of the answers.  Once a run was stopped,
@@ -247,10 +261,14 @@ class _Asking:
             )
         )
         history, config_hashes = History(self.log), models.config_hashes(plan)
-        answered = {
-            evalset.name: _answers(plan, evalset, config_hashes[evalset.name]["lineage"], history)
-            for evalset in evalsets
-        }
+        settings, answered = models.binding(plan), {}
+        for evalset in evalsets:
+            config_hash = config_hashes[evalset.name]["lineage"]
+            answered[evalset.name] = _answers(plan, evalset, config_hash, history)
+            free = history.finished(config_hash, evalset.name, settings[evalset.name]).unbound
+            for name, ending in history.endings(config_hash, evalset.named(plan)).items():
+                if ending.values is None:
+                    (self.failed if name in free else self.lost)[ending.reason] += 1
         self.results = Results({**self.results.values, **answered})
 
     def _without_simulated(self, evalset: EvalSet) -> bool:

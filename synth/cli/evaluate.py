@@ -20,6 +20,8 @@ from synth.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from synth.runtime.evaluation.evaluate import Evaluated, Report
     from synth.runtime.evaluation.verdicts import Measured
 
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     help="Spend no more than this, in the unit of the prices.",
 )
 @accept_loss_option
+@click.option("--retry-lost", is_flag=True, help="Ask again what earlier runs lost for good.")
 @click.option("--partial", is_flag=True, help="Take the samples that are there when some are missing.")
 @click.option(
     "-o",
@@ -65,6 +68,7 @@ def command(
     limit: int | None,
     max_cost: float | None,
     accept_loss: bool,
+    retry_lost: bool,
     partial: bool,
     output: Path | None,
     patience: float | None,
@@ -73,7 +77,8 @@ def command(
 ) -> None:
     """Take a recipe's own measures: of its datasets, and of what models answer to held-out rows.
 
-    What models are asked goes into the log, and is never asked twice.
+    What models answer goes into the log, and is never asked twice.  What a service failed to answer is
+    asked again by the next evaluation, and what was lost for good with --retry-lost.
 
     Exit status: 0 every bound holds, 1 faults, 2 usage, 3 a bound is missed, nothing could be measured or
     samples are missing, 5 trouble with the log, 130 interrupted.
@@ -97,6 +102,7 @@ def command(
     options = RunOptions(
         limit=limit,
         max_cost=max_cost,
+        retry_lost=retry_lost,
         patience=patience,
         grace=grace,
         accept_loss=accept_loss,
@@ -153,6 +159,8 @@ def _as_json(report: Report) -> dict[str, Any]:
             for run in report.runs
         ],
         "limits": dict(report.limits),
+        "lost": dict(report.lost),
+        "failed": dict(report.failed),
         "warnings": list(report.warnings),
     }
 
@@ -199,14 +207,30 @@ def _print(report: Report) -> None:
         terminal.say(f"{name} was given {limit:,} tokens for an answer, from the longest one in the rows.")
     if report.runs:
         spent = sum(run.cost for run in report.runs)
-        told = f", {money(spent)} spent" if spent else "" if asked else ": every answer is in the log"
-        terminal.say(f"{plural(asked, 'call')} made{told}.")
+        missing = report.lost or report.failed or any(run.exit_status for run in report.runs)
+        whole = "" if asked or missing else ": every answer is in the log"
+        terminal.say(f"{plural(asked, 'call')} made{f', {money(spent)} spent' if spent else whole}.")
+    _print_unanswered("lost for good", report.lost, "the same command with --retry-lost asks again")
+    _print_unanswered("missing since a model or service failed", report.failed, "the same command asks again")
     for run in report.runs:
         for told in in_words(run.counts.get("served", {})):
             terminal.tell(f"warning: {told}")
         if run.exit_status:
             terminal.say(f"Stopped: {run.reason}; the same command goes on from here.")
             print_stuck(run.stuck)
+
+
+def _print_unanswered(how: str, reasons: Mapping[str, int], remedy: str) -> None:
+    from synth.base.display import quoted
+    from synth.cli.output import plural
+
+    if not reasons:
+        return
+    number = sum(reasons.values())
+    most = max(reasons, key=lambda reason: reasons[reason])
+    others = f" and {plural(len(reasons) - 1, 'other reason')}" if len(reasons) > 1 else ""
+    told = f"{plural(number, 'answer')} {'is' if number == 1 else 'are'} {how}"
+    terminal.say(f"{told} ({quoted(most, 160)}{others}): {remedy}.")
 
 
 def _rows(evaluated: Evaluated) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.helpers import DIRECT, HEAD, asked_about, evaluation, held_out, project, served, values
-from tests.kit.servers.loopback import Asked
+from tests.kit.servers.loopback import Asked, Raw
 from tests.kit.servers.openai import OpenAIServer
 
 JUDGED = (
@@ -68,3 +68,52 @@ def test_the_mean_of_marks_is_measured_and_paid_for_once(tmp_path: Path) -> None
         assert len(server.received) == 5 * held
         assert made.measures(env=served(server)) == found
         assert len(server.received) == 5 * held
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        pytest.param(Raw("<html><body>Bad Request</body></html>", 400), id="refused"),
+        pytest.param("<html>", id="no JSON"),
+    ],
+)
+def test_verdicts_that_are_lost_for_good_are_told_and_asked_again_where_that_is_wanted(
+    tmp_path: Path, spoilt: str | Raw
+) -> None:
+    made = project(tmp_path, DIRECT + evaluation("marked(quality, at_least = 1)", name="good"), head=JUDGED)
+    made.tell({"direct": ["Yes."] * 10})
+    held = len(held_out(made))
+    with OpenAIServer(answer=lambda asked: spoilt) as server:
+        first = made.evaluate(env=served(server))
+        asked = server.total
+        server.answer = marks
+        again = made.evaluate(env=served(server))
+        assert (first.status, again.status, server.total) == (3, 3, asked)
+        for shown in (first.out, again.out):
+            assert f"{held} answers are lost for good (" in shown
+            assert ": the same command with --retry-lost asks again." in shown
+        assert "0 calls made." in again.out
+        assert "every answer is in the log" not in again.out
+        assert sum(made.evaluate("--json", env=served(server)).json()["lost"].values()) == held
+        mended = made.evaluate("--retry-lost", env=served(server))
+        assert (mended.status, "lost for good" in mended.out) == (0, False)
+        asked = server.total
+        last = made.evaluate(env=served(server))
+        assert (last.status, server.total) == (0, asked)
+        assert "0 calls made: every answer is in the log." in last.out
+
+
+def test_a_verdict_that_a_service_failed_is_asked_for_by_the_next_evaluation(tmp_path: Path) -> None:
+    made = project(tmp_path, DIRECT + evaluation("marked(quality, at_least = 1)", name="good"), head=JUDGED)
+    made.tell({"direct": ["Yes."] * 10})
+    failing = held_out(made)[0]
+
+    def failed(asked: Asked) -> str | Raw:
+        return Raw("no", 401) if failing in asked.messages[-1][1] else marks(asked)
+
+    with OpenAIServer(answer=failed) as server:
+        first = made.evaluate("--json", env=served(server)).json()
+        assert (first["lost"], sum(first["failed"].values())) == ({}, 1)
+        server.answer = marks
+        mended = made.evaluate("--json", env=served(server))
+    assert (mended.status, mended.json()["lost"], mended.json()["failed"]) == (0, {}, {})
