@@ -85,7 +85,11 @@ def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
                 step.sees_span or step.model_span,
                 secondary=(_declared_with(model),),
                 hint="who speaks is the chat template's to say, and only a model with `template` shows it: "
-                f"say in a `prompt` who the user is, and the turns are shown with it{_quoted(step)}",
+                + (
+                    "say in a `prompt` who the user is, and the turns are shown with it"
+                    if step.system is None
+                    else "write `prompt` in place of `system`, and the turns are shown with it"
+                ),
             )
         )
 
@@ -111,11 +115,6 @@ def answers_as_user(model: ModelPlan) -> bool:
     """Whether a model can go on with a conversation as its user: where its chat template is known, and
     in simulations."""
     return "template" in model.capabilities or model.backend == "simulated"
-
-
-def _quoted(step: Step) -> str:
-    """The turns that a step sees, as a prompt would quote the last two."""
-    return f", as in `{' '.join(f'{{{{ {name} }}}}' for name in step.needs[-2:])}`" if step.needs else ""
 
 
 def _asked_of(evaluation: Evaluation, bound: Bound, diagnostics: Diagnostics) -> None:

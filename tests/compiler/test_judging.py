@@ -310,6 +310,102 @@ def test_pairs_by_marks_are_of_one_turn_and_of_marks() -> None:
         assert found in said(body, after=f"preference pairs from chats {{ {padded}\n{pair} }}\n")
 
 
+PAIRS = "preference pairs from chats { chosen = best(chats.answer), rejected = worst(chats.answer), margin = 1 }\n"
+RANKED = 'export order: ranked from chats to "out/order"\n'
+MEASURED = "evaluation good of train { SAID }\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "after", "message", "hint"),
+    [
+        (
+            "candidates = -1",
+            "",
+            "`candidates` takes a count(1..64), and `-1` is a number",
+            "write `1`",
+        ),
+        (
+            "marks = quality, candidates = 3, pick = most_common(quality.helpful)",
+            "",
+            "candidates agree on what they say, and `quality.helpful` is what judges say of it",
+            "for example `pick = most_common(answer)`; by their marks one is taken with `pick = best`",
+        ),
+        (
+            "marks = quality, candidates = 3, pick = most_common(answer.quality.helpful)",
+            "",
+            "candidates agree on what they say, and `answer.quality.helpful` is what judges say of it",
+            "for example `pick = most_common(answer)`; by their marks one is taken with `pick = best`",
+        ),
+        (
+            "checks = [quality], retry = 1",
+            "",
+            "`quality` is a rubric, not a check",
+            "its marks are asked for below: `check { marked(quality, 4..) }`",
+        ),
+        (
+            'marks = quality, system = "{{ quality }}"',
+            "",
+            "`quality` is a rubric, which a template cannot print",
+            "marks stand beside the answer that is marked, as in `answer.quality.total`; a `check` goes by "
+            "them with `marked(quality.total, 4..)`",
+        ),
+        (
+            "marks = quality",
+            MEASURED.replace("SAID", "marked(quality, 3..)"),
+            "`marked` takes its bound by name, `at_least` or `at_most`",
+            "write `at_least = 3`",
+        ),
+        (
+            "marks = quality",
+            MEASURED.replace("SAID", "emoji(3%)"),
+            "`emoji` takes its bound by name, `at_least` or `at_most`",
+            "for example `emoji(at_most = 0%)`",
+        ),
+        (
+            "marks = quality, candidates = 2",
+            PAIRS.replace("best(chats.answer)", "best(chats.answer, by = correct)"),
+            "`best` is of one turn or step, and takes nothing besides",
+            "for example `best(chats.answer)`, by the total of its marks",
+        ),
+        # What follows from a fault is not said of what it spoils.
+        (
+            "marks quality, candidates = 2",
+            PAIRS + RANKED,
+            "`marks` takes no name",
+            "for example `marks = quality`",
+        ),
+        (
+            "marks = , candidates = 2",
+            PAIRS + RANKED,
+            "expected a value, found `,`",
+            "a value such as `marks = 10`",
+        ),
+    ],
+)
+def test_what_is_meant_is_said_of_a_fault_and_nothing_else(
+    settings: str, after: str, message: str, hint: str
+) -> None:
+    train = EXPORT.replace('"out/train"', '"out/train" { split = 50% }')
+    with pytest.raises(RecipeError) as caught:
+        compile_text(f"{HEAD}conversation chats times 4 {{\n{answer(settings)}}}\n{after}{train}")
+    assert [(each.message, each.hint) for each in caught.value.diagnostics] == [(message, hint)]
+
+
+def test_a_rubric_that_cannot_be_read_is_reported_once() -> None:
+    mine = 'rubric mine with judge { fine 1..5 = "Is it?" }\n'
+    body = answer("marks = mine, candidates = 2, pick = best, check { marked(mine.fine, 3..) }")
+    assert said(body, mine, PAIRS + RANKED) == [("E002", "expected `:`, `=` or `{`, found `with`")]
+
+
+def test_a_user_who_has_a_system_text_is_told_to_have_a_prompt() -> None:
+    body = answer("retry = 1") + '  turn more: user by writer { sees = transcript, system = "Ask more." }\n'
+    with pytest.raises(RecipeError) as caught:
+        compile_text(f"{HEAD}conversation chats times 4 {{\n{body}}}\n{EXPORT}")
+    assert [each.hint.split(": ")[1] for each in caught.value.diagnostics if each.code == "E404"] == [
+        "write `prompt` in place of `system`, and the turns are shown with it"
+    ]
+
+
 @pytest.mark.parametrize(
     ("chosen", "rejected", "candidates", "why"),
     [

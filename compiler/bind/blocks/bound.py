@@ -141,6 +141,11 @@ class Choosing:
     # Whether it is known what there is beside the value.
     whole: bool = True
 
+    @property
+    def may_be_marked(self) -> bool:
+        """Whether judges mark, or would if all of it were understood."""
+        return self.rubric is not None or not self.whole
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

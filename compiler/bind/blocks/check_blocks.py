@@ -171,7 +171,8 @@ def named_checks(expression: Expression, what: str, checked: Type, scope: Scope)
         return []
     found: list[CheckPlan] = []
     for item in expression.items:
-        named: NamedCheck | None = scope.thing(item, (NamedCheck,), "a check")
+        instead = {"rubric": f"its marks are asked for below: `check {{ marked({item.span.text}, 4..) }}`"}
+        named: NamedCheck | None = scope.thing(item, (NamedCheck,), "a check", instead=instead)
         if named is None:
             continue
         if named.takes is not None and not _may_check(_kind(named.takes), checked):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from synth.compiler.plan.signature import SOURCE, Parameter
 from synth.compiler.plan.types import COUNT, MODEL, NUMBER, PATH, RATIO, TEXT, WORD, Type
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.checks.table import Fault
-from synth.dsl.syntax import Rule, Statement
+from synth.dsl.syntax import Argument, Integer, Number, Range, Ratio, Rule, Statement
 
 _SHARE = (
     Parameter("at_most", RATIO, optional=True),
@@ -225,6 +225,8 @@ def _measure(rule: Rule, scope: Scope) -> MetricPlan | None:
         if by is None:
             return None
         written, parameters = written[1:], parameters[1:]
+    if _unnamed_bound(name, written, parameters, known.example, scope):
+        return None
     values = bind_arguments(name, written, parameters, rule.span, known.example, scope)
     if values is None:
         return None
@@ -245,3 +247,25 @@ def _measure(rule: Rule, scope: Scope) -> MetricPlan | None:
         return None
     asked = {"mark": mark, "judges": [judge.plan.name for judge in rubric.judges]}
     return MetricPlan(name=name, arguments={**values, **asked}, rubric=rubric.plan, **bounds)
+
+
+def _unnamed_bound(
+    name: str, arguments: Sequence[Argument], parameters: Sequence[Parameter], example: str, scope: Scope
+) -> bool:
+    """E202 for a bound without a name, which would be taken for what comes first."""
+    of_model = bool(parameters) and parameters[0].type == MODEL
+    for place, argument in enumerate(arguments):
+        value = argument.value
+        number = isinstance(value, Integer | Number | Ratio) and of_model and place == 0
+        if argument.name is not None or not (isinstance(value, Range) or number):
+            continue
+        ends = {"at_least": value.low, "at_most": value.high} if isinstance(value, Range) else {}
+        meant = ", ".join(f"{key} = {end}" for key, end in ends.items() if end is not None)
+        scope.report(
+            "E202",
+            f"`{name}` takes its bound by name, `at_least` or `at_most`",
+            argument.span,
+            hint=f"write `{meant}`" if meant else f"for example `{example}`",
+        )
+        return True
+    return False

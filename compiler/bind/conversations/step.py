@@ -73,6 +73,8 @@ def bind_step(
     if statement.clause("by") is not None:
         goes_on = role == "user" and (sees == "template" or (sees == "transcript" and "prompt" not in fields))
         choosing = bind_choosing(fields, name.text, output, retry, own, goes_on=goes_on)
+        if statement.damaged or any(kind.word == "marks" and kind.word not in fields for _, kind in shaped):
+            choosing = replace(choosing, whole=False)
     subject = Subject(output if choosing.whole else UNKNOWN, name.text, rubric=choosing.rubric)
     checks = _bounds_as_check(output)
     checks += [plan for each in written for plan in bind_block(each, output, own, subject)]

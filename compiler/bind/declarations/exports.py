@@ -169,9 +169,7 @@ def _check_turns(conversation: Conversation, place: Span, scope: Scope) -> None:
 def _marked(conversation: Conversation) -> list[str]:
     """The steps whose candidates judges mark."""
     return [
-        step.name
-        for step in conversation.steps
-        if step.model is not None and step.choosing.rubric is not None
+        step.name for step in conversation.steps if step.model is not None and step.choosing.may_be_marked
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
+from synth.compiler.bind.expressions.meant import of_marks
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, field_type, infer
 from synth.compiler.plan.model import RefPlan
@@ -185,6 +186,7 @@ def path_of(expression: Reference, scope: Scope) -> tuple[Type, tuple[str, ...]]
             f"`{expression}` is a {declared.what}, not a value",
             expression.span,
             secondary=(Label(declared.span, "declared here"),),
+            hint=of_marks(declared.what, str(expression)),
         )
         return None
     type_ = declared.type

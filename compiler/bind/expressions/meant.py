@@ -88,7 +88,8 @@ def _one(expression: Expression, wanted: Type) -> str:
         case "number" if isinstance(expression, Ratio):
             return f"{(expression.percent / 100).normalize():f}"
         case "count" if isinstance(expression, Number):
-            return str(round(expression.value))
+            nearest = max(round(expression.value), int(wanted.low or 0))
+            return str(nearest if wanted.high is None else min(nearest, int(wanted.high)))
         case "text" if isinstance(expression, Integer | Number | Ratio | Duration | Boolean):
             return f'"{expression.span.text}"'
     pattern = _PLAIN.get(wanted.name)
@@ -108,6 +109,17 @@ def counted(name: str) -> str:
     """The number that a name such as `x5` was meant to be, or `""`."""
     found = re.fullmatch(r"[xX](\d+)|(\d+)[xX]", name)
     return (found[1] or found[2]) if found is not None else ""
+
+
+def of_marks(what: str, written: str) -> str:
+    """A hint on a rubric that stands where a value does: where its marks are, or `""`."""
+    if what != "rubric":
+        return ""
+    mark = written if "." in written else f"{written}.total"
+    return (
+        f"marks stand beside the answer that is marked, as in `answer.{mark}`; a `check` goes by them with "
+        f"`marked({mark}, 4..)`"
+    )
 
 
 def declared_as(written: Expression) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.suggest import some_of, suggest
+from synth.compiler.bind.expressions.meant import of_marks
 from synth.compiler.bind.expressions.remedies import OTHER_FILTERS, lint_text
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, field_type, number
@@ -108,6 +109,7 @@ def lookup_reference(
             f"`{first}` is a {declared.what}, which a template cannot print",
             expression.span,
             secondary=(Label(declared.span, "declared here"),),
+            hint=of_marks(declared.what, str(expression)),
         )
         return None
     if declared.what == "schema" and not rest:

@@ -12,7 +12,7 @@ from typing import Any
 
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.suggest import some_of, suggest
-from synth.compiler.bind.expressions.meant import counted, written_as
+from synth.compiler.bind.expressions.meant import counted, of_marks, written_as
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.plan.types import (
     BOOLEAN,
@@ -98,7 +98,12 @@ def infer(expression: Expression, scope: Scope) -> tuple[Type, Any] | None:
         if declared is None:
             return None
         if not declared.constant or declared.type is None or rest or declared.what == "schema":
-            scope.report("E202", f"`{expression}` is a {declared.what}, not a value", expression.span)
+            scope.report(
+                "E202",
+                f"`{expression}` is a {declared.what}, not a value",
+                expression.span,
+                hint=of_marks(declared.what, str(expression)),
+            )
             return None
         return None if declared.value is FAILED else (declared.type, declared.value)
     if isinstance(expression, List):

@@ -190,6 +190,14 @@ def _bind_most_common(written: Expression, name: str, output: Type, scope: Scope
             hint=f"for example `most_common({written.function}({name}))`",
         )
         return None
+    if isinstance(written, Reference) and _is_of_marks(written, name, output, scope):
+        scope.report(
+            "E202",
+            f"candidates agree on what they say, and `{written}` is what judges say of it",
+            written.span,
+            hint=f"for example `pick = most_common({name})`; by their marks one is taken with `pick = best`",
+        )
+        return None
     found = lookup_reference(written, inner) if isinstance(written, Reference) else None
     if isinstance(written, Reference) and found is None:
         return None
@@ -203,6 +211,15 @@ def _bind_most_common(written: Expression, name: str, output: Type, scope: Scope
         )
         return None
     return PickPlan(by="most_common", of=path[1:])
+
+
+def _is_of_marks(written: Reference, name: str, output: Type, scope: Scope) -> bool:
+    """Whether a path is of marks: `quality.helpful`, or `answer.quality.helpful`."""
+    parts = [part.text for part in written.parts]
+    if parts[0] == name and parts[1:] and not _has_field(output, parts[1]):
+        parts = parts[1:]
+    declared = scope.find(parts[0])
+    return declared is not None and isinstance(declared.thing, Rubric)
 
 
 def _check_pick(

@@ -22,7 +22,16 @@ def bind_side(
     function, reference = "turn", expression
     if isinstance(expression, Call):
         function = str(expression.function)
-        if function not in ("attempts", *_BY_MARKS) or len(expression.arguments) != 1:
+        if function in ("attempts", *_BY_MARKS) and len(expression.arguments) != 1:
+            scope.report(
+                "E202",
+                f"`{function}` is of one turn or step, and takes nothing besides",
+                expression.span,
+                hint=f"for example `{function}({_first(expression) or f'{conversation.name}.answer'})`"
+                + (", by the total of its marks" if function in _BY_MARKS else ""),
+            )
+            return None
+        if function not in ("attempts", *_BY_MARKS):
             scope.report(
                 "E203",
                 f"`{expression.function}` gives no answer",
@@ -55,7 +64,7 @@ def bind_side(
     elif len(parts) == 2 and parts[0] == conversation.name:
         step = next((step for step in conversation.steps if step.name == parts[1]), None)
         if step is not None and _is_written(step):
-            if function in _BY_MARKS and step.choosing.rubric is None:
+            if function in _BY_MARKS and not step.choosing.may_be_marked:
                 scope.report(
                     "E202",
                     f"`{reference}` has no marks, so none of its answers is the {function}",
@@ -77,6 +86,12 @@ def bind_side(
     return None
 
 
+def _first(call: Call) -> str:
+    """The first argument of a call as it is written, where it is a name."""
+    value = call.arguments[0].value if call.arguments else None
+    return str(value) if isinstance(value, Reference) else ""
+
+
 def _is_written(step: Step) -> bool:
     """Whether it is a turn of the model, or a step that a model writes."""
     return step.role == "model" or (step.role is None and step.model is not None)
@@ -84,7 +99,7 @@ def _is_written(step: Step) -> bool:
 
 def marked_sides(sides: dict[str, CallPlan], conversation: Conversation) -> list[str]:
     """The sides that have marks."""
-    marked = {step.name for step in conversation.steps if step.choosing.rubric is not None}
+    marked = {step.name for step in conversation.steps if step.choosing.may_be_marked}
     return [side for side, plan in sides.items() if plan.name != "step" and plan.arguments["name"] in marked]
 
 
@@ -120,7 +135,8 @@ def bind_margin(
         )
         return None
     step = next(s for s in conversation.steps if s.name == sides["chosen"].arguments["name"])
-    assert step.choosing.rubric is not None
+    if step.choosing.rubric is None:
+        return None
     criteria = step.choosing.rubric.plan.criteria
     most = sum(each.high - each.low for each in criteria)
     if margin > most:
