@@ -310,7 +310,8 @@ def test_pairs_by_marks_are_of_one_turn_and_of_marks() -> None:
         assert found in said(body, after=f"preference pairs from chats {{ {padded}\n{pair} }}\n")
 
 
-PAIRS = "preference pairs from chats { chosen = best(chats.answer), rejected = worst(chats.answer), margin = 1 }\n"
+SIDES = "chosen = best(chats.answer), rejected = worst(chats.answer)"
+PAIRS = f"preference pairs from chats {{ {SIDES}, margin = 1 }}\n"
 RANKED = 'export order: ranked from chats to "out/order"\n'
 MEASURED = "evaluation good of train { SAID }\n"
 

@@ -106,7 +106,7 @@ TURN = '  turn ask: user = "What of {{ person.about }}?"\n'
             "turn on: user by base { sees = transcript }",
             "E404",
             "`on` is a user's turn, and `base` would answer as the model",
-            "{{ ask }} {{ say }}",
+            "say in a `prompt` who the user is, and the turns are shown with it",
         ),
         ('turn ask: user by base by base { prompt = "x" }', "E104", "`by` is given twice", "keep one"),
         (
