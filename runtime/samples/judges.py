@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import Any
 
-from synth.compiler.plan.judging.judge_steps import JUDGED
+from synth.compiler.plan.judging.judge_steps import JUDGED, no_marks, no_verdict
 from synth.compiler.plan.judging.marking import BEFORE
 from synth.compiler.plan.judging.rubrics import marks_of
 from synth.compiler.plan.model import CohortPlan, StepPlan
@@ -54,7 +54,7 @@ async def marked(
         )
     for judging, marks in zip(step.marked_by, heard, strict=True):
         if marks is None:
-            return None, Rejected(step.rubric.name, f"`{judging.model}` gave no marks")
+            return None, Rejected(step.rubric.name, no_marks(judging.model))
         said.append(marks)
     given = marks_of(step.rubric, said, [str(judging.model) for judging in step.marked_by])
     refused = own_marks_refusal(step, given)
@@ -100,7 +100,7 @@ async def _heard(work: Work, step: StepPlan, place: Place, accepted: Accepted) -
         name = check.label or check.name
         said = await _hear(work, judging, place, work.messages(judging, values))
         if said is None:
-            return Rejected(name, f"`{judging.model}` gave no verdict on it")
+            return Rejected(name, no_verdict(judging.model))
         if not said["holds"]:
             return Rejected(name, f"`{judging.model}` says: {said['why']}")
     return accepted

@@ -40,6 +40,25 @@ def judging(step: str, check: CheckPlan, sampling: Sampling) -> StepPlan:
     )
 
 
+def no_verdict(judge: str | None) -> str:
+    """Why a value is refused of which a check's judge says nothing that can be read."""
+    return f"`{judge}` gave no verdict on it"
+
+
+def no_marks(judge: str | None) -> str:
+    """Why a value is refused of which a judge of its step's rubric says nothing that can be read."""
+    return f"`{judge}` gave no marks"
+
+
+def is_unjudged(step: StepPlan, check: str, reason: str) -> bool:
+    """Whether a value of a step was refused since a judge said nothing of it, so that nobody says it is
+    bad."""
+    if step.rubric is not None and check == step.rubric.name:
+        return reason in {no_marks(judging.model) for judging in step.marked_by}
+    judges = {each.label or each.name for each in step.checks if "judge" in each.arguments}
+    return check in judges and reason in {no_verdict(judging.model) for judging in step.judged_by}
+
+
 def _supported_by(arguments: Mapping[str, Any]) -> Template:
     return (
         "Do the passages support what the answer states?\n\nPassages:\n",

@@ -188,6 +188,7 @@ def _origin(source: Mapping[str, Any]) -> str:
             f"`{source['preference']}`{planned}."
             + distances(source)
             + (left_out if source["left_out"] else "")
+            + _unjudged(source)
             + _unshown(source)
         )
     if "rejected" in source:
@@ -213,6 +214,11 @@ def _origin(source: Mapping[str, Any]) -> str:
 def _unshown(source: Mapping[str, Any]) -> str:
     unshown = source.get("unshown", 0)
     return f"  Left out: {plural(unshown, 'sample')} whose first prompt is not known." if unshown else ""
+
+
+def _unjudged(source: Mapping[str, Any]) -> str:
+    number = source.get("unjudged", 0)
+    return f"  Left out: {plural(number, 'attempt')} that no judge judged." if number else ""
 
 
 def _of(there: int, quota: int | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from synth.compiler.plan.model import CallPlan
@@ -39,17 +39,21 @@ def total(attempt: MarkedAttempt) -> float:
 
 
 def options(
-    side: CallPlan, refused: Sequence[RejectedAttempt], attempts: Sequence[MarkedAttempt]
+    side: CallPlan,
+    refused: Sequence[RejectedAttempt],
+    attempts: Sequence[MarkedAttempt],
+    unjudged: Collection[int] = (),
 ) -> list[Answer]:
     """What a side of a pair can be in a sample, whose `refused` and other `attempts` at the side's step
-    are told; nothing where the side is an attempt and there is none."""
+    are told; nothing where the side is an attempt and there is none.  No judge said a thing of the refused
+    ones at the indexes `unjudged`."""
     marks = {_place(each): total(each) for each in attempts if each.get("marks")}
     match side.name:
         case "attempts":
             return [
                 Answer(index, each["call"], marks.get(_place(each)))
                 for index, each in enumerate(refused)
-                if each["call"] is not None
+                if each["call"] is not None and index not in unjudged
             ]
         case "best" | "worst":
             order = ranked(attempts)

@@ -12,6 +12,7 @@ from typing import Any
 
 from synth.base.errors import QuotaShort
 from synth.compiler.plan.allot import allot
+from synth.compiler.plan.judging.judge_steps import is_unjudged
 from synth.compiler.plan.model import CallPlan, PreferencePlan
 from synth.compiler.plan.strata import sample_version
 from synth.store.dataset.inputs.judged import judged
@@ -80,6 +81,7 @@ class Pairs:
         self._left_out = 0
         self._below = 0
         self._unshown = 0
+        self._unjudged = 0
         self._pairs = self._choose(self._sound(self._find()))
         self._provenance = ProvenanceCounts(self._cohort, self._sides)
 
@@ -120,6 +122,8 @@ class Pairs:
             if self._plan.margin is not None:
                 near = f"with marks less than {self._plan.margin:g} apart"
             left_out.append(f"{self._below} left out {near}")
+        if self._unjudged:
+            left_out.append(f"{self._unjudged} left out that no judge judged")
         if self._unshown:
             left_out.append(f"{self._unshown} left out whose first prompt is not known")
         made = f"all samples of `{self._cohort.name}`"
@@ -170,6 +174,7 @@ class Pairs:
                 "pairs": len(self._pairs),
                 "left_out": self._left_out,
                 **({"unshown": self._unshown} if self._unshown else {}),
+                **({"unjudged": self._unjudged} if self._unjudged else {}),
                 **by_marks,
             },
             **self._provenance.manifest(cursor),
@@ -288,7 +293,16 @@ class Pairs:
         """What each side can be in a sample, whose attempts are told as `_parts` asks for them."""
         for number, side in enumerate(self._sides.values()):
             refused, other = (json.loads(part or "[]") for part in parts[2 * number : 2 * number + 2])
-            yield options(side, refused, other)
+            unjudged = frozenset[int]()
+            if side.name == "attempts":
+                step = self._cohort.step(str(side.arguments["name"]))
+                unjudged = frozenset(
+                    index
+                    for index, each in enumerate(refused)
+                    if is_unjudged(step, each["check"], each["reason"])
+                )
+                self._unjudged += len(unjudged)
+            yield options(side, refused, other, unjudged)
 
     def _sound(self, found: FoundPairs) -> FoundPairs:
         """The pairs whose answers differ and say something."""

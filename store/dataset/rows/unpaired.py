@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from synth.compiler.plan.judging.judge_steps import is_unjudged
 from synth.compiler.plan.model import StepPlan
 from synth.store.dataset.inputs.judged import judged
 from synth.store.dataset.inputs.messages import (
@@ -40,8 +41,8 @@ class Unpaired:
     that were refused with the label false; those of samples that were given up come last.
 
     Left out are attempts that are empty, that equal the turn as accepted, that were refused for their
-    likeness to another sample, or before which not all of the conversation is known.  Raises
-    QuotaShort where the conversation was never run.
+    likeness to another sample or since a judge said nothing of them, or before which not all of the
+    conversation is known.  Raises QuotaShort where the conversation was never run.
     """
 
     unit = "sample"
@@ -156,7 +157,10 @@ class Unpaired:
     def _is_sound(
         self, layout: Layout, payload: EndedEitherWay, attempt: Attempt, answer: Message, stands: bool
     ) -> bool:
-        if attempt.told["check"] == _OVER_SAMPLES or not is_known(self._cohort, payload, attempt.step.name):
+        told = attempt.told
+        if told["check"] == _OVER_SAMPLES or is_unjudged(attempt.step, told["check"], told["reason"]):
+            return False
+        if not is_known(self._cohort, payload, attempt.step.name):
             return False
         if layout.export.context not in (None, *payload.get("values", {})):
             return False

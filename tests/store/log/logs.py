@@ -34,6 +34,7 @@ class Candidate:
     check: str | None = None
     picked: bool = False
     thought: str | None = None
+    reason: str = "is not as asked for"
 
     @property
     def told(self) -> dict[str, Any]:
@@ -131,7 +132,7 @@ class Story:
                 if each.k:
                     place["candidate"] = each.k
                 if each.check:
-                    why = {"check": each.check, "reason": "is not as asked for"}
+                    why = {"check": each.check, "reason": each.reason}
                     refused.setdefault(step, []).append({**place, **why})
                 if each.marks is None and each.check not in (None, "most_common"):
                     continue
