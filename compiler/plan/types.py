@@ -22,7 +22,8 @@ class Type:
 
     `schema` names the schema of a record; `low` and `high` bound a text's characters, a list's
     items or a number.  `beside` are the fields of what stands beside a value that candidates, judges or
-    votes gave (`answer.quality.helpful`); it makes no other type of it.
+    votes gave (`answer.quality.helpful`); a number of `steps` is a multiple of one of so many parts of 1, as
+    the mean of so many judges' marks is.  Neither makes another type of it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Type:
     high: int | float | None = None
     optional: bool = False
     beside: Schema | None = field(default=None, compare=False)
+    steps: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         if self == COUNTS:

@@ -9,7 +9,7 @@ from synth.compiler.bind.blocks.bound import Rubric
 from synth.compiler.bind.blocks.subject import Subject, report_no_field
 from synth.compiler.bind.expressions.arguments import bind_arguments, path_of
 from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.bind.expressions.values import article, misses
+from synth.compiler.bind.expressions.values import article, beyond_reach, misses
 from synth.compiler.plan.model import CheckPlan, RefPlan
 from synth.compiler.plan.types import Type
 from synth.compiler.stdlib.checks import CHECKS
@@ -99,6 +99,7 @@ def _bind_marked(rule: Rule, subject: Subject, scope: Scope) -> Iterator[CheckPl
             f"`{first.value}` is from {type_.low} to {type_.high}, and never in "
             f"`{rule.arguments[1].value.span.text}`",
             rule.arguments[1].value.span,
+            hint=beyond_reach(arguments["range"], type_),
         )
         return
     yield CheckPlan(name="marked", of=path, arguments=arguments)

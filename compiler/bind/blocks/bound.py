@@ -64,9 +64,10 @@ class Rubric:
     @property
     def marks(self) -> Type:
         """What marks are to templates, conditions, columns and checks: numbers, and the reasons for them."""
-        asked = self.plan.criteria
-        marks = [(each.name, Type("number", low=each.low, high=each.high)) for each in asked]
-        total = Type("number", low=sum(each.low for each in asked), high=sum(each.high for each in asked))
+        asked, parts = self.plan.criteria, len(self.judges) or None
+        marks = [(each.name, Type("number", low=each.low, high=each.high, steps=parts)) for each in asked]
+        least, most = sum(each.low for each in asked), sum(each.high for each in asked)
+        total = Type("number", low=least, high=most, steps=parts)
         return Type("record", schema=Schema(self.plan.name, (*marks, ("total", total), ("why", TEXT))))
 
 

@@ -9,7 +9,7 @@ from synth.base.diagnostics.diagnostic import Label
 from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.template import lookup_reference
-from synth.compiler.bind.expressions.values import FAILED, article, constant, misses
+from synth.compiler.bind.expressions.values import FAILED, article, beyond_reach, constant, misses
 from synth.compiler.bind.expressions.ways import Path
 from synth.compiler.plan.conditions import ConditionPlan, holds, same, there
 from synth.compiler.plan.types import RANGE, Type
@@ -143,6 +143,7 @@ def _is_reached(condition: Condition, type_: Type, ends: Sequence[Any], scope: S
         "E202",
         f"`{condition.reference}` is from {type_.low} to {type_.high}, and never in `{written.text}`",
         written,
+        hint=beyond_reach(ends, type_),
     )
     return False
 

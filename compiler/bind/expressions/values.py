@@ -7,7 +7,9 @@ range as `[low, high]` with null for an open end; a duration in seconds; an enum
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
+from math import ceil, floor
 from typing import Any
 
 from synth.base.diagnostics.diagnostic import Label
@@ -43,6 +45,8 @@ from synth.dsl.syntax import (
     Text,
 )
 
+# Marks have so many parts of 1 at most: four digits.
+_ROUNDED = 10_000
 # Returned where a fault was reported (or lies in a poisoned name), since None is a value.
 FAILED: Any = object()
 
@@ -268,7 +272,22 @@ def misses(ends: Sequence[Any], type_: Type) -> bool:
     (low, high), (least, most) = ends, (type_.low, type_.high)
     if least is None or most is None:
         return False
-    return bool((low is not None and low > most) or (high is not None and high < least))
+    if (low is not None and low > most) or (high is not None and high < least):
+        return True
+    # Means of three judges are rounded, and may lie beside their multiple.
+    if type_.steps is None or _ROUNDED % type_.steps or low is None or high is None:
+        return False
+    return floor(Decimal(str(high)) * type_.steps) < ceil(Decimal(str(low)) * type_.steps)
+
+
+def beyond_reach(ends: Sequence[Any], type_: Type) -> str:
+    """A hint on a range that no number of a type lies in, though it is within its bounds; or `""`."""
+    bounds = replace(type_, steps=None)
+    if type_.steps is None or misses(ends, bounds):
+        return ""
+    if type_.steps == 1:
+        return "marks of one judge are whole numbers"
+    return f"marks of {type_.steps} judges are whole numbers and parts of {type_.steps}"
 
 
 def is_whole(value: float | Decimal) -> bool:

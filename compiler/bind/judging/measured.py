@@ -50,17 +50,21 @@ def mark_type(rubric: Rubric, mark: str) -> Type | None:
 
 
 def check_reachable(rubric: Rubric, mark: str, bounds: dict[str, Any], rule: Rule, scope: Scope) -> bool:
-    """Whether a mark can be within the bounds that it is to keep."""
+    """Whether a mark can be within the bounds that it is to keep, and beyond them."""
     type_ = mark_type(rubric, mark)
     assert type_ is not None
     assert type_.low is not None
     assert type_.high is not None
     least, most = bounds["at_least"], bounds["at_most"]
-    if (least is None or least <= type_.high) and (most is None or most >= type_.low):
+    reached = (least is None or least <= type_.high) and (most is None or most >= type_.low)
+    asked = (least is not None and least > type_.low) or (most is not None and most < type_.high)
+    if reached and asked:
         return True
     scope.report(
         "E202",
-        f"`{rule.arguments[0].value.span.text}` is from {type_.low} to {type_.high}, and keeps no such bound",
+        f"`{rule.arguments[0].value.span.text}` is from {type_.low} to {type_.high}, and keeps "
+        f"{'any such bound' if reached else 'no such bound'}",
         rule.span,
+        hint=f"ask for more than {type_.low} at least, or for less than {type_.high} at most",
     )
     return False
