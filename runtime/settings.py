@@ -158,7 +158,30 @@ class Settings:
                     check_options(spec)
             except BadOption as fault:
                 raise EngineError(self._placed(spec, fault)) from None
+        self._require_sayable(plan)
         return self._mistaken([model.name for model in plan.models]) if self.everywhere is None else []
+
+    def _require_sayable(self, plan: Plan) -> None:
+        """Raises ConfigError for a user's turn that sees the transcript without being told so in a prompt, or
+        the template, of a model that would answer it as the model: one whose chat template is not known."""
+        for step in (step for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.steps):
+            says_so = step.sees == "transcript" and step.prompt is not None
+            if step.sees not in ("transcript", "template") or step.role != "user" or says_so:
+                continue
+            spec = self.spec(plan.model(str(step.model)))
+            if spec.backend == "simulated" or "template" in BACKENDS[spec.backend].capabilities:
+                continue
+            place = f"{spec.backend}:{spec.id}"
+            told = f"`{step.name}` is a user's turn that sees the {step.sees}, and {place}, where "
+            if step.sees == "template":
+                raise ConfigError(
+                    f"{told}`{step.model}` runs, shows none: map `{step.model}` to a local model, or ask "
+                    "for the turn in a prompt"
+                )
+            raise ConfigError(
+                f"{told}`{step.model}` runs, would answer as the model: map `{step.model}` to a local "
+                "model, or say in a prompt who the user is"
+            )
 
     def _placed(self, spec: EngineSpec, fault: BadOption) -> str:
         """A fault with its place in the file, where it is the file's."""

@@ -100,7 +100,6 @@ class Models:
             )
             self._set_up[model.name] = _set_up(spec, engine)
             self._set_up_before[model.name] = _set_up_before(spec, engine)
-        _require_sayable(plan, self._running)
         self.warnings = said + _warnings(plan.models, self._running)
 
     def require_prices(self, max_cost: float) -> None:
@@ -341,31 +340,6 @@ def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) 
         verb = "runs" if len(names) == 1 else "run"
         found.append(f"{_listed(names)} {verb} on {identity}: {note}, so that changes nothing")
     return found
-
-
-def _require_sayable(plan: Plan, running: Mapping[str, RunningModel]) -> None:
-    """Raises ConfigError for a user's turn that sees the transcript without being told so in a prompt, or the
-    template, of a model that would answer it as the model: one whose chat template is not known here."""
-    for cohort in (*plan.cohorts, *plan.pair_cohorts):
-        for step in cohort.steps:
-            says_so = step.sees == "transcript" and step.prompt is not None
-            if step.sees not in ("transcript", "template") or step.role != "user" or says_so:
-                continue
-            assert step.model is not None
-            place = running[step.model].engine
-            if "template" not in place.capabilities and place.identity.backend != "simulated":
-                told = (
-                    f"`{step.name}` is a user's turn that sees the {step.sees}, and {place.identity}, where "
-                )
-                if step.sees == "template":
-                    raise ConfigError(
-                        f"{told}`{step.model}` runs, shows none: map `{step.model}` to a local model, or ask "
-                        "for the turn in a prompt"
-                    )
-                raise ConfigError(
-                    f"{told}`{step.model}` runs, would answer as the model: map `{step.model}` to a local "
-                    "model, or say in a prompt who the user is"
-                )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -49,15 +49,15 @@ def command(log: Path, as_json: bool) -> None:
         rows = [
             [
                 *(run[name] for name in ("run_id", "recipe", "started", "outcome")),
-                *(_reached(run["cohorts"]), run["calls"]),
+                *(_reached(run["cohorts"]), _wrote(run), run["calls"]),
                 *([run["functions"]] if called else []),
                 run["samples"],
             ]
             for run in runs
         ]
-        header = ["run", "recipe", "started", "outcome", "reached", "calls"]
+        header = ["run", "recipe", "started", "outcome", "reached", "models", "calls"]
         header += [*(["functions"] if called else []), "new samples"]
-        terminal.block(table(header, rows, left=5))
+        terminal.block(table(header, rows, left=6))
         for run in runs:
             for told in in_words(run.get("served", {})):
                 terminal.say(f"  {run['run_id']}: {told}")
@@ -142,7 +142,8 @@ def _runs(log: Any) -> list[dict[str, Any]]:
                    count(*) FILTER (kind = 'sample.completed') AS samples,
                    count(DISTINCT {payload_sql.KEY}) FILTER (kind = 'function.done') AS functions,
                    any_value(plans.recipe),
-                   CAST(any_value({payload_sql.COUNTS_SERVED}) FILTER (kind = 'run.stopped') AS VARCHAR)
+                   CAST(any_value({payload_sql.COUNTS_SERVED}) FILTER (kind = 'run.stopped') AS VARCHAR),
+                   CAST(any_value({payload_sql.LINEAGES}) FILTER (kind = 'run.started') AS VARCHAR)
             FROM events LEFT JOIN plans ON plans.plan_hash = events.{payload_sql.PLAN_HASH}
                  AND events.kind = 'run.started'
             WHERE events.kind NOT IN (SELECT unnest(?))
@@ -164,9 +165,45 @@ def _runs(log: Any) -> list[dict[str, Any]]:
             "functions": functions,
             "cohorts": None if cohorts is None else json.loads(cohorts),
             **({} if served is None else {"served": json.loads(served)}),
+            **_models(made),
         }
-        for run_id, started, plan_hash, outcome, cohorts, calls, samples, functions, recipe, served in rows
+        for (
+            run_id,
+            started,
+            plan_hash,
+            outcome,
+            cohorts,
+            calls,
+            samples,
+            functions,
+            recipe,
+            served,
+            made,
+        ) in rows
     ]
+
+
+def _models(lineages: str | None) -> dict[str, Any]:
+    """Where each model of a run ran, by name, and which of them were simulated."""
+    models: dict[str, dict[str, Any]] = {}
+    for entry in json.loads(lineages or "{}").values():
+        models.update(entry.get("models") or {})
+    return {
+        "models": {
+            name: f"{each['backend']}:{each['id']}" + (f"@{each['revision']}" if each.get("revision") else "")
+            for name, each in sorted(models.items())
+        },
+        "simulated": sorted(name for name, each in models.items() if each["backend"] == "simulated"),
+    }
+
+
+def _wrote(run: dict[str, Any]) -> str:
+    """Whether models of a run were simulated: all, or which; else where they ran."""
+    simulated = run["simulated"]
+    if simulated and len(simulated) == len(run["models"]):
+        return "simulated"
+    places = (f"{name} simulated" if name in simulated else place for name, place in run["models"].items())
+    return ", ".join(dict.fromkeys(places))
 
 
 def _print_live(path: Path, log: Path, as_json: bool) -> None:

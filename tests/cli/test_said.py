@@ -113,3 +113,39 @@ def test_a_card_that_somebody_changed_is_not_overwritten(measured: Path) -> None
     card.rename(measured / "mine.md")
     assert synth(*make, cwd=measured).status == 0
     assert card.exists()
+
+
+def test_status_tells_a_simulated_run_from_a_real_one(tmp_path: Path) -> None:
+    (tmp_path / "m.recipe").write_text(
+        """edition 1
+recipe told { seed = 5 }
+
+model one: model<chat> from openai("first")
+model two: model<chat> from openai("second")
+
+conversation c times 3 {
+  turn ask: user = "Question {{ nth }}"
+  turn answer: model by one { prompt = "{{ ask }}" }
+  turn more: user by two { prompt = "Ask {{ answer }}" }
+  turn last: model by one { sees = transcript }
+}
+"""
+    )
+    with OpenAIServer() as server:
+        env = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "k"}
+        for options in (("--simulate",), (), ("--model", "two=simulated:x")):
+            run = synth("run", "m.recipe", *options, cwd=tmp_path, env=env)
+            assert run.status == 0, run.err
+    told = [
+        (each["models"], each["simulated"]) for each in synth("status", "--json", cwd=tmp_path).json()["runs"]
+    ]
+    assert told == [
+        ({"one": "simulated:one", "two": "simulated:two"}, ["one", "two"]),
+        ({"one": "openai:first", "two": "openai:second"}, []),
+        ({"one": "openai:first", "two": "simulated:x"}, ["two"]),
+    ]
+    lines = synth("status", cwd=tmp_path).out.splitlines()[-3:]
+    for line, words in zip(
+        lines, (" simulated ", " openai:first, openai:second ", " openai:first, two simulated "), strict=True
+    ):
+        assert words in line

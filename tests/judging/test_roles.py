@@ -106,3 +106,6 @@ def test_a_chat_template_is_gone_on_in_by_the_user_of_a_model_that_shows_it(tmp_
     ran = synth("run", "magpie.recipe", "--model", "base=openai:x", cwd=tmp_path, env={"OPENAI_API_KEY": "k"})
     assert ran.status == 1
     assert "shows none: map `base` to a local model" in ran.err
+    # It takes neither a key nor a package to say so.
+    compiled = synth("compile", "magpie.recipe", "--model", "base=openai:x", cwd=tmp_path)
+    assert (compiled.status, compiled.err) == (ran.status, ran.err)
