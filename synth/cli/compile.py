@@ -63,12 +63,12 @@ def command(
 
     # A plan that is kept or compared with a log must be the one that will run.
     plan = compile_recipe(recipe, overrides, lenient=log is None and output is None, files=True)
-    if graph:
-        terminal.block(mermaid(plan))
-        return
     settings = load_settings(recipe, plan, models, pocket, simulate)
     for warning in settings.check(plan):
         terminal.tell(f"warning: {warning}")
+    if graph:
+        terminal.block(mermaid(plan))
+        return
     if log is not None:
         with reading(log) as opened:
             foreseen = preview(plan, settings, opened, limit)

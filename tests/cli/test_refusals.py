@@ -225,7 +225,7 @@ def test_models_mapped_wrongly(tmp_path: Path, arguments: tuple[str, ...], said:
 def test_settings_with_faults(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "q.recipe").write_text(QUICKSTART.read_text("utf-8"))
     (tmp_path / "synth.toml").write_text(text)
-    for command_ in ("compile", "run"):
+    for command_ in ("check", "compile", "run"):
         assert said in one_sentence(call(command_, "q.recipe", cwd=tmp_path), 1)
 
 
@@ -261,7 +261,7 @@ OPENAI = '[models.base]\nbackend = "openai"\n'
 def test_models_that_cannot_run_are_said_before_a_run(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "q.recipe").write_text(QUICKSTART.read_text("utf-8"))
     (tmp_path / "synth.toml").write_text(text)
-    for command_ in ("compile", "run"):
+    for command_ in ("check", "compile", "run"):
         assert said in one_sentence(call(command_, "q.recipe", cwd=tmp_path), 1)
     # What else is mapped does not go by it, and what no recipe needs is not looked at.
     simulated = call("compile", "q.recipe", "--simulate", cwd=tmp_path)
@@ -273,9 +273,10 @@ def test_models_that_cannot_run_are_said_before_a_run(tmp_path: Path, text: str,
 def test_a_simulation_is_checked_and_names_that_are_nearly_right_are_said(tmp_path: Path) -> None:
     (tmp_path / "q.recipe").write_text(QUICKSTART.read_text("utf-8"))
     (tmp_path / "synth.toml").write_text('[models.bsae]\nbackend = "pocket"\n\n[simulate]\nlatncy = 1\n')
-    told = call("compile", "q.recipe", cwd=tmp_path)
-    assert told.status == 0
-    assert told.err == "warning: synth.toml:1: the recipe has no model `bsae`; did you mean `base`?\n"
+    for command_ in (("check",), ("compile",), ("compile", "--graph"), ("check", "--format", "json")):
+        told = call(*command_, "q.recipe", cwd=tmp_path)
+        assert told.status == 0
+        assert told.err == "warning: synth.toml:1: the recipe has no model `bsae`; did you mean `base`?\n"
     sentence = one_sentence(call("compile", "q.recipe", "--simulate", cwd=tmp_path), 1)
     assert (
         "synth.toml:5: model `base`: the simulated backend has no option `latncy`; did you mean" in sentence
