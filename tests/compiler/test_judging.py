@@ -296,7 +296,10 @@ def test_pairs_by_marks_are_of_one_turn_and_of_marks() -> None:
     for pair, found in (
         (
             "chosen = best(chats.answer), rejected = padded, margin = 1",
-            ("E108", "`margin` is between two marks, and `rejected` has none"),
+            (
+                "E108",
+                "`margin` is between two marks of the conversation, and `rejected` is written for the pair",
+            ),
         ),
         (
             "chosen = best(chats.answer), rejected = worst(chats.answer), margin = 0",

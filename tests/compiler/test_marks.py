@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from synth.base.errors import RecipeError
 from synth.compiler.compile import compile_text
 from tests.compiler.test_judging import EXPORT, HEAD, answer, said, steps
+from tests.kit.support import synth
 
 
 @pytest.mark.parametrize(
@@ -206,3 +210,28 @@ def test_what_goes_on_as_the_user_is_not_revised(settings: str, refused: bool) -
     assert said(body, local) == [
         ("E108", "`more` goes on as the user, so a revision would be a message of its own")
     ]
+
+
+def test_a_mark_that_there_is_none_of_is_null_in_its_column(tmp_path: Path) -> None:
+    def pairs(name: str, chosen: str) -> str:
+        worse = 'turn worse: model by writer { prompt = "Worse: {{ chats.ask }}", marks = quality }'
+        columns = f"{name}.chosen_mark, {name}.rejected_mark, {name}.worse.quality.total"
+        return (
+            f"preference {name} from chats {{ {worse}\n chosen = {chosen}, rejected = worse }}\n"
+            f'export {name}_out: preference from {name} to "out/{name}" {{ columns = [{columns}] }}\n'
+        )
+
+    body = answer("marks = quality, candidates = 2, pick = best")
+    text = f"{HEAD}conversation chats times 3 {{\n{body}}}\n{EXPORT}"
+    recipe = tmp_path / "made.recipe"
+    recipe.write_text(
+        text + pairs("best_first", "best(chats.answer)") + pairs("taken", "chats.answer"), "utf-8"
+    )
+    assert synth("run", recipe, "--simulate", cwd=tmp_path).status == 0
+    assert synth("materialize", recipe, "--simulate", cwd=tmp_path).status == 0
+    for name in ("best_first", "taken"):
+        text = (tmp_path / f"out/{name}/train.jsonl").read_text("utf-8")
+        rows = [json.loads(line) for line in text.splitlines()]
+        assert len(rows) == 3
+        assert all(row["chosen"] is not None and 0 <= row["chosen_mark"] <= 6 for row in rows)
+        assert all(row["rejected_mark"] is None and 0 <= row["total"] <= 6 for row in rows)

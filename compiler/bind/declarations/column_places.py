@@ -34,7 +34,8 @@ class Columns:
         """What of a sample, or of a pair beside its sample, can be a column: the type of each, and whether
         it is a set's member."""
         if isinstance(conversation, Preference):
-            marks = {f"{side}_mark": (_mark_of(conversation, side), False) for side in conversation.marked}
+            sides = ("chosen", "rejected") if conversation.marked else ()
+            marks = {f"{side}_mark": (_mark_of(conversation, side), False) for side in sides}
             return {step.name: (_there(step), False) for step in conversation.steps} | marks
         found: dict[str, tuple[Type, bool]] = {
             axis.name: (Type("record", schema=axis.set.schema), True) for axis in conversation.axes
@@ -52,6 +53,6 @@ def _there(step: Step) -> Type:
 
 
 def _mark_of(preference: Preference, side: str) -> Type:
-    """The type of a side's mark: an answer that was refused may have none."""
+    """The type of a side's mark: an answer that was refused, or that nobody marks, may have none."""
     plan = preference.chosen if side == "chosen" else preference.rejected
-    return replace(NUMBER, optional=plan.name == "attempts")
+    return replace(NUMBER, optional=plan.name == "attempts" or side not in preference.marked)

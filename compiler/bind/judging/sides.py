@@ -126,9 +126,12 @@ def bind_margin(
         return None
     without = [side for side in sides if side not in marked_sides(sides, conversation)]
     if without:
+        written_here = sides[without[0]].name == "step"
         scope.report(
             "E108",
-            f"`margin` is between two marks, and `{without[0]}` has none",
+            f"`margin` is between two marks of the conversation, and `{without[0]}` is written for the pair"
+            if written_here
+            else f"`margin` is between two marks, and `{without[0]}` has none",
             span,
             hint=f"drop it, or compare `best({conversation.name}.answer)` with "
             f"`worst({conversation.name}.answer)`",

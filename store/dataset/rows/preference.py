@@ -262,7 +262,9 @@ class Pairs:
             # A step's name is a word of letters, digits and underscores.
             name = side.arguments["name"]
             refused = f"json_extract(payload, '$.rejected.{name}')" if side.name == "attempts" else "NULL"
-            heeds = side.name in BY_MARKS or (self._heeds_marks and side.name != "step")
+            # Marks that choose no pair are columns all the same.
+            marked = side.name != "step" and self._cohort.step(str(name)).rubric is not None
+            heeds = side.name in BY_MARKS or marked
             other = f"json_extract(payload, '$.attempts.{name}')" if heeds else "NULL"
             parts += [f"CAST({part} AS VARCHAR)" for part in (refused, other)]
         if self._shown_for is not None:
@@ -284,10 +286,6 @@ class Pairs:
         found = first_shown(picked, json.loads(refused or "[]"), json.loads(other or "[]"))
         self._unshown += found is None and picked is not None
         return found
-
-    @property
-    def _heeds_marks(self) -> bool:
-        return self._by_marks or self._plan.margin is not None
 
     def _options(self, parts: Sequence[str | None]) -> Iterator[list[Answer]]:
         """What each side can be in a sample, whose attempts are told as `_parts` asks for them."""
