@@ -188,3 +188,24 @@ def test_datasets_loads_it_by_its_card(plan: Plan, tmp_path: Path, monkeypatch: 
     loaded: Any = load_dataset(str(dataset.folder), cache_dir=str(tmp_path / "cache"))
     assert loaded["train"].to_list() == rows(dataset.folder / "train.jsonl")
     assert loaded["train"].features["label"].dtype == "bool"
+
+
+def test_attempts_before_a_sample_was_lost_and_tried_again_are_rows(plan: Plan, tmp_path: Path) -> None:
+    story = Story(plan)
+    cohort, (first, second, *_) = plan.cohort("direct"), all_slots(plan, "direct")
+    values = {"outline": "First this.", "ask": "What?", "answer": "That."}
+    known = {"outline": "First this.", "ask": "Why?"}
+    lost = [("No.", "length"), ("No!", "no_words")]
+    story.abandon(cohort, first, {"answer": lost}, values=known)
+    story.complete(cohort, first, values)
+    story.abandon(cohort, second, {"answer": lost[:1]}, values=known)
+    story.abandon(cohort, second, {"ask": [("Hm?", "length")]}, values={"outline": "First this."})
+    story.complete(cohort, second, values, refused={"outline": [("-", "length")]})
+    names = [story.name(cohort, slot) for slot in (first, second)]
+    found = rows(made(story, plan, tmp_path).folder / "train.jsonl")
+    assert [row["id"] for row in found] == [
+        *(f"{names[0]}-answer-0", f"{names[0]}-answer-1"),
+        *(f"{names[1]}-outline-0", f"{names[1]}-ask-0", f"{names[1]}-answer-0"),
+    ]
+    # Each replies to what was said then.
+    assert [row["prompt"][0]["content"] for row in found if row["step"] == "answer"] == ["Why?"] * 3

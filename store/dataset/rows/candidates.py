@@ -91,16 +91,18 @@ def _place(attempt: MarkedAttempt | RejectedAttempt) -> tuple[int, int]:
 
 
 def first_shown(
-    picked: int | None, refused: Sequence[RejectedAttempt], attempts: Sequence[MarkedAttempt]
+    picked: int | None,
+    refused: Sequence[RejectedAttempt],
+    attempts: Sequence[MarkedAttempt],
+    earlier: Sequence[tuple[int, int | None]],
 ) -> int | None:
     """The seq of a call of a step's first round, which is shown nothing of what was refused: `picked` is the
-    call that wrote the value.  None where the log tells no call of that round."""
-    if picked is None:
-        return None
-    told = [(each["attempt"], each["call"]) for each in (*refused, *attempts)]
-    first = min((number for number, _ in told), default=None)
-    calls = [call for number, call in told if number == first and call is not None]
-    return min(calls, default=None) if told else picked
+    call that wrote the value, and `earlier` the rounds and calls before the sample was lost and tried again.
+    None where the log tells no call of that round."""
+    told = [*earlier, *((each["attempt"], each["call"]) for each in (*refused, *attempts))]
+    if picked is None or not told:
+        return picked
+    return min((call for number, call in told if number == 0 and call is not None), default=None)
 
 
 def numbered(attempt: MarkedAttempt | RejectedAttempt) -> str:

@@ -16,6 +16,7 @@ from synth.compiler.plan.judging.judge_steps import is_unjudged
 from synth.compiler.plan.model import CallPlan, PreferencePlan
 from synth.compiler.plan.strata import sample_version
 from synth.store.dataset.inputs.judged import judged
+from synth.store.dataset.inputs.losses import Losses
 from synth.store.dataset.inputs.messages import (
     Message,
     answered,
@@ -63,7 +64,9 @@ class Pairs:
         turns = {turn.name for turn in self._cohort.turns}
         self._turn = next((name for name in told if name in turns), None)
         self._shown_for = told[0] if told and self._turn is None else None
-        self._revises = self._shown_for is not None and self._cohort.step(self._shown_for).revise is not None
+        # Where what was refused is shown in later rounds.
+        revises = self._shown_for is not None and self._cohort.step(self._shown_for).revise is not None
+        self._losses = Losses(snapshot, self._selection.config_hash) if revises else None
         self._config_hash: str | None = self._selection.config_hash
         self._models = [*self._selection.models.items()]
         if self._generates:
@@ -244,7 +247,7 @@ class Pairs:
                     self._open += not own.lost(name, version)
                     continue
             row = self._selection.row_of(position)
-            shown = NONE if self._shown_for is None else self._prompt_call(parts)
+            shown = NONE if self._shown_for is None else self._prompt_call(parts, name, inputs, seq)
             if shown is None:
                 continue
             for chosen, rejected in product(*self._options(parts)):
@@ -269,21 +272,22 @@ class Pairs:
             parts += [f"CAST({part} AS VARCHAR)" for part in (refused, other)]
         if self._shown_for is not None:
             parts.append(f"CAST(json_extract(payload, '$.calls.{self._shown_for}') AS BIGINT)")
-            if self._revises:
+            if self._losses is not None:
                 parts += [
                     f"CAST(json_extract(payload, '$.{part}.{self._shown_for}') AS VARCHAR)"
                     for part in ("rejected", "attempts")
                 ]
         return ", ".join(parts)
 
-    def _prompt_call(self, parts: list[Any]) -> int | None:
+    def _prompt_call(self, parts: list[Any], name: str, inputs: str, seq: int) -> int | None:
         """The call whose messages are the prompt, from the last of a sample's `parts`; those of a later round
         show what is wrong with what was refused.  None where there is none."""
-        if not self._revises:
+        if self._losses is None:
             found: int | None = parts.pop()
             return found
         picked, refused, other = parts[-3:]
-        found = first_shown(picked, json.loads(refused or "[]"), json.loads(other or "[]"))
+        earlier = self._losses.tried(self._cohort, str(self._shown_for), name, inputs, seq)
+        found = first_shown(picked, json.loads(refused or "[]"), json.loads(other or "[]"), earlier)
         self._unshown += found is None and picked is not None
         return found
 

@@ -11,6 +11,7 @@ from typing import Any
 from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.inputs.judged import judged
+from synth.store.dataset.inputs.losses import Losses
 from synth.store.dataset.inputs.messages import Message, before, marked, shown_messages, with_passages
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns
@@ -111,6 +112,7 @@ class Ranked:
         """Id and payload of samples in order, the messages that the step's model was shown before anything
         was refused, as JSON, and the candidates."""
         seqs = self._selection.seqs
+        losses = Losses(self._snapshot, self._selection.config_hash)
         for start in range(0, len(seqs), _CHUNK):
             some = []
             for seq, name, text in columns(
@@ -122,7 +124,11 @@ class Ranked:
                     continue
                 first: int | None = order[0]["call"]
                 if self._step.revise is not None:
-                    first = first_shown(first, payload.get("rejected", {}).get(self._step.name, ()), attempts)
+                    refused = payload.get("rejected", {}).get(self._step.name, ())
+                    earlier = losses.tried(
+                        self._cohort, self._step.name, name, payload.get("inputs", ""), seq
+                    )
+                    first = first_shown(first, refused, attempts, earlier)
                 if first is None:
                     self._unshown += 1
                     continue

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.store.dataset.inputs.losses import Losses
 from synth.store.dataset.inputs.messages import Message, attempted, before, shown_messages
 from synth.store.dataset.inputs.provenance import ProvenanceCounts, members_of
 from synth.store.dataset.inputs.select import Models, columns, completed, config_hash_of, stream
@@ -29,10 +30,12 @@ _CHUNK = 1024
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """A refused attempt: what the log says of it, the seq of its call, its text with the thinking
-    that came with it and, as JSON, the messages that the model was shown."""
+    that came with it and, as JSON, the messages that the model was shown.  `end` is the end of the sample
+    that tells of it: the last one, or an earlier loss."""
 
     step: StepPlan
     told: RejectedAttempt
+    end: EndedEitherWay
     call: int
     text: str
     thought: str | None
@@ -64,7 +67,8 @@ class Refused:
         self._provenance = ProvenanceCounts(self._cohort, (step.name for step in self._cohort.steps))
         self._refused: dict[str, Counter[str]] = {}
         self._empty = 0
-        self._ends = ends(snapshot, self._cohort, self._config_hash)
+        self._losses = Losses(snapshot, self._config_hash)
+        self._ends = ends(snapshot, self._cohort, self._config_hash, self._losses)
 
     @property
     def forgotten(self) -> int:
@@ -80,7 +84,7 @@ class Refused:
 
     def rows(self, layout: Layout) -> Iterator[Row]:
         columns = SampleColumns(layout.export, self._cohort, self._snapshot.rows_of)
-        samples = with_attempts(self._snapshot, self._cohort, self._ends)
+        samples = with_attempts(self._snapshot, self._cohort, self._ends, self._losses)
         keyed = self._snapshot.keyed(
             self._cohort, columns.along(samples), layout.export.split is not None, sample_of
         )
@@ -131,7 +135,7 @@ class Refused:
             yield layout.labelled(
                 f"{name}-{attempt.name}",
                 key,
-                self._prompt(step, payload, attempt.shown),
+                self._prompt(step, attempt.end, attempt.shown),
                 attempted(step, attempt.text.strip(), attempt.thought),
                 False,
                 self._cohort.tags,
@@ -162,17 +166,20 @@ def is_known(cohort: CohortPlan, payload: EndedEitherWay, turn: str) -> bool:
 
 
 def with_attempts(
-    snapshot: LogSnapshot, cohort: CohortPlan, seqs: Sequence[int]
+    snapshot: LogSnapshot, cohort: CohortPlan, seqs: Sequence[int], losses: Losses
 ) -> Iterator[tuple[str, EndedEitherWay, list[Attempt]]]:
     """Samples by the events of their ends, in the order of `seqs`: id, payload and the attempts
-    at their steps that were refused, in the order of the steps, save those that no model wrote."""
+    at their steps that were refused, in the order of the steps, save those that no model wrote.  Those of
+    earlier losses are among them."""
     for start in range(0, len(seqs), _CHUNK):
+        some = seqs[start : start + _CHUNK]
+        ended = [(seq, *end) for seq, end in zip(some, completed(snapshot.cursor(), some), strict=True)]
         samples = [
-            (name, payload, list(_attempts(cohort, payload)))
-            for name, payload in completed(snapshot.cursor(), seqs[start : start + _CHUNK])
+            (name, payload, list(_attempts(cohort, [*earlier, payload])))
+            for (_, name, payload), earlier in zip(ended, losses.before(ended), strict=True)
         ]
         calls = array(
-            "q", (call for *_, found in samples for _, told in found if (call := told["call"]) is not None)
+            "q", (call for *_, found in samples for _, told, _ in found if (call := told["call"]) is not None)
         )
         answers = columns(
             snapshot.cursor(),
@@ -180,19 +187,26 @@ def with_attempts(
             f"{payload_sql.TEXT}, {payload_sql.THOUGHT}, CAST({payload_sql.MESSAGES} AS VARCHAR)",
         )
         for name, payload, found in samples:
-            yield name, payload, [Attempt(step, told, *next(answers)) for step, told in found]
+            yield name, payload, [Attempt(*each, *next(answers)) for each in found]
 
 
-def _attempts(cohort: CohortPlan, payload: EndedEitherWay) -> Iterator[tuple[StepPlan, RejectedAttempt]]:
-    refused = payload.get("rejected", {})
+def _attempts(
+    cohort: CohortPlan, ended: Sequence[EndedEitherWay]
+) -> Iterator[tuple[StepPlan, RejectedAttempt, EndedEitherWay]]:
+    """The refused attempts that the ends of a sample tell of, each as the last of them does."""
     for step in cohort.steps:
-        for attempt in refused.get(step.name, ()):
-            if attempt["call"] is not None:
-                yield step, attempt
+        told = {
+            numbered(attempt): (attempt, end)
+            for end in ended
+            for attempt in end.get("rejected", {}).get(step.name, ())
+            if attempt["call"] is not None
+        }
+        for attempt, end in told.values():
+            yield step, attempt, end
 
 
 def ends(
-    snapshot: LogSnapshot, cohort: CohortPlan, config_hash: str, *, given_up: bool = False
+    snapshot: LogSnapshot, cohort: CohortPlan, config_hash: str, losses: Losses, *, given_up: bool = False
 ) -> array[int]:
     """The seqs of the last events of samples with refused attempts: of its completion where there is
     one; of those that were `given_up` alone.  They are in the order of their cells and of their
@@ -200,8 +214,15 @@ def ends(
     if cohort.of_tables:
         selection = snapshot.selection(cohort.name)
         standing = frozenset(selection.seqs) if given_up else frozenset[int]()
-        wanted = columns(snapshot.cursor(), selection.ended, f"({payload_sql.REJECTED}) IS NOT NULL")
-        return array("q", (seq for seq, refused in wanted if (given_up or refused) and seq not in standing))
+        told = f"sample_id, coalesce({payload_sql.INPUTS}, ''), ({payload_sql.REJECTED}) IS NOT NULL"
+        return array(
+            "q",
+            (
+                seq
+                for seq, name, inputs, refused in columns(snapshot.cursor(), selection.ended, told)
+                if (given_up or refused or losses.has(name, inputs)) and seq not in standing
+            ),
+        )
     rows = snapshot.cursor().execute(
         f"""SELECT CAST({payload_sql.CELL} AS VARCHAR) AS cell,
                   CAST({payload_sql.ORDINAL} AS BIGINT) AS ordinal,

@@ -11,6 +11,7 @@ from typing import Any
 from synth.compiler.plan.judging.judge_steps import is_unjudged
 from synth.compiler.plan.model import StepPlan
 from synth.store.dataset.inputs.judged import judged
+from synth.store.dataset.inputs.losses import Losses
 from synth.store.dataset.inputs.messages import (
     Message,
     answered,
@@ -32,8 +33,9 @@ from synth.store.log.payloads import EndedEitherWay
 # The check over many samples: what it refuses is as good as another answer, which it resembles.
 _OVER_SAMPLES = "distinct"
 
-# From a name within its sample, a step, what is said there and the label, to a sample's row.
-_Lay = Callable[[str, StepPlan, Message, bool], Row]
+# From the end of a sample that tells of it, a name within the sample, a step, what is said there and the
+# label, to a sample's row.
+_Lay = Callable[[EndedEitherWay, str, StepPlan, Message, bool], Row]
 
 
 class Unpaired:
@@ -75,16 +77,18 @@ class Unpaired:
     def rows(self, layout: Layout) -> Iterator[Row]:
         side = self.sides(layout.export.split)
         seqs = array("q", self._selection.seqs)
-        seqs.extend(ends(self._snapshot, self._cohort, self._selection.config_hash, given_up=True))
+        config_hash = self._selection.config_hash
+        losses = Losses(self._snapshot, config_hash)
+        seqs.extend(ends(self._snapshot, self._cohort, config_hash, losses, given_up=True))
         stands = len(self._selection.seqs)
-        samples = with_attempts(self._snapshot, self._cohort, seqs)
+        samples = with_attempts(self._snapshot, self._cohort, seqs, losses)
         columns = SampleColumns(layout.export, self._cohort, self._snapshot.rows_of)
         keyed = self._snapshot.keyed(
             self._cohort, columns.along(samples), layout.export.split is not None, sample_of
         )
         for number, (((name, payload, attempts), shown), key) in enumerate(keyed):
             labels = self._labels.setdefault(side(key), Counter())
-            lay = partial(self._row, layout, shown, (name, key), payload)
+            lay = partial(self._row, layout, shown, (name, key))
             found = self._accepted(lay, payload) if number < stands else []
             found += self._attempts(layout, lay, payload, attempts, number < stands)
             for row in found:
@@ -128,7 +132,7 @@ class Unpaired:
             answer = answered(step, values[step.name], payload.get("thoughts", {}).get(step.name))
             if step.name in payload.get("cut", ()):
                 self._provenance.cut([step.name])
-            found.append(lay(step.name, step, answer, True))
+            found.append(lay(payload, step.name, step, answer, True))
         return found
 
     def _attempts(
@@ -151,7 +155,7 @@ class Unpaired:
                 continue
             self._provenance.call(step.name, attempt.call)
             self._refused.setdefault(step.name, Counter())[attempt.told["check"]] += 1
-            found.append(lay(attempt.name, step, answer, False))
+            found.append(lay(attempt.end, attempt.name, step, answer, False))
         return found
 
     def _is_sound(
@@ -160,9 +164,9 @@ class Unpaired:
         told = attempt.told
         if told["check"] == _OVER_SAMPLES or is_unjudged(attempt.step, told["check"], told["reason"]):
             return False
-        if not is_known(self._cohort, payload, attempt.step.name):
+        if not is_known(self._cohort, attempt.end, attempt.step.name):
             return False
-        if layout.export.context not in (None, *payload.get("values", {})):
+        if layout.export.context not in (None, *attempt.end.get("values", {})):
             return False
         if not stands:
             return True

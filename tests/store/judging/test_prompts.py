@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from synth.compiler.plan.model import Plan
@@ -83,3 +84,27 @@ def test_ranked_rows_of_a_users_turn_answer_what_its_model_was_shown(tmp_path: P
     plan = revising(plan, "ask")
     found = read(made(story_of(plan, "ask"), plan, tmp_path, "ranks"))
     assert [row["prompt"] for row in found] == [[{"role": "user", "content": "Write ask."}]] * 4
+
+
+def test_what_was_shown_before_a_sample_was_lost_is_the_prompt_of_what_was_tried_again(
+    tmp_path: Path,
+) -> None:
+    def card(front: str) -> str:
+        return json.dumps({"front": front, "back": "b"})
+
+    plan = revising(judged_plan(step="card"), "card")
+    story, cohort = Story(plan), plan.cohort("answered")
+    lost = [Candidate(0, 0, card("bad"), marks(1), check="marked")]
+    again = [
+        Candidate(1, 0, card("good"), marks(5), picked=True),
+        Candidate(1, 1, card("fair"), marks(2)),
+    ]
+    values = {"draft": "First.", "ask": "What?", "answer": "That."}
+    for number, slot in enumerate(all_slots(plan, "answered")):
+        # What is tried again is shown what was refused.  Before the last other words came then.
+        story.judge(cohort, slot, {"draft": "Once." if number == 3 else "First."}, {"card": lost}, lost=True)
+        story.judge(cohort, slot, values, {"card": again})
+    datasets = all_of(story, plan, tmp_path)
+    for name in ("dpo", "ranks"):
+        assert [row["prompt"][0]["content"] for row in read(datasets[name])] == ["Write card."] * 3
+        assert datasets[name].manifest["source"]["unshown"] == 1
