@@ -235,3 +235,21 @@ def test_a_mark_that_there_is_none_of_is_null_in_its_column(tmp_path: Path) -> N
         assert len(rows) == 3
         assert all(row["chosen"] is not None and 0 <= row["chosen_mark"] <= 6 for row in rows)
         assert all(row["rejected_mark"] is None and 0 <= row["total"] <= 6 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("argument", "hint"),
+    [
+        (
+            'base_url = "http://localhost:8000/v1"',
+            "how a model is reached is said below `[models.local]` in synth.toml: "
+            '`base_url = "http://localhost:8000/v1"`',
+        ),
+        ("temperature = 0.3", "it stands in braces: `{ temperature = 0.3 }`"),
+        ('revision = "main"', 'for example `openai("gpt-4o")`'),
+    ],
+)
+def test_what_is_no_argument_of_a_backend_has_its_place(argument: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        compile_text(f'{HEAD}model local: model<chat> from openai("x", {argument})\n')
+    assert [each.hint for each in caught.value.diagnostics if each.code == "E202"] == [hint]

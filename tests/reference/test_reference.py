@@ -19,6 +19,9 @@ from synth.base.errors import RecipeError
 from synth.cli import cli, words
 from synth.compiler.compile import compile_file
 from synth.compiler.plan.model import Plan
+from synth.runtime.engines.hosted.gemini import GeminiOptions
+from synth.runtime.engines.hosted.openai import OpenAIOptions
+from synth.runtime.engines.hosted.session import HostedOptions
 from tests.kit.support import ROOT, command, environment, synth
 from tests.reference.facts import fact, rows
 from tests.reference.pages import MAIN, REFERENCE, Example, Expected, examples, pages
@@ -197,3 +200,11 @@ def test_an_unknown_topic_is_one_sentence(topic: str, said: str, tmp_path: Path)
     result = synth("explain", topic, cwd=tmp_path)
     assert (result.status, result.out) == (2, "")
     assert f"Error: {said}" in result.err
+
+
+@pytest.mark.parametrize("options", [OpenAIOptions, GeminiOptions])
+def test_every_option_of_a_service_has_its_place(options: type[HostedOptions]) -> None:
+    page = (REFERENCE / "models.md").read_text("utf-8")
+    assert [
+        name for name in options.model_fields if f"`{name}`" not in page and f"`{name} = " not in page
+    ] == []

@@ -18,7 +18,7 @@ from synth.compiler.bind.expressions.written_types import resolve_type
 from synth.compiler.outside.backends import BACKENDS
 from synth.compiler.plan.models import ModelPlan, Sampling
 from synth.compiler.plan.types import TEXT, Schema, Type
-from synth.dsl.syntax import Call, Expression, Statement, Text, TypeName
+from synth.dsl.syntax import Argument, Call, Expression, Statement, Text, TypeName
 
 SAMPLING_FIELDS = tuple(Sampling.model_fields)
 
@@ -56,7 +56,7 @@ def bind_model(statement: Statement, scope: Scope, schemas: dict[str, Schema]) -
         )
         scope.poisoned.add(name)
         return None
-    arguments = _arguments(call, scope)
+    arguments = _arguments(call, name, scope)
     if arguments is None:
         scope.poisoned.add(name)
         return None
@@ -146,7 +146,7 @@ def _id_of(place: Expression) -> str:
     return first.span.text if isinstance(first, Text) else '"model-name"'
 
 
-def _arguments(call: Call, scope: Scope) -> dict[str, Any] | None:
+def _arguments(call: Call, model: str, scope: Scope) -> dict[str, Any] | None:
     backend = BACKENDS[str(call.function)]
     found: dict[str, Any] = {}
     for argument in call.arguments:
@@ -156,7 +156,7 @@ def _arguments(call: Call, scope: Scope) -> dict[str, Any] | None:
                 "E202",
                 f"{backend.name} takes no such argument",
                 argument.span,
-                hint=f"for example `{backend.example}`",
+                hint=_elsewhere(argument, model) or f"for example `{backend.example}`",
             )
             return None
         # What need not be given can be a parameter that was not given.
@@ -172,6 +172,15 @@ def _arguments(call: Call, scope: Scope) -> dict[str, Any] | None:
         return None
     found.setdefault("id", "")
     return None if found["id"] is FAILED else found
+
+
+def _elsewhere(argument: Argument, model: str) -> str:
+    """A hint on an argument of a name that no backend takes: where it is said; or `""`."""
+    if argument.name is None or argument.name.text in ("id", "revision", "adapter"):
+        return ""
+    if argument.name.text in (*SAMPLING_FIELDS, "reasoning"):
+        return f"it stands in braces: `{{ {argument.span.text} }}`"
+    return f"how a model is reached is said below `[models.{model}]` in synth.toml: `{argument.span.text}`"
 
 
 def _word_span(type_: TypeName, word: str) -> Span:
