@@ -33,6 +33,8 @@ def command(topic: str | None) -> None:
     page = codes.get(topic.upper()) or chapters.get(topic.lower())
     word = "" if topic.upper() in codes else words.page(topic.lower())
     if page is None and not word:
+        word = words.led(topic.lower())
+    if page is None and not word:
         raise click.UsageError(_unknown(topic, chapters, codes))
     # A chapter can be called as a word is: both are told.
     text = "\n".join(filter(None, (page.read_text("utf-8") if page is not None else "", word)))

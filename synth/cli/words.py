@@ -56,6 +56,15 @@ _OF_ANSWERS = {
 }
 _OF_JUDGING = ("rubric", "candidates", "marks", "pick", "revise", "margin")
 _BY_MARKS = ("best", "worst", "most_common")
+# What has no page of its own: what it is, and the chapter that tells of it.
+_LED = {
+    "ranked": ("`export order: ranked from chats` has all answers of a round, the best first.", "judging"),
+    "agreement": ("`vote.agreement` is the share of candidates that agree, from 0 to 1.", "judging"),
+    "total": ("`answer.quality.total` is the sum of the marks of an answer by a rubric.", "judging"),
+    "refused": ("`{{ refused }}` is what was refused, in the text of `revise`.", "judging"),
+    "reason": ("`{{ reason }}` says why an answer was refused, in the text of `revise`.", "judging"),
+    "unpaired": ("`export x: unpaired from chats` has answers with a label.", "exports"),
+}
 _SECTION = re.compile(r"^## (?P<word>\w+)\n(?P<body>.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -83,6 +92,19 @@ def page(word: str) -> str:
         for head, chapter in _heads(sort, word)
     ]
     return f"# {word}\n\n" + "\n\n".join(parts) + "\n" if parts else ""
+
+
+def led(word: str) -> str:
+    """Where something without a page is told of, as Markdown, or `""`: the name of a method or recipe, or a
+    word of a chapter."""
+    said, chapter = _LED.get(word, ("", "methods"))
+    if not said:
+        named = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", re.IGNORECASE)
+        table = (files("synth") / "reference" / "methods.md").read_text("utf-8").splitlines()
+        rows = [line for line in table if line.startswith("|")]
+        found = [line for line in rows[2:] if named.search(line)] if len(word) > 2 else []
+        said = "\n".join([*rows[:2], *found]) if found else ""
+    return f"# {word}\n\n{said}\n\nMore: `synth explain {chapter}`.\n" if said else ""
 
 
 def _heads(sort: str, word: str) -> Iterator[tuple[str, str]]:

@@ -208,3 +208,19 @@ def test_every_option_of_a_service_has_its_place(options: type[HostedOptions]) -
     assert [
         name for name in options.model_fields if f"`{name}`" not in page and f"`{name} = " not in page
     ] == []
+
+
+@pytest.mark.parametrize(
+    ("topic", "said"),
+    [
+        ("ranked", "synth explain judging"),
+        ("agreement", "vote.agreement"),
+        ("ultrafeedback", "AI feedback"),
+        ("KTO", "unpaired"),
+        ("self_instruct", "synth explain methods"),
+    ],
+)
+def test_what_has_no_page_leads_to_the_chapter_that_tells_of_it(topic: str, said: str) -> None:
+    found = CliRunner().invoke(cli, ["explain", topic])
+    assert found.exit_code == 0
+    assert said in found.output
