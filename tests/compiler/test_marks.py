@@ -253,3 +253,18 @@ def test_what_is_no_argument_of_a_backend_has_its_place(argument: str, hint: str
     with pytest.raises(RecipeError) as caught:
         compile_text(f'{HEAD}model local: model<chat> from openai("x", {argument})\n')
     assert [each.hint for each in caught.value.diagnostics if each.code == "E202"] == [hint]
+
+
+@pytest.mark.parametrize("pick", ["best", "most_common(answer)"])
+def test_a_parameter_may_leave_one_candidate_to_pick(pick: str, tmp_path: Path) -> None:
+    body = answer(f"marks = quality, candidates = k, pick = {pick}")
+    recipe = tmp_path / "made.recipe"
+    text = f"{HEAD}param k: count = 4\nconversation chats times 2 {{\n{body}}}\n{EXPORT}"
+    recipe.write_text(text, "utf-8")
+    assert synth("run", recipe, "--simulate", "--set", "k=1", cwd=tmp_path).status == 0
+    assert synth("materialize", recipe, "--simulate", "--set", "k=1", cwd=tmp_path).status == 0
+    assert len((tmp_path / "out/train/train.jsonl").read_text("utf-8").splitlines()) == 2
+    assert synth("compile", recipe, cwd=tmp_path).status == 0
+    recipe.write_text(text.replace("candidates = k", "candidates = 1"), "utf-8")
+    refused = synth("compile", recipe, cwd=tmp_path)
+    assert (refused.status, "there is none to pick" in refused.err) == (1, True)
