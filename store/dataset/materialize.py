@@ -29,7 +29,7 @@ from synth.store.dataset.rows.ranked import Ranked
 from synth.store.dataset.rows.rejected import Refused
 from synth.store.dataset.rows.row_sources import Samples
 from synth.store.dataset.rows.splits import Side, sides
-from synth.store.dataset.rows.tables import tables
+from synth.store.dataset.rows.tables import dropped, tables
 from synth.store.dataset.rows.unpaired import Unpaired
 from synth.store.log.costs import costs
 from synth.store.log.log import Log
@@ -106,7 +106,7 @@ def materialize(
     if written_by:
         position = {**position, "chosen": {name: dict(each) for name, each in sorted(written_by.items())}}
     return [
-        _write(plan, export, rows, position, spent, out, tables(snapshot, export)) for export, rows in found
+        _write(plan, export, rows, position, spent, out, _read(snapshot, export)) for export, rows in found
     ]
 
 
@@ -276,6 +276,12 @@ def _write(
     return Dataset(export, folder, counts, rows.missing, rows.unit, manifest, layout.types, bare)
 
 
+def _read(snapshot: LogSnapshot, export: ExportPlan) -> dict[str, Any]:
+    """What a manifest says of what is behind an export, where there is something to say."""
+    told = {"tables": tables(snapshot, export), "kept": dropped(snapshot, export)}
+    return {name: found for name, found in told.items() if found}
+
+
 def _manifest(
     plan: Plan,
     export: ExportPlan,
@@ -293,7 +299,7 @@ def _manifest(
         "log": dict(position),
         **rows.manifest(),
         **({"forgotten": rows.forgotten} if rows.forgotten else {}),
-        **({"tables": dict(read)} if read else {}),
+        **read,
         **({} if spent is None else {"costs": dict(spent)}),
         "versions": {"synth": VERSION, "duckdb": duckdb.__version__},
         "files": {file.path.name: {"split": name, **file.entry()} for name, file in files.items()},

@@ -70,6 +70,7 @@ def card(
         lines += _cut({"": manifest})
         lines += _varies({"": manifest})
     lines += _tables(manifest.get("tables", {}))
+    lines += _kept(manifest.get("kept", {}))
     lines += _refused(manifest.get("rejected", {}))
     if example is not None:
         shown = _row(example)
@@ -260,6 +261,17 @@ def _tables(read: Mapping[str, Any]) -> Iterator[str]:
         yield from ("## Made of", "")
         for name, place in read.items():
             yield from _read(name, place, "such row")
+        yield ""
+
+
+def _kept(dropped: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """How many finished samples the `keep` of each conversation refused, and by which check."""
+    if dropped:
+        yield from ("## What was not kept", "")
+        for name, checks in dropped.items():
+            parts = ", ".join(f"{n} fell to `{check}`" for check, n in checks.items())
+            number = plural(sum(checks.values()), "finished sample")
+            yield f"- `{name}`: its `keep` refused {number}" + (f": {_cell(parts)}" if parts else "")
         yield ""
 
 

@@ -1,14 +1,19 @@
-"""What was read from outside of the rows and passages that an export's samples are made of."""
+"""What was read from outside of the rows and passages that an export's samples are made of, and which samples
+were not kept."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.inputs.filter import Kept
+from synth.store.dataset.inputs.losses import Losses
+from synth.store.dataset.inputs.select import columns
 from synth.store.dataset.inputs.snapshot import LogSnapshot
+from synth.store.dataset.rows.rejected import ends
 
 
 def tables(snapshot: LogSnapshot, export: ExportPlan) -> dict[str, dict[str, Any]]:
@@ -36,8 +41,25 @@ def said_of(kept: Kept) -> dict[str, Any]:
     }
 
 
+def dropped(snapshot: LogSnapshot, export: ExportPlan) -> dict[str, dict[str, int]]:
+    """Of each conversation behind an export that has a `keep`, by name, how many of its finished samples that
+    refused, by check."""
+    behind = set(_behind(snapshot.plan, export.source))
+    found: dict[str, dict[str, int]] = {}
+    for cohort in snapshot.plan.cohorts:
+        if not cohort.keep or cohort.name not in behind:
+            continue
+        config_hash = snapshot.selection(cohort.name).config_hash
+        losses = Losses(snapshot, config_hash)
+        lost = ends(snapshot, cohort, config_hash, losses, given_up=True)
+        check = f"json_extract_string(payload, '$.rejected.{cohort.kept.name}[0].check')"
+        counts = Counter(check for _, check in columns(snapshot.cursor(), lost, check) if check is not None)
+        found[cohort.name] = {str(check): number for check, number in sorted(counts.items())}
+    return found
+
+
 def _behind(plan: Plan, name: str) -> Iterator[str]:
-    """The sources that what is called so is made of by conversations over their rows."""
+    """What that which is called so is made of: conversations, and the sources whose rows they are over."""
     for mix in plan.mixes:
         if mix.name == name:
             for part in mix.parts:
@@ -49,6 +71,7 @@ def _behind(plan: Plan, name: str) -> Iterator[str]:
     for cohort in plan.cohorts:
         if cohort.name != name:
             continue
+        yield name
         yield from (dealt.table for dealt in cohort.dealt if dealt.table)
         if cohort.rows is not None:
             if cohort.rows.kind == "source":

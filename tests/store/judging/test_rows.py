@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from synth.compiler.plan.model import CallPlan, PickPlan, StepPlan
+from synth.compiler.plan.model import CallPlan, CheckPlan, PickPlan, StepPlan
 from synth.compiler.plan.outputs import ColumnPlace, ColumnPlan
 from synth.compiler.plan.value_types import ValueType
 from synth.store.dataset.materialize import materialize
@@ -185,6 +185,32 @@ def test_columns_find_marks_beside_the_values(tmp_path: Path) -> None:
     row = read(made(told(plan), plan, tmp_path, "sft"))[0]
     assert (row["helpful"], row["agreement"]) == (5.0, None)
     assert row["quality"] == {"helpful": 5.0, "total": 8.0, "why": "For Good."}
+
+
+def test_what_a_keep_refused_is_told_and_counted_by_its_check(tmp_path: Path) -> None:
+    plan = judged_plan()
+    (cohort,) = plan.cohorts
+    check = CheckPlan(name="marked", label="close", of=("answer", "agreement"), arguments={"range": [0.5, 1]})
+    cohort = cohort.model_copy(update={"keep": (check,)})
+    plan = plan.model_copy(update={"cohorts": (cohort,)})
+    story = Story(plan)
+    for slot, tried in zip(all_slots(plan, "answered"), ANSWERS, strict=True):
+        if slot.ordinal:
+            story.abandon(cohort, slot, {"answer": [("No.", "length")]}, values=VALUES)
+            story.judge(cohort, slot, VALUES, {"answer": tried}, lost=True)
+            refused = {"attempt": 0, "call": None, "check": "close", "reason": "is 0.4"}
+            ended = story.events[-1].payload
+            assert isinstance(ended, dict)
+            ended.setdefault("rejected", {})["keep"] = [refused]
+        # What replaces it.
+        story.judge(cohort, slot, VALUES, {"answer": tried}, ordinal=slot.ordinal + 2 * (slot.ordinal > 0))
+    datasets = all_of(story, plan, tmp_path)
+    for name in ("sft", "dpo", "kto", "ranks", "refused"):
+        assert datasets[name].manifest["kept"] == {"answered": {"close": 2}}
+        assert "- `answered`: its `keep` refused 2 finished samples: 2 fell to `close`" in card(
+            datasets[name]
+        )
+        hold(datasets[name], tmp_path)
 
 
 def test_what_is_forgotten_of_a_candidate_is_gone_everywhere(tmp_path: Path) -> None:

@@ -113,10 +113,11 @@ class Story:
         *,
         lost: bool = False,
         beside: Mapping[str, Any] | None = None,
+        ordinal: int | None = None,
     ) -> str:
         """A sample ends at whose steps there were candidates; gives its id.  The value of such a step is
         that of the one that was picked; `beside` are more values."""
-        name = self.name(cohort, slot)
+        name = self.name(cohort, slot, ordinal)
         said: dict[str, Any] = {**values, **(beside or {})}
         noted: dict[str, list[dict[str, Any]]] = {}
         refused: dict[str, list[dict[str, Any]]] = {}
@@ -147,7 +148,7 @@ class Story:
                     rubric = cohort.step(step).rubric
                     if marks and rubric is not None:
                         said[f"{step}.{rubric.name}"] = each.told
-        payload: dict[str, Any] = {**self._place(cohort, slot, None), "values": said, "attempts": noted}
+        payload: dict[str, Any] = {**self._place(cohort, slot, ordinal), "values": said, "attempts": noted}
         if refused:
             payload["rejected"] = refused
         if lost:
