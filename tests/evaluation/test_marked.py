@@ -80,7 +80,7 @@ def test_the_mean_of_marks_is_measured_and_paid_for_once(tmp_path: Path) -> None
 def test_verdicts_that_are_lost_for_good_are_told_and_asked_again_where_that_is_wanted(
     tmp_path: Path, spoilt: str | Raw
 ) -> None:
-    made = project(tmp_path, DIRECT + evaluation("marked(quality, at_least = 1)", name="good"), head=JUDGED)
+    made = project(tmp_path, DIRECT + evaluation("marked(quality, at_least = 3)", name="good"), head=JUDGED)
     made.tell({"direct": ["Yes."] * 10})
     held = len(held_out(made))
     with OpenAIServer(answer=lambda asked: spoilt) as server:
@@ -104,7 +104,7 @@ def test_verdicts_that_are_lost_for_good_are_told_and_asked_again_where_that_is_
 
 
 def test_a_verdict_that_a_service_failed_is_asked_for_by_the_next_evaluation(tmp_path: Path) -> None:
-    made = project(tmp_path, DIRECT + evaluation("marked(quality, at_least = 1)", name="good"), head=JUDGED)
+    made = project(tmp_path, DIRECT + evaluation("marked(quality, at_least = 3)", name="good"), head=JUDGED)
     made.tell({"direct": ["Yes."] * 10})
     failing = held_out(made)[0]
 
