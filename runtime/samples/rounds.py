@@ -61,9 +61,9 @@ async def written(work: Work, step: StepPlan) -> None:
         _note(work, step, tried, picked)
         if picked is None:
             # The best of the refused is the one to improve on.
-            worst = max(tried, key=lambda each: (each.total, -each.place.candidate))
-            assert isinstance(worst.verdict, Rejected)
-            refused = worst.answer.text, worst.verdict.reason
+            best = max(tried, key=lambda each: (each.total, -each.place.candidate))
+            assert isinstance(best.verdict, Rejected)
+            refused = best.answer.text, best.verdict.reason
             continue
         if step.pick.by == "most_common":
             work.set(f"{step.name}.agreement", agreement)

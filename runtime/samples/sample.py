@@ -49,8 +49,8 @@ class Sample:
             refused["candidate"] = place.candidate
         self.rejected.setdefault(step, []).append(refused)
 
-    def refuse_accepted(self, step: str, why: Rejected) -> Place:
-        """Takes note that a step's accepted value is refused after all, and says which attempt it was."""
+    def refuse_accepted(self, step: str, why: Rejected) -> None:
+        """Takes note that a step's accepted value is refused after all."""
         place = Place(len(self.rejected.get(step, ())))
         for attempt in self.attempts.get(step, ()):
             if attempt.pop("picked", False):
@@ -58,7 +58,6 @@ class Sample:
                 place = Place(attempt["attempt"], attempt.get("candidate", 0))
         # Otherwise its attempts were refused one after the other, and this is the last.
         self.refuse(step, place, self.calls.get(step), why)
-        return place
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 from synth.compiler.plan.model import CallPlan
 from synth.store.dataset.inputs.select import columns, completed
 from synth.store.dataset.inputs.snapshot import LogSnapshot
-from synth.store.dataset.rows.candidates import OF_ATTEMPTS, Answer, numbered
+from synth.store.dataset.judging.candidates import OF_ATTEMPTS, Answer, numbered
 from synth.store.dataset.rows.made_pairs import NONE
 from synth.store.log import payload_sql
 from synth.store.log.payloads import EndedEitherWay

@@ -15,8 +15,6 @@ from synth.compiler.plan.allot import allot
 from synth.compiler.plan.judging.judge_steps import is_unjudged
 from synth.compiler.plan.model import CallPlan, PreferencePlan
 from synth.compiler.plan.strata import sample_version
-from synth.store.dataset.inputs.judged import judged
-from synth.store.dataset.inputs.losses import Losses
 from synth.store.dataset.inputs.messages import (
     Message,
     answered,
@@ -30,7 +28,16 @@ from synth.store.dataset.inputs.messages import (
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns, pair_config_hash
 from synth.store.dataset.inputs.snapshot import LogSnapshot
-from synth.store.dataset.rows.candidates import BY_MARKS, OF_ATTEMPTS, Answer, are_apart, first_shown, options
+from synth.store.dataset.judging.candidates import (
+    BY_MARKS,
+    OF_ATTEMPTS,
+    Answer,
+    are_apart,
+    first_shown,
+    options,
+)
+from synth.store.dataset.judging.judged import judged
+from synth.store.dataset.judging.losses import Losses
 from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.found_pairs import FoundPairs, Pair, read_pairs
 from synth.store.dataset.rows.layout import Layout, Row

@@ -10,13 +10,13 @@ from typing import Any
 
 from synth.compiler.plan.model import CohortPlan, StepPlan
 from synth.compiler.plan.outputs import ExportPlan
-from synth.store.dataset.inputs.judged import judged
-from synth.store.dataset.inputs.losses import Losses
 from synth.store.dataset.inputs.messages import Message, before, marked, shown_messages, with_passages
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns
 from synth.store.dataset.inputs.snapshot import LogSnapshot
-from synth.store.dataset.rows.candidates import first_shown, ranked, total
+from synth.store.dataset.judging.candidates import first_shown, ranked, total
+from synth.store.dataset.judging.judged import judged
+from synth.store.dataset.judging.losses import Losses
 from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides

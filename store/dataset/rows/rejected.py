@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from synth.compiler.plan.model import CohortPlan, StepPlan
-from synth.store.dataset.inputs.losses import Losses
 from synth.store.dataset.inputs.messages import Message, attempted, before, shown_messages
 from synth.store.dataset.inputs.provenance import ProvenanceCounts, members_of
 from synth.store.dataset.inputs.select import Models, columns, completed, config_hash_of, stream
 from synth.store.dataset.inputs.snapshot import LogSnapshot
-from synth.store.dataset.rows.candidates import numbered
+from synth.store.dataset.judging.candidates import numbered
+from synth.store.dataset.judging.losses import Losses
 from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.splits import Side, sides

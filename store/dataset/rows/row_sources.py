@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from synth.compiler.plan.outputs import ExportPlan
-from synth.store.dataset.inputs.judged import judged
 from synth.store.dataset.inputs.messages import read, spoken, trained_turns, untrained_turns, with_passages
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns, completed, sample_ids
 from synth.store.dataset.inputs.snapshot import LogSnapshot
+from synth.store.dataset.judging.judged import judged
 from synth.store.dataset.rows.columns import SampleColumns, nulls
 from synth.store.dataset.rows.layout import Conversation, Layout, Line, as_lines
 from synth.store.dataset.rows.sql_rows import is_plain, plain_lines

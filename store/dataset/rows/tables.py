@@ -10,9 +10,9 @@ from typing import Any
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.inputs.filter import Kept
-from synth.store.dataset.inputs.losses import Losses
 from synth.store.dataset.inputs.select import columns
 from synth.store.dataset.inputs.snapshot import LogSnapshot
+from synth.store.dataset.judging.losses import Losses
 from synth.store.dataset.rows.rejected import ends
 
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from synth.compiler.plan.judging.judge_steps import is_unjudged
 from synth.compiler.plan.model import StepPlan
-from synth.store.dataset.inputs.judged import judged
-from synth.store.dataset.inputs.losses import Losses
 from synth.store.dataset.inputs.messages import (
     Message,
     answered,
@@ -24,6 +22,8 @@ from synth.store.dataset.inputs.messages import (
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.snapshot import LogSnapshot
+from synth.store.dataset.judging.judged import judged
+from synth.store.dataset.judging.losses import Losses
 from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.rejected import Attempt, ends, is_known, sample_of, with_attempts
