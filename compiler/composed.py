@@ -16,18 +16,11 @@ from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics
 from synth.base.display import quoted
 from synth.compiler.bind.blocks.bound import Bound, Step
 from synth.compiler.plan.conditions import all_hold
-from synth.compiler.plan.dependent import goes_with
-from synth.compiler.plan.model import (
-    CheckPlan,
-    CohortPlan,
-    JsonOutput,
-    Plan,
-    RefPlan,
-    StepPlan,
-    Template,
-)
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.presence import drawn, may_be_there, varying
+from synth.compiler.plan.steps import CheckPlan, JsonOutput, RefPlan, StepPlan, Template
 from synth.compiler.plan.strata import stretches
+from synth.compiler.plan.tables.dependent import goes_with
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.near_duplicates import NearDuplicates

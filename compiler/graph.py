@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from synth.compiler.plan.model import Plan, StepPlan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.stdlib.render import references
 
 

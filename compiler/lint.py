@@ -10,7 +10,7 @@ from synth.base.diagnostics.source import Span
 from synth.compiler.bind.blocks.bound import Bound, Conversation, Step
 from synth.compiler.bind.blocks.kept import paths_kept
 from synth.compiler.bind.conversations.axes import uses_of
-from synth.compiler.plan.model import CallPlan
+from synth.compiler.plan.steps import CallPlan
 
 # The code of a warning that a run makes an error of.
 MISSING_FILE = "W707"

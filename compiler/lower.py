@@ -8,16 +8,8 @@ from synth.compiler.bind.blocks.bound import Bound, Conversation, Model, Prefere
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.judging.judge_steps import judging
 from synth.compiler.plan.judging.marking import marking
-from synth.compiler.plan.model import (
-    ArgumentValue,
-    AxisPlan,
-    CohortPlan,
-    JsonOutput,
-    Plan,
-    PreferencePlan,
-    StepPlan,
-    TextOutput,
-)
+from synth.compiler.plan.model import AxisPlan, CohortPlan, Plan, PreferencePlan
+from synth.compiler.plan.steps import ArgumentValue, JsonOutput, StepPlan, TextOutput
 from synth.compiler.plan.tables.draws import DrawPlan
 from synth.compiler.plan.types import json_schema
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, get_args
 
 from synth.compiler.bind.declarations.exports import FORMS
 from synth.compiler.bind.expressions.kinds import HOLDERS, Arity, Block, Kind
-from synth.compiler.plan.model import Role
+from synth.compiler.plan.steps import Role
 from synth.compiler.plan.types import BUILT_IN_SCHEMAS, CAPABILITIES, SCALARS
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.filters import FILTERS

@@ -24,7 +24,8 @@ from typing import Any
 from bench.lib.harness import ROOT, Options, Unavailable, measured
 from bench.lib.report import Report, Table, grid
 from synth.base.extras import install
-from synth.compiler.plan.model import CallPlan, SourcePlan
+from synth.compiler.plan.model import SourcePlan
+from synth.compiler.plan.steps import CallPlan
 from synth.runtime.engines.base import ModelIdentity
 from synth.runtime.retrieval.index import Index, Query, open_index
 

@@ -6,46 +6,24 @@ samples.  It is frozen, its JSON is canonical, and `plan_hash` names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, PrivateAttr
+from pydantic import Field, JsonValue, PrivateAttr
 
 from synth.base.canonical import Frozen, canonical_json, digest
-from synth.compiler.plan.conditions import ConditionPlan
 from synth.compiler.plan.functions import FunctionPlan
-from synth.compiler.plan.judging.rubrics import RubricPlan
-from synth.compiler.plan.models import ModelPlan, Sampling
+from synth.compiler.plan.models import ModelPlan
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
 from synth.compiler.plan.shown import plan_html, plan_line
+from synth.compiler.plan.steps import CallPlan, CheckPlan, Role, StepPlan, asking, comparing
 from synth.compiler.plan.tables.draws import DrawPlan, Member
 from synth.compiler.plan.tables.table_plan import DealtPlan, TablePlan
 from synth.compiler.plan.value_types import ValueType
 
 PLAN_FORMAT = 1
-
-# Who says a turn; one of `messages` is several that somebody said before.
-Role = Literal["user", "model", "system", "messages"]
-
-
-class FilterPlan(Frozen):
-    name: str
-    arguments: tuple[JsonValue, ...] = ()
-
-
-class RefPlan(Frozen):
-    """A value looked up when a prompt is rendered: a draw, an earlier step, `nth`."""
-
-    path: tuple[str, ...]
-    filters: tuple[FilterPlan, ...] = ()
-
-
-Template = tuple[str | RefPlan, ...]
-
-# What a call's argument is: known now, or each sample's own.
-ArgumentValue = Annotated[RefPlan | JsonValue, Field(union_mode="left_to_right")]
 
 
 class AxisPlan(Frozen):
@@ -54,116 +32,6 @@ class AxisPlan(Frozen):
     name: str
     set: str
     members: tuple[Member, ...]
-
-
-class CheckPlan(Frozen):
-    """One check with its arguments by parameter name.
-
-    `of` is what is checked: a path below the value that the check stands with (a row's record, a step's
-    value), every item of a list on it and at its end; what is absent passes.  None is the value as a
-    whole.  `source` says that it is a Python function, `name` as recipes write it, and which version
-    (`FunctionPlan.source`); where its first parameter is not among the arguments, that is what is checked.
-    `against` is a source, and the path of a field of its rows, with all of which the value is compared.
-    """
-
-    name: str
-    of: tuple[str, ...] | None = None
-    against: tuple[str, ...] = ()
-    arguments: dict[str, ArgumentValue] = {}
-    label: str = ""
-    source: str = ""
-
-
-class TextOutput(Frozen):
-    kind: Literal["text"] = "text"
-
-
-class JsonOutput(Frozen):
-    kind: Literal["json"] = "json"
-    schema_: dict[str, JsonValue] = Field(alias="schema")
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
-
-    @property
-    def thinks(self) -> bool:
-        """Whether it is something said with the reasoning behind it: a record of the two texts
-        `thought` and `content`, and of nothing else."""
-        fields = self.schema_.get("properties")
-        return (
-            isinstance(fields, dict)
-            and fields.keys() == {"thought", "content"}
-            and all(isinstance(field, dict) and field.get("type") == "string" for field in fields.values())
-        )
-
-
-class CallPlan(Frozen):
-    """A function of the language with its arguments by parameter name, or a Python function, whose
-    version is its `source` (`FunctionPlan.source`)."""
-
-    name: str
-    arguments: dict[str, ArgumentValue] = {}
-    source: str = ""
-
-
-class PickPlan(Frozen):
-    """Which of the candidates of a round that stand becomes the value: the first, the one with the best
-    marks, or the first of the most common value.  Of the last, what is compared lies at the path `of`
-    below a value, or is what a function gives."""
-
-    by: Literal["first", "best", "most_common"] = "first"
-    of: tuple[str, ...] = ()
-    call: CallPlan | None = None
-
-
-class StepPlan(Frozen):
-    """A turn (it has a role and enters the transcript), a step or a let (they have none).
-
-    One of `value` (composed text), `call` (a function, such as `retrieve`) and `model` is given.
-    `needs` are the earlier steps that must be accepted before this one can start.  A user's turn that sees
-    the `template` is written on where a chat template opens it.  An evaluation's
-    step can see the `row` it is about; one that `scores` writes nothing: its value is how likely
-    the model finds the row's last message.  `judged_by` asks a model for the verdict of each check
-    that names one.  Each round of attempts has so many `candidates`, which judges mark by a `rubric`
-    (`marked_by`, one step a judge) and of which one is the `pick`; a later round is shown `revise` below
-    what the first was shown.  `on_length` says what becomes of text that was cut at the limit of tokens.
-    A step under conditions, all of which must hold, is left out of the other samples: its value is null
-    there.
-    """
-
-    name: str
-    role: Role | None = None
-    model: str | None = None
-    output: TextOutput | JsonOutput = Field(default=TextOutput(), discriminator="kind")
-    value: Template | None = None
-    call: CallPlan | None = None
-    system: Template | None = None
-    prompt: Template | None = None
-    sees: Literal["prompt", "transcript", "template", "row"] = "prompt"
-    scores: bool = False
-    sampling: Sampling = Sampling()
-    checks: tuple[CheckPlan, ...] = ()
-    must_fail: tuple[CheckPlan, ...] = ()
-    retry: Annotated[int, Field(ge=0)] = 0
-    needs: tuple[str, ...] = ()
-    judged_by: tuple[StepPlan, ...] = ()
-    candidates: Annotated[int, Field(ge=1)] = 1
-    rubric: RubricPlan | None = None
-    marked_by: tuple[StepPlan, ...] = ()
-    pick: PickPlan = PickPlan()
-    revise: Template | None = None
-    on_length: Literal["refuse", "keep"] = "refuse"
-    when: tuple[ConditionPlan, ...] = ()
-
-    @property
-    def thinks(self) -> bool:
-        """Whether it is a turn whose value has the reasoning behind it besides what is said."""
-        return self.role is not None and isinstance(self.output, JsonOutput) and self.output.thinks
-
-    def said(self, value: Any) -> str:
-        """A value as text: what is said, where it `thinks`; of other JSON the canonical text."""
-        if self.thinks:
-            value = value["content"]
-        return value if isinstance(value, str) else canonical_json(value)
 
 
 class CohortPlan(Frozen):
@@ -210,18 +78,6 @@ class CohortPlan(Frozen):
 
     def step(self, name: str) -> StepPlan:
         return next(step for step in (*self.steps, self.kept) if step.name == name)
-
-
-def asking(steps: Iterable[StepPlan]) -> tuple[StepPlan, ...]:
-    """Those of some steps that ask a model, and after each step those of its judges."""
-    return tuple(
-        each for step in steps for each in (step, *step.judged_by, *step.marked_by) if each.model is not None
-    )
-
-
-def comparing(steps: Iterable[StepPlan]) -> Iterator[CheckPlan]:
-    """Those checks of some steps that compare a value with the rows of a source."""
-    return (check for step in steps for check in step.checks if check.against)
 
 
 class SourcePlan(Frozen):

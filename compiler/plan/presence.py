@@ -9,9 +9,10 @@ from math import prod
 from typing import Any
 
 from synth.compiler.plan.conditions import ConditionPlan, holds, there
-from synth.compiler.plan.dependent import goes_with
-from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
+from synth.compiler.plan.model import CohortPlan, Plan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.plan.strata import stretches
+from synth.compiler.plan.tables.dependent import goes_with
 from synth.compiler.plan.tables.draws import Member
 
 # So many samples are counted one by one, and so many combinations of members are weighed.

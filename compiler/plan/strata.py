@@ -30,8 +30,8 @@ from typing import Any
 
 from synth.base.canonical import canonical_json
 from synth.compiler.plan.allot import largest_remainder
-from synth.compiler.plan.dependent import Dependent, DependentDeal
 from synth.compiler.plan.model import CohortPlan, Plan
+from synth.compiler.plan.tables.dependent import Dependent, DependentDeal
 from synth.compiler.plan.tables.draws import DrawPlan, Member
 
 # A block holds each member in proportion.  Weights with a longer period than this (say

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-Capability = Literal["chat", "json", "template", "embed", "logprobs", "frozen"]
+Capability = Literal["chat", "json", "tools", "template", "embed", "logprobs", "frozen"]
 CAPABILITIES: tuple[str, ...] = get_args(Capability)
 
 SCALARS = ("text", "count", "number", "ratio", "range", "duration", "path", "boolean")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from synth.compiler.plan.conditions import there
-from synth.compiler.plan.model import CallPlan, RefPlan
+from synth.compiler.plan.steps import CallPlan, RefPlan
 from synth.compiler.stdlib.verdict import Refusal, resolved
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from synth.compiler.plan.conditions import there
-from synth.compiler.plan.model import RefPlan, Template
+from synth.compiler.plan.steps import RefPlan, Template
 from synth.compiler.stdlib.filters import FILTERS
 
 

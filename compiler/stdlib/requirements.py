@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from synth.compiler.plan.model import CheckPlan, Plan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.steps import CheckPlan
 from synth.compiler.stdlib.checks import prepare_checks
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from synth.base.canonical import canonical_json
-from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
+from synth.compiler.plan.steps import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.compiler.stdlib.checks import CHECKS, group_of, run_check
 from synth.compiler.stdlib.checks.conversation import is_conversation
 from synth.compiler.stdlib.checks.strict_json import parse_json

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synth.compiler.plan.conditions import there
-from synth.compiler.plan.model import ArgumentValue, CallPlan, CheckPlan, RefPlan, StepPlan
+from synth.compiler.plan.steps import ArgumentValue, CallPlan, CheckPlan, RefPlan, StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.verdict import Refusal, parts_of
 from synth.runtime.calls.attempt import CallAbandoned, ModelClient, Place

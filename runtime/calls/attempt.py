@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from synth.compiler.plan.model import CheckPlan, Plan, StepPlan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.steps import CheckPlan, StepPlan
 from synth.runtime.calls.rules import Rules
 from synth.runtime.engines.base import Message
 from synth.runtime.functions.asked import Application, Fault, Result

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from synth.base.text import valid_text
-from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.stdlib.folds import FOLDS
 from synth.runtime.events.budget import Stopped
 from synth.store.log.payloads import StuckStep

@@ -10,7 +10,8 @@ from typing import Any
 
 from synth.base.canonical import canonical_json
 from synth.base.display import quoted
-from synth.compiler.plan.model import CheckPlan, Plan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.steps import CheckPlan
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
 from synth.compiler.stdlib.verdict import parts_of
 from synth.runtime.calls.attempt import Rows, Unheld

@@ -12,8 +12,9 @@ from synth.base.canonical import canonical_json, digest
 from synth.base.errors import ConfigError
 from synth.base.text import spoken
 from synth.compiler.outside.backends import BACKENDS
-from synth.compiler.plan.model import CohortPlan, Plan, comparing
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.models import ModelPlan
+from synth.compiler.plan.steps import comparing
 from synth.compiler.plan.types import Capability
 from synth.runtime.calls.rules import CURRENT
 from synth.runtime.engines import open_engine

@@ -8,8 +8,9 @@ from typing import Any
 
 from synth.base.canonical import digest
 from synth.base.errors import CallFailed, EngineError
-from synth.compiler.plan.model import CohortPlan, JsonOutput, Plan, StepPlan
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.models import Sampling
+from synth.compiler.plan.steps import JsonOutput, StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.render import render
 from synth.runtime.calls.attempt import Attempt, CallAbandoned

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from synth.base.errors import AccessDenied, CallFailed, EngineDied, EngineError
 from synth.base.text import spoken
-from synth.compiler.plan.model import StepPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.runtime.calls.attempt import CallAbandoned
 from synth.runtime.calls.breaker import Breakers, Held
 from synth.runtime.calls.models import Models, RunningModel

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synth.base.canonical import canonical_json
-from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
+from synth.compiler.plan.steps import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.compiler.stdlib.verdict import (
     Refusal,
     composed_value,

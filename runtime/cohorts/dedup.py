@@ -12,7 +12,8 @@ from heapq import heappop, heappush
 from typing import Any
 
 from synth.base.canonical import canonical_json
-from synth.compiler.plan.model import CheckPlan, CohortPlan, StepPlan
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.steps import CheckPlan, StepPlan
 from synth.compiler.plan.strata import Labels
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
 from synth.compiler.stdlib.verdict import parts_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from synth.compiler.plan.model import StepPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.runtime.calls.attempt import Answer, Place
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.events.progress import Progress

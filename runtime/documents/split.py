@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from synth.base.canonical import digest
 from synth.base.errors import ConfigError
-from synth.compiler.plan.model import CallPlan
+from synth.compiler.plan.steps import CallPlan
 from synth.runtime.documents.document import Block, Document, Scalar
 from synth.runtime.documents.words import SENTENCE, count_words, find_words
 

@@ -14,21 +14,38 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 from pydantic import Field, JsonValue
 
 from synth.base.canonical import Frozen
-from synth.compiler.plan.model import CheckPlan
 from synth.compiler.plan.models import Sampling
+from synth.compiler.plan.steps import CheckPlan
 from synth.compiler.plan.types import Capability
 
 # A day is longer than any wait that somebody means.
 LONGEST_S = 86_400.0
 
-MessageRole = Literal["system", "user", "model"]
+MessageRole = Literal["system", "user", "model", "tool"]
 FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool: its name and its arguments, a JSON object.  `signature` is what a service wants
+    back with it in later requests, as it gave it."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    signature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
+    """`calls` are a model's calls of tools, and its `content` is then empty or what it says beside them.
+    The messages of role `tool` behind it have what each call came to, in the calls' order, and the tool's
+    `name`.
+    """
+
     role: MessageRole
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    name: str = ""
 
 
 class ModelIdentity(Frozen):
@@ -60,7 +77,7 @@ class Call:
     the simulated engine what an acceptable answer looks like; real engines ignore them.
     With `scored` set nothing is generated: the answer is how likely `token_ids` are from that
     index on, each token given all before it.  Where a user's turn was `opened`, the model goes on as
-    the user.
+    the user.  `tools` are the definitions of those that the model may call (`ToolPlan.definition`).
     """
 
     key: str
@@ -74,6 +91,7 @@ class Call:
     must_fail: tuple[CheckPlan, ...] = ()
     scored: int | None = None
     opened: bool = False
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +104,9 @@ class Completion:
     beside the text. `served_by` is the model name a server reported, when it
     did. Of a scoring call `logprob` is the sum of the natural logarithms of `scored_tokens` tokens'
     probabilities, without sampling's temperature and cuts, and the text is empty.
+
+    `calls` are the tools that are called, in order, and the text is then empty or what is said beside them.
+    Where calls cannot be read, `malformed` is a clause that says why, and the text is all that was written.
     """
 
     text: str
@@ -100,6 +121,8 @@ class Completion:
     scored_tokens: int = 0
     thought: str | None = None
     odd: tuple[str, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    malformed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +168,10 @@ class Engine(Protocol):
     concurrency: int
     adaptive: bool
 
-    def render(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
-        """The exact prompt tokens for a conversation, or None when the server renders.
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[int, ...] | None:
+        """The exact prompt tokens for a conversation with tools, or None when the server renders.
 
         Raises `CallFailed` (not retryable) when the chat template refuses the conversation.
         """

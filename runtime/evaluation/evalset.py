@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from synth.base.canonical import digest
-from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
+from synth.compiler.plan.model import CohortPlan, Plan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.plan.strata import Cell, Slot
 from synth.runtime.cohorts.source import SampleObserver, SampleRequest
 from synth.runtime.events.progress import Progress

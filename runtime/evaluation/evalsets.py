@@ -10,8 +10,8 @@ from synth.base.canonical import digest
 from synth.compiler.plan.judging.judge_steps import JUDGED
 from synth.compiler.plan.judging.marking import BEFORE, marking
 from synth.compiler.plan.judging.rubrics import RubricPlan
-from synth.compiler.plan.model import CallPlan, FilterPlan, JsonOutput, RefPlan, StepPlan, Template
 from synth.compiler.plan.models import ModelPlan, Sampling
+from synth.compiler.plan.steps import CallPlan, FilterPlan, JsonOutput, RefPlan, StepPlan, Template
 from synth.runtime.evaluation.evalset import EvalEntry, EvalSet
 from synth.runtime.evaluation.items import Item
 from synth.runtime.evaluation.questions import Question

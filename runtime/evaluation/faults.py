@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from synth.compiler.plan.model import JsonOutput, StepPlan
 from synth.compiler.plan.outputs import MetricPlan
+from synth.compiler.plan.steps import JsonOutput, StepPlan
 from synth.compiler.stdlib.checks import run_check
 from synth.runtime.calls.validate import Rejected, validate
 from synth.runtime.evaluation.items import Answer, Item

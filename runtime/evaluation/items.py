@@ -7,13 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from synth.compiler.plan.model import (
-    AxisPlan,
-    CohortPlan,
-    JsonOutput,
-    Plan,
-)
+from synth.compiler.plan.model import AxisPlan, CohortPlan, Plan
 from synth.compiler.plan.outputs import ExportPlan
+from synth.compiler.plan.steps import JsonOutput
 from synth.compiler.plan.tables.draws import DrawPlan
 from synth.store.dataset.inputs.messages import trained_turns
 from synth.store.dataset.inputs.select import WrittenBy, config_hash_of

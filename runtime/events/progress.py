@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from synth.base.leftovers import draft
-from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
+from synth.compiler.plan.model import CohortPlan, Plan
+from synth.compiler.plan.steps import StepPlan
 from synth.runtime.money.usage import Usage
 
 _SUMS = (

@@ -115,6 +115,13 @@ class Recorder:
     @overload
     def emit(
         self,
+        kind: Literal[Kind.TOOL_DONE],
+        payload: payloads.ToolDone,
+        **columns: Unpack[payloads.EventColumns],
+    ) -> int: ...
+    @overload
+    def emit(
+        self,
         kind: Literal[Kind.CALL_COMPLETED],
         payload: payloads.CallCompleted,
         **columns: Unpack[payloads.EventColumns],

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Container, Iterator
 from itertools import islice
 
-from synth.compiler.plan.model import CheckPlan, Plan, SourcePlan
+from synth.compiler.plan.model import Plan, SourcePlan
+from synth.compiler.plan.steps import CheckPlan
 from synth.compiler.plan.strata import call_seed
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.functions.asked import Application

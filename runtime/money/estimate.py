@@ -13,15 +13,8 @@ from synth.base.canonical import canonical_json
 from synth.compiler.plan.conditions import there
 from synth.compiler.plan.judging.judge_steps import JUDGED
 from synth.compiler.plan.judging.marking import BEFORE
-from synth.compiler.plan.model import (
-    CohortPlan,
-    JsonOutput,
-    Plan,
-    RefPlan,
-    StepPlan,
-    Template,
-    asking,
-)
+from synth.compiler.plan.model import CohortPlan, Plan
+from synth.compiler.plan.steps import JsonOutput, RefPlan, StepPlan, Template, asking
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.value_types import ValueType
 from synth.runtime.money.tokens import count

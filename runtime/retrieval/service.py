@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from synth.base.canonical import canonical_json, digest
 from synth.compiler.outside.backends import BACKENDS
-from synth.compiler.plan.model import Plan, SourcePlan, StepPlan
+from synth.compiler.plan.model import Plan, SourcePlan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.stdlib.checks.reasons import ends
 from synth.compiler.stdlib.folds import looks_up
 from synth.runtime.engines.base import EngineSpec

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from synth.base.canonical import canonical_json
-from synth.compiler.plan.model import CheckPlan
+from synth.compiler.plan.steps import CheckPlan
 from synth.compiler.stdlib.checks import run_check
 from synth.compiler.stdlib.checks.fold import fold
 from synth.compiler.stdlib.near_duplicates import NearDuplicates

@@ -13,8 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from synth.compiler.plan.model import CohortPlan, Plan, StepPlan, asking
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.presence import may_be_there, samples_with
+from synth.compiler.plan.steps import StepPlan, asking
 from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.attempt import Answer, Place

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
+from synth.compiler.plan.model import CohortPlan, Plan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, Place, Rows

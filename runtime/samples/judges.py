@@ -9,7 +9,8 @@ from typing import Any
 from synth.compiler.plan.judging.judge_steps import JUDGED, no_marks, no_verdict
 from synth.compiler.plan.judging.marking import BEFORE
 from synth.compiler.plan.judging.rubrics import marks_of
-from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.stdlib.verdict import is_complete, own_marks_refusal, resolved
 from synth.runtime.calls.applied import refusal_of
 from synth.runtime.calls.attempt import CacheMiss, Place

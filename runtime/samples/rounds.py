@@ -9,7 +9,7 @@ from typing import Any
 
 from synth.base.canonical import canonical_json
 from synth.compiler.plan.conditions import there
-from synth.compiler.plan.model import StepPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.stdlib.render import render
 from synth.runtime.calls.applied import made_by
 from synth.runtime.calls.attempt import Answer, CacheMiss, CallAbandoned, Place

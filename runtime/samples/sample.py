@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.plan.strata import Slot
 from synth.runtime.calls.attempt import Answer, Place
 from synth.runtime.calls.validate import Rejected

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from synth.compiler.plan.conditions import all_hold
-from synth.compiler.plan.model import StepPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.folds import FOLDS
 from synth.compiler.stdlib.render import render

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from synth.compiler.plan.model import StepPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.plan.tables.environment import environment
 from synth.runtime.calls.applied import Asking
 from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, ModelClient, Place

@@ -13,7 +13,8 @@ from synth.base.canonical import canonical_json
 from synth.base.display import plural, quoted, visible
 from synth.base.errors import ConfigError, RecipeError
 from synth.compiler.compile import compile_text
-from synth.compiler.plan.model import CallPlan, Plan, SourcePlan
+from synth.compiler.plan.model import Plan, SourcePlan
+from synth.compiler.plan.steps import CallPlan
 from synth.runtime.sources.faults import Fault, Unusable, names
 from synth.runtime.sources.locate import Located, locate
 from synth.runtime.sources.notes import Notes

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     SOURCE_COMPLETED = "source.completed"
     RETRIEVAL_DONE = "retrieval.done"
     FUNCTION_DONE = "function.done"
+    TOOL_DONE = "tool.done"
     CALL_COMPLETED = "call.completed"
     CALL_FAILED = "call.failed"
     STEP_ACCEPTED = "step.accepted"

@@ -22,6 +22,7 @@ from synth.store.log.source_payloads import (
     RowIngested,
     SourceCompleted,
     SourceIngested,
+    ToolCall,
 )
 
 
@@ -147,6 +148,10 @@ class CallCompleted(CallId, TokenNotes, Score, CandidateNote):
     served_by: str | None  # the model that the service says it was; None where it says nothing
     thought: NotRequired[str]  # the thinking that came with the text; absent: none
     odd: NotRequired[Sequence[str]]  # what was wrong with the rest of the response, in plain words
+    tools: NotRequired[Sequence[Json]]  # definitions of those that the model may call; absent: none
+    calls: NotRequired[Sequence[ToolCall]]  # of tools, in order; absent: none
+    malformed: NotRequired[str]  # why calls in the text cannot be read; absent: there is nothing unread
+    exchange: NotRequired[int]  # which call of its attempt it is, between which tools answer; absent: 0
 
 
 # `try` is a word of Python's, which no class body can have for a field: the number of the try, from 1.
@@ -204,6 +209,19 @@ class FunctionDone(TypedDict):
     simulated: NotRequired[bool]  # True: made up, and nothing was called; absent: False
 
 
+class ToolDone(CandidateNote):
+    """A tool answered a call: of result and fault one is there."""
+
+    key: str  # sha256 of the answer that called it, the call's number there, and what the tool does
+    call: int  # seq of that answer
+    number: int  # of the call in it, from 0
+    name: str
+    arguments: Json
+    result: NotRequired[Any]  # JSON
+    fault: NotRequired[str]  # why there is none, as the model is told
+    simulated: NotRequired[bool]  # True: made up, and nothing was called; absent: False
+
+
 class RejectedAttempt(CandidateNote):
     attempt: int  # from 0; with candidates, the round
     call: int | None  # seq of the answer; None where no model was asked
@@ -221,6 +239,19 @@ class MarkedAttempt(CandidateNote):
     picked: NotRequired[bool]  # True: it is the value; absent: False
 
 
+class CalledTool(TypedDict):
+    """A call of a tool in an accepted turn, and what came of it: of result and fault one is there."""
+
+    name: str
+    arguments: Json
+    result: NotRequired[Any]  # JSON
+    fault: NotRequired[str]
+    message: int  # which of the turn's messages the call stands in, from 0
+    # Of the first call of a message:
+    content: NotRequired[str]  # what is said beside the calls; absent: nothing
+    thought: NotRequired[str]  # the thinking before them; absent: none
+
+
 class SamplePlace(TypedDict):
     """Which sample of which lineage it is."""
 
@@ -235,8 +266,9 @@ class SamplePlace(TypedDict):
 class SampleEnded(SamplePlace):
     """What a sample has however it ended."""
 
-    # Text or JSON of the steps that were accepted; beside a step's, its marks as `answer.quality`, and the
-    # share of candidates that agree on it as `answer.agreement`.
+    # Text or JSON of the steps that were accepted; beside a step's, its marks as `answer.quality`, the
+    # share of candidates that agree on it as `answer.agreement`, and its calls of tools as `answer.calls`
+    # (a list of `CalledTool`).
     values: dict[str, Any]
     attempts: NotRequired[Mapping[str, Sequence[MarkedAttempt]]]  # by step, in order; absent: none
     rejected: NotRequired[Mapping[str, Sequence[RejectedAttempt]]]  # by step; absent: none
@@ -321,6 +353,7 @@ PAYLOADS: Mapping[Kind, tuple[type, ...]] = {
     Kind.SOURCE_COMPLETED: (SourceCompleted, DocumentsCompleted),
     Kind.RETRIEVAL_DONE: (RetrievalDone,),
     Kind.FUNCTION_DONE: (FunctionDone,),
+    Kind.TOOL_DONE: (ToolDone,),
     Kind.CALL_COMPLETED: (CallCompleted,),
     Kind.CALL_FAILED: (CallFailed,),
     Kind.STEP_ACCEPTED: (StepAccepted,),

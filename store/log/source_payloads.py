@@ -8,11 +8,21 @@ from typing import Any, Literal, NotRequired, TypedDict
 Json = Mapping[str, Any]
 
 
+class ToolCall(TypedDict):
+    """A tool that a model calls."""
+
+    name: str
+    arguments: Json
+    signature: NotRequired[str]  # what the service wants back with it; absent: nothing
+
+
 class Message(TypedDict):
     """A message of a prompt or of a source's row."""
 
-    role: str
-    content: str
+    role: str  # system, user, model or tool
+    content: str  # of a model that calls tools it may be empty
+    calls: NotRequired[Sequence[ToolCall]]  # of a model's message; absent: none
+    name: NotRequired[str]  # of a tool's message: the tool; absent: nobody said
     weight: NotRequired[int]  # a source's: 1 where it is to be trained on, 0 where not; absent: nobody said
     thought: NotRequired[str]  # a source's: the thinking before it; absent: none
 
@@ -27,6 +37,7 @@ class SourceIngested(TypedDict):
     line: int
     hash: str
     messages: list[Message]
+    tools: NotRequired[Sequence[Json]]  # definitions of the tools that the model may call; absent: none
 
 
 class RowIngested(TypedDict):

@@ -19,7 +19,8 @@ from synth.cli.reading import reading
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
+    from synth.compiler.plan.model import CohortPlan, Plan
+    from synth.compiler.plan.steps import StepPlan
     from synth.compiler.plan.tables.draws import DrawPlan
     from synth.runtime.run.preview import StepCost
     from synth.runtime.settings import Settings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
+from synth.compiler.plan.steps import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.compiler.stdlib.checks import run_check
 from synth.compiler.stdlib.verdict import refusal
 from tests.kit.support import query, synth

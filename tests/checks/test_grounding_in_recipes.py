@@ -10,7 +10,7 @@ import pytest
 
 from synth.base.errors import RecipeError
 from synth.compiler.compile import compile_text
-from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
+from synth.compiler.plan.steps import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.runtime.calls.validate import Accepted, Rejected, validate
 from tests.kit.servers.loopback import Asked
 from tests.kit.servers.openai import OpenAIServer

@@ -97,7 +97,7 @@ def test_bounds_hold_for_answers_and_for_simulations(field: str, right: Any, wro
     from random import Random
 
     from synth.base.canonical import canonical_json
-    from synth.compiler.plan.model import JsonOutput
+    from synth.compiler.plan.steps import JsonOutput
     from synth.runtime.engines.simulated.answers import answer, wishes
 
     text = f"""schema S {{ v: {field} }}

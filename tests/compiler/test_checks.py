@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.compiler.plan.model import FilterPlan, RefPlan
+from synth.compiler.plan.steps import FilterPlan, RefPlan
 from synth.compiler.stdlib.checks import run_check
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
 from synth.compiler.stdlib.render import render

@@ -11,7 +11,8 @@ import pytest
 from synth.base.diagnostics.diagnostic import Diagnostic
 from synth.base.errors import RecipeError
 from synth.compiler.compile import Compiled, compile_file, compile_text
-from synth.compiler.plan.model import Plan, RefPlan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.steps import RefPlan
 from tests.kit.support import PERSONA, QUICKSTART, ROOT, environment
 
 PARAMS = {"base_revision": "abc"}

@@ -10,7 +10,7 @@ import pytest
 from synth.base.diagnostics.source import Source
 from synth.base.errors import RecipeError
 from synth.compiler.compile import compile_file, compile_text
-from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan, StepPlan
+from synth.compiler.plan.steps import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.compiler.stdlib.verdict import Refusal, refusal
 from synth.dsl.format import format_source
 from tests.kit.support import synth

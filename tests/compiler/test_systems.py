@@ -6,7 +6,8 @@ import pytest
 
 from synth.base.errors import ConfigError
 from synth.compiler.compile import compile_file, diagnose
-from synth.compiler.plan.model import Plan, RefPlan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.steps import RefPlan
 from synth.compiler.plan.strata import slots
 from synth.dsl.read import read
 from tests.compiler.systems import PILLARS, RAG, RECIPES, TEACHER, TURNS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from synth.base.errors import ConfigError
-from synth.compiler.plan.model import CallPlan
+from synth.compiler.plan.steps import CallPlan
 from synth.runtime.documents import Document, Splitter, find_files, read_file
 from synth.runtime.documents.faults import FileFaults, Unreadable
 

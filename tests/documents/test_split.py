@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from synth.base.errors import ConfigError
-from synth.compiler.plan.model import CallPlan
+from synth.compiler.plan.steps import CallPlan
 from synth.runtime.documents import Block, Document, Splitter
 from synth.runtime.documents.markdown import read_markdown
 from synth.runtime.documents.words import LONGEST, count_words, find_words

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.compiler.plan.model import CheckPlan, RefPlan
 from synth.compiler.plan.models import Sampling
+from synth.compiler.plan.steps import CheckPlan, RefPlan
 from synth.compiler.stdlib.checks import group_of, run_check
 from synth.runtime.engines.base import Call, EngineSpec
 from synth.runtime.engines.simulated.engine import SimulatedEngine

@@ -28,9 +28,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from synth.compiler.plan.conditions import ConditionPlan, all_hold
-from synth.compiler.plan.model import CheckPlan, CohortPlan, JsonOutput, PickPlan, Plan, StepPlan
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.outputs import MixPlan
 from synth.compiler.plan.presence import samples_with
+from synth.compiler.plan.steps import CheckPlan, JsonOutput, PickPlan, StepPlan
 from synth.compiler.plan.strata import Slot, slots
 from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.folds import FOLDS

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from synth.compiler.plan.model import CallPlan, CheckPlan, SourcePlan
+from synth.compiler.plan.model import SourcePlan
+from synth.compiler.plan.steps import CallPlan, CheckPlan
 from synth.runtime.engines.base import EngineSpec, ModelIdentity
 from synth.runtime.retrieval.embedders import Embedder, open_embedder
 from synth.runtime.retrieval.embedders.base import Purpose, Vectors

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from synth.base.errors import ConfigError
-from synth.compiler.plan.model import CallPlan, SourcePlan
+from synth.compiler.plan.model import SourcePlan
+from synth.compiler.plan.steps import CallPlan
 from synth.runtime.documents import Splitter
 from tests.documents.helpers import lay
 from tests.retrieval.helpers import Counting, ask, ingest, simulated

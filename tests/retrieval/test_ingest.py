@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from synth.base.errors import CallFailed, ConfigError, EngineError
-from synth.compiler.plan.model import CallPlan, CheckPlan
+from synth.compiler.plan.steps import CallPlan, CheckPlan
 from synth.runtime.retrieval.index import Index, open_index
 from synth.runtime.retrieval.spool import Spool
 from tests.documents.helpers import encrypted_pdf, lay, pdf

@@ -6,7 +6,8 @@ from array import array
 
 import pytest
 
-from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
+from synth.compiler.plan.model import CohortPlan, Plan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.plan.strata import sample_id
 from synth.runtime.cohorts.conversation import Cohort
 from synth.runtime.cohorts.source import SampleRequest, most_losses, raise_losses

@@ -9,16 +9,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth.compiler.plan.model import (
-    AxisPlan,
-    CallPlan,
-    CheckPlan,
-    CohortPlan,
-    Plan,
-    PreferencePlan,
-    StepPlan,
-)
+from synth.compiler.plan.model import AxisPlan, CohortPlan, Plan, PreferencePlan
 from synth.compiler.plan.models import ModelPlan
+from synth.compiler.plan.steps import CallPlan, CheckPlan, StepPlan
 from synth.compiler.plan.tables.draws import DrawPlan, Member
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.build import open_sample_sources

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.compiler.plan.strata import Cell, Slot
 from synth.runtime.calls.attempt import Answer, Attempt, CallAbandoned
 from synth.runtime.calls.rules import CURRENT, Rules

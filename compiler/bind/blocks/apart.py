@@ -10,7 +10,7 @@ from synth.compiler.bind.blocks.subject import Subject, report_no_field
 from synth.compiler.bind.expressions.arguments import bind_arguments, path_of
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import article, beyond_reach, misses
-from synth.compiler.plan.model import CheckPlan, RefPlan
+from synth.compiler.plan.steps import CheckPlan, RefPlan
 from synth.compiler.plan.types import Type
 from synth.compiler.stdlib.checks import CHECKS
 from synth.dsl.syntax import Name, Reference, Rule

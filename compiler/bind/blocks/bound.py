@@ -14,19 +14,12 @@ from synth.compiler.bind.expressions.scope import Declared
 from synth.compiler.bind.expressions.ways import Conditions, Ways
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.judging.rubrics import RubricPlan
-from synth.compiler.plan.model import (
-    CallPlan,
-    CheckPlan,
-    PickPlan,
-    RefPlan,
-    Role,
-    SourcePlan,
-    Template,
-)
+from synth.compiler.plan.model import SourcePlan
 from synth.compiler.plan.models import ModelPlan, Sampling
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
-from synth.compiler.plan.spread import SpreadPlan
+from synth.compiler.plan.steps import CallPlan, CheckPlan, PickPlan, RefPlan, Role, Template
 from synth.compiler.plan.tables.draws import Member
+from synth.compiler.plan.tables.spread import SpreadPlan
 from synth.compiler.plan.tables.table_plan import DealtPlan, TablePlan
 from synth.compiler.plan.types import TEXT, Schema, Type
 

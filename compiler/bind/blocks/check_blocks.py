@@ -24,8 +24,8 @@ from synth.compiler.bind.functions.bound_call import (
     gives_reason,
     takes,
 )
-from synth.compiler.plan.model import CheckPlan, RefPlan
 from synth.compiler.plan.signature import TEXT_OR_ROLE
+from synth.compiler.plan.steps import CheckPlan, RefPlan
 from synth.compiler.plan.types import MODEL, ROLE, Schema, Type, is_transcript
 from synth.compiler.stdlib.checks import CHECKS, Check
 from synth.dsl.syntax import Argument, Expression, List, Reference, Rule, Statement, Text

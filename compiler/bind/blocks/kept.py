@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from synth.compiler.bind.blocks.check_blocks import bind_block
 from synth.compiler.bind.blocks.subject import Subject
 from synth.compiler.bind.expressions.scope import Scope
-from synth.compiler.plan.model import CheckPlan, RefPlan
+from synth.compiler.plan.steps import CheckPlan, RefPlan
 from synth.compiler.plan.types import Schema, Type, record
 from synth.dsl.syntax import Statement
 

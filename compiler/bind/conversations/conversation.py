@@ -24,7 +24,7 @@ from synth.compiler.bind.declarations.lets import bind_let
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant
 from synth.compiler.bind.expressions.ways import Ways, seen
-from synth.compiler.plan.model import Role
+from synth.compiler.plan.steps import Role
 from synth.compiler.plan.types import COUNT, TEXT, Type, is_transcript
 from synth.dsl.syntax import Call, Expression, Integer, List, Name, Reference, Statement
 

@@ -9,8 +9,8 @@ from synth.compiler.bind.blocks.bound import Axis, Draw, SetOf
 from synth.compiler.bind.conversations.spreads import bind_spread
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, literal
-from synth.compiler.plan.spread import SpreadPlan
 from synth.compiler.plan.tables.draws import Member
+from synth.compiler.plan.tables.spread import SpreadPlan
 from synth.compiler.plan.types import COUNT, NUMBER, SCALARS, TEXT, Type, record
 from synth.dsl.syntax import Call, Damaged, Expression, List, Reference, Statement
 

@@ -10,7 +10,7 @@ from synth.compiler.bind.expressions.conditions import written_as
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import article
 from synth.compiler.bind.expressions.written_types import plain_word
-from synth.compiler.plan.model import CallPlan, RefPlan
+from synth.compiler.plan.steps import CallPlan, RefPlan
 from synth.compiler.plan.types import MESSAGES, is_transcript
 from synth.dsl.syntax import Reference, Statement
 

@@ -12,7 +12,7 @@ from synth.compiler.bind.conversations.axes import sample_type
 from synth.compiler.bind.conversations.step import bind_step
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.judging.sides import bind_margin, bind_side, marked_sides, same_prompt
-from synth.compiler.plan.model import CallPlan, RefPlan
+from synth.compiler.plan.steps import CallPlan, RefPlan
 from synth.compiler.stdlib.checks import CHECKS
 from synth.dsl.syntax import Expression, Integer, Statement
 

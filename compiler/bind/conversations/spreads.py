@@ -12,7 +12,7 @@ from synth.base.suggest import suggest
 from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.plan.signature import Parameter
-from synth.compiler.plan.spread import SpreadPlan
+from synth.compiler.plan.tables.spread import SpreadPlan
 from synth.compiler.plan.types import COUNT, NUMBER, RANGE, TEXT
 from synth.dsl.syntax import Call, Range
 

@@ -23,8 +23,8 @@ from synth.compiler.bind.expressions.template import bind_template
 from synth.compiler.bind.expressions.values import FAILED, article, constant
 from synth.compiler.bind.expressions.written_types import always_there, plain_word, resolve_type
 from synth.compiler.bind.judging.choosing import beside, bind_choosing, quoted
-from synth.compiler.plan.model import CheckPlan, Role, Template
 from synth.compiler.plan.models import Sampling
+from synth.compiler.plan.steps import CheckPlan, Role, Template
 from synth.compiler.plan.types import COUNT, TEXT, UNKNOWN, Type, unproducible
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.render import references

@@ -16,8 +16,8 @@ from synth.compiler.bind.expressions.template import bind_template
 from synth.compiler.bind.functions.bound_call import bind_call, find_function
 from synth.compiler.bind.judging.choosing import quoted as shown
 from synth.compiler.bind.judging.given import bind_marks_of
-from synth.compiler.plan.model import CallPlan, RefPlan
 from synth.compiler.plan.signature import HOW_MANY, SOURCE, Parameter
+from synth.compiler.plan.steps import CallPlan, RefPlan
 from synth.compiler.plan.types import CHUNKS, COUNT, TEXT, Type
 from synth.compiler.stdlib.render import references
 from synth.dsl.syntax import Argument, Call, Expression, Statement, Text

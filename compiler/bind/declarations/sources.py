@@ -15,8 +15,9 @@ from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant
 from synth.compiler.bind.expressions.written_types import always_there, resolve_type
-from synth.compiler.plan.model import CallPlan, CheckPlan, SourcePlan
+from synth.compiler.plan.model import SourcePlan
 from synth.compiler.plan.signature import Parameter
+from synth.compiler.plan.steps import CallPlan, CheckPlan
 from synth.compiler.plan.types import CHUNK, COUNT, MESSAGES, PATH, TEXT, Schema, Type, unreadable
 from synth.compiler.plan.value_types import ValueType, value_type
 from synth.dsl.syntax import Call, Expression, Statement, TypeName

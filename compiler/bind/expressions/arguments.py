@@ -16,8 +16,8 @@ from synth.base.suggest import suggest
 from synth.compiler.bind.expressions.meant import of_marks
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, field_type, infer
-from synth.compiler.plan.model import RefPlan
 from synth.compiler.plan.signature import HOW_MANY, PASSAGES, Parameter
+from synth.compiler.plan.steps import RefPlan
 from synth.compiler.plan.types import COUNT, COUNTS, ROLE, TEXT, Type, fits
 from synth.dsl.syntax import Argument, Expression, Integer, List, Reference
 

@@ -9,7 +9,7 @@ from synth.compiler.bind.expressions.template import lookup_reference
 from synth.compiler.bind.expressions.values import article
 from synth.compiler.bind.expressions.ways import TooManyWays
 from synth.compiler.plan.conditions import ConditionPlan
-from synth.compiler.plan.model import ArgumentValue, CallPlan, RefPlan
+from synth.compiler.plan.steps import ArgumentValue, CallPlan, RefPlan
 from synth.compiler.plan.types import TEXT, Type, fits
 from synth.dsl.syntax import Call, Reference, Text
 

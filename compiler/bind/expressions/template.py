@@ -14,7 +14,7 @@ from synth.compiler.bind.expressions.meant import of_marks
 from synth.compiler.bind.expressions.remedies import OTHER_FILTERS, lint_text
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, field_type, number
-from synth.compiler.plan.model import FilterPlan, RefPlan, Template
+from synth.compiler.plan.steps import FilterPlan, RefPlan, Template
 from synth.compiler.plan.types import COUNT, NUMBER, TEXT, Type, json_schema, prints, unproducible
 from synth.compiler.stdlib.filters import FILTERS, can_print, printers, record_of
 from synth.dsl.syntax import Damaged, Expression, Filter, Integer, Interpolation, Number, Reference, Text

@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 from synth.compiler.plan.conditions import ConditionPlan, holds, there
-from synth.compiler.plan.model import CallPlan, RefPlan
+from synth.compiler.plan.steps import CallPlan, RefPlan
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.types import Type
 

@@ -13,7 +13,7 @@ from synth.compiler.bind.expressions.arguments import path_of
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, infer
 from synth.compiler.bind.functions.module import PythonFunction, PythonModule, PythonParameter
-from synth.compiler.plan.model import RefPlan
+from synth.compiler.plan.steps import RefPlan
 from synth.compiler.plan.types import CHUNK_SCHEMA, MESSAGE_SCHEMA, TEXT, Type, record
 from synth.dsl.syntax import Argument, Expression, Reference
 

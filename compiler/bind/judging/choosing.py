@@ -16,7 +16,7 @@ from synth.compiler.bind.expressions.values import FAILED, constant
 from synth.compiler.bind.functions.bound_call import bind_call, find_function
 from synth.compiler.bind.judging.given import bind_given
 from synth.compiler.bind.judging.rubrics import has_judges
-from synth.compiler.plan.model import CallPlan, PickPlan, RefPlan, Template
+from synth.compiler.plan.steps import CallPlan, PickPlan, RefPlan, Template
 from synth.compiler.plan.types import NUMBER, TEXT, Schema, Type
 from synth.compiler.stdlib.render import references
 from synth.dsl.syntax import Call, Expression, Integer, Reference, Statement, Text

@@ -10,7 +10,7 @@ from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.template import bind_template, lookup_reference
 from synth.compiler.bind.expressions.values import article
 from synth.compiler.plan.judging.marking import passages
-from synth.compiler.plan.model import CallPlan, FilterPlan, RefPlan, Template
+from synth.compiler.plan.steps import CallPlan, FilterPlan, RefPlan, Template
 from synth.compiler.plan.types import Type, prints
 from synth.compiler.stdlib.filters import FILTERS, can_print, record_of
 from synth.dsl.syntax import Argument, Call, Expression, Reference, Text

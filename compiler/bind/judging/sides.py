@@ -7,7 +7,7 @@ from synth.base.diagnostics.source import Span
 from synth.compiler.bind.blocks.bound import Conversation, Step
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.expressions.values import FAILED, constant
-from synth.compiler.plan.model import CallPlan
+from synth.compiler.plan.steps import CallPlan
 from synth.compiler.plan.types import NUMBER
 from synth.dsl.syntax import Call, Expression, Reference
 

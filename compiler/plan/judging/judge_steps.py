@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from synth.compiler.plan.model import CheckPlan, FilterPlan, JsonOutput, RefPlan, StepPlan, Template
 from synth.compiler.plan.models import Sampling
+from synth.compiler.plan.steps import CheckPlan, FilterPlan, JsonOutput, RefPlan, StepPlan, Template
 
 # What a judge's prompt calls the value it is asked about; no name in a recipe has a space.
 JUDGED = "the value"

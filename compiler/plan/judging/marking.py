@@ -7,8 +7,8 @@ from typing import Any
 
 from synth.compiler.plan.judging.judge_steps import JUDGED
 from synth.compiler.plan.judging.rubrics import RubricPlan
-from synth.compiler.plan.model import FilterPlan, JsonOutput, RefPlan, StepPlan, Template
 from synth.compiler.plan.models import Sampling
+from synth.compiler.plan.steps import FilterPlan, JsonOutput, RefPlan, StepPlan, Template
 
 # What a judge's prompt calls all that comes before the value it marks, as text.
 BEFORE = "all before"

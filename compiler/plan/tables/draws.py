@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field, JsonValue
 
 from synth.base.canonical import Frozen
-from synth.compiler.plan.spread import SpreadPlan
+from synth.compiler.plan.tables.spread import SpreadPlan
 
 
 class Member(Frozen):

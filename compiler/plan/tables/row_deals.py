@@ -18,10 +18,10 @@ from itertools import product
 from math import prod
 
 from synth.compiler.plan.allot import largest_remainder
-from synth.compiler.plan.dependent import choices
 from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.strata import Cell, Deck, Labels, Slot, keyed_number
 from synth.compiler.plan.tables.dealt import Dealer, Row
+from synth.compiler.plan.tables.dependent import choices
 from synth.compiler.plan.tables.draws import DrawPlan, Member
 from synth.compiler.plan.tables.environment import environment, inputs_of, row_values
 

@@ -9,8 +9,8 @@ from typing import Any
 from synth.base.canonical import canonical_json
 from synth.base.display import quoted
 from synth.base.suggest import suggest
-from synth.compiler.plan.model import CheckPlan
 from synth.compiler.plan.signature import HOW_MANY, PASSAGES, TEXT_OR_ROLE, Parameter
+from synth.compiler.plan.steps import CheckPlan
 from synth.compiler.plan.types import CHUNKS, COUNT, COUNTS, MODEL, NUMBER, RANGE, RATIO, ROLE, TEXT, WORD
 from synth.compiler.stdlib.checks import conversation, evidence, language, repetition, script, text, words
 from synth.compiler.stdlib.checks.conversation import content_of, each_message, is_conversation, role_of

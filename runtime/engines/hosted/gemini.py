@@ -134,7 +134,9 @@ class GeminiEngine:
         self._client: Client | None = None
         self._door: Door | None = None
 
-    def render(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[int, ...] | None:
         return None
 
     async def start(self) -> None:

@@ -131,7 +131,9 @@ class OpenAIEngine:
             return NO_KEY
         return hosted.find_key("openai", (named or "OPENAI_API_KEY",))
 
-    def render(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[int, ...] | None:
         return None
 
     async def start(self) -> None:

@@ -21,7 +21,12 @@ from synth.base.text import valid_text
 from synth.runtime.engines.base import Message, MessageRole, without_system
 from synth.runtime.engines.thinking import opened
 
-_ROLES: Mapping[MessageRole, str] = {"system": "system", "user": "user", "model": "assistant"}
+_ROLES: Mapping[MessageRole, str] = {
+    "system": "system",
+    "user": "user",
+    "model": "assistant",
+    "tool": "tool",
+}
 
 # Characters that Unicode gives no meaning, so a sentinel survives `trim` and `lower`.
 _PRIVATE_USE = (range(0xF0000, 0xFFFFE), range(0xE000, 0xF900), range(0x100000, 0x10FFFE))
@@ -74,7 +79,7 @@ class ChatTemplate:
         self._by_turns = _is_divisible(backend)
         self._kept = lru_cache(_MOST_KEPT)(self._encode_turn)
 
-    def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
         """The prompt's token ids, ending where the model is to go on.
 
         Without control tokens in the messages these are the ids of
@@ -83,7 +88,7 @@ class ChatTemplate:
         when the template refuses the conversation.
         """
         conversation, shown, _ = self._hide(messages)
-        return self._to_ids(self._to_text(conversation, prompt=True), shown)
+        return self._to_ids(self._to_text(conversation, prompt=True, tools=tools), shown)
 
     def render_opening(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The token ids of a conversation and of what opens the user's next turn, ending where its text
@@ -192,12 +197,20 @@ class ChatTemplate:
         ids = self._encode(self._backend, text)
         return array("I", ids), self._count(ids)
 
-    def _to_text(self, conversation: list[dict[str, str]], *, prompt: bool) -> str:
+    def _to_text(
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        prompt: bool,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> str:
         from jinja2 import TemplateError
 
         try:
             text = self._tokenizer.apply_chat_template(
                 conversation,
+                # Some templates take an empty list for tools.
+                tools=list(tools) or None,
                 add_generation_prompt=prompt,
                 tokenize=False,
                 **{"strftime_now": _CLOCK.strftime, **self._arguments},

@@ -14,7 +14,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -141,9 +141,9 @@ class LocalEngine(ABC):
         self._thread: threading.Thread | None = None
         self._fault: EngineError | None = EngineError(f"{self.identity} has not been started")
 
-    def render(self, messages: Sequence[Message]) -> tuple[int, ...]:
+    def render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
         """The exact prompt tokens.  Raises `CallFailed` when the template refuses."""
-        return self._template.render(messages)
+        return self._template.render(messages, tools)
 
     def render_opening(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The tokens of a conversation up to where the user's next turn begins."""

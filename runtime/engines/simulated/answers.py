@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from synth.base.canonical import canonical_json
-from synth.compiler.plan.model import CheckPlan, JsonOutput, RefPlan
+from synth.compiler.plan.steps import CheckPlan, JsonOutput, RefPlan
 from synth.compiler.stdlib.checks import CHECKS, group_of, run_check
 from synth.compiler.stdlib.checks.reasons import ends
 from synth.compiler.stdlib.verdict import parts_of

@@ -7,15 +7,15 @@ that fail (half rate limits, half server errors), `concurrency`, and those of ev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from random import Random
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from synth.base.errors import CallFailed
-from synth.compiler.plan.model import CheckPlan
+from synth.compiler.plan.steps import CheckPlan
 from synth.compiler.plan.types import Capability
 from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, WaitOptions
 from synth.runtime.engines.options import read_options
@@ -48,7 +48,9 @@ class SimulatedEngine:
         # With what they were read from, so that no other object gets its place in memory.
         self._wishes: dict[tuple[int, int, int | None], tuple[Asked, Wishes]] = {}
 
-    def render(self, messages: Sequence[Message]) -> tuple[int, ...] | None:
+    def render(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[int, ...] | None:
         return None
 
     async def start(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from synth.compiler.plan.model import CheckPlan
+from synth.compiler.plan.steps import CheckPlan
 
 Schema = Mapping[str, Any]
 Path = tuple[str, ...]

@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 
 from synth.base.canonical import canonical_json
-from synth.compiler.plan.model import CheckPlan, SourcePlan
+from synth.compiler.plan.model import SourcePlan
+from synth.compiler.plan.steps import CheckPlan
 from synth.compiler.stdlib.checks.conversation import is_conversation
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
 from synth.compiler.stdlib.verdict import parts_of, reason_against

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from synth.base.canonical import canonical_json
-from synth.compiler.plan.model import CohortPlan, JsonOutput, StepPlan
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.steps import JsonOutput, StepPlan
 from synth.compiler.stdlib.checks.strict_json import parse_json
 from synth.compiler.stdlib.filters import numbered
 

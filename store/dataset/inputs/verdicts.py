@@ -13,7 +13,8 @@ from synth.base.canonical import digest
 from synth.base.errors import QuotaShort
 from synth.compiler.plan.conditions import there
 from synth.compiler.plan.functions import FunctionPlan
-from synth.compiler.plan.model import CheckPlan, Plan, RefPlan, SourcePlan
+from synth.compiler.plan.model import Plan, SourcePlan
+from synth.compiler.plan.steps import CheckPlan, RefPlan
 from synth.compiler.stdlib.verdict import parts_of
 from synth.store.log import payload_sql
 from synth.store.log.events import Kind

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from synth.compiler.plan.model import CallPlan
+from synth.compiler.plan.steps import CallPlan
 from synth.store.log.payloads import MarkedAttempt, RejectedAttempt
 
 # The sides of a preference that are attempts, and of these the ones that marks choose.

@@ -11,7 +11,8 @@ from typing import Any
 import duckdb
 
 from synth.compiler.plan.judging.rubrics import RubricPlan
-from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.store.dataset.inputs.select import columns
 
 # Digits of a mean.

@@ -9,7 +9,7 @@ from itertools import repeat
 from math import isnan, nan
 from typing import Any
 
-from synth.compiler.plan.model import CallPlan
+from synth.compiler.plan.steps import CallPlan
 from synth.store.dataset.inputs.select import columns, completed
 from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.judging.candidates import OF_ATTEMPTS, Answer, numbered

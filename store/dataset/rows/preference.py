@@ -13,7 +13,8 @@ from typing import Any
 from synth.base.errors import QuotaShort
 from synth.compiler.plan.allot import allot
 from synth.compiler.plan.judging.judge_steps import is_unjudged
-from synth.compiler.plan.model import CallPlan, PreferencePlan
+from synth.compiler.plan.model import PreferencePlan
+from synth.compiler.plan.steps import CallPlan
 from synth.compiler.plan.strata import sample_version
 from synth.store.dataset.inputs.messages import (
     Message,

@@ -8,8 +8,9 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.compiler.plan.model import CohortPlan
 from synth.compiler.plan.outputs import ExportPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.store.dataset.inputs.messages import Message, before, marked, shown_messages, with_passages
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns

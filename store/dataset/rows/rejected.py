@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synth.compiler.plan.model import CohortPlan, StepPlan
+from synth.compiler.plan.model import CohortPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.store.dataset.inputs.messages import Message, attempted, before, shown_messages
 from synth.store.dataset.inputs.provenance import ProvenanceCounts, members_of
 from synth.store.dataset.inputs.select import Models, columns, completed, config_hash_of, stream

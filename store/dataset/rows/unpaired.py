@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from synth.compiler.plan.judging.judge_steps import is_unjudged
-from synth.compiler.plan.model import StepPlan
+from synth.compiler.plan.steps import StepPlan
 from synth.store.dataset.inputs.messages import (
     Message,
     answered,

@@ -8,7 +8,7 @@ from synth.base.diagnostics.diagnostic import Diagnostic, Severity
 from synth.base.errors import RecipeError
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.conditions import ConditionPlan
-from synth.compiler.plan.model import StepPlan
+from synth.compiler.plan.steps import StepPlan
 
 HEAD = """edition 1
 recipe conditions { seed = 1 }

@@ -7,7 +7,8 @@ import pytest
 from synth.base.diagnostics.diagnostic import Diagnostic, Severity
 from synth.base.errors import RecipeError
 from synth.compiler.compile import compile_text
-from synth.compiler.plan.model import CallPlan, Plan, RefPlan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.steps import CallPlan, RefPlan
 from synth.compiler.stdlib.folds import opening
 from synth.compiler.stdlib.verdict import Refusal
 

@@ -10,8 +10,9 @@ from typing import Any, cast
 import pytest
 
 from synth.base.errors import CallFailed, EngineError
-from synth.compiler.plan.model import CohortPlan, Plan, StepPlan
+from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.models import ModelPlan, Sampling
+from synth.compiler.plan.steps import StepPlan
 from synth.runtime.calls.attempt import Answer, Attempt, CallAbandoned, Place
 from synth.runtime.calls.client import LiveClient, PreviewClient
 from synth.runtime.calls.models import Models

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth.compiler.plan.model import CheckPlan, JsonOutput, StepPlan
 from synth.compiler.plan.models import Sampling
+from synth.compiler.plan.steps import CheckPlan, JsonOutput, StepPlan
 from synth.runtime.calls.rules import FIRST
 from synth.runtime.calls.validate import Accepted, Rejected, validate
 

@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from synth.compiler.compile import compile_file
-from synth.compiler.plan.model import CheckPlan, JsonOutput
+from synth.compiler.plan.steps import CheckPlan, JsonOutput
 from synth.compiler.stdlib.checks import run_check
 from synth.compiler.stdlib.near_duplicates import NearDuplicates
 from tests.kit.servers.faults import FaultPlan

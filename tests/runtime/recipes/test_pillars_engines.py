@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from synth.compiler.compile import compile_file
-from synth.compiler.plan.model import JsonOutput
+from synth.compiler.plan.steps import JsonOutput
 from tests.kit.models.fixtures import needs
 from tests.kit.servers.gemini import GeminiServer
 from tests.kit.servers.openai import OpenAIServer

@@ -9,7 +9,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from synth.compiler.compile import compile_file
-from synth.compiler.plan.model import JsonOutput, Plan
+from synth.compiler.plan.model import Plan
+from synth.compiler.plan.steps import JsonOutput
 from tests.kit.models.fixtures import needs
 from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import query, synth

@@ -8,9 +8,10 @@ from typing import Any
 from synth.compiler.compile import compile_text
 from synth.compiler.plan.judging.marking import marking
 from synth.compiler.plan.judging.rubrics import CriterionPlan, RubricPlan
-from synth.compiler.plan.model import CallPlan, PickPlan, Plan, StepPlan
+from synth.compiler.plan.model import Plan
 from synth.compiler.plan.models import Sampling
 from synth.compiler.plan.outputs import ColumnPlace, ColumnPlan
+from synth.compiler.plan.steps import CallPlan, PickPlan, StepPlan
 from synth.compiler.plan.value_types import ValueType
 from synth.store.dataset.materialize import materialize
 from synth.store.dataset.output.written import Dataset

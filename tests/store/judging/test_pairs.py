@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from synth.base.errors import QuotaShort
-from synth.compiler.plan.model import CallPlan
+from synth.compiler.plan.steps import CallPlan
 from tests.store.judging.answered import (
     ANSWERS,
     VALUES,

@@ -8,8 +8,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from synth.compiler.plan.model import CallPlan, CheckPlan, PickPlan, StepPlan
 from synth.compiler.plan.outputs import ColumnPlace, ColumnPlan
+from synth.compiler.plan.steps import CallPlan, CheckPlan, PickPlan, StepPlan
 from synth.compiler.plan.value_types import ValueType
 from synth.store.dataset.materialize import materialize
 from synth.store.dataset.output.written import Dataset

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from synth.compiler.plan.judging.judge_steps import judging
-from synth.compiler.plan.model import CheckPlan, Plan
+from synth.compiler.plan.model import Plan
 from synth.compiler.plan.models import Sampling
+from synth.compiler.plan.steps import CheckPlan
 from tests.store.judging.answered import ANSWERS, all_of, by_mark, judged_plan, marks, read, told
 from tests.store.log.logs import Candidate
 
