@@ -29,18 +29,18 @@ BACKENDS: Mapping[str, Backend] = {
     for backend in (
         Backend(
             "vllm",
-            ("chat", "json", "template", "embed", "logprobs", "frozen"),
+            ("chat", "json", "tools", "template", "embed", "logprobs", "frozen"),
             ("revision", "adapter"),
             'vllm("google/gemma-3-1b-it", revision = "<commit>")',
         ),
         Backend(
             "transformers",
-            ("chat", "json", "template", "embed", "logprobs", "frozen"),
+            ("chat", "json", "tools", "template", "embed", "logprobs", "frozen"),
             ("revision",),
             'transformers("google/gemma-3-1b-it", revision = "<commit>")',
         ),
-        Backend("gemini", ("chat", "json", "embed"), (), 'gemini("gemini-2.5-flash")', hosted=True),
-        Backend("openai", ("chat", "json", "embed"), (), 'openai("gpt-4o")', hosted=True),
+        Backend("gemini", ("chat", "json", "tools", "embed"), (), 'gemini("gemini-2.5-flash")', hosted=True),
+        Backend("openai", ("chat", "json", "tools", "embed"), (), 'openai("gpt-4o")', hosted=True),
         Backend(
             "pocket",
             ("chat", "json", "template", "embed", "logprobs", "frozen"),
@@ -49,6 +49,6 @@ BACKENDS: Mapping[str, Backend] = {
             needs_id=False,
             pinned=True,
         ),
-        Backend("simulated", ("chat", "json", "embed"), (), "simulated()", needs_id=False),
+        Backend("simulated", ("chat", "json", "tools", "embed"), (), "simulated()", needs_id=False),
     )
 }

@@ -293,6 +293,7 @@ _MEANING = {
     "template": "prompts go as messages, so the exact tokens are not logged",
     "frozen": "weights cannot be proven frozen",
     "json": "JSON is only checked, not constrained",
+    "tools": "it can call no tools",
     "logprobs": "there are no token probabilities",
     "embed": "there are no embeddings",
     "chat": "it is not known to chat",

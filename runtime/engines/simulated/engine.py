@@ -40,7 +40,7 @@ class SimulatedEngine:
     def __init__(self, spec: EngineSpec) -> None:
         self._options = read_options(SimulatedOptions, spec)
         self.identity = ModelIdentity(backend="simulated", id=spec.id or spec.name)
-        self.capabilities: frozenset[Capability] = frozenset(("chat", "json"))
+        self.capabilities: frozenset[Capability] = frozenset(("chat", "json", "tools"))
         self.version = "simulated 3"
         self.concurrency = self._options.concurrency
         self.adaptive = False
