@@ -60,6 +60,7 @@ def alone(language: str, passages: list[dict[str, str]]) -> list[tuple[str, Mapp
         "language": {"words": [language]},
         "no_bidi_controls": {},
         "json_valid": {},
+        "parses_as": {"language": "sql"},
         "contains": {"phrase": "not found"},
         "differs_from": {"other": passages[0]["text"], "similarity": 0.8},
         "supported_by": {"evidence": passages, "share": 0},

@@ -27,6 +27,7 @@ ARGUMENTS: dict[str, Mapping[str, Any]] = {
     "alternates": {"first": "user", "second": "model"},
     "every": {"role": "model", "has": "thought"},
     "json_valid": {},
+    "parses_as": {"language": "sql", "dialect": "sqlite"},
     "supported_by": {"evidence": EVIDENCE, "share": 60},
     "verbatim": {"passages": EVIDENCE},
     "draws_on": {"evidence": EVIDENCE, "documents": [2, None]},

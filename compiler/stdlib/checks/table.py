@@ -11,8 +11,29 @@ from synth.base.display import quoted
 from synth.base.suggest import suggest
 from synth.compiler.plan.signature import HOW_MANY, PASSAGES, TEXT_OR_ROLE, Parameter
 from synth.compiler.plan.steps import CheckPlan
-from synth.compiler.plan.types import CHUNKS, COUNT, COUNTS, MODEL, NUMBER, RANGE, RATIO, ROLE, TEXT, WORD
-from synth.compiler.stdlib.checks import conversation, evidence, language, repetition, script, text, words
+from synth.compiler.plan.types import (
+    CHUNKS,
+    COUNT,
+    COUNTS,
+    MODEL,
+    NUMBER,
+    RANGE,
+    RATIO,
+    ROLE,
+    TEXT,
+    WORD,
+    Type,
+)
+from synth.compiler.stdlib.checks import (
+    conversation,
+    evidence,
+    language,
+    parsed,
+    repetition,
+    script,
+    text,
+    words,
+)
 from synth.compiler.stdlib.checks.conversation import content_of, each_message, is_conversation, role_of
 from synth.compiler.stdlib.checks.direction import no_bidi_controls
 from synth.compiler.stdlib.checks.emoji import no_emoji
@@ -52,7 +73,7 @@ class Check:
     many: bool = False
     of_messages: Callable[..., str | None] | None = None
     fault: Callable[[Mapping[str, Any]], Fault | None] | None = None
-    prepare: Callable[[], object] | None = None
+    prepare: Callable[[Mapping[str, Any]], object] | None = None
 
 
 def run_check(name: str, arguments: Mapping[str, Any], value: Any) -> str | None:
@@ -80,10 +101,10 @@ def run_check(name: str, arguments: Mapping[str, Any], value: Any) -> str | None
 
 def prepare_checks(plans: Iterable[CheckPlan]) -> None:
     """Loads what checks need before any of them runs.  Raises ConfigError for what is not installed."""
-    for name in dict.fromkeys(plan.name for plan in plans if not plan.source):
-        load = CHECKS[name].prepare
+    for plan in plans:
+        load = None if plan.source else CHECKS[plan.name].prepare
         if load is not None:
-            load()
+            load(plan.arguments)
 
 
 def group_of(plan: CheckPlan) -> str:
@@ -169,6 +190,19 @@ def _faulty_language(arguments: Mapping[str, Any]) -> Fault | None:
     )
 
 
+def _faulty_dialect(arguments: Mapping[str, Any]) -> Fault | None:
+    dialect = arguments.get("dialect")
+    if dialect is None:
+        return None
+    if arguments["language"] != "sql":
+        return Fault(dialect, "only SQL has dialects", 'for example `parses_as("sql", dialect = "sqlite")`')
+    if dialect in parsed.DIALECTS:
+        return None
+    guess = suggest(dialect, parsed.DIALECTS)
+    hint = f"did you mean `{guess}`?" if guess else "such as `sqlite`, `postgres`, `mysql` or `duckdb`"
+    return Fault(dialect, f"{quoted(dialect)} is no dialect that is known", hint)
+
+
 def _faulty_ngram(arguments: Mapping[str, Any]) -> Fault | None:
     if arguments["ngram"] > 0:
         return None
@@ -249,7 +283,7 @@ CHECKS: Mapping[str, Check] = {
             'language("ar", "en")',
             takes="any",
             fault=_faulty_language,
-            prepare=language.identifier,
+            prepare=lambda _: language.identifier(),
         ),
         Check("no_bidi_controls", (), no_bidi_controls, "no_bidi_controls()", takes="any"),
         Check(
@@ -284,6 +318,17 @@ CHECKS: Mapping[str, Check] = {
             takes="messages",
         ),
         Check("json_valid", (), json_valid, "json_valid()"),
+        Check(
+            "parses_as",
+            (
+                Parameter("language", Type("choice", words=parsed.LANGUAGES)),
+                Parameter("dialect", TEXT, optional=True),
+            ),
+            parsed.parses_as,
+            'parses_as("python")',
+            fault=_faulty_dialect,
+            prepare=parsed.prepare,
+        ),
         Check(
             "supported_by",
             (

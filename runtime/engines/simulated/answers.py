@@ -18,7 +18,7 @@ from synth.compiler.plan.steps import CheckPlan, JsonOutput, RefPlan
 from synth.compiler.stdlib.checks import CHECKS, group_of, run_check
 from synth.compiler.stdlib.checks.reasons import ends
 from synth.compiler.stdlib.verdict import parts_of
-from synth.runtime.engines.simulated.quotations import quote
+from synth.runtime.engines.simulated.quotations import CODE, quote
 from synth.runtime.engines.simulated.vocabulary import NUMBERS, WORDS
 
 _TRIES = 8
@@ -74,6 +74,9 @@ def wishes(
         last = suffix if suffix in ("user", "model") else None
     if "json_valid" in given:
         prefixes, suffix = ['{"answer":"'], '"}'
+    if "parses_as" in given:
+        prefix, suffix = CODE[str(given["parses_as"]["language"])]
+        prefixes = [prefix]
     roles = given.get("alternates")
     fields: dict[str, frozenset[str]] = {}
     for check in known:
@@ -135,7 +138,7 @@ def _value(wanted: Wishes, schema: Schema | None, words: Sequence[str], random: 
     if not _is_transcript(schema):
         made = _instance(schema, said, random)
         for check in wanted.checks:
-            if check.name == "verbatim" and check.of:
+            if check.name in ("verbatim", "parses_as") and check.of:
                 quote(made, schema, check, random)
         return made
     return _conversation(wanted, schema, {"user": text, "model": said}, random, loose)

@@ -1,4 +1,4 @@
-"""Quotations in made-up answers: words of the passages wherever a check looks for them."""
+"""What checks look for in fields of made-up answers: words of the passages, or code."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from synth.compiler.plan.steps import CheckPlan
 Schema = Mapping[str, Any]
 Path = tuple[str, ...]
 
+# What makes a sentence code of a language: what stands before it and behind it.
+CODE = {"python": ('said = "', '"'), "json": ('{"answer":"', '"}'), "sql": ("SELECT '", "'")}
+
 
 def quote(made: Any, schema: Schema, check: CheckPlan, random: Random, path: Path | None = None) -> Any:
-    """The same value with words of the passages in it wherever a check looks for them."""
+    """The same value with words of the passages, or code, in it wherever a check looks for them."""
     path = check.of or () if path is None else path
     if isinstance(made, list):
         made[:] = [quote(item, schema.get("items", {}), check, random, path) for item in made]
@@ -23,6 +26,10 @@ def quote(made: Any, schema: Schema, check: CheckPlan, random: Random, path: Pat
             inner = schema.get("properties", {}).get(name, {})
             made[name] = quote(made[name], inner, check, random, tuple(rest))
     elif isinstance(made, str):
+        if check.name == "parses_as":
+            before, after = CODE[str(check.arguments["language"])]
+            most = schema.get("maxLength", 10_000) - len(before) - len(after)
+            return f"{before}{made[: max(most, 0)]}{after}"
         return _excerpt(check, schema.get("minLength", 1), schema.get("maxLength", 60), random)
     return made
 
