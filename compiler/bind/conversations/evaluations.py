@@ -20,7 +20,7 @@ from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MetricPlan
 from synth.compiler.plan.signature import SOURCE, Parameter
 from synth.compiler.plan.types import COUNT, MODEL, NUMBER, PATH, RATIO, TEXT, WORD, Type
 from synth.compiler.stdlib.checks import CHECKS
-from synth.compiler.stdlib.checks.table import Fault
+from synth.compiler.stdlib.checks.faults import Fault
 from synth.dsl.syntax import Argument, Integer, Number, Range, Ratio, Rule, Statement
 
 _SHARE = (

@@ -8,7 +8,6 @@ from typing import Any
 
 from synth.base.canonical import canonical_json
 from synth.base.display import quoted
-from synth.base.suggest import suggest
 from synth.compiler.plan.signature import HOW_MANY, PASSAGES, TEXT_OR_ROLE, Parameter
 from synth.compiler.plan.steps import CheckPlan
 from synth.compiler.plan.types import (
@@ -27,6 +26,7 @@ from synth.compiler.plan.types import (
 from synth.compiler.stdlib.checks import (
     conversation,
     evidence,
+    faults,
     language,
     parsed,
     repetition,
@@ -35,20 +35,11 @@ from synth.compiler.stdlib.checks import (
     words,
 )
 from synth.compiler.stdlib.checks.conversation import content_of, each_message, is_conversation, role_of
-from synth.compiler.stdlib.checks.direction import no_bidi_controls
 from synth.compiler.stdlib.checks.emoji import no_emoji
+from synth.compiler.stdlib.checks.faults import Fault
 from synth.compiler.stdlib.checks.strict_json import json_valid
 from synth.compiler.stdlib.checks.verbatim import verbatim
 from synth.compiler.stdlib.near_duplicates import likeness
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with an argument's value: a message without a full stop, and what to write."""
-
-    value: Any
-    message: str
-    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,73 +151,6 @@ def _shown(value: Any) -> str:
     return quoted(value if isinstance(value, str) else canonical_json(value), 60)
 
 
-def _faulty_word(arguments: Mapping[str, Any]) -> Fault | None:
-    word = words.faulty_word(arguments["words"])
-    return None if word is None else Fault(word, f"there is nothing to be found in {quoted(word)}")
-
-
-def _faulty_phrase(arguments: Mapping[str, Any]) -> Fault | None:
-    phrase = arguments["phrase"]
-    return _faulty_word({"words": [phrase]}) if isinstance(phrase, str) else None
-
-
-def _faulty_script(arguments: Mapping[str, Any]) -> Fault | None:
-    name = script.unknown_script(arguments["words"])
-    if name is None:
-        return None
-    guess = suggest(name, script.COMMON)
-    hint = f"did you mean `{guess}`?" if guess else "scripts have Unicode's names, such as `Arabic` or `Han`"
-    return Fault(name, f"{quoted(name)} is no script", hint)
-
-
-def _faulty_language(arguments: Mapping[str, Any]) -> Fault | None:
-    code = language.unknown_language(arguments["words"])
-    if code is None:
-        return None
-    return Fault(
-        code,
-        f"{quoted(code)} is no language that can be told",
-        "languages are ISO codes, such as `ar` or `en`",
-    )
-
-
-def _faulty_dialect(arguments: Mapping[str, Any]) -> Fault | None:
-    dialect = arguments.get("dialect")
-    if dialect is None:
-        return None
-    if arguments["language"] != "sql":
-        return Fault(dialect, "only SQL has dialects", 'for example `parses_as("sql", dialect = "sqlite")`')
-    if dialect in parsed.DIALECTS:
-        return None
-    guess = suggest(dialect, parsed.DIALECTS)
-    hint = f"did you mean `{guess}`?" if guess else "such as `sqlite`, `postgres`, `mysql` or `duckdb`"
-    return Fault(dialect, f"{quoted(dialect)} is no dialect that is known", hint)
-
-
-def _faulty_ngram(arguments: Mapping[str, Any]) -> Fault | None:
-    if arguments["ngram"] > 0:
-        return None
-    return Fault(arguments["ngram"], "a run has at least one word", "for example `ngram = 4`")
-
-
-def _faulty_roles(arguments: Mapping[str, Any]) -> Fault | None:
-    if arguments["first"] != arguments["second"]:
-        return None
-    return Fault(arguments["second"], "nobody takes turns alone", "for example `alternates(user, model)`")
-
-
-def _faulty_comparison(arguments: Mapping[str, Any]) -> Fault | None:
-    return _faulty_ngram(arguments) if "ngram" in arguments else _faulty_similarity(arguments)
-
-
-def _faulty_similarity(arguments: Mapping[str, Any]) -> Fault | None:
-    if 0 < arguments["similarity"] <= 1:
-        return None
-    return Fault(
-        arguments["similarity"], "a similarity is above 0 and at most 1", "for example `similarity = 0.9`"
-    )
-
-
 _WORDS = Parameter("words", TEXT, variadic=True)
 _EVIDENCE = Parameter("evidence", CHUNKS, varies=True)
 
@@ -249,7 +173,7 @@ CHECKS: Mapping[str, Check] = {
             (_WORDS,),
             words.opens_with_any,
             'opens_with_any("Yes", "No")',
-            fault=_faulty_word,
+            fault=faults.faulty_word,
         ),
         Check(
             "no_words",
@@ -257,7 +181,7 @@ CHECKS: Mapping[str, Check] = {
             words.no_words,
             'no_words("assistant", "AI")',
             takes="any",
-            fault=_faulty_word,
+            fault=faults.faulty_word,
         ),
         Check("no_emoji", (), no_emoji, "no_emoji()", takes="any"),
         Check(
@@ -266,7 +190,7 @@ CHECKS: Mapping[str, Check] = {
             repetition.max_repetition,
             "max_repetition(ngram = 4, share = 15%)",
             takes="any",
-            fault=_faulty_ngram,
+            fault=faults.faulty_ngram,
         ),
         Check(
             "script",
@@ -274,7 +198,7 @@ CHECKS: Mapping[str, Check] = {
             script.script,
             'script("Arabic", "Latin")',
             takes="any",
-            fault=_faulty_script,
+            fault=faults.faulty_script,
         ),
         Check(
             "language",
@@ -282,10 +206,10 @@ CHECKS: Mapping[str, Check] = {
             language.language,
             'language("ar", "en")',
             takes="any",
-            fault=_faulty_language,
+            fault=faults.faulty_language,
             prepare=lambda _: language.identifier(),
         ),
-        Check("no_bidi_controls", (), no_bidi_controls, "no_bidi_controls()", takes="any"),
+        Check("no_bidi_controls", (), text.no_bidi_controls, "no_bidi_controls()", takes="any"),
         Check(
             "distinct",
             (Parameter("similarity", NUMBER, 0.9),),
@@ -293,7 +217,7 @@ CHECKS: Mapping[str, Check] = {
             "distinct(similarity = 0.9)",
             takes="any",
             many=True,
-            fault=_faulty_similarity,
+            fault=faults.faulty_similarity,
         ),
         Check(
             "turns",
@@ -308,7 +232,7 @@ CHECKS: Mapping[str, Check] = {
             conversation.alternates,
             "alternates(user, model)",
             takes="messages",
-            fault=_faulty_roles,
+            fault=faults.faulty_roles,
         ),
         Check(
             "every",
@@ -326,7 +250,7 @@ CHECKS: Mapping[str, Check] = {
             ),
             parsed.parses_as,
             'parses_as("python")',
-            fault=_faulty_dialect,
+            fault=faults.faulty_dialect,
             prepare=parsed.prepare,
         ),
         Check(
@@ -371,14 +295,14 @@ CHECKS: Mapping[str, Check] = {
             'contains("not found")',
             takes="any",
             of_messages=_contained,
-            fault=_faulty_phrase,
+            fault=faults.faulty_phrase,
         ),
         Check(
             "differs_from",
             (Parameter("other", TEXT, varies=True), Parameter("similarity", NUMBER, 0.8)),
             _differs,
             "differs_from(question, similarity = 0.8)",
-            fault=_faulty_comparison,
+            fault=faults.faulty_comparison,
         ),
         Check(
             "same",

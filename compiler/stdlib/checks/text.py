@@ -1,10 +1,11 @@
-"""How long a text is, and how it begins and ends."""
+"""How long a text is, how it begins and ends, and whether it has characters that change its direction."""
 
 from __future__ import annotations
 
 import re
+from unicodedata import name
 
-from synth.base.display import quoted
+from synth.base.display import BIDI_CONTROLS, code_point, quoted
 from synth.compiler.stdlib.checks.reasons import Bounds, outside
 
 
@@ -36,3 +37,11 @@ def ends_with(text: str, suffix: str) -> str | None:
 # from each of its characters.
 _STOPS = ".!?…؟۔。！？।॥"
 _SENTENCE_END = re.compile(rf"(?<![{_STOPS}])[{_STOPS}]++[\"'”’»)\]]*+(?=\s|$)|[。！？]++")
+
+
+def no_bidi_controls(text: str) -> str | None:
+    found = _CONTROL.search(text)
+    return f"holds {code_point(found[0])} {name(found[0])}" if found else None
+
+
+_CONTROL = re.compile(f"[{BIDI_CONTROLS}]")
