@@ -16,8 +16,10 @@ from synth.base.version import package_version
 from synth.compiler.plan.types import Capability
 from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, without_system
 from synth.runtime.engines.hosted import session as hosted
+from synth.runtime.engines.hosted.gemini_tools import MISCALLED, calls_in, contents, declarations, written
 from synth.runtime.engines.options import read_options
 from synth.runtime.engines.thinking import parts_of
+from synth.runtime.engines.tool_calls import Called, cut
 from synth.runtime.engines.wire.address import require_address
 from synth.runtime.engines.wire.bodies import Arrived, Redirected, Reply, TooLarge, Unpackable
 from synth.runtime.engines.wire.fields import Reading, at, duration, told, wait_of
@@ -108,7 +110,7 @@ class GeminiEngine:
     Raises `ExtraMissing`, `KeyMissing` or `EngineError` (bad options) when constructed.
     """
 
-    capabilities: frozenset[Capability] = frozenset({"chat", "json"})
+    capabilities: frozenset[Capability] = frozenset({"chat", "json", "tools"})
     adaptive = True
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -121,6 +123,7 @@ class GeminiEngine:
             id=spec.id,
             request=self.options.request("thinking_budget", "thinking_level", "include_thoughts"),
         )
+        self._name = spec.name
         self.version = f"google-genai {package_version('google-genai')}"
         self.concurrency = self.options.concurrency
         self._variables = (self.options.api_key_env,) if self.options.api_key_env else KEY_VARIABLES
@@ -225,15 +228,11 @@ class GeminiEngine:
         omitted = self.options.omit
         messages = without_system(call.messages) if "system" in omitted else call.messages
         system = "\n\n".join(message.content for message in messages if message.role == "system")
-        request: dict[str, Any] = {
-            "contents": [
-                {"role": message.role, "parts": [{"text": valid_text(message.content)}]}
-                for message in messages
-                if message.role != "system"
-            ]
-        }
+        request: dict[str, Any] = {"contents": contents(messages)}
         if system:
             request["systemInstruction"] = {"parts": [{"text": valid_text(system)}]}
+        if call.tools:
+            request["tools"] = [declarations(call.tools)]
         sampling, schema = call.sampling, None if "response_format" in omitted else call.schema
         wanted: dict[str, dict[str, Any]] = {
             "temperature": {"temperature": sampling.temperature},
@@ -256,7 +255,8 @@ class GeminiEngine:
             for name, value in fields.items()
             if value is not None
         }
-        return _over(request, self.options.extra_body) if self.options.extra_body else request
+        extra = self.options.extra(request.get("tools", ()))
+        return _over(request, extra) if extra else request
 
     def _refusal(self, reply: Reply) -> CallFailed:
         """What a status other than 200 means."""
@@ -288,6 +288,11 @@ class GeminiEngine:
                 "check billing and the service's list of regions"
             )
             return AccessDenied(message, verdict, final=True)
+        if status == 400 and "response mime type" in message.lower():
+            # Models before the third generation give no JSON where they may call.
+            message += (
+                f'; synth.toml can do without: `omit = ["response_format"]` under [models.{self._name}]'
+            )
         asked = duration(_detail(error, RETRY_INFO, "retryDelay"))
         return hosted.failed_status(status, message, wait if asked is None else asked)
 
@@ -315,23 +320,36 @@ class GeminiEngine:
                 retryable=False,
                 **usage.of_failure(),
             )
-        cut = finish in CUT
-        if not cut and finish not in FINISHED:
+        is_cut, miscalled = finish in CUT, MISCALLED.get(finish) if call.tools else None
+        if not is_cut and finish not in FINISHED and miscalled is None:
             stopped = hosted.one_line(finish, self._secrets)
             raise hosted.malformed(f"the answer was stopped: {stopped}", usage)
-        text, thought, other = _text(at(candidate, "content", "parts"))
+        parts = _parts(at(candidate, "content", "parts"))
+        called = calls_in(parts, read) if call.tools else None
+        if miscalled is not None:
+            called = Called(malformed=f"{miscalled} ({finish})")
+        text, thought, other = _text(parts, called)
         if other is not None:
             raise hosted.goes_on(other, usage, self._secrets)
-        if not text.strip() and thought is None:
-            raise hosted.empty(call.sampling.max_tokens, cut, usage)
+        if called is None and not text.strip() and thought is None:
+            raise hosted.empty(call.sampling.max_tokens, is_cut, usage)
+        calls, malformed = called or Called()
+        if called is not None and is_cut:
+            calls, malformed = (), cut(calls)
+        if malformed is not None:
+            text = written(text, parts, at(candidate, "finishMessage"))
+        elif calls and not text.strip():
+            text = ""
         return Completion(
             text=read.text(text),
-            finish_reason="length" if cut else "stop",
+            finish_reason="length" if is_cut else "stop",
             latency_ms=latency_ms,
             served_by=read.name(body.get("modelVersion"), "modelVersion"),
             thought=None if thought is None else read.text(thought, "the thinking"),
             **usage._asdict(),
-            odd=tuple(read.odd),
+            odd=tuple(dict.fromkeys(read.odd)),
+            calls=calls,
+            malformed=malformed,
         )
 
 
@@ -358,11 +376,16 @@ def _usage(read: Reading, found: Any) -> hosted.Usage:
     )
 
 
-def _text(parts: Any) -> tuple[str, str | None, str | None]:
-    """The text of an answer's parts, that of those that are thoughts, and the name of one that is neither."""
-    given = [part for part in (parts if isinstance(parts, list) else ()) if isinstance(part, dict)]
-    said, thought, _ = parts_of(given)
-    beside = (name for part in given if "text" not in part for name in part if name not in _BESIDE_TEXT)
+def _parts(found: Any) -> list[dict[str, Any]]:
+    return [part for part in (found if isinstance(found, list) else ()) if isinstance(part, dict)]
+
+
+def _text(parts: list[dict[str, Any]], called: Called | None) -> tuple[str, str | None, str | None]:
+    """The text of an answer's parts, that of those that are thoughts, and the name of one that is neither:
+    calls are, where there were to be any."""
+    said, thought, _ = parts_of(parts)
+    known = _BESIDE_TEXT if called is None else _BESIDE_TEXT | {"functionCall"}
+    beside = (name for part in parts if "text" not in part for name in part if name not in known)
     return said, thought, next(beside, None)
 
 

@@ -19,23 +19,22 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, JsonValue
 
 from synth.base.errors import AccessDenied, CallFailed, ExtraMissing
-from synth.base.text import valid_text
 from synth.base.version import VERSION, package_version
 from synth.compiler.plan.types import Capability
 from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, without_system
 from synth.runtime.engines.hosted import openai_client
 from synth.runtime.engines.hosted import session as hosted
 from synth.runtime.engines.hosted.openai_schema import rooted_in_object, strict, unrooted
+from synth.runtime.engines.hosted.openai_tools import CALLING, KEYS, calls_in, conversation, written
 from synth.runtime.engines.options import read_options
 from synth.runtime.engines.thinking import joined, parts_of, reasoning_of, split
+from synth.runtime.engines.tool_calls import Called, cut
 from synth.runtime.engines.wire.bodies import Redirected, Reply, TooLarge, Unpackable
 from synth.runtime.engines.wire.fields import Reading, at, wait_of
 from synth.runtime.engines.wire.secrets import Secrets, of_headers
 
 if TYPE_CHECKING:
     from synth.runtime.engines.wire.session import Door
-
-ROLES = {"system": "system", "user": "user", "model": "assistant"}
 
 # Without a key a server at a given address is taken to need none; the client sends one anyway.
 NO_KEY = "unused"
@@ -102,7 +101,7 @@ class OpenAIEngine:
     Raises `ExtraMissing`, `KeyMissing` or `EngineError` (bad options) when constructed.
     """
 
-    capabilities: frozenset[Capability] = frozenset({"chat", "json"})
+    capabilities: frozenset[Capability] = frozenset({"chat", "json", "tools"})
     adaptive = True
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -177,12 +176,9 @@ class OpenAIEngine:
         sampling, options = call.sampling, self.options
         omitted = options.omit
         messages = without_system(call.messages) if "system" in omitted else call.messages
-        request: dict[str, Any] = {
-            "model": self.identity.id,
-            "messages": [
-                {"role": ROLES[message.role], "content": valid_text(message.content)} for message in messages
-            ],
-        }
+        request: dict[str, Any] = {"model": self.identity.id, "messages": conversation(messages)}
+        if call.tools:
+            request["tools"] = list(call.tools)
         wanted = {
             # The protocol's seeds are signed 64-bit integers.
             "seed": call.seed & (2**63 - 1),
@@ -199,7 +195,8 @@ class OpenAIEngine:
         for name, value in wanted.items():
             if value is not None and name not in omitted:
                 request[fields.get(name, name)] = value
-        return {**request, **options.extra_body} if options.extra_body else request
+        extra = options.extra(call.tools)
+        return {**request, **extra} if extra else request
 
     def _response_format(self, schema: Mapping[str, Any] | None) -> dict[str, Any] | None:
         if schema is None or self.options.json_mode == "prompt":
@@ -284,15 +281,27 @@ class OpenAIEngine:
         if refusal := message.get("refusal"):
             said = hosted.one_line(refusal, self._secrets)
             raise CallFailed("refused", said, retryable=False, **usage.of_failure())
-        for other in ("tool_calls", "function_call"):
-            if message.get(other):
+        called = calls_in(message, read) if call.tools else None
+        for other in KEYS:
+            if called is None and message.get(other):
                 raise hosted.goes_on(other, usage, self._secrets)
-        finish = hosted.finished(self._ending(choice, call, usage), usage, self._secrets)
+        ending = self._ending(choice, call, usage)
+        if call.tools and isinstance(ending, str) and ending.strip().lower() in CALLING:
+            called = called or Called(malformed="the service says that tools are called, and gives no call")
+            ending = "stop"
+        finish = hosted.finished(ending, usage, self._secrets)
         said, beside = split(text or "")
         thought = joined(reasoning_of(message), inner, beside)
-        if not said.strip() and thought is None:
+        if called is None and not said.strip() and thought is None:
             raise hosted.empty(call.sampling.max_tokens, finish == "length", usage)
-        if call.schema is not None and call.schema.get("type") != "object":
+        calls, malformed = called or Called()
+        if called is not None and finish == "length":
+            calls, malformed = (), cut(calls)
+        if malformed is not None:
+            said = written(said, message)
+        elif calls:
+            said = said if said.strip() else ""
+        elif call.schema is not None and call.schema.get("type") != "object":
             said = unrooted(said)
         return Completion(
             text=read.text(said),
@@ -301,7 +310,9 @@ class OpenAIEngine:
             served_by=read.name(at(body, "model"), "model"),
             thought=None if thought is None else read.text(thought, "the thinking"),
             **usage._asdict(),
-            odd=tuple(read.odd),
+            odd=tuple(dict.fromkeys(read.odd)),
+            calls=calls,
+            malformed=malformed,
         )
 
     def _ending(self, choice: Mapping[str, Any], call: Call, usage: hosted.Usage) -> Any:

@@ -95,6 +95,14 @@ class HostedOptions(WaitOptions):
     omit: tuple[Part, ...] = ()
     reasoning: Annotated[str, Field(pattern="^[a-z]+$")] | None = None
 
+    def extra(self, tools: Sequence[Any]) -> Mapping[str, Any]:
+        """What is laid over a request with these tools: those of `extra_body`, a service's own, are beside
+        them."""
+        others = self.extra_body.get("tools")
+        if not tools or not isinstance(others, list):
+            return self.extra_body
+        return {**self.extra_body, "tools": [*tools, *others]}
+
     def request(self, *others: str) -> dict[str, JsonValue] | None:
         """The options that change what is asked, as far as they are set; None where none is."""
         given = self.model_dump(mode="json", include={"extra_body", "omit", "reasoning", *others})

@@ -38,7 +38,7 @@ def test_it_is_an_engine_that_names_itself(gemini_server: GeminiServer) -> None:
     engine = Door(gemini_server, concurrency=9)()
     assert isinstance(engine, Engine)
     assert str(engine.identity) == "gemini:model-x"
-    assert engine.capabilities == {"chat", "json"}
+    assert engine.capabilities == {"chat", "json", "tools"}
     assert (engine.concurrency, engine.adaptive) == (9, True)
     assert engine.version.startswith("google-genai 3.")
     assert engine.render([Message("user", "hello")]) is None

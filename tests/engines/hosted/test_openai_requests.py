@@ -43,7 +43,7 @@ def test_it_is_an_engine_that_names_itself(openai_server: OpenAIServer) -> None:
     assert isinstance(engine, Engine)
     assert str(engine.identity) == "openai:model-x"
     assert engine.identity.template is None
-    assert engine.capabilities == {"chat", "json"}
+    assert engine.capabilities == {"chat", "json", "tools"}
     assert (engine.concurrency, engine.adaptive) == (9, True)
     assert engine.version.startswith("synth ")
     assert engine.render([Message("user", "hello")]) is None

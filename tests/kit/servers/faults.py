@@ -17,9 +17,13 @@ Fault = Literal[
     "malformed",  # an answer whose text is half of the JSON that was asked for
     "fenced",  # JSON inside a Markdown code fence
     "slow",  # the right answer, late
+    "bad_arguments",  # a call of a tool with half of its arguments
+    "unknown_tool",  # a call of a tool that nobody gave
+    "cut_call",  # the limit of tokens in the middle of a call
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 JSON_ONLY: frozenset[Fault] = frozenset({"malformed", "fenced"})
+CALLS_ONLY: frozenset[Fault] = frozenset({"bad_arguments", "unknown_tool", "cut_call"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,9 @@ class FaultPlan:
     retry_after: float = 1.0
     slow: float = 1.0
 
-    def draw(self, arrival: int, key: str, seen: int, *, wants_json: bool) -> Fault | None:
+    def draw(
+        self, arrival: int, key: str, seen: int, *, wants_json: bool, has_tools: bool = False
+    ) -> Fault | None:
         """The fault for a request; `arrival` and `seen` count from 0."""
         if arrival < len(self.script):
             return self.script[arrival]
@@ -50,6 +56,7 @@ class FaultPlan:
         point = int.from_bytes(sha256(name.encode()).digest()[:8]) / 2**64
         for fault, rate in self.rates.items():
             if point < rate:
-                return fault if wants_json or fault not in JSON_ONLY else None
+                fits = (wants_json or fault not in JSON_ONLY) and (has_tools or fault not in CALLS_ONLY)
+                return fault if fits else None
             point -= rate
         return None

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from aiohttp import web
 
 from tests.kit.servers.answers import tokens
 from tests.kit.servers.loopback import Asked, Loopback, Raw, main, retry_headers
+from tests.kit.servers.tools import Calling
 
 RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
@@ -31,9 +35,21 @@ class GeminiServer(Loopback):
         config: Mapping[str, Any] = body.get("generationConfig", {})
         system = body.get("systemInstruction", {}).get("parts", [])
         messages = [("system", part["text"]) for part in system]
-        for content in body["contents"]:
-            messages += [(content["role"], part["text"]) for part in content["parts"]]
+        contents: list[Mapping[str, Any]] = body["contents"]
+        for content in contents:
+            messages += [(content["role"], part["text"]) for part in content["parts"] if "text" in part]
+        since = _since_the_user(contents)
         return Asked(
+            tools=tuple(
+                {**declared, "parameters": _schema(declared)}
+                for tool in body.get("tools", ())
+                for declared in tool.get("functionDeclarations", ())
+            ),
+            called=tuple(call["name"] for content in since for call in _those(content, "functionCall")),
+            results=tuple(
+                result["response"] for content in since for result in _those(content, "functionResponse")
+            ),
+            fault=_fault(contents),
             key=key,
             model=request.match_info["model"],
             messages=tuple(messages),
@@ -58,6 +74,24 @@ class GeminiServer(Loopback):
             "responseId": asked.key[:24],
         }
 
+    def calling(self, asked: Asked, given: Calling) -> dict[str, Any]:
+        body = self.completion(asked, given.said, cut=given.cut)
+        candidate = body["candidates"][0]
+        parts = candidate["content"].setdefault("parts", [])
+        if given.thought:
+            parts.insert(0, {"text": given.thought, "thought": True})
+        for name, arguments in given.calls:
+            if not isinstance(arguments, str):
+                parts.append({"functionCall": {"name": name, "args": arguments}})
+            elif not given.cut:
+                # Arguments are no text here: what cannot be read, the service itself does not read.
+                candidate["finishReason"] = "MALFORMED_FUNCTION_CALL"
+                candidate["finishMessage"] = f"Malformed function call: {name}({arguments}"
+        calls = [part for part in parts if "functionCall" in part]
+        if calls:
+            calls[0]["thoughtSignature"] = signature(calls[0]["functionCall"])
+        return body
+
     def error(self, status: int, message: str, *, retry_after: float | None = None) -> Raw:
         details: list[dict[str, Any]] = []
         if status == 401:
@@ -68,6 +102,42 @@ class GeminiServer(Loopback):
             details.append({"@type": RETRY_INFO, "retryDelay": f"{retry_after:g}s"})
         error = {"code": status, "message": message, "status": STATUSES[status], "details": details}
         return Raw({"error": error}, status, retry_headers(retry_after))
+
+
+def signature(call: Mapping[str, Any]) -> str:
+    """What this server gives with the first call of a message, and wants back with it."""
+    text = json.dumps([call.get("name"), call.get("args") or {}], sort_keys=True)
+    return base64.b64encode(sha256(text.encode()).digest()).decode()
+
+
+def _schema(declared: Mapping[str, Any]) -> Any:
+    """By the name of the protocol's documentation, or that of its buffers, which the client writes."""
+    return declared.get("parametersJsonSchema", declared.get("parameters_json_schema"))
+
+
+def _those(content: Mapping[str, Any], kind: str) -> list[Mapping[str, Any]]:
+    return [part[kind] for part in content["parts"] if kind in part]
+
+
+def _since_the_user(contents: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    spoke = [
+        place
+        for place, content in enumerate(contents)
+        if content["role"] == "user" and not _those(content, "functionResponse")
+    ]
+    return contents[spoke[-1] :] if spoke else contents
+
+
+def _fault(contents: list[Mapping[str, Any]]) -> str | None:
+    """What the service says of calls that lack their results, or their signature."""
+    for content, after in zip(contents, [*contents[1:], {"parts": ()}], strict=True):
+        calls = [part for part in content["parts"] if "functionCall" in part]
+        called = [part["functionCall"]["name"] for part in calls]
+        if called != [result["name"] for result in _those(after, "functionResponse")]:
+            return "the number of function response parts is not that of the function call parts"
+        if calls and calls[0].get("thoughtSignature") != signature(calls[0]["functionCall"]):
+            return "Function call is missing a thought_signature in functionCall parts"
+    return None
 
 
 if __name__ == "__main__":

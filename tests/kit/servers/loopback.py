@@ -24,13 +24,19 @@ from aiohttp import web
 
 from tests.kit.servers import answers
 from tests.kit.servers.faults import FAULTS, Fault, FaultPlan
+from tests.kit.servers.tools import Calling, one_by_one, spoilt
 
 VOLATILE = frozenset({"user", "metadata", "request_id", "safety_identifier"})
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, whatever its wire format.  `messages` are (role, text), as on the wire."""
+    """A request, whatever its wire format.  `messages` are (role, text), as on the wire.
+
+    `tools` are definitions with `name`, `description` and `parameters`.  `called` are the names of those
+    called since the user last spoke, and `results` what each came to; `fault` is what a strict service
+    would say of the conversation's calls.
+    """
 
     key: str
     model: str
@@ -38,6 +44,10 @@ class Asked:
     schema: Mapping[str, Any] | None
     max_tokens: int | None
     body: Mapping[str, Any]
+    tools: tuple[Mapping[str, Any], ...] = ()
+    called: tuple[str, ...] = ()
+    results: tuple[Any, ...] = ()
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +72,7 @@ class Received:
     status: int | None = None
 
 
-Answer = Callable[[Asked], "str | Raw"]
-
-
-def default_answer(asked: Asked) -> str:
-    return answers.answer(asked.key, asked.schema)
+Answer = Callable[[Asked], "str | Raw | Calling"]
 
 
 class Loopback(ABC):
@@ -81,7 +87,7 @@ class Loopback(ABC):
     def __init__(
         self,
         *,
-        answer: Answer = default_answer,
+        answer: Answer = one_by_one,
         faults: FaultPlan | None = None,
         latency_s: float = 0.0,
         credential: str | None = None,
@@ -124,6 +130,10 @@ class Loopback(ABC):
         """The body of an answer; `cut` when it stopped at the limit of tokens."""
 
     @abstractmethod
+    def calling(self, asked: Asked, given: Calling) -> dict[str, Any]:
+        """The body of an answer that calls tools."""
+
+    @abstractmethod
     def error(self, status: int, message: str, *, retry_after: float | None = None) -> Raw: ...
 
     # What it remembers
@@ -159,7 +169,9 @@ class Loopback(ABC):
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
             asked = self.read(request, body, key)
-            record.fault = self.faults.draw(arrival, key, seen, wants_json=asked.schema is not None)
+            record.fault = self.faults.draw(
+                arrival, key, seen, wants_json=asked.schema is not None, has_tools=bool(asked.tools)
+            )
             late = self.faults.slow if record.fault == "slow" else 0.0
             if self.latency_s + late:
                 await asyncio.sleep(self.latency_s + late)
@@ -175,6 +187,8 @@ class Loopback(ABC):
             return self.error(404, f"the model {asked.model} does not exist")
         if self.capacity is not None and self.in_flight > self.capacity:
             return self.error(429, "too many requests at once", retry_after=self.faults.retry_after)
+        if asked.fault is not None:
+            return self.error(400, asked.fault)
         if record.fault == "rate_limit":
             return self.error(429, "rate limit reached", retry_after=self.faults.retry_after)
         if record.fault == "server_error":
@@ -188,6 +202,8 @@ class Loopback(ABC):
         if isinstance(given, Raw):
             return given
         self.answered[asked.key] += 1
+        if isinstance(given, Calling):
+            return Raw(self.calling(asked, spoilt(given, record.fault)))
         text = answers.spoil(given, record.fault)
         room = 4 * asked.max_tokens if asked.max_tokens is not None else len(text)
         return Raw(self.completion(asked, text[:room], cut=len(text) > room))

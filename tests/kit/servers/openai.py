@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from tests.kit.servers.answers import tokens
 from tests.kit.servers.loopback import Asked, Loopback, Raw, main, retry_headers
+from tests.kit.servers.tools import Calling
 
 CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "rate_limit_exceeded"}
 
@@ -31,10 +33,18 @@ class OpenAIServer(Loopback):
         schema = form.get("json_schema", {}).get("schema")
         if form.get("type") == "json_object":
             schema = {"type": "object"}
+        messages: list[Mapping[str, Any]] = body["messages"]
+        since = _since_the_user(messages)
+        names = {call["id"]: call["function"]["name"] for each in since for call in _calls(each)}
+        results = [message for message in since if message["role"] == "tool"]
         return Asked(
             key=key,
             model=body["model"],
-            messages=tuple((message["role"], message["content"]) for message in body["messages"]),
+            messages=tuple((message["role"], message["content"] or "") for message in messages),
+            tools=tuple(tool["function"] for tool in body.get("tools", ()) if "function" in tool),
+            called=tuple(names.values()),
+            results=tuple(message["content"] for message in results),
+            fault=_fault(messages),
             schema=schema,
             max_tokens=body.get("max_completion_tokens", body.get("max_tokens")),
             body=body,
@@ -64,6 +74,27 @@ class OpenAIServer(Loopback):
             "system_fingerprint": "fp_loopback",
         }
 
+    def calling(self, asked: Asked, given: Calling) -> dict[str, Any]:
+        body = self.completion(asked, given.said, cut=given.cut)
+        choice = body["choices"][0]
+        choice["message"]["content"] = given.said or None
+        choice["message"]["tool_calls"] = [
+            {
+                "id": f"call_{asked.key[:20]}{place}",
+                "type": "function",
+                "function": {
+                    "name": name,
+                    "arguments": arguments if isinstance(arguments, str) else json.dumps(arguments),
+                },
+            }
+            for place, (name, arguments) in enumerate(given.calls)
+        ]
+        if given.thought:
+            choice["message"]["reasoning_content"] = given.thought
+        if not given.cut:
+            choice["finish_reason"] = "tool_calls"
+        return body
+
     def error(self, status: int, message: str, *, retry_after: float | None = None) -> Raw:
         kind = "server_error" if status >= 500 else "invalid_request_error"
         body = {"error": {"message": message, "type": kind, "param": None, "code": CODES.get(status)}}
@@ -71,6 +102,30 @@ class OpenAIServer(Loopback):
         if retry_after is not None:
             headers["retry-after-ms"] = str(round(retry_after * 1000))
         return Raw(body, status, headers)
+
+
+def _calls(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(message.get("tool_calls") or ())
+
+
+def _since_the_user(messages: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    spoke = [place for place, message in enumerate(messages) if message["role"] == "user"]
+    return messages[spoke[-1] :] if spoke else messages
+
+
+def _fault(messages: list[Mapping[str, Any]]) -> str | None:
+    """What the service says of a conversation whose calls have not all their results behind them."""
+    waiting: list[str] = []
+    for message in [*messages, {"role": "user"}]:
+        if message["role"] == "tool":
+            if message["tool_call_id"] not in waiting:
+                return "messages with role 'tool' must be a response to a preceding message with 'tool_calls'"
+            waiting.remove(message["tool_call_id"])
+        elif waiting:
+            return f"tool_call_ids did not have response messages: {', '.join(waiting)}"
+        else:
+            waiting = [call["id"] for call in _calls(message)]
+    return None
 
 
 if __name__ == "__main__":

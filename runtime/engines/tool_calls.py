@@ -1,0 +1,174 @@
+"""Calls of tools as models and services write them, read strictly.
+
+What was written is calls, or there is a clause that says why it is none.  Arguments come out with the keys
+of each object sorted, as the log keeps them: so what a model is shown of its calls is the same in a run that
+goes on from the log.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from synth.base.display import visible
+from synth.base.text import valid_text
+from synth.runtime.engines.base import Message, ToolCall
+from synth.runtime.engines.wire.fields import told
+
+_DEEPEST = 64
+_LONGEST_NAME = 200
+# No number of anything has more digits.
+_MOST_DIGITS = 40
+_LONGEST_SHOWN = 60
+
+
+class Malformed(Exception):
+    """What was written is no call; the message is a clause that says why."""
+
+
+class Called(NamedTuple):
+    """The calls of an answer, or the clause that says why what was written is none."""
+
+    calls: tuple[ToolCall, ...] = ()
+    malformed: str | None = None
+
+
+class _Twice(Exception):
+    pass
+
+
+def decode(text: str, begin: int = 0) -> tuple[Any, int]:
+    """The JSON value that begins at an index, and where it ends.
+
+    Raises Malformed, whose message goes on a clause such as `arguments that ...`, for what is not JSON and
+    for an object with one key twice.
+    """
+    try:
+        value, end = _DECODER.raw_decode(text, begin)
+    except _Twice as error:
+        raise Malformed(f"name `{shown(str(error))}` twice") from None
+    except RecursionError:
+        raise Malformed(f"are nested more than {_DEEPEST} deep") from None
+    except ValueError:
+        raise Malformed("are not JSON") from None
+    return value, end
+
+
+def arguments_of(given: Any, sound: Callable[[str], str] = valid_text) -> dict[str, Any]:
+    """Arguments from JSON text, or from what JSON text was parsed to; `sound` makes each text in them fit
+    to be kept.  Nothing and blank text are no arguments.  Raises Malformed as `decode` does."""
+    if isinstance(given, str):
+        text = given.strip()
+        given = None
+        if text:
+            given, end = decode(text)
+            if end != len(text):
+                raise Malformed("have something behind their JSON")
+            if given is None:
+                raise Malformed("are null in place of an object")
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise Malformed(f"are {kind(given)} in place of an object")
+    found: dict[str, Any] = _kept(given, sound, 0)
+    return found
+
+
+def call_of(
+    name: Any,
+    arguments: Any,
+    number: int,
+    sound: Callable[[str], str] = valid_text,
+    signature: str | None = None,
+) -> ToolCall:
+    """A call from its parts; it is the `number`th of its answer, from 1.  Raises Malformed, with a whole
+    clause."""
+    if not isinstance(name, str):
+        what = "no name" if name is None else f"{kind(name)} in place of a name"
+        raise Malformed(f"call {number} has {what}")
+    if not name.strip():
+        raise Malformed(f"call {number} has no name")
+    if len(name) > _LONGEST_NAME:
+        raise Malformed(f"call {number} has a name of {len(name):,} characters")
+    name = sound(name)
+    try:
+        return ToolCall(name, arguments_of(arguments, sound), signature)
+    except Malformed as error:
+        raise Malformed(f"`{shown(name)}` is called with arguments that {error}") from None
+
+
+def shown(name: str) -> str:
+    """A name as a clause has it."""
+    return visible(name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}...")
+
+
+def cut(calls: Sequence[ToolCall]) -> str:
+    """The clause for an answer that was cut at the limit of tokens once it had begun to call."""
+    after = f" after `{shown(calls[-1].name)}` was called" if calls else ""
+    return f"the answer was cut at the limit of tokens{after or ' in the middle of a call'}"
+
+
+def numbered(messages: Sequence[Message]) -> list[tuple[str, ...]]:
+    """An id for each call of a model's message, and for a tool's message that of the call it answers: the
+    n-th behind a message answers its n-th call.  The ids follow from the calls' positions alone, and have
+    nine letters and digits, as the strictest templates and services want them."""
+    numbers = itertools.count(1)
+    found: list[tuple[str, ...]] = []
+    waiting: list[str] = []
+    for message in messages:
+        ids: tuple[str, ...] = ()
+        if message.calls:
+            ids = tuple(f"call{next(numbers):05}" for _ in message.calls)
+            waiting = list(ids)
+        elif message.role == "tool":
+            # One that answers nothing has a number of its own.
+            ids = (waiting.pop(0) if waiting else f"call{next(numbers):05}",)
+        found.append(ids)
+    return found
+
+
+def _kept(value: Any, sound: Callable[[str], str], depth: int) -> Any:
+    if isinstance(value, str):
+        return sound(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        if not math.isfinite(value):
+            raise Malformed("hold a number that is none, or too large")
+        return value
+    if depth >= _DEEPEST:
+        raise Malformed(f"are nested more than {_DEEPEST} deep")
+    if isinstance(value, Mapping):
+        found = {sound(key): _kept(part, sound, depth + 1) for key, part in value.items()}
+        if len(found) < len(value):
+            raise Malformed("name a key twice")
+        return dict(sorted(found.items()))
+    return [_kept(part, sound, depth + 1) for part in value]
+
+
+def kind(value: Any) -> str:
+    """What a value of JSON is, in a clause."""
+    return "a number" if type(value) in (int, float) else told(value)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _Twice(name)
+        found[name] = value
+    return found
+
+
+def _none(word: str) -> Any:
+    raise ValueError(word)
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= _MOST_DIGITS else math.inf
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_none, parse_int=_whole)
