@@ -165,6 +165,16 @@ class StepPlan(Frozen):
         return self.role is not None and isinstance(self.output, JsonOutput) and self.output.thinks
 
     @property
+    def exchanges(self) -> int:
+        """How many calls an attempt is taken to make: one for each tool, and the one that speaks."""
+        return 1 + min(len(self.tools), self.max_tool_calls)
+
+    @cached_property
+    def definitions(self) -> tuple[dict[str, Any], ...]:
+        """What a model is told of its tools."""
+        return tuple(tool.definition for tool in self.tools)
+
+    @property
     def players(self) -> tuple[StepPlan, ...]:
         """The steps in which models play its tools."""
         return tuple(tool.played for tool in self.tools if tool.played is not None)

@@ -43,13 +43,12 @@ def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | 
     checks whose arguments are each sample's own."""
     if not step.checks and not step.must_fail:
         return None
-    # Of a turn that thinks, what is checked is what it says.
     said = step.said(value) if step.thinks else value
     for check in step.checks:
         # What a judge is asked about is judged once the value holds otherwise.
         # So is what a Python function is asked about, and what is compared with many rows.
         later = "judge" in check.arguments or check.source or check.against or of_marks(step, check)
-        reason = None if later else reason_against(check, value if check.of else said, values)
+        reason = None if later else reason_against(check, judged_by(step, check, value, values), values)
         if reason is not None:
             return Refusal(check.label or check.name, reason)
     for group in dict.fromkeys(group_of(check) for check in step.must_fail):
@@ -57,6 +56,16 @@ def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | 
         if all(reason_against(check, said, values) is None for check in checks):
             return Refusal("must_fail", f"passes `{group}`, which it is meant to fail")
     return None
+
+
+def judged_by(step: StepPlan, check: CheckPlan, value: Any, values: Mapping[str, Any]) -> Any:
+    """What a check of a step looks at: of a turn that thinks what it says, and where the check is of the
+    calls of tools these, which stand in `values` beside the step's."""
+    if not check.of:
+        return step.said(value) if step.thinks else value
+    if step.tools and check.of[0] == "calls":
+        return {"calls": values[f"{step.name}.calls"]}
+    return value
 
 
 def of_marks(step: StepPlan, check: CheckPlan) -> bool:

@@ -9,10 +9,10 @@ from typing import Any
 from synth.compiler.plan.conditions import there
 from synth.compiler.plan.steps import ArgumentValue, CallPlan, CheckPlan, RefPlan, StepPlan
 from synth.compiler.plan.strata import call_seed
-from synth.compiler.stdlib.verdict import Refusal, parts_of
+from synth.compiler.stdlib.verdict import Refusal, judged_by, parts_of
 from synth.runtime.calls.attempt import CallAbandoned, ModelClient, Place
 from synth.runtime.functions.asked import Application, Fault, Result
-from synth.store.log.past.history import LoggedSample
+from synth.store.log.past.logged import LoggedSample
 
 # Characters of a reason: more is no help to who reads it.
 _MOST_SAID = 1_000
@@ -31,7 +31,12 @@ class Asking:
     values: Mapping[str, Any]
 
     async def apply(
-        self, called: CallPlan | CheckPlan, arguments: Mapping[str, Any], *, is_check: bool
+        self,
+        called: CallPlan | CheckPlan,
+        arguments: Mapping[str, Any],
+        *,
+        is_check: bool,
+        is_tool: bool = False,
     ) -> Result | Fault:
         plan = self.client.plan
         seed = call_seed(plan, self.sample_id, self.step.name, *self.place)
@@ -46,6 +51,7 @@ class Asking:
                 self.earlier,
                 seed,
                 is_check,
+                is_tool,
             )
         )
 
@@ -68,7 +74,7 @@ async def refusal_of(asking: Asking, value: Any) -> Refusal | None:
     for check in sorted(step.checks, key=lambda check: bool(check.source)):
         if not check.source and not check.against:
             continue
-        judged = value if check.of or not step.thinks else step.said(value)
+        judged = judged_by(step, check, value, asking.values)
         if check.against:
             alike = asking.client.held.reason(check, judged)
             if alike is not None:

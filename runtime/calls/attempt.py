@@ -9,10 +9,10 @@ from typing import Any, NamedTuple, Protocol
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.steps import CheckPlan, StepPlan
 from synth.runtime.calls.rules import Rules
-from synth.runtime.engines.base import Message
+from synth.runtime.engines.base import Message, ToolCall
 from synth.runtime.functions.asked import Application, Fault, Result
 from synth.runtime.retrieval.service import LookUp, Passages
-from synth.store.log.past.history import LoggedSample
+from synth.store.log.past.logged import LoggedSample
 
 
 class Place(NamedTuple):
@@ -27,7 +27,8 @@ class Answer:
     """`text` is what is said, `thought` the thinking before it; `seq` is the event of the call;
     `reused` says that nothing was paid now.
 
-    Of a step that `scores`, `logprob` is the sum over `scored_tokens` tokens.
+    Of a step that `scores`, `logprob` is the sum over `scored_tokens` tokens.  `calls` are the tools that
+    are called, and `malformed` says why calls in the text cannot be read.
     """
 
     text: str
@@ -38,6 +39,8 @@ class Answer:
     logprob: float | None = None
     scored_tokens: int = 0
     thought: str | None = None
+    calls: tuple[ToolCall, ...] = ()
+    malformed: str | None = None
 
 
 class CallAbandoned(Exception):
@@ -60,7 +63,8 @@ class CacheMiss(Exception):
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt at one step of a cohort's sample: what the model is shown, in what order of urgency,
-    the sample's earlier calls by key, and what the answer must satisfy."""
+    the sample's earlier calls by key, and what the answer must satisfy.  Of an attempt with tools, each
+    call between which they answer is an `exchange`, from 0."""
 
     cohort: str
     sample_id: str
@@ -71,6 +75,25 @@ class Attempt:
     earlier: LoggedSample
     checks: tuple[CheckPlan, ...] = ()
     must_fail: tuple[CheckPlan, ...] = ()
+    exchange: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswer:
+    """What a tool answers to the call that is number `number` of an answer: JSON, or a `fault`, in words.
+
+    `key` names it: it is the sha256 of the answer, the number and what the tool does.
+    """
+
+    sample_id: str
+    step: StepPlan
+    place: Place
+    earlier: LoggedSample
+    key: str
+    asked: Answer
+    number: int
+    result: Any = None
+    fault: str | None = None
 
 
 class Rows(Protocol):
@@ -106,4 +129,8 @@ class ModelClient(Protocol):
 
     async def apply(self, asked: Application) -> Result | Fault:
         """What a Python function comes to.  Raises CacheMiss or Stopped."""
+        ...
+
+    async def answered(self, answer: ToolAnswer) -> None:
+        """Takes note of what a tool answers."""
         ...

@@ -169,8 +169,8 @@ class Breakers:
         for cohort in cohorts:
             for step in cohort.steps:
                 self._add(cohort, step, (step.name,))
-                for judging in (*step.judged_by, *step.marked_by):
-                    self._add(cohort, judging, (judging.name, step.name))
+                for beside in (*step.players, *step.judged_by, *step.marked_by):
+                    self._add(cohort, beside, (beside.name, step.name))
 
     def _add(self, cohort: CohortPlan, step: StepPlan, lost_at: tuple[str, ...]) -> None:
         called = step.call is not None and step.call.name not in FOLDS

@@ -10,12 +10,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from synth.compiler.plan.model import Plan
-from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, Rows, Unheld
+from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, Rows, ToolAnswer, Unheld
 from synth.runtime.calls.breaker import Breakers, Held
 from synth.runtime.calls.models import Models
-from synth.runtime.calls.prompt import make_call, model_of, sampling_json
+from synth.runtime.calls.prompt import logged_call, logged_message, make_call, model_of, sampling_json
 from synth.runtime.calls.retry import Tries, note_tokens
 from synth.runtime.calls.rules import CURRENT, Rules
+from synth.runtime.engines.base import ToolCall
 from synth.runtime.engines.thinking import joined, split
 from synth.runtime.events.budget import RunBudget
 from synth.runtime.events.progress import Progress
@@ -23,8 +24,9 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.functions.asked import Application, Fault, Result, found, given
 from synth.runtime.retrieval.service import Indexes, LookUp, Passages
 from synth.store.log.events import Kind
-from synth.store.log.past.history import History, LoggedCall
-from synth.store.log.payloads import AttemptColumns, CallCompleted
+from synth.store.log.past.history import History
+from synth.store.log.past.logged import LoggedCall
+from synth.store.log.payloads import AttemptColumns, CallCompleted, ToolDone
 from synth.store.log.served import is_another
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ class LiveClient:
             "call_key": call.key,
             "identity": model.identity,
             "engine": model.engine.version,
-            "messages": [{"role": m.role, "content": m.content} for m in call.messages],
+            "messages": [logged_message(message) for message in call.messages],
             "token_ids": list(call.token_ids) if call.token_ids is not None else None,
             "schema": call.schema,
             "sampling": sampling_json(call.sampling),
@@ -107,6 +109,14 @@ class LiveClient:
             payload["candidate"] = attempt.place.candidate
         if completion.odd:
             payload["odd"] = list(completion.odd)
+        if call.tools:
+            payload["tools"] = call.tools
+            if completion.calls:
+                payload["calls"] = [logged_call(each) for each in completion.calls]
+            if completion.malformed is not None:
+                payload["malformed"] = completion.malformed
+            if attempt.exchange:
+                payload["exchange"] = attempt.exchange
         if call.scored is not None:
             payload["scored"] = call.scored
             payload["logprob"] = completion.logprob
@@ -132,6 +142,8 @@ class LiveClient:
             logprob=completion.logprob,
             scored_tokens=completion.scored_tokens,
             thought=thought,
+            calls=completion.calls,
+            malformed=completion.malformed,
         )
 
     async def look_up(self, lookup: LookUp) -> Passages:
@@ -147,10 +159,37 @@ class LiveClient:
         assert self._functions is not None, "a plan that calls functions is run with them"
         return await self._functions.apply(asked, self._recorder)
 
+    async def answered(self, answer: ToolAnswer) -> None:
+        known = answer.earlier.tools.get(answer.key)
+        if known is not None and (known.get("result"), known.get("fault")) == (answer.result, answer.fault):
+            return
+        await self._recorder.room()
+        call = answer.asked.calls[answer.number]
+        payload: ToolDone = {
+            "key": answer.key,
+            "call": answer.asked.seq,
+            "number": answer.number,
+            "name": call.name,
+            "arguments": call.arguments,
+        }
+        if answer.fault is None:
+            payload["result"] = answer.result
+        else:
+            payload["fault"] = answer.fault
+        if answer.place.candidate:
+            payload["candidate"] = answer.place.candidate
+        self._recorder.emit(
+            Kind.TOOL_DONE,
+            payload,
+            sample_id=answer.sample_id,
+            step=answer.step.name,
+            attempt=answer.place.round,
+        )
+
 
 class PreviewClient:
     """Answers from the log alone and raises CacheMiss where a call would be issued, which is counted as
-    `missed` by sample and step."""
+    `missed` by sample and step; `exchanged` are the calls with tools that such an attempt has made."""
 
     def __init__(
         self,
@@ -159,6 +198,7 @@ class PreviewClient:
         held: Rows | None = None,
         *,
         missed: Counter[tuple[str, str]] | None = None,
+        exchanged: Counter[tuple[str, str]] | None = None,
         simulated: bool = False,
     ) -> None:
         self.plan = plan
@@ -166,6 +206,7 @@ class PreviewClient:
         self._simulated = simulated
         self._models = models
         self._missed = Counter() if missed is None else missed
+        self._exchanged = Counter() if exchanged is None else exchanged
 
     def rules(self, sample_id: str) -> Rules:
         return CURRENT
@@ -175,6 +216,7 @@ class PreviewClient:
         known = attempt.earlier.calls.get(call.key)
         if known is None:
             self._missed[attempt.sample_id, attempt.step.name] += 1
+            self._exchanged[attempt.sample_id, attempt.step.name] += attempt.exchange
             raise CacheMiss
         return logged(known)
 
@@ -185,13 +227,16 @@ class PreviewClient:
         from synth.runtime.functions.service import files_of
 
         files = {} if self._simulated else await files_of(asked, self.plan.folder)
-        known = found(asked.earlier.results.get(asked.key, ()), files, self._simulated)
+        known = found(asked, files, self._simulated)
         if known is not None:
             return given(known)
         if asked.is_check:
             # As of answers, it is not foreseen what will be refused.
             return Result(None)
         raise CacheMiss
+
+    async def answered(self, answer: ToolAnswer) -> None:
+        """Nothing is written."""
 
 
 def logged_passages(lookup: LookUp) -> Passages:
@@ -217,4 +262,6 @@ def logged(call: LoggedCall, rules: Rules = CURRENT) -> Answer:
         logprob=call.logprob,
         scored_tokens=call.scored_tokens,
         thought=thought,
+        calls=tuple(ToolCall(each["name"], each["arguments"], each.get("signature")) for each in call.calls),
+        malformed=call.malformed,
     )

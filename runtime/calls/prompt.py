@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 from synth.base.canonical import digest
@@ -13,9 +14,22 @@ from synth.compiler.plan.models import Sampling
 from synth.compiler.plan.steps import JsonOutput, StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.render import render
+from synth.compiler.stdlib.tool_results import told
 from synth.runtime.calls.attempt import Attempt, CallAbandoned
 from synth.runtime.calls.models import Models, RunningModel
-from synth.runtime.engines.base import Call, Message, MessageRole, ModelIdentity, Opener, render_answer
+from synth.runtime.engines.base import (
+    Call,
+    Message,
+    MessageRole,
+    ModelIdentity,
+    Opener,
+    ToolCall,
+    render_answer,
+)
+from synth.store.log.past.logged import keyed
+from synth.store.log.payloads import CalledTool
+from synth.store.log.source_payloads import Message as LoggedMessage
+from synth.store.log.source_payloads import ToolCall as LoggedToolCall
 
 _EXCHANGED: Mapping[MessageRole, MessageRole] = {"user": "model", "model": "user"}
 
@@ -37,10 +51,13 @@ def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) 
         else:
             found.append(Message("user", render(step.prompt, values)))
             found += [
-                Message(_EXCHANGED[turn.role], turn.content) for turn in turns if turn.role in _EXCHANGED
+                Message(_EXCHANGED[turn.role], turn.content)
+                for turn in turns
+                # What only calls tools says nothing to the user.
+                if turn.role in _EXCHANGED and (turn.content or not turn.calls)
             ]
     elif step.sees == "row":
-        found += [Message(message["role"], message["content"]) for message in values["row"]]
+        found += [message_of(message) for message in values["row"]]
     elif step.prompt is not None:
         found.append(Message("user", render(step.prompt, values)))
     return tuple(found)
@@ -58,6 +75,8 @@ def _turns(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) -> Ite
         if turn.role == "messages":
             yield from _opening(value, system=step.system is None)
         elif turn.role is not None:
+            if turn.tools:
+                yield from tool_messages(values.get(f"{turn.name}.calls") or ())
             yield Message(turn.role, turn.said(value))
 
 
@@ -65,7 +84,48 @@ def _opening(messages: Sequence[Mapping[str, Any]], *, system: bool) -> Iterator
     """What was said before, without what was thought, and perhaps without what the system says."""
     for each in messages:
         if system or each["role"] != "system":
-            yield Message(each["role"], each["content"])
+            yield message_of(each)
+
+
+def message_of(message: Mapping[str, Any]) -> Message:
+    """A message as the log has it, as engines take it."""
+    calls = message.get("calls")
+    if not calls and message["role"] != "tool":
+        return Message(message["role"], message["content"])
+    return Message(
+        message["role"],
+        message["content"],
+        tuple(ToolCall(each["name"], each["arguments"], each.get("signature")) for each in calls or ()),
+        message.get("name", ""),
+    )
+
+
+def tool_messages(called: Sequence[CalledTool]) -> Iterator[Message]:
+    """The messages in which a turn called tools, and what they answered."""
+    for _, some in groupby(called, key=lambda each: each["message"]):
+        calls = list(some)
+        asked = tuple(ToolCall(each["name"], each["arguments"], each.get("signature")) for each in calls)
+        yield Message("model", calls[0].get("content", ""), asked)
+        for each in calls:
+            yield Message("tool", told(each.get("result"), each.get("fault")), name=each["name"])
+
+
+def logged_message(message: Message) -> LoggedMessage:
+    """A message as the log has it."""
+    logged: LoggedMessage = {"role": message.role, "content": message.content}
+    if message.calls:
+        logged["calls"] = [logged_call(call) for call in message.calls]
+    if message.name:
+        logged["name"] = message.name
+    return logged
+
+
+def logged_call(call: ToolCall) -> LoggedToolCall:
+    """A call of a tool as the log has it."""
+    logged: LoggedToolCall = {"name": call.name, "arguments": call.arguments}
+    if call.signature is not None:
+        logged["signature"] = call.signature
+    return logged
 
 
 def schema_of(step: StepPlan) -> dict[str, Any] | None:
@@ -86,13 +146,24 @@ def call_key(
     sampling: Mapping[str, Any],
     seed: int,
     scored: int | None = None,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """sha256, in hex, of everything an answer depends on.  The token prefix stands for the
-    messages where the runtime rendered it; `scored` is a scoring call's alone."""
+    messages and the definitions of tools where the runtime rendered it; `scored` is a scoring call's
+    alone."""
     model = identity.model_dump(mode="json") if isinstance(identity, ModelIdentity) else dict(identity)
-    prompt: Any = list(token_ids) if token_ids is not None else [[m.role, m.content] for m in messages]
+    prompt: Any = list(token_ids) if token_ids is not None else [_keyed(message) for message in messages]
     parts = [model, prompt, schema, sampling, seed]
-    return digest(parts if scored is None else [*parts, scored])
+    if scored is not None:
+        parts.append(scored)
+    elif tools and token_ids is None:
+        parts.append({"tools": list(tools)})
+    return digest(parts)
+
+
+def _keyed(message: Message) -> Sequence[str]:
+    plain = not message.calls and not message.name
+    return (message.role, message.content) if plain else keyed(logged_message(message))
 
 
 def model_of(models: Models, step: StepPlan) -> RunningModel:
@@ -110,12 +181,20 @@ def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
         if opened and isinstance(model.engine, Opener):
             token_ids: tuple[int, ...] | None = model.engine.render_opening(attempt.messages)
         else:
-            token_ids = model.engine.render(attempt.messages)
+            token_ids = model.engine.render(attempt.messages, step.definitions)
     except CallFailed as failure:
         raise CallAbandoned(str(failure)) from None
     schema = schema_of(step)
     seed = call_seed(plan, attempt.sample_id, step.name, *attempt.place)
-    key = call_key(model.identity, attempt.messages, token_ids, schema, sampling_json(step.sampling), seed)
+    key = call_key(
+        model.identity,
+        attempt.messages,
+        token_ids,
+        schema,
+        sampling_json(step.sampling),
+        seed,
+        tools=step.definitions,
+    )
     return Call(
         key,
         tuple(attempt.messages),
@@ -127,6 +206,8 @@ def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
         attempt.checks,
         attempt.must_fail,
         opened=opened,
+        tools=step.definitions,
+        most_calls=step.max_tool_calls,
     )
 
 

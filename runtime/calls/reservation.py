@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -70,7 +70,7 @@ class Budget:
         self._held = 0.0
         self._in_flight = 0
         self._seen: dict[int, _Seen] = {}
-        self._schemas: dict[int, tuple[Mapping[str, Any], str]] = {}
+        self._beside: dict[int, tuple[Any, str]] = {}
         self._arrivals = count()
         self._waiting: list[tuple[int, int, asyncio.Future[None], Reserved]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -82,7 +82,7 @@ class Budget:
         if call.token_ids is not None:
             prompt = len(call.token_ids)
         else:
-            prompt = most(call.messages, self._schema(call.schema))
+            prompt = most(call.messages, self._json(call.schema) + self._json(call.tools or None))
         answer = 0
         if call.scored is None:
             limit = call.sampling.max_tokens if model.limited else None
@@ -136,13 +136,13 @@ class Budget:
                 admitted.set_exception(Stopped())
         self._waiting.clear()
 
-    def _schema(self, schema: Mapping[str, Any] | None) -> str:
-        """The JSON of a schema, which stays the same object as long as its plan."""
-        if schema is None:
+    def _json(self, beside: Mapping[str, Any] | Sequence[Any] | None) -> str:
+        """The JSON of a schema or of tools, which stay the same objects as long as their plan."""
+        if beside is None:
             return ""
-        known = self._schemas.get(id(schema))
+        known = self._beside.get(id(beside))
         if known is None:
-            known = self._schemas[id(schema)] = schema, canonical_json(schema)
+            known = self._beside[id(beside)] = beside, canonical_json(beside)
         return known[1]
 
     def _of(self, model: RunningModel) -> _Seen:

@@ -9,7 +9,8 @@ from typing import Any
 
 from synth.compiler.plan.strata import BaseSample, sample_version
 from synth.runtime.cohorts.source import SampleRequest
-from synth.store.log.past.history import History, LoggedSample
+from synth.store.log.past.history import History
+from synth.store.log.past.logged import LoggedSample
 
 
 class LoggedPast:

@@ -9,7 +9,7 @@ from synth.runtime.calls.attempt import CacheMiss, ModelClient, Place
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.events.budget import Stopped
 from synth.runtime.samples.sample import Abandoned, Done, Outcome, Pending, Sample, StepObserver
-from synth.store.log.past.history import LoggedSample
+from synth.store.log.past.logged import LoggedSample
 
 
 async def judge_whole(

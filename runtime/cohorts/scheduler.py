@@ -25,7 +25,7 @@ from synth.runtime.cohorts.source import SampleObserver, SampleRequest, SampleSo
 from synth.runtime.events.budget import RunBudget
 from synth.runtime.samples.sample import Sample
 from synth.runtime.samples.steps import run_sample
-from synth.store.log.past.history import LoggedSample
+from synth.store.log.past.logged import LoggedSample
 
 # How many slots are looked up in the log together.
 _LOOKAHEAD = 256

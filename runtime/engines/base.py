@@ -77,7 +77,8 @@ class Call:
     the simulated engine what an acceptable answer looks like; real engines ignore them.
     With `scored` set nothing is generated: the answer is how likely `token_ids` are from that
     index on, each token given all before it.  Where a user's turn was `opened`, the model goes on as
-    the user.  `tools` are the definitions of those that the model may call (`ToolPlan.definition`).
+    the user.  `tools` are the definitions of those that the model may call (`ToolPlan.definition`), and
+    `most_calls` tells the simulated engine how often.
     """
 
     key: str
@@ -92,6 +93,7 @@ class Call:
     scored: int | None = None
     opened: bool = False
     tools: tuple[Mapping[str, Any], ...] = ()
+    most_calls: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from synth.base.version import package_version
 from synth.compiler.plan.functions import FunctionPlan
 from synth.store.dataset.inputs.verdicts import call_key
 from synth.store.log.past.functions import LoggedResult
-from synth.store.log.past.history import LoggedSample
+from synth.store.log.past.logged import LoggedSample
 
 # The content of files that a call is given, as sha256 by path; None of one that is not there.
 Files = Mapping[str, str | None]
@@ -19,7 +19,8 @@ Files = Mapping[str, str | None]
 @dataclass(frozen=True, slots=True)
 class Application:
     """One call of a function for a sample: its arguments as they are in it.  `is_check` says that what it
-    gives is a reason for refusing; `seed` decides what a simulation makes up."""
+    gives is a reason for refusing; `is_tool`, that a model is told whatever it comes to; `seed` decides what
+    a simulation makes up."""
 
     sample_id: str
     step: str
@@ -29,6 +30,7 @@ class Application:
     earlier: LoggedSample
     seed: int
     is_check: bool = False
+    is_tool: bool = False
 
     @property
     def key(self) -> str:
@@ -62,10 +64,15 @@ def packages_imported(functions: Iterable[FunctionPlan]) -> dict[str, str]:
     return {name: package_version(known[name][0] if name in known else name) for name in names}
 
 
-def found(results: Sequence[LoggedResult], files: Files, simulated: bool) -> LoggedResult | None:
-    """The last result of a call in a sample that holds for a run: of the same files, and no fault that
-    another try may not have."""
-    fit = [each for each in results if each.files == files and each.simulated == simulated and each.lasting]
+def found(asked: Application, files: Files, simulated: bool) -> LoggedResult | None:
+    """The last result of a call in its sample that holds for a run: of the same files, and no fault that
+    another try may not have, save where a model was told of it."""
+    results = asked.earlier.results.get(asked.key, ())
+    fit = [
+        each
+        for each in results
+        if each.files == files and each.simulated == simulated and (each.lasting or asked.is_tool)
+    ]
     return fit[-1] if fit else None
 
 

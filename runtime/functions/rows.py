@@ -17,7 +17,7 @@ from synth.store.dataset.inputs.sources import source_of, source_rows
 from synth.store.dataset.inputs.verdicts import STEP, Verdicts, calls_of
 from synth.store.log.forgotten import is_tombstone
 from synth.store.log.log import Log
-from synth.store.log.past.history import LoggedSample
+from synth.store.log.past.logged import LoggedSample
 
 # So many rows are judged at a time.
 _AT_ONCE = 256

@@ -60,7 +60,7 @@ class Functions:
     async def apply(self, asked: Application, recorder: Recorder) -> Result | Fault:
         """What a function gives, recorded.  Raises Stopped, and ConfigError for a file of no use."""
         files = {} if self._simulated else await files_of(asked, self._plan.folder)
-        known = found(asked.earlier.results.get(asked.key, ()), files, self._simulated)
+        known = found(asked, files, self._simulated)
         if known is not None:
             return given(known)
         if self._simulated:

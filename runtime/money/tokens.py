@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from synth.base.canonical import canonical_json
 from synth.runtime.engines.base import Message
 
 # What a chat template puts around a message.
@@ -23,11 +24,22 @@ def count(text: str) -> int:
 
 def count_messages(messages: Sequence[Message]) -> int:
     """About how many tokens a prompt has."""
-    return sum(count(message.content) + _AROUND for message in messages)
+    return sum(count(message.content) + count(_called(message)) + _AROUND for message in messages)
 
 
-def most(messages: Sequence[Message], schema: str) -> int:
-    """The most tokens that a prompt can have: no tokenizer gives a byte more than one.  `schema` is the
-    JSON that goes with it, or nothing."""
-    said = sum(len(message.content.encode("utf-8", "surrogatepass")) for message in messages)
-    return said + len(schema.encode("utf-8", "surrogatepass")) + _AROUND_AT_MOST * (len(messages) + 1)
+def most(messages: Sequence[Message], beside: str) -> int:
+    """The most tokens that a prompt can have: no tokenizer gives a byte more than one.  `beside` is the
+    JSON that goes with it, of a schema and of tools, or nothing."""
+    said = sum(_bytes(message.content) + _bytes(_called(message)) for message in messages)
+    return said + _bytes(beside) + _AROUND_AT_MOST * (len(messages) + 1)
+
+
+def _called(message: Message) -> str:
+    """The tools that a message calls or names, as JSON."""
+    if not message.calls:
+        return message.name
+    return canonical_json([{"name": each.name, "arguments": dict(each.arguments)} for each in message.calls])
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))

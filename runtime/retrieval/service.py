@@ -20,7 +20,7 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.service.patience import Patience
 from synth.runtime.settings import Settings
 from synth.store.log.events import Kind
-from synth.store.log.past.history import LoggedLookup, LoggedSample
+from synth.store.log.past.logged import LoggedLookup, LoggedSample
 from synth.store.log.payloads import IndexNote, RetrievalDone
 from synth.store.log.source_payloads import DocumentsCompleted
 

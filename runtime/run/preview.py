@@ -117,13 +117,19 @@ async def _preview(
         finished = finished_samples(plan, history, config_hashes, models.binding(plan))
         past = LoggedPast(history, config_hashes)
         missed: Counter[tuple[str, str]] = Counter()
-        counts = _Counting(missed)
+        exchanged: Counter[tuple[str, str]] = Counter()
+        counts = _Counting(missed, exchanged)
         sample_sources = open_sample_sources(plan, finished, counts, progress, limit, tables)
         remember(sample_sources, history, config_hashes, tables)
         try:
             held = await read_held(plan, tables)
             client = PreviewClient(
-                plan, models, held, simulated=settings.everywhere == "simulated", missed=missed
+                plan,
+                models,
+                held,
+                simulated=settings.everywhere == "simulated",
+                missed=missed,
+                exchanged=exchanged,
             )
             await Scheduler(sample_sources, client, past, counts, RunBudget(), window=_WINDOW).run()
         finally:
@@ -170,8 +176,9 @@ class _Counting:
     """An observer that counts the calls which the log cannot answer; `missed` has those that were tried, by
     sample and step."""
 
-    def __init__(self, missed: Counter[tuple[str, str]]) -> None:
+    def __init__(self, missed: Counter[tuple[str, str]], exchanged: Counter[tuple[str, str]]) -> None:
         self._missed = missed
+        self._exchanged = exchanged
         self.new: Counter[tuple[str, str]] = Counter()
 
     def accepted(self, sample: Sample, step: StepPlan, place: Place, answer: Answer) -> None:
@@ -204,7 +211,10 @@ class _Counting:
             # those of checks one after the other, those of marks side by side.
             reached = tried.get(step.name, 0) if any(tried.values()) else step.candidates
             if step.model is not None:
-                self.new[cohort.name, step.name] += reached
+                done = self._exchanged.pop((sample.sample_id, step.name), 0)
+                self.new[cohort.name, step.name] += max(reached, reached * step.exchanges - done)
+            for player in step.players:
+                self.new[cohort.name, player.name] += max(reached, tried[player.name])
             for judge in step.judged_by:
                 reached += tried[judge.name]
                 self.new[cohort.name, judge.name] += reached

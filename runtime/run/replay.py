@@ -15,10 +15,10 @@ from synth.compiler.plan.model import CohortPlan, Plan
 from synth.compiler.plan.steps import StepPlan
 from synth.compiler.plan.strata import call_seed
 from synth.compiler.stdlib.requirements import require_runnable
-from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, Place, Rows
+from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, Place, Rows, ToolAnswer
 from synth.runtime.calls.client import logged, logged_passages
 from synth.runtime.calls.held import read_held
-from synth.runtime.calls.prompt import call_key, sampling_json, schema_of
+from synth.runtime.calls.prompt import call_key, logged_message, sampling_json, schema_of
 from synth.runtime.calls.rules import CURRENT, Rules, recorded
 from synth.runtime.calls.validate import Rejected
 from synth.runtime.cohorts.build import open_sample_sources
@@ -36,7 +36,8 @@ from synth.runtime.samples.sample import Sample
 from synth.store.dataset.inputs.over_table import Tables
 from synth.store.dataset.inputs.select import WrittenBy, logged_config_hash
 from synth.store.log.log import Log
-from synth.store.log.past.history import Ending, History, LoggedCall, LoggedSample
+from synth.store.log.past.history import History
+from synth.store.log.past.logged import Ending, LoggedCall, LoggedSample, keyed
 
 _WINDOW = 1024
 
@@ -247,7 +248,7 @@ class _LogClient:
         step = attempt.step
         assert step.model is not None
         seed = call_seed(self.plan, attempt.sample_id, step.name, *attempt.place)
-        shown = tuple((message.role, message.content) for message in attempt.messages)
+        shown = tuple(keyed(logged_message(message)) for message in attempt.messages)
         wanted = (step.name, attempt.place.round, seed, shown)
         made = (sampling_json(step.sampling), schema_of(step), self._models[attempt.cohort][step.model])
         for known in attempt.earlier.calls.values():
@@ -255,13 +256,20 @@ class _LogClient:
                 continue
             if (dict(known.sampling), known.schema, dict(known.identity)) != made:
                 continue
+            if list(known.tools) != list(step.definitions):
+                continue
             if self._key(known, attempt.messages) != known.call_key:
                 self._replayed.diverged.append(
                     f"sample {attempt.sample_id}: the key of event {known.seq} is not that of its call"
                 )
             return logged(known, self.rules(attempt.sample_id))
-        answered = {(known.step, known.attempt, known.candidate) for known in attempt.earlier.calls.values()}
-        if (step.name, *attempt.place) not in answered or self._past.is_of_rows(attempt.sample_id):
+        answered = {
+            (known.step, known.attempt, known.candidate, known.exchange)
+            for known in attempt.earlier.calls.values()
+        }
+        if (step.name, *attempt.place, attempt.exchange) not in answered or self._past.is_of_rows(
+            attempt.sample_id
+        ):
             # Of what rows are made of, the answer may be another version's.
             self._give_up(attempt.sample_id, step)
         raise CacheMiss
@@ -282,10 +290,21 @@ class _LogClient:
             return given(before[-1])
         raise CacheMiss
 
+    async def answered(self, answer: ToolAnswer) -> None:
+        """What it leads to is compared: the next call's messages hold it."""
+
     def _give_up(self, sample_id: str, step: StepPlan) -> None:
         """Raises CallAbandoned where the log did so at this step: it has no answer because there was none."""
         if self._past.given_up(sample_id) == step.name:
             raise CallAbandoned("the log has no answer")
 
     def _key(self, known: LoggedCall, messages: Sequence[Message]) -> str:
-        return call_key(known.identity, messages, known.token_ids, known.schema, known.sampling, known.seed)
+        return call_key(
+            known.identity,
+            messages,
+            known.token_ids,
+            known.schema,
+            known.sampling,
+            known.seed,
+            tools=known.tools,
+        )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from synth.base.canonical import canonical_json
 from synth.compiler.plan.judging.judge_steps import JUDGED, no_marks, no_verdict
 from synth.compiler.plan.judging.marking import BEFORE
 from synth.compiler.plan.judging.rubrics import marks_of
@@ -14,6 +15,7 @@ from synth.compiler.plan.steps import StepPlan
 from synth.compiler.stdlib.verdict import is_complete, own_marks_refusal, resolved
 from synth.runtime.calls.applied import refusal_of
 from synth.runtime.calls.attempt import CacheMiss, Place
+from synth.runtime.calls.prompt import message_of, tool_messages
 from synth.runtime.calls.validate import Accepted, Rejected, verdict_on
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import Stopped
@@ -23,10 +25,17 @@ from synth.runtime.samples.work import Work
 Heard = dict[str, Any] | None
 
 
-async def judged(work: Work, step: StepPlan, place: Place, accepted: Accepted) -> Accepted | Rejected:
-    """What rows, functions and then the judges of a step's checks say of a value that holds otherwise."""
+# What stands beside the value of a step without tools.
+NOTHING: Mapping[str, Any] = {}
+
+
+async def judged(
+    work: Work, step: StepPlan, place: Place, accepted: Accepted, beside: Mapping[str, Any] = NOTHING
+) -> Accepted | Rejected:
+    """What rows, functions and then the judges of a step's checks say of a value that holds otherwise, and
+    of the calls `beside` it."""
     if any(check.source or check.against for check in step.checks):
-        values = work.values | {step.name: accepted.value}
+        values = work.values | {step.name: accepted.value, **beside}
         try:
             refused = await refusal_of(work.asking(step, place, values), accepted.value)
         except (CacheMiss, Stopped) as error:
@@ -36,18 +45,24 @@ async def judged(work: Work, step: StepPlan, place: Place, accepted: Accepted) -
     if not step.judged_by:
         return accepted
     with work.breakers.judging(step):
-        return await _heard(work, step, place, accepted)
+        return await _heard(work, step, place, accepted, beside)
 
 
 async def marked(
-    work: Work, step: StepPlan, place: Place, value: Any, shown: Sequence[Message]
+    work: Work,
+    step: StepPlan,
+    place: Place,
+    value: Any,
+    shown: Sequence[Message],
+    beside: Mapping[str, Any] = NOTHING,
 ) -> tuple[dict[str, Any] | None, Rejected | None]:
     """The marks that a step's rubric gives a value, None where a judge gives none, and why it is refused
     for them.  `shown` are the messages that the value answers."""
     assert step.rubric is not None
     values = dict(work.values)
     if step.call is None:
-        values |= {JUDGED: step.said(value), BEFORE: _before(work.sample.cohort, step, values, shown)}
+        values |= {JUDGED: _whole(step, value, beside)}
+        values |= {BEFORE: _before(work.sample.cohort, step, values, shown)}
     said: list[dict[str, Any]] = []
     with work.breakers.judging(step):
         heard = await _all(
@@ -85,15 +100,34 @@ def _before(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any], shown
             if value is None:
                 continue
             if turn.role == "messages":
-                said += [(each["role"], each["content"]) for each in value]
+                said += _lines(map(message_of, value))
             else:
+                said += _lines(tool_messages(values.get(f"{turn.name}.calls") or ()))
                 said.append((str(turn.role), turn.said(value)))
-    said = said or [(message.role, message.content) for message in shown]
+    said = said or list(_lines(shown))
     return "\n\n".join(f"{role}: {content}" for role, content in said)
 
 
-async def _heard(work: Work, step: StepPlan, place: Place, accepted: Accepted) -> Accepted | Rejected:
-    values = work.values | {JUDGED: step.said(accepted.value)}
+def _lines(messages: Iterable[Message]) -> Iterator[tuple[str, str]]:
+    """Who says what, a model's calls of tools among it."""
+    for message in messages:
+        if message.content or not message.calls:
+            yield message.role, message.content
+        for call in message.calls:
+            yield message.role, f"calls {call.name}({canonical_json(dict(call.arguments))})"
+
+
+def _whole(step: StepPlan, value: Any, beside: Mapping[str, Any]) -> str:
+    """A turn's value as a judge sees it: below the calls before it and what they came to."""
+    called = _lines(tool_messages(beside.get(f"{step.name}.calls") or ()))
+    said = [f"{role}: {content}" for role, content in called]
+    return "\n\n".join([*said, step.said(value)])
+
+
+async def _heard(
+    work: Work, step: StepPlan, place: Place, accepted: Accepted, beside: Mapping[str, Any]
+) -> Accepted | Rejected:
+    values = work.values | {JUDGED: _whole(step, accepted.value, beside)}
     asked = [check for check in step.checks if "judge" in check.arguments]
     for check, judging in zip(asked, step.judged_by, strict=True):
         if not is_complete(resolved(check.arguments, work.values)):

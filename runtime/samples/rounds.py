@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from synth.base.canonical import canonical_json
@@ -17,6 +17,7 @@ from synth.runtime.calls.validate import Accepted, Rejected, verdict_on
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import Stopped
 from synth.runtime.samples.judges import judged, marked
+from synth.runtime.samples.tools import beside, said
 from synth.runtime.samples.work import Failed, Work
 from synth.store.log.payloads import MarkedAttempt
 
@@ -26,12 +27,13 @@ _DIGITS = 4
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """A candidate, what became of it and its marks, where it was marked."""
+    """A candidate, what became of it, its marks, where it was marked, and what stands beside its value."""
 
     place: Place
     answer: Answer
     verdict: Accepted | Rejected
     marks: dict[str, Any] | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stands(self) -> bool:
@@ -88,16 +90,18 @@ async def _round(work: Work, step: StepPlan, number: int, shown: Sequence[Messag
 
 
 async def _try(work: Work, step: StepPlan, place: Place, shown: Sequence[Message]) -> Tried:
-    answer = await work.ask(step, place, shown)
-    verdict = verdict_on(step, answer, work.rules, work.values)
+    heard = await said(work, step, place, shown)
+    answer, calls = heard.answer, beside(step, heard.called)
+    values = work.values | calls if calls else work.values
+    verdict = heard.refused or verdict_on(step, answer, work.rules, values)
     if isinstance(verdict, Accepted):
-        verdict = await judged(work, step, place, verdict)
+        verdict = await judged(work, step, place, verdict, calls)
     marks = None
     if step.rubric is not None and isinstance(verdict, Accepted):
-        marks, refused = await marked(work, step, place, verdict.value, shown)
+        marks, refused = await marked(work, step, place, verdict.value, shown, calls)
         verdict = refused or verdict
     work.count(step, answer, verdict)
-    return Tried(place, answer, verdict, marks)
+    return Tried(place, answer, verdict, marks, calls)
 
 
 def _revised(
@@ -105,8 +109,8 @@ def _revised(
 ) -> tuple[Message, ...]:
     """What the first attempt was shown, and below it what is wrong with a refused one."""
     assert step.revise is not None
-    said = {"refused": refused[0].strip(), "reason": refused[1]}
-    asked = render(step.revise, work.values | said)
+    known = {"refused": refused[0].strip(), "reason": refused[1]}
+    asked = render(step.revise, work.values | known)
     *before, last = messages or (Message("user", ""),)
     if last.role != "user" or not last.content:
         return (*messages, Message("user", asked))
@@ -127,7 +131,7 @@ async def _agreeing(work: Work, step: StepPlan, tried: Sequence[Tried]) -> tuple
     groups: dict[str, list[int]] = {}
     for number, each in enumerate(tried):
         if isinstance(each.verdict, Accepted):
-            compared = await _compared(work, step, each.place, each.verdict.value)
+            compared = await _compared(work, step, each, each.verdict.value)
             if isinstance(compared, Rejected):
                 each = replace(each, verdict=compared)
             else:
@@ -144,13 +148,13 @@ async def _agreeing(work: Work, step: StepPlan, tried: Sequence[Tried]) -> tuple
     return found, round(len(most) / standing, _DIGITS)
 
 
-async def _compared(work: Work, step: StepPlan, place: Place, value: Any) -> Any:
+async def _compared(work: Work, step: StepPlan, tried: Tried, value: Any) -> Any:
     """What of a candidate's value others are to agree on, or a Rejected."""
     pick = step.pick
     if pick.call is None:
-        return there(pick.of, value)
+        return there((step.name, *pick.of), {step.name: value, **tried.beside})
     asking = replace(
-        work.asking(step, place, work.values | {step.name: value}),
+        work.asking(step, tried.place, work.values | {step.name: value, **tried.beside}),
         step=step.model_copy(update={"call": pick.call}),
     )
     try:
@@ -203,4 +207,6 @@ def _accept(work: Work, step: StepPlan, picked: Tried) -> None:
         sample.cut.append(step.name)
     if picked.marks is not None and step.rubric is not None:
         work.set(f"{step.name}.{step.rubric.name}", picked.marks)
+    for name, value in picked.beside.items():
+        work.set(name, value)
     work.accept(step, picked.verdict.value)

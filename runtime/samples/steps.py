@@ -22,7 +22,7 @@ from synth.runtime.samples.judges import judged, marked
 from synth.runtime.samples.rounds import written
 from synth.runtime.samples.sample import Done, Outcome, Sample, StepObserver
 from synth.runtime.samples.work import Failed, Work
-from synth.store.log.past.history import LoggedSample
+from synth.store.log.past.logged import LoggedSample
 
 
 async def run_sample(

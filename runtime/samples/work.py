@@ -15,7 +15,7 @@ from synth.runtime.calls.validate import Accepted, Rejected, in_one_sample
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import Stopped
 from synth.runtime.samples.sample import Abandoned, Sample, StepObserver
-from synth.store.log.past.history import LoggedSample
+from synth.store.log.past.logged import LoggedSample
 
 
 class Failed(Exception):
@@ -48,7 +48,9 @@ class Work:
     def messages(self, step: StepPlan, values: Mapping[str, Any] | None = None) -> tuple[Message, ...]:
         return messages_for(self.sample.cohort, step, self.values if values is None else values)
 
-    async def ask(self, step: StepPlan, place: Place, messages: Sequence[Message]) -> Answer:
+    async def ask(
+        self, step: StepPlan, place: Place, messages: Sequence[Message], exchange: int = 0
+    ) -> Answer:
         """Raises Failed."""
         sample = self.sample
         try:
@@ -63,6 +65,7 @@ class Work:
                     self.earlier,
                     in_one_sample(step.checks, self.values),
                     in_one_sample(step.must_fail, self.values),
+                    exchange,
                 )
             )
         except (CallAbandoned, CacheMiss, Stopped) as error:

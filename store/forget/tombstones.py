@@ -15,7 +15,7 @@ from synth.store.log.forgotten import MARK
 KEPT: Mapping[str, Sequence[str]] = {
     Kind.CALL_COMPLETED: (
         *("call_key", "identity", "engine", "finish_reason", "cached_tokens", "reasoning_tokens"),
-        *("estimated", "scored_tokens", "candidate"),
+        *("estimated", "scored_tokens", "candidate", "exchange"),
     ),
     Kind.CALL_FAILED: (
         *("call_key", "identity", "engine", "failure", "retryable", "try", "cached_tokens"),
@@ -25,6 +25,7 @@ KEPT: Mapping[str, Sequence[str]] = {
     Kind.SOURCE_INGESTED: ("source", "version", "row", "file", "line"),
     Kind.RETRIEVAL_DONE: ("key", "source", "function", "index"),
     Kind.FUNCTION_DONE: ("key", "function", "source", "lasting", "simulated"),
+    Kind.TOOL_DONE: ("key", "call", "number", "candidate"),
     Kind.SAMPLE_COMPLETED: ("lineage", "cohort", "cell", "ordinal", "calls", "of", "inputs"),
     Kind.SAMPLE_ABANDONED: ("lineage", "cohort", "cell", "ordinal", "lasting", "of", "inputs"),
 }

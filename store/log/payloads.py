@@ -219,7 +219,6 @@ class ToolDone(CandidateNote):
     arguments: Json
     result: NotRequired[Any]  # JSON
     fault: NotRequired[str]  # why there is none, as the model is told
-    simulated: NotRequired[bool]  # True: made up, and nothing was called; absent: False
 
 
 class RejectedAttempt(CandidateNote):
@@ -247,6 +246,7 @@ class CalledTool(TypedDict):
     result: NotRequired[Any]  # JSON
     fault: NotRequired[str]
     message: int  # which of the turn's messages the call stands in, from 0
+    signature: NotRequired[str]  # what the service wants back with it; absent: nothing
     # Of the first call of a message:
     content: NotRequired[str]  # what is said beside the calls; absent: nothing
     thought: NotRequired[str]  # the thinking before them; absent: none

@@ -9,6 +9,7 @@ them again from there.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ class Needed:
         self._completed: set[str] = set()
         self._retrieved: set[tuple[str, str]] = set()
         self._rows: dict[tuple[str, str], int] = {}
+        # Of a sample and its turn, the answers of tools.
+        self._told: Counter[tuple[str, str]] = Counter()
 
     def lose(self, seqs: range) -> None:
         """These are lost."""
@@ -53,6 +56,10 @@ class Needed:
             self._runs.add(run)
         elif kind in (Kind.RETRIEVAL_DONE.value, Kind.FUNCTION_DONE.value):
             self._retrieved.add((sample, row[_STEP]))
+        elif kind == Kind.TOOL_DONE.value:
+            if self._lost and json.loads(row[-1]).get("call") in self._lost:
+                return "the answer that calls it is lost"
+            self._told[sample, row[_STEP]] += 1
         elif kind in _VERDICTS and self._lost:
             if json.loads(row[-1]).get("call") in self._lost:
                 return "the answer that it judges is lost"
@@ -72,7 +79,11 @@ class Needed:
             return "the sample that it was made from is lost"
         calls = payload.get("calls", {})
         for step, value in payload.get("values", {}).items():
-            if isinstance(value, list) and step not in calls and (sample, step) not in self._retrieved:
+            turn, _, beside = step.rpartition(".")
+            if beside == "calls" and turn:
+                if len(value) > self._told[sample, turn]:
+                    return "what tools told it is lost"
+            elif isinstance(value, list) and step not in calls and (sample, step) not in self._retrieved:
                 return "passages that it was made of are lost"
         return None
 

@@ -12,6 +12,7 @@ from synth.base.display import escaped, plural
 from synth.cli import terminal
 from synth.cli.options import json_option, log_option
 from synth.cli.reading import reading
+from synth.compiler.stdlib.tool_results import told
 from synth.store.log import payload_sql
 
 
@@ -190,10 +191,20 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                     + "".join(f", {k} {v}" for k, v in payload["sampling"].items())
                 )
                 for message in payload["messages"]:
-                    yield _indented(f"{message['role']}: {message['content']}", "  | ")
+                    said = message["content"]
+                    if said or not message.get("calls"):
+                        who = f"{message['role']} {message['name']}" if "name" in message else message["role"]
+                        yield _indented(f"{who}: {said}", "  | ")
+                    for call in message.get("calls", ()):
+                        yield _indented(f"{message['role']} calls {_call(call)}", "  | ")
                 if "thought" in payload:
                     yield _indented(f"thought: {payload['thought']}", "  >   ")
-                yield _indented(payload["text"], "  > ")
+                if payload["text"] or not payload.get("calls"):
+                    yield _indented(payload["text"], "  > ")
+                for call in payload.get("calls", ()):
+                    yield _indented(f"calls {_call(call)}", "  > ")
+                if "malformed" in payload:
+                    yield _indented(payload["malformed"], "  ! ")
             case "call.failed":
                 again = "tried again" if payload["retryable"] else "given up"
                 yield (
@@ -218,6 +229,12 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                     yield _indented(f"it {escaped(payload['fault'])}", "  ! ")
                 else:
                     yield _indented(json.dumps(payload["result"], ensure_ascii=False), "  > ")
+            case "tool.done":
+                yield f"\n[{event['seq']}] {step}: tool `{escaped(payload['name'])}` answers"
+                if "fault" in payload:
+                    yield _indented(payload["fault"], "  ! ")
+                else:
+                    yield _indented(told(payload["result"]), "  > ")
             case "step.accepted":
                 yield f"[{event['seq']}] {step}: accepted (the answer of event {payload['call']})"
             case "step.rejected":
@@ -232,6 +249,10 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                     f"\n[{event['seq']}] forgotten, with {plural(len(payload['events']), 'payload')} above: "
                     "no dataset has it, and no run makes it again"
                 )
+
+
+def _call(call: dict[str, Any]) -> str:
+    return f"{call['name']}({json.dumps(call['arguments'], ensure_ascii=False)})"
 
 
 def _gone(payload: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from synth.runtime.calls.attempt import Answer, Attempt, CallAbandoned
 from synth.runtime.calls.rules import CURRENT, Rules
 from synth.runtime.samples.sample import Abandoned, Done, Sample
 from synth.runtime.samples.steps import run_sample
-from synth.store.log.past.history import LoggedSample
+from synth.store.log.past.logged import LoggedSample
 
 
 @dataclass
@@ -50,6 +50,9 @@ class Asked:
 
     async def look_up(self, lookup: Any) -> Any:
         raise NotImplementedError
+
+    async def answered(self, answer: Any) -> None:
+        raise AssertionError("no tool answers here")
 
 
 class Nobody:

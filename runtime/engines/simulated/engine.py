@@ -7,6 +7,7 @@ that fail (half rate limits, half server errors), `concurrency`, and those of ev
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from random import Random
@@ -17,7 +18,15 @@ from pydantic import Field
 from synth.base.errors import CallFailed
 from synth.compiler.plan.steps import CheckPlan
 from synth.compiler.plan.types import Capability
-from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, ModelIdentity, WaitOptions
+from synth.runtime.engines.base import (
+    Call,
+    Completion,
+    EngineSpec,
+    Message,
+    ModelIdentity,
+    ToolCall,
+    WaitOptions,
+)
 from synth.runtime.engines.options import read_options
 from synth.runtime.engines.simulated.answers import Wishes, answer, wishes
 
@@ -71,6 +80,9 @@ class SimulatedEngine:
         random = Random(number)
         most = call.sampling.max_tokens
         room = None if most is None or call.schema is not None else 4 * most + 3
+        due = _due(call)
+        if due is not None:
+            return _calling(call, due, random, round(delay * 1000))
         text = answer(self._wanted(call, room), call.schema, random)
         cut = room is not None and len(text) > room
         text = text[:room]
@@ -78,7 +90,7 @@ class SimulatedEngine:
         return Completion(
             text=text,
             finish_reason="length" if cut else "stop",
-            prompt_tokens=sum(len(message.content) for message in call.messages) // 4 + 4,
+            prompt_tokens=_prompt_tokens(call),
             completion_tokens=tokens,
             latency_ms=round(delay * 1000),
         )
@@ -106,3 +118,32 @@ class SimulatedEngine:
         if draw < self._options.failures / 2:
             raise CallFailed("rate_limit", "simulated rate limit", retryable=True, retry_after=0.0)
         raise CallFailed("server", "simulated server error", retryable=True)
+
+
+def _due(call: Call) -> Mapping[str, Any] | None:
+    """The first tool that was not called in this turn; None where it is time to speak."""
+    called = []
+    for message in reversed(call.messages):
+        if message.role != "tool" and not message.calls:
+            break
+        called += [each.name for each in message.calls]
+    if len(called) >= call.most_calls:
+        return None
+    return next((tool for tool in call.tools if tool["function"]["name"] not in called), None)
+
+
+def _calling(call: Call, tool: Mapping[str, Any], random: Random, latency_ms: int) -> Completion:
+    function = tool["function"]
+    written = answer(wishes(()), function["parameters"], random)
+    return Completion(
+        text="",
+        finish_reason="stop",
+        prompt_tokens=_prompt_tokens(call),
+        completion_tokens=max(1, len(written) // 4),
+        latency_ms=latency_ms,
+        calls=(ToolCall(function["name"], json.loads(written)),),
+    )
+
+
+def _prompt_tokens(call: Call) -> int:
+    return sum(len(message.content) for message in call.messages) // 4 + 4

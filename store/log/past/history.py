@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,101 +15,26 @@ from synth.store.log import payload_sql
 from synth.store.log.events import Kind
 from synth.store.log.forgotten import forgotten_of, is_tombstone
 from synth.store.log.log import Log
-from synth.store.log.past.functions import FunctionResults, LoggedResult, logged_result
-from synth.store.log.past.losses import Loss, loss_of
+from synth.store.log.past.functions import FunctionResults, logged_result
+from synth.store.log.past.logged import Ending, LoggedLookup, LoggedSample, logged_call
+from synth.store.log.past.losses import loss_of
 from synth.store.log.past.sample_ids import Finished, SampleIds
 from synth.store.log.payloads import (
-    CallCompleted,
     EndedEitherWay,
     FunctionDone,
-    MarkedAttempt,
     RetrievalDone,
     SampleAbandoned,
     SampleCompleted,
+    ToolDone,
 )
 
 # What is asked for again by its key.
-_OF_SAMPLES = (Kind.CALL_COMPLETED.value, Kind.RETRIEVAL_DONE.value, Kind.FUNCTION_DONE.value)
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedCall:
-    """A completed call as the log has it.  `token_ids` is None where a server rendered.
-
-    `logprob` is a scoring call's: the sum over the last `scored_tokens` of the tokens.
-    """
-
-    seq: int
-    call_key: str
-    step: str
-    attempt: int
-    text: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-    messages: tuple[tuple[str, str], ...]
-    token_ids: tuple[int, ...] | None
-    identity: Mapping[str, Any]
-    sampling: Mapping[str, Any]
-    schema: Mapping[str, Any] | None
-    seed: int
-    logprob: float | None = None
-    scored_tokens: int = 0
-    thought: str | None = None
-    candidate: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedLookup:
-    """Passages that were looked up, and the digest of what the index held then."""
-
-    key: str
-    digest: str
-    passages: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedSample:
-    """What the log holds of a sample: completed calls by call key, passages and what functions gave by their
-    keys, and each time that it was lost."""
-
-    calls: dict[str, LoggedCall] = field(default_factory=dict)
-    lookups: dict[str, LoggedLookup] = field(default_factory=dict)
-    results: dict[str, list[LoggedResult]] = field(default_factory=dict)
-    lost: list[Loss] = field(default_factory=list)
-
-    def made_of(self, inputs: str) -> LoggedSample:
-        """The same of the sample as it is made of certain inputs: its calls are the same, its losses not."""
-        lost = [each for each in self.lost if each.inputs == inputs]
-        return LoggedSample(self.calls, self.lookups, self.results, lost)
-
-    def tried(self, step: str) -> int:
-        """How many rounds of attempts at a step are not made again: they were refused when the sample was
-        lost."""
-        return sum(each.rounds.get(step, 0) for each in self.lost)
-
-    def refused_last(self, step: str) -> tuple[str, str] | None:
-        """The text and the reason of what was refused at a step when the sample was lost the last time."""
-        last = next((each.last[step] for each in reversed(self.lost) if step in each.last), None)
-        if last is None:
-            return None
-        text = next((each.text for each in self.calls.values() if each.seq == last["call"]), None)
-        return None if text is None else (text, last["reason"])
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a sample ended, in event `seq` of the run `run_id`: with accepted `values` and `thoughts` by step,
-    or given up at a step for a `reason`, and then `values` is None.  `inputs` are what it was made of."""
-
-    seq: int
-    run_id: str
-    step: str | None
-    values: dict[str, Any] | None
-    thoughts: Mapping[str, str]
-    reason: str = ""
-    inputs: str = ""
-    attempts: Mapping[str, Sequence[MarkedAttempt]] = field(default_factory=dict)
+_OF_SAMPLES = (
+    Kind.CALL_COMPLETED.value,
+    Kind.RETRIEVAL_DONE.value,
+    Kind.FUNCTION_DONE.value,
+    Kind.TOOL_DONE.value,
+)
 
 
 # Of a sample: its name as a number, and with the inputs that it is made of.
@@ -127,7 +51,7 @@ class History:
         # For what is asked from the event loop while a thread asks about calls.
         self._beside = log.cursor()
         self._forgotten = forgotten_of(self._cursor)
-        self._called = self._ids("kind IN (?, ?, ?)", list(_OF_SAMPLES))
+        self._called = self._ids(f"kind IN {_OF_SAMPLES}", [])
 
     def finished(
         self,
@@ -258,12 +182,15 @@ class History:
             elif kind == Kind.FUNCTION_DONE.value:
                 done: FunctionDone = payload
                 sample.results.setdefault(done["key"], []).append(logged_result(seq, done))
+            elif kind == Kind.TOOL_DONE.value:
+                answered: ToolDone = payload
+                sample.tools[answered["key"]] = answered
             elif kind == Kind.RETRIEVAL_DONE.value:
                 lookup: RetrievalDone = payload
                 key = lookup["key"]
                 sample.lookups[key] = LoggedLookup(key, lookup["index"]["digest"], lookup["chunks"])
             else:
-                call = _logged_call(seq, step, attempt, prompt_tokens, completion_tokens, payload)
+                call = logged_call(seq, step, attempt, prompt_tokens, completion_tokens, payload)
                 sample.calls.setdefault(call.call_key, call)
         return found
 
@@ -362,29 +289,3 @@ class History:
 def _stream(rows: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
     while chunk := rows.fetchmany(4096):
         yield from chunk
-
-
-def _logged_call(
-    seq: int, step: str, attempt: int, prompt_tokens: int, completion_tokens: int, payload: CallCompleted
-) -> LoggedCall:
-    token_ids = payload.get("token_ids")
-    return LoggedCall(
-        seq=seq,
-        call_key=payload["call_key"],
-        step=step,
-        attempt=attempt,
-        text=payload["text"],
-        finish_reason=payload["finish_reason"],
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-        messages=tuple((message["role"], message["content"]) for message in payload["messages"]),
-        token_ids=tuple(token_ids) if token_ids is not None else None,
-        identity=payload["identity"],
-        sampling=payload["sampling"],
-        schema=payload.get("schema"),
-        seed=payload["seed"],
-        logprob=payload.get("logprob"),
-        scored_tokens=payload.get("scored_tokens", 0),
-        thought=payload.get("thought"),
-        candidate=payload.get("candidate", 0),
-    )

@@ -31,7 +31,8 @@ from synth.runtime.events.recorder import Recorder
 from synth.runtime.retrieval.service import Indexes
 from synth.runtime.settings import Settings
 from synth.store.log.log import Log
-from synth.store.log.past.history import History, LoggedSample
+from synth.store.log.past.history import History
+from synth.store.log.past.logged import LoggedSample
 from tests.engines.local.scoring import INDONESIAN, in_transformers
 from tests.kit.models.calls import messages, run
 from tests.kit.models.fixtures import needs
@@ -44,8 +45,8 @@ IDENTITY = ModelIdentity(backend="vllm", id="some/model", revision="abc", templa
 
 
 def test_a_scoring_call_is_another_call() -> None:
-    def key(*scored: int) -> str:
-        return call_key(IDENTITY, messages("Hi."), (2, 7, 8, 9), None, {}, 0, *scored)
+    def key(scored: int | None = None) -> str:
+        return call_key(IDENTITY, messages("Hi."), (2, 7, 8, 9), None, {}, 0, scored)
 
     assert len({key(), key(1), key(2), key(3)}) == 4
 
