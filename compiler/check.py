@@ -27,6 +27,11 @@ def check(bound: Bound, diagnostics: Diagnostics) -> None:
             _checks_without_retry(step, diagnostics)
         check_turns(conversation, diagnostics)
         _provenance(conversation, bound, diagnostics)
+    for tool in bound.tools.values():
+        if tool.played is not None:
+            _capabilities(tool.played, bound, diagnostics)
+            _template(tool.played, None, diagnostics)
+            _context(tool.played, diagnostics)
     for rubric in bound.rubrics.values():
         _judges(rubric, bound, diagnostics)
     for evaluation in bound.evaluations.values():
@@ -42,9 +47,11 @@ def _capabilities(step: Step, bound: Bound, diagnostics: Diagnostics) -> None:
     wanted = ["chat"]
     if step.output.name == "json":
         wanted.append("json")
+    if step.calling.span is not None:
+        wanted.append("tools")
     for word in wanted:
         if word not in model.plan.capabilities:
-            verb = "produce json" if word == "json" else "chat"
+            verb = {"json": "produce json", "tools": "call tools"}.get(word, "chat")
             diagnostics.add(
                 Diagnostic(
                     "E401",
@@ -140,12 +147,30 @@ def _asked_of(evaluation: Evaluation, bound: Bound, diagnostics: Diagnostics) ->
 # The first two generations of Gemma refuse a system message; the third puts it into the first
 # user turn.
 _NO_SYSTEM = re.compile(r"gemma-(?:2-)?\d+b|gemma-1\.1", re.IGNORECASE)
+# None of the first three has a place for tools.
+_NO_TOOLS = re.compile(r"(?<!function)gemma-(?:[123]n?-)?e?\d+[bm]\b|gemma-1\.1", re.IGNORECASE)
 
 
-def _template(step: Step, conversation: Conversation, diagnostics: Diagnostics) -> None:
-    """E403: a system text for a model whose chat template has no place for one."""
+def _template(step: Step, conversation: Conversation | None, diagnostics: Diagnostics) -> None:
+    """E403: a system text or tools for a model whose chat template has no place for them."""
     model = step.model
-    sees = step.sees == "transcript" and any(turn.role == "system" for turn in conversation.steps)
+    if (
+        model is not None
+        and step.calling.span is not None
+        and model.plan.backend != "openai"
+        and _NO_TOOLS.search(model.plan.id)
+    ):
+        diagnostics.add(
+            Diagnostic(
+                "E403",
+                f"`{step.name}` has tools, and `{model.plan.name}` has no place for them in its template",
+                step.calling.span,
+                secondary=(Label(model.call_span, "this model"),),
+                hint="take a model that is trained to call them, such as Qwen 3 or Llama 3.1",
+            )
+        )
+    turns = conversation.steps if conversation is not None else ()
+    sees = step.sees == "transcript" and any(turn.role == "system" for turn in turns)
     if model is None or (step.system is None and not sees) or not _NO_SYSTEM.search(model.plan.id):
         return
     verb = "gives" if step.system is not None else "sees"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from synth.base.diagnostics.diagnostic import Diagnostic, Diagnostics, Label
 from synth.base.diagnostics.source import Span
-from synth.compiler.bind.blocks.bound import Bound, Conversation, Step
+from synth.compiler.bind.blocks.bound import Bound, Conversation, Step, Tool
 from synth.compiler.bind.blocks.kept import paths_kept
 from synth.compiler.bind.conversations.axes import uses_of
 from synth.compiler.plan.steps import CallPlan
@@ -19,7 +19,7 @@ _UNUSED = {"draw": "drawn", "step": "written, at a call each,", "let": "made"}
 
 
 def lint(bound: Bound, folder: Path | None, diagnostics: Diagnostics) -> None:
-    """W701 to W710.  `folder` is where the recipe lies; paths are looked for where it is known."""
+    """W701 to W711.  `folder` is where the recipe lies; paths are looked for where it is known."""
     if diagnostics.has_errors:
         return
     for conversation in bound.conversations.values():
@@ -32,6 +32,8 @@ def lint(bound: Bound, folder: Path | None, diagnostics: Diagnostics) -> None:
         for step in preference.steps:
             _alike(step, diagnostics)
             _first_alone(step, diagnostics)
+    for tool in bound.tools.values():
+        _tools(tool, diagnostics)
     _unused_pairs(bound, diagnostics)
     _not_exported(bound, diagnostics)
     if folder is not None:
@@ -108,6 +110,29 @@ def _read_above(other: Conversation, conversation: Conversation) -> Iterator[str
     for path in paths:
         if path[: len(above)] == tuple(above) and len(path) > len(above):
             yield path[len(above)]
+
+
+def _tools(tool: Tool, diagnostics: Diagnostics) -> None:
+    """W701 for arguments that whoever plays a tool never sees, W711 for a tool that nothing is said of."""
+    for argument in tool.unused:
+        diagnostics.add(
+            Diagnostic(
+                "W701",
+                f"`{argument.name}` is given to `{tool.name}`, whose prompt never uses it",
+                argument.span,
+                hint=f"print it, as in `{{{{ {argument.name} }}}}`, or drop it",
+            )
+        )
+    if not tool.about:
+        how = "a docstring, or" if tool.played is None else "a line"
+        diagnostics.add(
+            Diagnostic(
+                "W711",
+                f"nothing is said of what `{tool.name}` is for, and a model goes by that",
+                tool.span,
+                hint=f"give it {how} `## ...` above the `tool`",
+            )
+        )
 
 
 def _unused_pairs(bound: Bound, diagnostics: Diagnostics) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from synth.compiler.bind.blocks.bound import Bound, Conversation, Model, Preference, Step
+from synth.compiler.bind.blocks.bound import Bound, Conversation, Model, Preference, Step, ToolUse
 from synth.compiler.plan.functions import FunctionPlan
 from synth.compiler.plan.judging.judge_steps import judging
 from synth.compiler.plan.judging.marking import marking
 from synth.compiler.plan.model import AxisPlan, CohortPlan, Plan, PreferencePlan
-from synth.compiler.plan.steps import ArgumentValue, JsonOutput, StepPlan, TextOutput
+from synth.compiler.plan.steps import ArgumentValue, JsonOutput, StepPlan, TextOutput, ToolPlan
 from synth.compiler.plan.tables.draws import DrawPlan
 from synth.compiler.plan.types import json_schema
 
@@ -18,6 +18,7 @@ def lower(bound: Bound) -> Plan:
     """The plan of a recipe that has no faults.  Models nobody uses are left out."""
     steps = [step for each in bound.conversations.values() for step in each.steps]
     steps += [step for each in bound.preferences.values() for step in each.steps]
+    steps += [use.tool.played for step in steps for use in step.calling.uses if use.tool.played is not None]
     used = {step.model.plan.name for step in steps if step.model is not None}
     used |= {str(check.arguments["judge"]) for s in steps for check in s.checks if "judge" in check.arguments}
     used |= {judge.plan.name for step in steps for judge in _judges(step)}
@@ -124,7 +125,17 @@ def _step(step: Step, bound: Bound) -> StepPlan:
         marked_by=tuple(_marked_by(step)),
         pick=step.choosing.pick,
         revise=step.choosing.revise,
+        tools=tuple(_tool(use, step, bound) for use in step.calling.uses),
+        max_tool_calls=step.calling.most,
     )
+
+
+def _tool(use: ToolUse, turn: Step, bound: Bound) -> ToolPlan:
+    """A tool of a turn; what a model plays is a step of its own, and no name in a recipe has a dot."""
+    if use.tool.played is None:
+        return use.plan
+    played = _step(use.tool.played, bound).model_copy(update={"name": f"{turn.name}.{use.plan.name}"})
+    return use.plan.model_copy(update={"played": played})
 
 
 def _marked_by(step: Step) -> Iterator[StepPlan]:
@@ -151,6 +162,7 @@ def _functions(bound: Bound, steps: list[Step]) -> Iterator[FunctionPlan]:
     """The Python functions that something is made or checked by."""
     called = {(check.name, check.source) for step in steps for check in step.checks}
     calls = [call for step in steps for call in (step.call, step.choosing.pick.call)]
+    calls += [use.plan.call for step in steps for use in step.calling.uses]
     called |= {(call.name, call.source) for call in calls if call is not None}
     called |= {(check.name, check.source) for each in bound.sources.values() for check in each.plan.keep}
     called |= {(check.name, check.source) for each in bound.conversations.values() for check in each.keep}

@@ -31,11 +31,12 @@ from synth.compiler.bind.functions.module import FILE, PYTHON
 from synth.compiler.bind.imports import Importer
 from synth.compiler.bind.judging.rubrics import bind_rubric
 from synth.compiler.bind.overrides import bind_param, check_overrides
+from synth.compiler.bind.tools.declared import bind_tool
 from synth.compiler.plan.types import COUNT, RATIO, TEXT, record
 from synth.dsl.syntax import Integer, Statement, Syntax
 
 # A library's own names come first: the rest of the file can use them.
-_SHARED = ("use", "schema", "let", "check", "rubric", "set", "personas", "tiers")
+_SHARED = ("use", "schema", "let", "check", "rubric", "set", "personas", "tiers", "tool")
 _ORDER = (
     "recipe",
     "use",
@@ -48,6 +49,7 @@ _ORDER = (
     "set",
     "personas",
     "tiers",
+    "tool",
     "source",
     "conversation",
     "preference",
@@ -149,8 +151,8 @@ def _bind_all(statements: list[tuple[Statement, Kind]], order: tuple[str, ...], 
 
 # Kinds whose names are there to be used; a conversation or an export is an end in itself.
 _TO_BE_USED = {
-    "param", "model", "rubric", "schema", "set", "personas", "tiers", "let", "check", "source", "library",
-    FILE,
+    "param", "model", "rubric", "schema", "set", "personas", "tiers", "let", "check", "tool", "source",
+    "library",    FILE,
 }  # fmt: skip
 
 
@@ -242,6 +244,16 @@ def _bind_rubric(statement: Statement, context: Context) -> None:
             scope.poisoned.add(statement.name.text)
     elif scope.declare(Declared(rubric.plan.name, "rubric", rubric.span, thing=rubric)):
         bound.rubrics[rubric.plan.name] = rubric
+
+
+def _bind_tool(statement: Statement, context: Context) -> None:
+    bound, scope = context.bound, context.scope
+    tool = bind_tool(statement, bound.schemas, scope)
+    if tool is None:
+        if statement.name is not None:
+            scope.poisoned.add(statement.name.text)
+    elif scope.declare(Declared(tool.name, "tool", tool.span, thing=tool)):
+        bound.tools[tool.name] = tool
 
 
 def _bind_set(statement: Statement, context: Context) -> None:
@@ -369,6 +381,7 @@ _BINDERS = {
     "set": _bind_set,
     "personas": _bind_set,
     "tiers": _bind_set,
+    "tool": _bind_tool,
     "conversation": _bind_conversation,
     "export": _bind_export,
     "use": _bind_use,

@@ -21,9 +21,9 @@ class Type:
     """`name` with its arguments: types for list and json, words for enum and model.
 
     `schema` names the schema of a record; `low` and `high` bound a text's characters, a list's
-    items or a number.  `beside` are the fields of what stands beside a value that candidates, judges or
-    votes gave (`answer.quality.helpful`); a number of `steps` is a multiple of one of so many parts of 1, as
-    the mean of so many judges' marks is.  Neither makes another type of it.
+    items or a number.  `beside` are the fields of what stands beside a value that candidates, judges, votes
+    or tools gave (`answer.quality.helpful`, `answer.calls`); a number of `steps` is a multiple of one of so
+    many parts of 1, as the mean of so many judges' marks is.  Neither makes another type of it.
     """
 
     name: str
@@ -100,6 +100,18 @@ BUILT_IN_SCHEMAS = {
 # What chunks and messages are to those who take records.
 CHUNK_SCHEMA = Schema("chunk", (("text", TEXT), ("document", TEXT), ("heading", TEXT)))
 MESSAGE_SCHEMA = Schema("message", (("role", TEXT), ("content", TEXT)))
+
+# A call of a tool in a turn, and what came of it.
+CALL_SCHEMA = Schema(
+    "call",
+    (
+        ("name", TEXT),
+        ("arguments", Type("record")),
+        ("result", Type("any", optional=True)),
+        ("fault", Type("text", optional=True)),
+    ),
+)
+CALLS = Type("list", (Type("record", schema=CALL_SCHEMA),))
 
 
 def record(schema: Schema) -> Type:
@@ -208,7 +220,7 @@ def json_schema(type_: Type) -> dict[str, Any]:
                 body["minItems"] = type_.low
             if type_.high is not None:
                 body["maxItems"] = type_.high
-        case "unknown":
+        case "unknown" | "any":
             body = {}
         case "json":
             body = json_schema(type_.arguments[0])
@@ -220,6 +232,10 @@ def json_schema(type_: Type) -> dict[str, Any]:
                 "required": [name for name, field in fields if not field.optional],
                 "additionalProperties": False,
             }
+        case "record":
+            body = {"type": "object"}
+            if type_.arguments:
+                body["additionalProperties"] = json_schema(type_.arguments[0])
         case _:
             raise ValueError(f"no model can produce a {type_}")
     return body

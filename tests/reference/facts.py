@@ -178,6 +178,9 @@ def _steps(steps: Iterable[StepPlan]) -> dict[str, Any]:
             "when": [_condition(each) for each in step.when],
             "marked_by": [f"{each.name} by {each.model}" for each in step.marked_by],
             "pick": _picked(step.pick),
+            "tools": [tool.name for tool in step.tools],
+            "told": {tool.name: tool.definition["function"] for tool in step.tools},
+            "played": [f"{each.name} by {each.model}" for each in step.players],
         }
         for step in steps
     }

@@ -17,7 +17,7 @@ from synth.compiler.plan.judging.rubrics import RubricPlan
 from synth.compiler.plan.model import SourcePlan
 from synth.compiler.plan.models import ModelPlan, Sampling
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MixPlan
-from synth.compiler.plan.steps import CallPlan, CheckPlan, PickPlan, RefPlan, Role, Template
+from synth.compiler.plan.steps import CallPlan, CheckPlan, PickPlan, RefPlan, Role, Template, ToolPlan
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.tables.spread import SpreadPlan
 from synth.compiler.plan.tables.table_plan import DealtPlan, TablePlan
@@ -142,6 +142,51 @@ class Choosing:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolArgument:
+    """What a tool is called with, and what a model is told of it."""
+
+    name: str
+    type: Type
+    required: bool = True
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What a turn's model may call: a Python function by its `call`, or what another model has `played`.
+
+    `about` is what a model is told of it.  A function that `sees_calls` is given those before, which are
+    none of the arguments.  Of what is played, `unused` are arguments that no prompt quotes.
+    """
+
+    name: str
+    about: str
+    arguments: tuple[ToolArgument, ...]
+    span: Span
+    call: CallPlan | None = None
+    sees_calls: bool = False
+    played: Step | None = None
+    unused: tuple[Declared, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A tool as a turn has it: in its `plan`, what the sample fills in is none of the model's arguments."""
+
+    plan: ToolPlan
+    tool: Tool
+
+
+@dataclass(frozen=True, slots=True)
+class Calling:
+    """The tools that a turn's model may call, `most` times in all.  `span` is of the list."""
+
+    uses: tuple[ToolUse, ...] = ()
+    most: int = 0
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A turn or a step.  `role` is None for a step; `model` is None for a composed turn."""
 
@@ -162,6 +207,7 @@ class Step:
     must_fail: tuple[CheckPlan, ...] = ()
     retry: int = 0
     choosing: Choosing = field(default_factory=Choosing)
+    calling: Calling = field(default_factory=Calling)
     on_length: Literal["refuse", "keep"] = "refuse"
     model_span: Span | None = None
     sees_span: Span | None = None
@@ -248,6 +294,7 @@ class Bound:
     schemas: dict[str, Schema] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     rubrics: dict[str, Rubric] = field(default_factory=dict)
+    tools: dict[str, Tool] = field(default_factory=dict)
     sets: dict[str, SetOf] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
     conversations: dict[str, Conversation] = field(default_factory=dict)

@@ -65,9 +65,18 @@ def check_shape(
 def _kind(statement: Statement, holder: Block) -> Kind | None:
     """In a block with members, what has what only a member can have is one, whatever its word."""
     known = holder.kinds.get(statement.kind.text)
-    if known is None or (holder.member is not None and known.field is not None and _is_member(statement)):
+    if known is None and _is_field(statement, holder):
+        return None
+    if known is None or (holder.member is not None and _is_member(statement)):
         return holder.member
     return known
+
+
+def _is_field(statement: Statement, holder: Block) -> bool:
+    """Whether it can only be a field of a block that has members besides, whose name is misspelt."""
+    if holder.member is None or not holder.kinds or holder.member.value is not Arity.NO:
+        return False
+    return statement.value is not None and not _is_member(statement)
 
 
 def _is_member(statement: Statement) -> bool:

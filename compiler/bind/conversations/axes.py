@@ -11,7 +11,17 @@ from synth.base.canonical import Frozen
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import some_of, suggest
-from synth.compiler.bind.blocks.bound import Axis, Bound, Choosing, Conversation, SetOf, Source, Step
+from synth.compiler.bind.blocks.bound import (
+    Axis,
+    Bound,
+    Calling,
+    Choosing,
+    Conversation,
+    SetOf,
+    Source,
+    Step,
+    ToolUse,
+)
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, field_type
 from synth.compiler.plan.tables.table_plan import ListPlan, TablePlan
@@ -64,7 +74,10 @@ def _paths(part: object) -> Iterator[tuple[str, ...]]:
             yield path
         for name in type(part).model_fields:
             yield from _paths(getattr(part, name))
-    elif isinstance(part, Step | Choosing):
+    elif isinstance(part, ToolUse):
+        # What a model that plays it looks up are its arguments.
+        yield from _paths(part.plan)
+    elif isinstance(part, Step | Choosing | Calling):
         for each in dataclass_fields(part):
             yield from _paths(getattr(part, each.name))
     elif isinstance(part, Mapping):

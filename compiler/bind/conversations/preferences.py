@@ -49,6 +49,7 @@ def bind_preference(statement: Statement, bound: Bound, outer: Scope) -> Prefere
             elif step is not None:
                 steps.append(step)
                 _refuse_many(step, scope)
+                _refuse_tools(step, scope)
         elif inner.value is not None:
             fields[kind.word] = (inner.value, inner.kind.span)
     sides: dict[str, CallPlan] = {}
@@ -141,6 +142,17 @@ def _quoted(steps: list[Step], conversation: Conversation) -> Iterator[str]:
             for part in template or ():
                 if isinstance(part, RefPlan) and part.path[0] == conversation.name and len(part.path) > 1:
                     yield part.path[1]
+
+
+def _refuse_tools(step: Step, scope: Scope) -> None:
+    """A pair's answers are texts that reply to the same messages."""
+    if step.calling.span is not None:
+        scope.report(
+            "E108",
+            f"`{step.name}` is one of a pair's two answers, which call no tools",
+            step.calling.span,
+            hint="put them into the turn of the conversation; its attempts make pairs too",
+        )
 
 
 def _refuse_many(step: Step, scope: Scope) -> None:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
 
 from synth.base.diagnostics.diagnostic import Fix, Label
 from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
-from synth.compiler.bind.blocks.bound import Bound, Choosing, Model, Sees, Step
+from synth.compiler.bind.blocks.asked import (
+    Fields,
+    asked_model,
+    bounds_as_check,
+    clause_span,
+    field_constant,
+    field_template,
+    length_kept,
+    written_type,
+)
+from synth.compiler.bind.blocks.bound import Bound, Calling, Choosing, Sees, Step
 from synth.compiler.bind.blocks.check_blocks import bind_block, named_checks, varying, words_of
 from synth.compiler.bind.blocks.shape import check_shape
 from synth.compiler.bind.blocks.subject import Subject
@@ -17,15 +26,15 @@ from synth.compiler.bind.conversations.messages_turn import bind_opening, is_ope
 from synth.compiler.bind.declarations.models import bind_sampling
 from synth.compiler.bind.expressions.conditions import bind_conditions, written_as
 from synth.compiler.bind.expressions.kinds import SEES
-from synth.compiler.bind.expressions.meant import declared_as
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.template import bind_template
-from synth.compiler.bind.expressions.values import FAILED, article, constant
-from synth.compiler.bind.expressions.written_types import always_there, plain_word, resolve_type
+from synth.compiler.bind.expressions.written_types import plain_word
 from synth.compiler.bind.judging.choosing import beside, bind_choosing, quoted
+from synth.compiler.bind.tools.calling import bind_calling
+from synth.compiler.bind.tools.calling import quoted as quoted_by_tools
 from synth.compiler.plan.models import Sampling
 from synth.compiler.plan.steps import CheckPlan, Role, Template
-from synth.compiler.plan.types import COUNT, TEXT, UNKNOWN, Type, unproducible
+from synth.compiler.plan.types import CALLS, COUNT, UNKNOWN, Schema, Type
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.render import references
 from synth.dsl.syntax import Reference, Rule, Statement, Text
@@ -58,17 +67,22 @@ def bind_step(
             fields[kind.word] = (inner, inner.kind.span)
 
     role = _role(statement, own) if word == "turn" else None
-    output = _output(statement, word, fields.get("produces"), bound, own)
-    model = _model(statement, own)
+    produces = fields.get("produces")
+    typed = statement.type if word == "step" else produces[0].type if produces else None
+    output = written_type(typed, bound.schemas, own)
+    model = asked_model(statement, own)
     value = _template(statement, own)
-    system, prompt = (_field_template(fields.get(key), own) for key in ("system", "prompt"))
-    sees: Sees = _constant(fields, "sees", Type("enum", words=SEES), own) or "prompt"
-    retry = _constant(fields, "retry", COUNT, own) or 0
-    on_length = _on_length(fields, output, own)
+    system, prompt = (field_template(fields, key, own) for key in ("system", "prompt"))
+    sees: Sees = field_constant(fields, "sees", Type("enum", words=SEES), own) or "prompt"
+    retry = field_constant(fields, "retry", COUNT, own) or 0
+    on_length = length_kept(fields, output, own)
     sampling = Sampling()
     if model is not None:
         given = model.plan.sampling.model_dump(exclude_unset=True)
         sampling = Sampling(**{**given, **bind_sampling(statement, word, own)})
+    calling = bind_calling(fields, role, name.text, own) if model is not None else Calling()
+    if calling.span is not None:
+        output = replace(output, beside=Schema(name.text, (("calls", CALLS),)))
     choosing = Choosing()
     if statement.clause("by") is not None:
         goes_on = role == "user" and (sees == "template" or (sees == "transcript" and "prompt" not in fields))
@@ -76,7 +90,7 @@ def bind_step(
         if statement.damaged or any(kind.word == "marks" and kind.word not in fields for _, kind in shaped):
             choosing = replace(choosing, whole=False)
     subject = Subject(output if choosing.whole else UNKNOWN, name.text, rubric=choosing.rubric)
-    checks = _bounds_as_check(output)
+    checks = bounds_as_check(output)
     checks += [plan for each in written for plan in bind_block(each, output, own, subject)]
     forbidden = [word for plan in checks if plan.name == "no_words" for word in words_of(plan)]
     checks += _named_checks(fields, "checks", output, own)
@@ -86,7 +100,7 @@ def bind_step(
     _forbidden_in_prompt(forbidden, fields, own)
 
     scope.later.pop(name.text, None)
-    output = replace(output, beside=beside(name.text, choosing)) if choosing.whole else UNKNOWN
+    output = beside(name.text, output, choosing) if choosing.whole else UNKNOWN
     poisoned = scope.is_poisoned(name.text)
     declared = Declared(name.text, word, name.span, output, when=own.under, written=written_as(statement))
     if not poisoned and not scope.declare(declared):
@@ -111,7 +125,7 @@ def bind_step(
             )
     needs += [ref for plan in (*checks, *refused) for ref in varying(plan) if ref in known]
     needs += [each.path[0] for each in own.under if each.path[0] in known]
-    needs += [ref for ref in quoted(choosing) if ref in known]
+    needs += [ref for ref in (*quoted(choosing), *quoted_by_tools(calling)) if ref in known]
     return Step(
         name=name.text,
         role=role,
@@ -127,11 +141,12 @@ def bind_step(
         must_fail=tuple(refused),
         retry=retry,
         choosing=choosing,
+        calling=calling,
         on_length=on_length,
         needs=tuple(dict.fromkeys(needs)),
         span=name.span,
         role_span=statement.type.span if statement.type is not None else name.span,
-        model_span=_clause_span(statement, "by"),
+        model_span=clause_span(statement, "by"),
         sees_span=fields["sees"][1] if "sees" in fields else None,
         when=own.under,
         written=written_as(statement),
@@ -155,57 +170,6 @@ def _role(statement: Statement, scope: Scope) -> Role | None:
     return None
 
 
-def _output(
-    statement: Statement, word: str, produces: tuple[Statement, Span] | None, bound: Bound, scope: Scope
-) -> Type:
-    """The type of what is written: a step's annotation, or a turn's `produces`."""
-    written = statement.type if word == "step" else produces[0].type if produces else None
-    if written is None:
-        return TEXT
-    always_there(written, "what is written is there", scope)
-    type_ = resolve_type(written, scope, bound.schemas)
-    if type_ is None:
-        return UNKNOWN
-    beyond = unproducible(type_)
-    if beyond is not None and type_.name in ("text", "json"):
-        scope.report(
-            "E202",
-            f"no model writes {article(beyond)}",
-            written.span,
-            hint="JSON holds text, numbers, enums, lists and records of them",
-        )
-        return UNKNOWN
-    if type_.name not in ("text", "json"):
-        scope.report(
-            "E202",
-            f"a model writes text or json, not {type_}",
-            written.span,
-            hint="for example `json<Command>`",
-        )
-        return TEXT
-    return type_
-
-
-def _bounds_as_check(output: Type) -> list[CheckPlan]:
-    """What `step summary: text(1..400)` says of the length.  JSON's bounds are in its schema."""
-    if output.name != "text" or (output.low is None and output.high is None):
-        return []
-    return [CheckPlan(name="length", arguments={"characters": [output.low, output.high]})]
-
-
-def _model(statement: Statement, scope: Scope) -> Model | None:
-    clause = statement.clause("by")
-    found: Model | None = None
-    if clause is not None:
-        found = scope.thing(clause.value, (Model,), "a model", hint=declared_as(clause.value))
-    return found
-
-
-def _clause_span(statement: Statement, word: str) -> Span | None:
-    clause = statement.clause(word)
-    return clause.value.span if clause is not None else None
-
-
 def _template(statement: Statement, scope: Scope) -> Template | None:
     value = statement.value
     if value is None:
@@ -218,42 +182,9 @@ def _template(statement: Statement, scope: Scope) -> Template | None:
     return None
 
 
-def _field_template(given: tuple[Statement, Span] | None, scope: Scope) -> Template | None:
-    if given is None or given[0].value is None:
-        return None
-    value = given[0].value
-    if isinstance(value, Text):
-        return bind_template(value, scope)
-    written = constant(value, TEXT, scope, f"`{given[0].kind}`")
-    return None if written is FAILED else (written,)
-
-
-def _constant(fields: dict[str, tuple[Statement, Span]], key: str, wanted: Type, scope: Scope) -> Any:
-    if key not in fields or fields[key][0].value is None:
-        return None
-    value = constant(fields[key][0].value, wanted, scope, f"`{key}`")  # type: ignore[arg-type]
-    return None if value is FAILED else value
-
-
-def _on_length(
-    fields: dict[str, tuple[Statement, Span]], output: Type, scope: Scope
-) -> Literal["refuse", "keep"]:
-    """E108: what becomes of text that was cut; JSON that was cut is none."""
-    if _constant(fields, "on_length", Type("enum", words=("refuse", "keep")), scope) != "keep":
-        return "refuse"
-    if output.name == "json":
-        scope.report(
-            "E108",
-            "JSON that was cut off is none, so it cannot be kept",
-            fields["on_length"][1],
-            hint="drop `on_length`, and give `max_tokens` room",
-        )
-    return "keep"
-
-
 def _check_author(
     statement: Statement,
-    fields: dict[str, tuple[Statement, Span]],
+    fields: Fields,
     sees: str,
     role: Role | None,
     scope: Scope,
@@ -324,16 +255,14 @@ def _check_author(
             )
 
 
-def _named_checks(
-    fields: dict[str, tuple[Statement, Span]], key: str, output: Type, scope: Scope
-) -> list[CheckPlan]:
+def _named_checks(fields: Fields, key: str, output: Type, scope: Scope) -> list[CheckPlan]:
     """The checks of `checks = [house_style.plain]` or `must_fail = [...]`."""
     if key not in fields or fields[key][0].value is None:
         return []
     return named_checks(fields[key][0].value, key, output, scope)  # type: ignore[arg-type]
 
 
-def _forbidden_in_prompt(words: list[str], fields: dict[str, tuple[Statement, Span]], scope: Scope) -> None:
+def _forbidden_in_prompt(words: list[str], fields: Fields, scope: Scope) -> None:
     """W704: a prompt that holds the very word it is checked against invites it."""
     for key in ("prompt", "system"):
         value = fields[key][0].value if key in fields else None

@@ -98,6 +98,12 @@ _ASKING = (
     *_SAMPLING,
 )
 
+# What a turn's model may call before it speaks.
+_CALLING = (
+    _field("tools", LIST_OF_NAMES, "tools = [lookup_order(order = order), refund]"),
+    _field("max_tool_calls", COUNT, "max_tool_calls = 4"),
+)
+
 _SET = {"name": Arity.MUST, "body": Arity.MUST}
 
 _TURN = Kind(
@@ -187,6 +193,15 @@ HOLDERS: Mapping[str, Block] = {
                 holds="rubric",
             ),
             Kind(
+                "tool",
+                "tool refund by shop.refund",
+                name=Arity.MUST,
+                type=Arity.MAY,
+                clauses={"by": Arity.MUST},
+                body=Arity.MAY,
+                holds="tool",
+            ),
+            Kind(
                 "source",
                 'source natural: messages from jsonl("data/chat.jsonl")',
                 name=Arity.MUST,
@@ -251,6 +266,7 @@ HOLDERS: Mapping[str, Block] = {
                 body=Arity.MUST,
                 holds="rubric",
             ),
+            Kind("tool", "tool refund by shop.refund", name=Arity.MUST, clauses={"by": Arity.MUST}),
         ),
     ),
     "recipe": Block(
@@ -268,6 +284,17 @@ HOLDERS: Mapping[str, Block] = {
         member=Kind(
             "", 'helpful 1..5 = "Does it help?"', quantity=Arity.MAY, scale=Arity.MUST, value=Arity.MUST
         ),
+    ),
+    "tool": Block(
+        "a tool",
+        _table(
+            _field("system", TEXT, 'system = "You are a wiki."'),
+            _field("prompt", TEXT, 'prompt = "Answer as a wiki: {{ query }}"'),
+            _field("retry", COUNT, "retry = 3"),
+            Kind("check", "check { length(1..400) }", body=Arity.MUST, holds="checks"),
+            *_SAMPLING,
+        ),
+        member=Kind("", "query: text(1..200)", type=Arity.MUST),
     ),
     "schema": Block("a schema", member=Kind("", "called: text", type=Arity.MUST)),
     "set": Block(
@@ -316,6 +343,7 @@ HOLDERS: Mapping[str, Block] = {
         "a turn",
         _table(
             *_ASKING,
+            *_CALLING,
             Kind("produces", "produces: json<Command>", type=Arity.MUST, repeats=False),
             _field("must_fail", LIST_OF_NAMES, "must_fail = [plain]"),
         ),

@@ -55,6 +55,8 @@ class Scope:
     used: set[str] = field(default_factory=set)
     under: Conditions = ()
     ways: Ways | None = None
+    # What is said of names that nobody knows here.
+    unknown: str = ""
 
     def declare(self, declared: Declared) -> bool:
         """Adds a name; reports and refuses a second declaration of it.
@@ -144,6 +146,7 @@ class Scope:
         self.first(name.text)
         guess = suggest(name.text, self.legal() if among is None else among)
         elsewhere = "only `revise` knows what was refused, and the reason" if name.text in _REVISED else ""
+        elsewhere = elsewhere or self.unknown
         noun = f"no {what} of this recipe" if what else "not defined here"
         self.report(
             "E101",

@@ -74,7 +74,21 @@ def argument_of(
     function: PythonFunction, expression: Expression, parameter: PythonParameter, scope: Scope
 ) -> Any:
     """What an argument is for each sample or for all, or FAILED."""
-    wanted, what = parameter.type, f"`{parameter.name}` of `{function.plan.name}`"
+    return given_value(
+        expression,
+        parameter.type,
+        f"`{parameter.name}` of `{function.plan.name}`",
+        function.span,
+        scope,
+        absent=f"let the function take it: `{parameter.name}: ... | None`",
+    )
+
+
+def given_value(
+    expression: Expression, wanted: Type, what: str, declared_at: Span, scope: Scope, *, absent: str
+) -> Any:
+    """What is given where a type is wanted, for each sample or for all, or FAILED.  `absent` is a hint on
+    what may be absent, and is not taken then."""
     if isinstance(expression, Reference) and not (
         wanted.name == "enum" and len(expression.parts) == 1 and str(expression) in wanted.words
     ):
@@ -96,8 +110,8 @@ def argument_of(
             "E202",
             f"{what} is {article(wanted)}, and `{expression}` {given}",
             expression.span,
-            secondary=(Label(function.span, "declared here"),),
-            hint=f"let the function take it: `{parameter.name}: ... | None`" if may_lack else "",
+            secondary=(Label(declared_at, "declared here"),),
+            hint=absent if may_lack else "",
         )
         return FAILED
     if wanted.name == "any":

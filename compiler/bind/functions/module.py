@@ -31,12 +31,14 @@ class PythonParameter:
 
 @dataclass(frozen=True, slots=True)
 class PythonFunction:
-    """A function with the types of the language; `returns` is None where it gives nothing."""
+    """A function with the types of the language; `returns` is None where it gives nothing.  `docs` is its
+    docstring, which is no part of its source."""
 
     parameters: tuple[PythonParameter, ...]
     returns: Type | None
     plan: FunctionPlan
     span: Span
+    docs: str = ""
 
 
 @dataclass(slots=True)
@@ -124,7 +126,8 @@ class PythonModule:
             files=tuple(each.name for each in self.project.files),
             packages=self.project.packages,
         )
-        return PythonFunction(tuple(parameters), returns, plan, file.span(declared))
+        docs = ast.get_docstring(declared) or ""
+        return PythonFunction(tuple(parameters), returns, plan, file.span(declared), docs)
 
 
 def report_python(fault: BadPython, used: Span, label: str, scope: Scope) -> None:

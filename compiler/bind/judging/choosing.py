@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from synth.base.diagnostics.diagnostic import Label
-from synth.base.diagnostics.source import Span
 from synth.base.suggest import suggest
+from synth.compiler.bind.blocks.asked import Fields
 from synth.compiler.bind.blocks.bound import Choosing, Rubric
 from synth.compiler.bind.expressions.kinds import PICKS
 from synth.compiler.bind.expressions.scope import Declared, Scope
@@ -19,7 +19,7 @@ from synth.compiler.bind.judging.rubrics import has_judges
 from synth.compiler.plan.steps import CallPlan, PickPlan, RefPlan, Template
 from synth.compiler.plan.types import NUMBER, TEXT, Schema, Type
 from synth.compiler.stdlib.render import references
-from synth.dsl.syntax import Call, Expression, Integer, Reference, Statement, Text
+from synth.dsl.syntax import Call, Expression, Integer, Reference, Text
 
 # So many answers to one prompt are the most.
 MOST_CANDIDATES = 64
@@ -27,8 +27,6 @@ MOST_CANDIDATES = 64
 _TOLD = {"refused": "what was refused", "reason": "why it was refused"}
 _CANDIDATES = Type("count", low=1, high=MOST_CANDIDATES)
 _AGREEMENT = replace(NUMBER, low=0, high=1)
-
-Fields = Mapping[str, tuple[Statement, Span]]
 
 
 def bind_choosing(
@@ -78,14 +76,15 @@ def bind_choosing(
     )
 
 
-def beside(name: str, choosing: Choosing) -> Schema | None:
-    """What stands beside the value of a step: its marks, and how many candidates agree."""
-    fields = []
+def beside(name: str, output: Type, choosing: Choosing) -> Type:
+    """The type of a step's value with what stands beside it: its calls of tools, its marks, and how many
+    candidates agree."""
+    fields = list(output.beside.fields) if output.beside is not None else []
     if choosing.rubric is not None:
         fields.append((choosing.rubric.plan.name, choosing.rubric.marks))
     if choosing.pick.by == "most_common":
         fields.append(("agreement", _AGREEMENT))
-    return Schema(name, tuple(fields)) if fields else None
+    return replace(output, beside=Schema(name, tuple(fields)) if fields else None)
 
 
 def quoted(choosing: Choosing) -> Iterable[str]:
@@ -120,10 +119,11 @@ def _bind_marks(
     if rubric is None or not isinstance(called, Reference) or not has_judges(rubric, called, scope):
         return None, {}
     own = rubric.plan.name
-    if _has_field(output, own):
+    if _has_field(output, own) or (output.beside is not None and output.beside.field(own) is not None):
+        what = "a field" if _has_field(output, own) else "beside it"
         scope.report(
             "E104",
-            f"`{name}` has a field `{own}`, and its marks would be called so too",
+            f"`{name}` has {what} `{own}`, and its marks would be called so too",
             called.span,
             secondary=(Label(rubric.span, "this rubric"),),
             hint="give the rubric another name",
