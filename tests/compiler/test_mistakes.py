@@ -72,7 +72,12 @@ TURN = '  turn ask: user = "What of {{ person.about }}?"\n'
         ('// why\nturn ask: user = "Hello"', "E002", "found `//`", "a comment begins with `#`"),
         ('turn ask: user by base { prompt = "x"; retry = 2 }', "E002", "found `;`", "a comma stands between"),
         (f'system = "Be kind."\n{TURN}', "E102", "no `system`", "`turn rules: system = "),
-        (f"temperature = 1\n{TURN}", "E102", "no `temperature`", "stands in a model, a turn or a step"),
+        (
+            f"temperature = 1\n{TURN}",
+            "E102",
+            "no `temperature`",
+            "stands in a model, a turn, a step or a tool",
+        ),
         (f"times = 6\n{TURN}", "E102", "no `times`", "before the braces"),
         (f'message hi: user = "Hello"\n{TURN}', "E103", "no `message`", "it is called `turn`"),
         (

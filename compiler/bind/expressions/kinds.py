@@ -285,17 +285,6 @@ HOLDERS: Mapping[str, Block] = {
             "", 'helpful 1..5 = "Does it help?"', quantity=Arity.MAY, scale=Arity.MUST, value=Arity.MUST
         ),
     ),
-    "tool": Block(
-        "a tool",
-        _table(
-            _field("system", TEXT, 'system = "You are a wiki."'),
-            _field("prompt", TEXT, 'prompt = "Answer as a wiki: {{ query }}"'),
-            _field("retry", COUNT, "retry = 3"),
-            Kind("check", "check { length(1..400) }", body=Arity.MUST, holds="checks"),
-            *_SAMPLING,
-        ),
-        member=Kind("", "query: text(1..200)", type=Arity.MUST),
-    ),
     "schema": Block("a schema", member=Kind("", "called: text", type=Arity.MUST)),
     "set": Block(
         "a set",
@@ -349,6 +338,17 @@ HOLDERS: Mapping[str, Block] = {
         ),
     ),
     "step": Block("a step", _table(*_ASKING)),
+    "tool": Block(
+        "a tool",
+        _table(
+            _field("system", TEXT, 'system = "You are a wiki."'),
+            _field("prompt", TEXT, 'prompt = "Answer as a wiki: {{ query }}"'),
+            _field("retry", COUNT, "retry = 3"),
+            Kind("check", "check { length(1..400) }", body=Arity.MUST, holds="checks"),
+            *_SAMPLING,
+        ),
+        member=Kind("", "query: text(1..200)", type=Arity.MUST),
+    ),
     "checks": Block("a check", rules=True),
     "preference": Block(
         "a preference",

@@ -55,7 +55,7 @@ class Scope:
     used: set[str] = field(default_factory=set)
     under: Conditions = ()
     ways: Ways | None = None
-    # What is said of names that nobody knows here.
+    # What is said of names that are none of its own, where others are not meant.
     unknown: str = ""
 
     def declare(self, declared: Declared) -> bool:
@@ -144,7 +144,7 @@ class Scope:
             return None
         # Once is enough: its other uses are the same fault.
         self.first(name.text)
-        guess = suggest(name.text, self.legal() if among is None else among)
+        guess = suggest(name.text, self.names if self.unknown else self.legal() if among is None else among)
         elsewhere = "only `revise` knows what was refused, and the reason" if name.text in _REVISED else ""
         elsewhere = elsewhere or self.unknown
         noun = f"no {what} of this recipe" if what else "not defined here"

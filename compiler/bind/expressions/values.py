@@ -298,4 +298,4 @@ def article(type_: Type) -> str:
     """`a count`, `text`, `messages`, `an enum<a, b>`."""
     if type_.name == "messages" or (type_.name == "text" and type_.low is None and type_.high is None):
         return str(type_)
-    return f"{'an' if str(type_)[0] in 'aeiou' else 'a'} {type_}"
+    return f"{'an' if str(type_)[0].lower() in 'aeiou' else 'a'} {type_}"

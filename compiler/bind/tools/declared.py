@@ -25,7 +25,7 @@ from synth.compiler.plan.models import Sampling
 from synth.compiler.plan.steps import CallPlan, CheckPlan
 from synth.compiler.plan.types import CALLS, COUNT, Schema
 from synth.compiler.stdlib.checks import CHECKS
-from synth.dsl.syntax import Reference, Rule, Statement
+from synth.dsl.syntax import Name, Reference, Rule, Statement
 
 # The parameter of a function that is given the calls before.
 SEEN = "calls"
@@ -38,11 +38,7 @@ _EXAMPLE = '`tool wiki: text by world { query: text, prompt = "Answer: {{ query 
 def bind_tool(statement: Statement, schemas: dict[str, Schema], scope: Scope) -> Tool | None:
     """The tool that a statement declares, or None where its faults leave nothing to call."""
     clause = statement.clause("by")
-    if (
-        statement.name is None
-        or clause is None
-        or not _may_be_called(statement.name.text, clause.span, scope)
-    ):
+    if statement.name is None or clause is None or not _may_be_called(statement.name, scope):
         return None
     by = clause.value
     declared = scope.find(by.parts[0].text) if isinstance(by, Reference) else None
@@ -54,13 +50,13 @@ def bind_tool(statement: Statement, schemas: dict[str, Schema], scope: Scope) ->
     return None if model is None else _played(statement, model, by.span, schemas, scope)
 
 
-def _may_be_called(name: str, place: Span, scope: Scope) -> bool:
-    if len(name) <= _LONGEST:
+def _may_be_called(name: Name, scope: Scope) -> bool:
+    if len(name.text) <= _LONGEST:
         return True
     scope.report(
         "E202",
-        f"the name of a tool has at most {_LONGEST} characters, and this one has {len(name)}",
-        place,
+        f"the name of a tool has at most {_LONGEST} characters, and this one has {len(name.text)}",
+        name.span,
         hint="services refuse longer ones",
     )
     return False
@@ -220,6 +216,7 @@ def _argument(statement: Statement, schemas: dict[str, Schema], scope: Scope) ->
             hint="services refuse longer ones",
         )
     if not scope.declare(Declared(name.text, "argument", name.span, type_)):
+        scope.poisoned.add(name.text)
         return None
     about, _ = read_docs("\n".join(statement.docs), ())
     return ToolArgument(name.text, type_, not type_.optional, about)
