@@ -266,7 +266,13 @@ HOLDERS: Mapping[str, Block] = {
                 body=Arity.MUST,
                 holds="rubric",
             ),
-            Kind("tool", "tool refund by shop.refund", name=Arity.MUST, clauses={"by": Arity.MUST}),
+            Kind(
+                "tool",
+                "tool refund by shop.refund",
+                name=Arity.MUST,
+                clauses={"by": Arity.MUST},
+                holds="tool",
+            ),
         ),
     ),
     "recipe": Block(
