@@ -104,6 +104,16 @@ _CALLING = (
     _field("max_tool_calls", COUNT, "max_tool_calls = 4"),
 )
 
+_TOOL = Kind(
+    "tool",
+    "tool refund by shop.refund",
+    name=Arity.MUST,
+    type=Arity.MAY,
+    clauses={"by": Arity.MUST},
+    body=Arity.MAY,
+    holds="tool",
+)
+
 _SET = {"name": Arity.MUST, "body": Arity.MUST}
 
 _TURN = Kind(
@@ -192,15 +202,7 @@ HOLDERS: Mapping[str, Block] = {
                 body=Arity.MAY,
                 holds="rubric",
             ),
-            Kind(
-                "tool",
-                "tool refund by shop.refund",
-                name=Arity.MUST,
-                type=Arity.MAY,
-                clauses={"by": Arity.MUST},
-                body=Arity.MAY,
-                holds="tool",
-            ),
+            _TOOL,
             Kind(
                 "source",
                 'source natural: messages from jsonl("data/chat.jsonl")',
@@ -266,13 +268,7 @@ HOLDERS: Mapping[str, Block] = {
                 body=Arity.MUST,
                 holds="rubric",
             ),
-            Kind(
-                "tool",
-                "tool refund by shop.refund",
-                name=Arity.MUST,
-                clauses={"by": Arity.MUST},
-                holds="tool",
-            ),
+            replace(_TOOL, type=Arity.NO, body=Arity.NO),
         ),
     ),
     "recipe": Block(
