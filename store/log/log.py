@@ -23,7 +23,8 @@ from synth.store.log.witness.witness import Loss, Position, position_of
 
 
 class Log:
-    """An open log.  Opening checks numbering, counts and links; `deep` hashes every event again.
+    """An open log.  Opening checks numbering, counts and links; `deep` hashes every event again, but not
+    of a file that nobody wrote to since a writer closed it, unless it is told not to `trust` that.
 
     Use it as a context manager.  `writer` logs are created when absent and held exclusively;
     readers can share a file that no process writes.  What is found is compared with the log's
@@ -34,7 +35,13 @@ class Log:
     """
 
     def __init__(
-        self, path: Path, *, writer: bool = False, deep: bool = True, accept_loss: bool = False
+        self,
+        path: Path,
+        *,
+        writer: bool = False,
+        deep: bool = True,
+        trust: bool = True,
+        accept_loss: bool = False,
     ) -> None:
         self.path = path
         self._file = real(path)
@@ -48,7 +55,7 @@ class Log:
                 self._connection = attach(path, self._file)
                 if (at := broken_at(self._file)) is not None:
                     raise damaged(path, f"its write-ahead log is not as it was written at byte {at:,}")
-                if not self._examine(deep):
+                if not self._examine(deep, trust):
                     found = Found.UNBEGUN
             elif found is Found.NOTHING:
                 require_file(path, self._file)
@@ -155,13 +162,14 @@ class Log:
     def _position(self) -> Position:
         return Position(self.next_seq, self.next_batch, self.head, self._first)
 
-    def _examine(self, deep: bool) -> bool:
+    def _examine(self, deep: bool, trust: bool) -> bool:
         """Looks at what is attached for reading; False where nothing is in it."""
         try:
             if not has_tables(self._connection, self.path):
                 return False
-            fault = first_fault(self._connection, deep=deep)
             self._find_position()
+            seen = trust and self._watched.is_as_left(self._position)
+            fault = first_fault(self._connection, deep=deep and not seen)
         except duckdb.Error as error:
             raise damaged(self.path, place(error)) from None
         if fault is not None:

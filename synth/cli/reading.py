@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def reading(path: Path, *, deep: bool = True) -> Iterator[Log]:
+def reading(path: Path, *, deep: bool = True, trust: bool = True) -> Iterator[Log]:
     """An open log; its notices go to stderr."""
     from synth.store.log.log import Log
 
-    with Log(path, deep=deep) as log:
+    with Log(path, deep=deep, trust=trust) as log:
         for notice in log.notices:
             terminal.tell(f"warning: {notice}")
         yield log

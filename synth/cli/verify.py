@@ -31,7 +31,7 @@ def command(folder: Path, log: Path | None, recipe: Path | None, overrides: tupl
     verify_files(folder, manifest)
     against = ""
     if log is not None:
-        with reading(log) as opened:
+        with reading(log, trust=False) as opened:
             verify_against_log(folder, manifest, opened, plan)
         against = f" and is what the first {manifest['log']['events']:,} events of {log} give"
     terminal.say(f"{folder} holds {plural(len(manifest['files']), 'file')} as written{against}")

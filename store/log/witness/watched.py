@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -19,6 +20,7 @@ from synth.store.log.witness.witness import (
     is_other,
     loss_of,
     read,
+    seal_of,
     testify,
     witness_of,
 )
@@ -34,12 +36,17 @@ class Watched:
         self.notices: list[str] = []
         self.loss: Loss | None = None
         self._path = path
+        self._file = file
+        # Before anything of it is read.
+        self._seal = seal_of(file)
         self._place = witness_of(file)
         self._known = read(self._place)
         self._unread = self._known is None and self._place.exists()
         # What the log begins with, as far as the witness saw it.
         self._held: Testimony | None = None
         self._witness: Witness | None = None
+        # What it was told last.
+        self._told: Testimony | None = None
         self._spent = Spent()
 
     def gone(self) -> None:
@@ -113,12 +120,22 @@ class Watched:
         """Some events are durable, the last of which are those."""
         self._spent.add(events)
         if self._witness is not None:
-            self._witness.tell(Testimony(position, self._spent.calls, self._spent.cost))
+            self._told = Testimony(position, self._spent.calls, self._spent.cost)
+            self._witness.tell(self._told)
+
+    def is_as_left(self, position: Position) -> bool:
+        """Whether a log is the very file that its last writer closed, all of which was looked at then or
+        written since."""
+        known = self._known
+        return known is not None and known.seal == self._seal != "" and known.position == position
 
     def close(self) -> None:
+        """The log is closed."""
         if self._witness is not None:
+            if self._told is not None:
+                self._witness.tell(replace(self._told, seal=seal_of(self._file)))
             self._witness.close()
-            self._witness = None
+            self._witness = self._told = None
 
     def _begin(self, connection: duckdb.DuckDBPyConnection, position: Position) -> str | None:
         """Writes the witness anew; returns what keeps it from being written."""
@@ -129,6 +146,7 @@ class Watched:
         except OSError as error:
             return error.strerror or "it cannot be written"
         self._witness.begin(testimony)
+        self._told = testimony
         return None
 
     def _introduce(self, failure: str | None) -> None:

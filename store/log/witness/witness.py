@@ -41,11 +41,13 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Testimony:
-    """What a witness says: a position, the answered calls up to it and about what they cost."""
+    """What a witness says: a position, the answered calls up to it and about what they cost, and once the
+    log was closed which file that left (`seal_of`)."""
 
     position: Position
     calls: int = 0
     cost: float = 0.0
+    seal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,21 @@ def witness_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.witness")
 
 
+def seal_of(file: Path) -> str:
+    """What tells a file from one that was written to since: its number, size and times.  Nothing where
+    that cannot be told, or where a write-ahead log has more."""
+    try:
+        found = file.stat()
+        if file.with_name(f"{file.name}.wal").exists():
+            return ""
+    except OSError:
+        return ""
+    # Some file systems keep whole seconds, in which a file can be written to twice.
+    if found.st_mtime_ns % 1_000_000_000 == 0:
+        return ""
+    return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+
+
 def read(path: Path) -> Testimony | None:
     """What a witness says that was written last; None where there is none or no line of it holds."""
     try:
@@ -86,7 +103,8 @@ def read(path: Path) -> Testimony | None:
     except OSError:
         return None
     found = [_parse(text[at : at + _LINE]) for at in (0, _LINE)]
-    return max((each for each in found if each), key=lambda each: each.position.batches, default=None)
+    # Of two of one position the one with a seal was written later.
+    return max(filter(None, found), key=lambda each: (each.position.batches, each.seal), default=None)
 
 
 def position_of(connection: duckdb.DuckDBPyConnection) -> Position:
@@ -182,6 +200,7 @@ def _line(testimony: Testimony) -> bytes:
         "log": seen.log,
         "calls": testimony.calls,
         "cost": round(testimony.cost, 6),
+        **({"seal": testimony.seal} if testimony.seal else {}),
     }
     text = json.dumps({**body, "sum": _sum(body)})
     return text.encode().ljust(_LINE - 1) + b"\n"
@@ -192,8 +211,8 @@ def _parse(line: bytes) -> Testimony | None:
         body = json.loads(line)
         if body.pop("sum") != _sum(body) or body.pop("witness") != _FORMAT:
             return None
-        calls, cost = int(body.pop("calls")), float(body.pop("cost"))
-        return Testimony(Position(**body), calls, cost)
+        calls, cost, seal = int(body.pop("calls")), float(body.pop("cost")), str(body.pop("seal", ""))
+        return Testimony(Position(**body), calls, cost, seal)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
