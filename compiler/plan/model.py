@@ -72,6 +72,11 @@ class CohortPlan(Frozen):
         return asking(self.steps)
 
     @property
+    def calls(self) -> int:
+        """How many calls a sample takes, as far as it is known: of one candidate each, and of each tool once."""
+        return sum(step.exchanges for step in self.asking)
+
+    @property
     def kept(self) -> StepPlan:
         """What judges the finished sample, as a step that makes nothing."""
         return StepPlan(name="keep", checks=self.keep)

@@ -14,7 +14,7 @@ from synth.compiler.plan.conditions import there
 from synth.compiler.plan.judging.judge_steps import JUDGED
 from synth.compiler.plan.judging.marking import BEFORE
 from synth.compiler.plan.model import CohortPlan, Plan
-from synth.compiler.plan.steps import JsonOutput, RefPlan, StepPlan, Template, asking
+from synth.compiler.plan.steps import JsonOutput, RefPlan, StepPlan, Template, ToolPlan
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.value_types import ValueType
 from synth.runtime.money.tokens import count
@@ -77,11 +77,33 @@ class Estimate:
         self._judged = {
             id(judge): step for step in cohort.steps for judge in (*step.judged_by, *step.marked_by)
         }
+        self._played = {
+            id(tool.played): tool for step in cohort.steps for tool in step.tools if tool.played is not None
+        }
         self._answers: dict[int, float] = {}
 
     def of(self, step: StepPlan) -> tuple[float, float]:
         """Tokens of a prompt and of an answer of a step that asks a model."""
-        return self._measured(step) or (self._prompt(step), 0.0 if step.scores else self.answer(step))
+        known = self._measured(step)
+        if known is not None or step.scores:
+            return known or (self._prompt(step), 0.0)
+        prompt, answer = self._prompt(step), self.answer(step)
+        if not step.tools:
+            return prompt, answer
+        # Each call of a tool is an answer, and in the prompts of those after it with what it came to.
+        calls = [self._call(tool) for tool in step.tools[: step.max_tool_calls]]
+        told = count(canonical_json(list(step.definitions)))
+        again = sum((len(calls) - n) * sum(each) for n, each in enumerate(calls))
+        written = answer + sum(call for call, _ in calls)
+        return prompt + told + again / step.exchanges, written / step.exchanges
+
+    def _call(self, tool: ToolPlan) -> tuple[float, float]:
+        """Tokens of a call of a tool and of what it comes to."""
+        call = count(tool.name) + of_schema(tool.parameters) + _AROUND_A_MESSAGE
+        if tool.played is not None:
+            return call, self.answer(tool.played)
+        assert tool.call is not None
+        return call, _of_type(self.plan.function(tool.call).returns) + _AROUND_A_MESSAGE
 
     def answer(self, step: StepPlan) -> float:
         """Tokens of what a step says: as the log has them, else as long as it may be, or is composed."""
@@ -100,6 +122,8 @@ class Estimate:
                 if turn.role == "system" and step.system is not None:
                     continue
                 messages.append(self._said(turn))
+                if step.role != "user" and turn.tools:
+                    messages.append(self._called(turn))
         elif step.sees == "row":
             messages.append(_UNKNOWN_ROW)
         return sum(messages) + _AROUND_A_MESSAGE * len(messages)
@@ -112,6 +136,10 @@ class Estimate:
 
     def _said(self, turn: StepPlan) -> float:
         return self._field(turn, ("content",)) if turn.thinks else self.answer(turn)
+
+    def _called(self, turn: StepPlan) -> float:
+        """Tokens of what a turn calls and of what that comes to."""
+        return sum(sum(self._call(tool)) for tool in turn.tools[: turn.max_tool_calls])
 
     def _value(self, step: StepPlan) -> float:
         if step.value is not None:
@@ -158,9 +186,22 @@ class Estimate:
             return self._said(judged)
         if first == BEFORE and judged is not None:
             return self._before(judged)
+        tool = self._played.get(id(step))
+        if tool is not None:
+            return self._argument(tool, first, rest)
         if self._base is not None and first == self._base.name and rest:
             return Estimate(self.plan, self._base, self._measured, self._examples)._named(rest)
         return self._named(part.path)
+
+    def _argument(self, tool: ToolPlan, name: str, path: Sequence[str]) -> float:
+        """Tokens of what a tool that a model plays is called with."""
+        given = tool.given.get(name)
+        if isinstance(given, RefPlan):
+            return self._named((*given.path, *path))
+        if name in tool.given:
+            return _tokens_at(given, path)
+        schema = _at({"properties": tool.parameters.get("properties")}, (name, *path))
+        return _SHORT if schema is None else of_schema(schema)
 
     def _named(self, path: Sequence[str]) -> float:
         """Tokens of what a path leads to in a sample: a step's value, or a row's or a member's field."""
@@ -192,6 +233,8 @@ class Estimate:
         whole = self.answer(step)
         if path and (path[0] == "agreement" or (step.rubric is not None and path[0] == step.rubric.name)):
             return _SHORT
+        if path and path[0] == "calls" and step.tools:
+            return self._called(step)
         if not path or not isinstance(step.output, JsonOutput):
             return whole
         schema: Mapping[str, Any] = step.output.schema_
@@ -200,14 +243,17 @@ class Estimate:
 
 
 def retries(steps: Sequence[StepPlan]) -> dict[str, int]:
-    """How many calls each step that asks makes at most for one sample, by name: a judge is asked
-    about each attempt, and again where it gives no verdict."""
+    """How many calls each step that asks makes at most for one sample, by name: one with tools makes one
+    after each call of a tool, a judge is asked about each attempt, and again where it gives no verdict."""
     found: dict[str, int] = {}
-    for step in asking(steps):
-        found.setdefault(step.name, step.retry + 1)
     for step in steps:
+        attempts = step.candidates * (step.retry + 1)
+        if step.model is not None:
+            found[step.name] = attempts * (step.max_tool_calls + 1)
+        for player in step.players:
+            found[player.name] = attempts * step.max_tool_calls * (player.retry + 1)
         for judge in (*step.judged_by, *step.marked_by):
-            found[judge.name] = (step.retry + 1) * (judge.retry + 1)
+            found[judge.name] = attempts * (judge.retry + 1)
     return found
 
 

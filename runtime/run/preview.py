@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ _WINDOW = 1024
 class StepCost:
     """One step of a cohort: calls to make, answers the log has, tokens each, money in all.
 
-    `most` is the number of calls if every attempt but the last is refused.  `measured` says that
+    `most` is the number of calls if every attempt but the last is refused, and each calls tools as often
+    as it may.  `measured` says that
     tokens are means of the log's calls of this step, not guesses.  `cost` is None where no price is
     known; `prices` says which list it is from.
     """
@@ -88,8 +90,8 @@ def estimate(
     for cohort in (*plan.cohorts, *plan.pair_cohorts):
         quota = quotas[cohort.name] if limit is None else min(limit, quotas[cohort.name])
         guess, most = Estimate(plan, cohort), retries(cohort.steps)
-        for step, candidates, samples in _asked(plan, cohort, quota):
-            found.append(_price(guess, settings, step, samples * candidates, 0, most[step.name], False))
+        for step, calls, samples in _asked(plan, cohort, quota):
+            found.append(_price(guess, settings, step, samples * calls, 0, samples * most[step.name], False))
     return found
 
 
@@ -156,20 +158,31 @@ async def _preview(
             # A count may be more than all rows make.
             quota = min(quota, sum(each.sizes))
         guess, most = Estimate(plan, cohort, measured, examples), retries(cohort.steps)
-        for step, candidates, samples in _asked(plan, cohort, quota):
-            new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0) * candidates
+        for step, calls, samples in _asked(plan, cohort, quota):
+            new = counts.new[cohort.name, step.name] + unopened.get(cohort.name, 0) * calls
             known = measured(step) is not None
-            reused = max(0, samples * candidates - new)
-            found.append(_price(guess, settings, step, new, reused, most[step.name], known))
+            reused = max(0, samples * calls - new)
+            at_most = ceil(new / calls * most[step.name]) if calls else new
+            found.append(_price(guess, settings, step, new, reused, at_most, known))
     return Preview(found, rows, tuple(foreseen.empty.values()))
 
 
+def exchanges(step: StepPlan, asked: StepPlan) -> int:
+    """How many calls an attempt at a step is taken to make of itself, a judge or a model that plays a tool:
+    each of as many tools as may be called is called once."""
+    if asked is step:
+        return step.exchanges
+    called = step.tools[: step.max_tool_calls]
+    return 0 if asked in step.players and all(tool.played is not asked for tool in called) else 1
+
+
 def _asked(plan: Plan, cohort: CohortPlan, quota: int) -> Iterator[tuple[StepPlan, int, int]]:
-    """The steps that ask a model, and those of the judges, each with how many candidates it is asked for or
-    about and how many of so many samples it is in."""
+    """The steps that ask a model, those of the judges and of the models that play tools, each with how many
+    calls it makes for a sample and how many of so many samples it is in."""
     for step in cohort.steps:
         samples = samples_with(plan, cohort, step, quota)
-        yield from ((each, step.candidates, samples) for each in asking([step]))
+        for each in asking([step]):
+            yield each, step.candidates * exchanges(step, each), samples
 
 
 class _Counting:
@@ -214,7 +227,8 @@ class _Counting:
                 done = self._exchanged.pop((sample.sample_id, step.name), 0)
                 self.new[cohort.name, step.name] += max(reached, reached * step.exchanges - done)
             for player in step.players:
-                self.new[cohort.name, player.name] += max(reached, tried[player.name])
+                calls = reached * exchanges(step, player)
+                self.new[cohort.name, player.name] += max(calls, tried[player.name])
             for judge in step.judged_by:
                 reached += tried[judge.name]
                 self.new[cohort.name, judge.name] += reached
@@ -235,7 +249,7 @@ def _price(
         step.model,
         new,
         reused,
-        new * most,
+        most,
         prompt,
         completion,
         measured,

@@ -309,7 +309,7 @@ async def _generate(run: RunContext, opener: Opener) -> tuple[Exception | None, 
 def _most_calls(limit: int, sample_sources: Sequence[SampleSource], progress: Progress) -> tuple[int, str]:
     """How many calls a run with a limit may make, and what is said when they are made: a limit bounds
     what is lost and tried again as it bounds what is to be had."""
-    needed = sum(progress.cohort(each.plan).quota * len(each.plan.asking) for each in sample_sources)
+    needed = sum(progress.cohort(each.plan).quota * each.plan.calls for each in sample_sources)
     most = 10 * needed + 100
     return most, (
         f"--limit {limit} allows {most:,} calls, ten times the {needed:,} that so many samples take and 100 "

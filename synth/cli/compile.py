@@ -266,6 +266,8 @@ def _print_prices(plan: Plan, costs: list[StepCost], settings: Settings) -> None
 def _chosen(step: StepPlan) -> str:
     """How many answers there are to a step, who marks them and which is taken; nothing for one alone."""
     said = []
+    if step.tools:
+        said.append(_may_call(step))
     if step.candidates > 1:
         said.append(f"{step.candidates} candidates")
     if step.rubric is not None:
@@ -277,6 +279,20 @@ def _chosen(step: StepPlan) -> str:
     if step.revise is not None:
         said.append("the next attempt is shown what was refused")
     return ", ".join(said)
+
+
+def _may_call(step: StepPlan) -> str:
+    """Which tools a turn may call, how often, and how often the figures have it call them."""
+    from synth.cli.output import plural
+
+    names = [
+        tool.name if tool.played is None else f"{tool.name} (played by {tool.played.model})"
+        for tool in step.tools
+    ]
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    counted = "each once" if len(names) <= step.max_tool_calls else f"the first {step.max_tool_calls} once"
+    most = plural(step.max_tool_calls, "call")
+    return f"may call {listed}, {most} at most, and is taken to call {counted if names[1:] else 'it once'}"
 
 
 def _print_rest(plan: Plan) -> None:

@@ -160,7 +160,7 @@ def _tree(plan: Plan) -> dict[str, Any]:
         tree[cohort.name] = {
             **cohort.model_dump(exclude={"axes", "draws", "steps"}),
             "keep": _names(cohort.keep),
-            "calls": sum(samples_with(plan, cohort, step, cohort.quota) for step in written),
+            "calls": sum(samples_with(plan, cohort, step, cohort.quota) * step.exchanges for step in written),
             "turns": [turn.name for turn in cohort.turns],
             "steps": [step.name for step in cohort.steps],
             **_steps(cohort.steps),
