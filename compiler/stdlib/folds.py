@@ -9,6 +9,9 @@ from synth.compiler.plan.conditions import there
 from synth.compiler.plan.steps import CallPlan, RefPlan
 from synth.compiler.stdlib.verdict import Refusal, resolved
 
+# What is taken over of a message that a conversation opens with.
+_OPENS = ("role", "content", "thought", "calls", "name")
+
 
 def either(call: CallPlan, values: Mapping[str, Any]) -> Any:
     """The first of its arguments that is there in a sample, or None."""
@@ -23,12 +26,13 @@ def opening(call: CallPlan, values: Mapping[str, Any]) -> Any:
     given = resolved(call.arguments, values)
     until, messages = given.get("until"), given["messages"]
     kept = [
-        {key: each[key] for key in ("role", "content", "thought") if each.get(key) is not None}
+        {key: each[key] for key in _OPENS if each.get(key) is not None}
         for each in messages
         if each["role"] != "system" or not given.get("system")
     ]
     if until is not None:
-        while kept and kept[-1]["role"] != until:
+        # A model that calls tools goes on once they have answered.
+        while kept and (kept[-1]["role"] != until or kept[-1].get("calls")):
             kept.pop()
     if not kept:
         return Refusal("opening", f"has no message of the {until}" if until else "has no message")

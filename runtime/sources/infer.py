@@ -222,6 +222,8 @@ def _id_of(columns: Mapping[str, Seen], rows: int) -> str | None:
 class _All:
     """All columns of a table."""
 
+    has_messages = False
+
     def columns_of(self, header: Iterable[str], file: str) -> list[str]:
         return list(header)
 

@@ -37,9 +37,9 @@ from synth.store.log.source_payloads import LeftOut, SourceCompleted, SourceFile
 
 # Of how rows are read.  The second version reads more of what a message says of itself (marks that
 # say what is trained on, and thoughts), the third lists of messages in the cells of tables, labels
-# and what more families of models think; files in which there is none of it keep the names that the
-# versions before gave to theirs.
-READING = 3
+# and what more families of models think, the fourth calls of tools; files in which there is none of it
+# keep the names that the versions before gave to theirs.
+READING = 4
 
 # How much is done off the event loop at a time.
 _ROWS_AT_ONCE = 256
@@ -55,8 +55,8 @@ class ReadSource:
 
     `again` gives the rows as they are to be logged, from the first one on; None where the log has the
     version as a whole.  `before` is the version that another run completed last, where it is another.
-    `reading` is the version of the reader; `left_out` and `unread` are as in `SourceVersion`, and `warnings`
-    say what of documents was passed over.
+    `reading` is the version of the reader; `left_out`, `unread` and `calling` are as in `SourceVersion`, and
+    `warnings` say what of documents was passed over.
     """
 
     source: SourcePlan
@@ -73,6 +73,7 @@ class ReadSource:
     left_out: LeftOut = field(default_factory=LeftOut)
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     before: SourceVersion | None = None
+    calling: int = 0
 
     @property
     def note(self) -> SourceNote:
@@ -202,6 +203,8 @@ async def ingest(
             payload["left_out"] = source.left_out
         if source.unread:
             payload["unread"] = source.unread
+        if source.calling:
+            payload["calling"] = source.calling
         if new == source.rows == last - first + 1:
             payload["first"] = first
         recorder.emit(Kind.SOURCE_COMPLETED, payload)
@@ -231,6 +234,7 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
                 reading=newest,
                 left_out=known.left_out,
                 unread=known.unread,
+                calling=known.calling,
                 before=await asyncio.to_thread(version_before, plan, source, version, names, log),
             )
     scan = (
@@ -257,6 +261,7 @@ async def _read(plan: Plan, located: Located, log: Log, stopping: Callable[[], b
         reading=newest,
         left_out=scan.left_out.found,
         unread=scan.unread.found,
+        calling=scan.calling,
         before=await asyncio.to_thread(version_before, plan, source, version, names, log),
     )
 
@@ -303,19 +308,18 @@ def _emit(source: ReadSource, row: Conversation | LoggedRow, recorder: Recorder)
     """Logs a row; gives the event's seq."""
     if isinstance(row, LoggedRow):
         return recorder.emit(Kind.SOURCE_INGESTED, row.payload, sample_id=row.row_id)
-    return recorder.emit(
-        Kind.SOURCE_INGESTED,
-        SourceIngested(
-            source=source.source.name,
-            version=source.version,
-            row=row.number,
-            file=row.file,
-            line=row.line,
-            hash=row.hash,
-            messages=row.messages,
-        ),
-        sample_id=row.row_id,
+    payload = SourceIngested(
+        source=source.source.name,
+        version=source.version,
+        row=row.number,
+        file=row.file,
+        line=row.line,
+        hash=row.hash,
+        messages=row.messages,
     )
+    if row.tools:
+        payload["tools"] = row.tools
+    return recorder.emit(Kind.SOURCE_INGESTED, payload, sample_id=row.row_id)
 
 
 def _ingested(source: ReadSource, new: int, complete: bool = True) -> IngestedSource:

@@ -27,6 +27,11 @@ class Record(NamedTuple):
 class Columns(Protocol):
     """What a reader of tables has to know of a source."""
 
+    @property
+    def has_messages(self) -> bool:
+        """Whether rows can hold conversations."""
+        ...
+
     def columns_of(self, header: Iterable[str], file: str) -> list[str]:
         """Which of a table's columns to read, in its order.  Raises ConfigError where some are missing."""
         ...

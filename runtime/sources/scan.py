@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import islice, pairwise
+from typing import Any
 
 from synth.base.canonical import canonical_json, digest
 from synth.base.errors import ConfigError
@@ -24,7 +25,9 @@ from synth.runtime.sources.readers.csv import read_csv
 from synth.runtime.sources.readers.jsonl import read_json, read_jsonl
 from synth.runtime.sources.readers.parquet import read_parquet
 from synth.runtime.sources.record import Columns, Record
+from synth.runtime.sources.shapes import Conversation as Read
 from synth.runtime.sources.shapes import Form, Shape, conversation
+from synth.runtime.sources.tools import calls_tools, dense
 from synth.store.log.source_payloads import Message
 
 
@@ -42,6 +45,7 @@ class Conversation:
     hash: str
     messages: list[Message]
     size: int
+    tools: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -52,6 +56,7 @@ class _Shaped:
     number: int
     first: Place
     rows: int = 0
+    calling: int = 0
     reading: int = 1
     unread: Unread = field(default_factory=Unread)
     left_out: LeftOut = field(default_factory=LeftOut)
@@ -65,7 +70,8 @@ class Scan:
     """The first reading of a source.  `advance` reads some rows at a time.
 
     Once it is concluded, `hashes` are those of the rows that are used and `left_out` says what was
-    skipped; `reading` is the first version of the reader that would have read all of them so.
+    skipped; `calling` counts those in which tools can be called, and `reading` is the first version of the
+    reader that would have read all of them so.
     """
 
     def __init__(self, located: Located, hashed: tuple[Hashed, ...]) -> None:
@@ -77,6 +83,7 @@ class Scan:
         self.unread = Unread()
         self.left_out = LeftOut()
         self.reading = 1
+        self.calling = 0
         self._read = 0
         self._shape: Shape | None = None
         self._faults = Faults()
@@ -132,7 +139,7 @@ class Scan:
         if len(shapes) > 1:
             pairs = zip(self.hashes, self._which, strict=True)
             self.hashes = array("Q", (hash_ for hash_, which in pairs if which == most.number))
-        self.reading, self.unread = most.reading, most.unread
+        self.reading, self.calling, self.unread = most.reading, most.calling, most.unread
         for file, columns in self._form.unread.items():
             self.unread.columns(columns, self._of_file[file])
         self._shape = most.shape
@@ -155,12 +162,14 @@ class Scan:
         if isinstance(record.row, Fault):
             raise Unusable.of(record.row)
         shape, notes = self._form.shape_of(record.row), Notes()
-        hash_ = _short(digest(conversation(record.row, shape, notes)))
+        found = conversation(record.row, shape, notes)
+        hash_ = _short(digest(found.content))
         shaped = self._shapes.get(shape.name)
         if shaped is None:
             shaped = self._shapes[shape.name] = _Shaped(shape, len(self._shapes), place)
         shaped.rows += 1
         shaped.reading = max(shaped.reading, notes.reading)
+        shaped.calling += calls_tools(found.messages, found.tools)
         if notes.rows or notes.messages:
             shaped.unread.add(notes)
         if self.located.skips:
@@ -176,20 +185,20 @@ def conversations(located: Located, shape: Shape, hashes: array[int]) -> Iterato
     seen: Counter[int] = Counter()
     number = 0
     for file, record in records(located):
-        messages = _again(record, located.form, shape)
-        if messages is None and located.skips:
+        row = _again(record, located.form, shape)
+        if row is None and located.skips:
             continue
-        text = canonical_json(messages).encode("utf-8", "surrogatepass")
+        text = canonical_json(None if row is None else row.content).encode("utf-8", "surrogatepass")
         hash_ = sha256(text).hexdigest()
         short = _short(hash_)
-        if messages is None or number >= len(hashes) or hashes[number] != short:
+        if row is None or number >= len(hashes) or hashes[number] != short:
             raise changing(located.name)
         occurrence = 0
         if short in repeated:
             occurrence = seen[short]
             seen[short] += 1
         row_id = digest([located.source.name, hash_, occurrence])[:16]
-        yield Conversation(number, row_id, file.name, record.line, hash_, messages, len(text))
+        yield Conversation(number, row_id, file.name, record.line, hash_, row.messages, len(text), row.tools)
         number += 1
     if number != len(hashes):
         raise changing(located.name)
@@ -228,12 +237,25 @@ def _read(file: SourceFile, form: Columns) -> Iterator[Record]:
         case "csv":
             return read_csv(file.path, file.name, form)
         case "parquet":
-            return read_parquet(file.path, file.name, form)
+            return _dense(read_parquet(file.path, file.name, form), form)
         case _:
-            return read_arrow(file.path, file.name, form)
+            return _dense(read_arrow(file.path, file.name, form), form)
 
 
-def _again(record: Record, form: Form, shape: Shape) -> list[Message] | None:
+def _dense(found: Iterator[Record], form: Columns) -> Iterator[Record]:
+    if not form.has_messages:
+        return found
+    # What is no message there is as it is.
+    definitions = isinstance(form, Form)
+    return (
+        record
+        if isinstance(record.row, Fault)
+        else record._replace(row=dense(record.row, definitions=definitions))
+        for record in found
+    )
+
+
+def _again(record: Record, form: Form, shape: Shape) -> Read | None:
     if isinstance(record.row, Fault):
         return None
     try:

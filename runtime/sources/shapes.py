@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from synth.base.errors import ConfigError
 from synth.base.suggest import suggest
@@ -15,9 +15,22 @@ from synth.runtime.sources.marks import MARKS, NOTHING, THOUGHTS, is_good, joine
 from synth.runtime.sources.messages import fit, listed_in, message_list, said_and_thought
 from synth.runtime.sources.notes import Notes
 from synth.runtime.sources.record import Cell
+from synth.runtime.sources.tools import DEFINITIONS, definitions_in
 from synth.store.log.source_payloads import Message
 
 Row = Mapping[str, Any]
+
+
+class Conversation(NamedTuple):
+    """What a row holds: messages in their normal form, and definitions of the tools that can be called."""
+
+    messages: list[Message]
+    tools: list[Mapping[str, Any]]
+
+    @property
+    def content(self) -> Any:
+        """What names the row."""
+        return {"messages": self.messages, "tools": self.tools} if self.tools else self.messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +120,14 @@ _KNOWN = tuple(
 
 # Whether a row's answer is a good one, as rows for KTO say it.
 _LABEL = "label"
-_BESIDE = frozenset((*MARKS, _LABEL))
+_BESIDE = frozenset((*MARKS, _LABEL, *DEFINITIONS))
 
 
 class Form:
     """How the rows of one source are read: by the columns its reader names, else by those
     that are recognised."""
+
+    has_messages = True
 
     def __init__(self, source: SourcePlan) -> None:
         """Raises ConfigError for names of columns that do not go together."""
@@ -189,8 +204,8 @@ class Form:
         return _recognised(header) is not None
 
 
-def conversation(row: Row, shape: Shape, notes: Notes) -> list[Message]:
-    """A row's messages in their normal form; `notes` is told what else there is.  Raises Unusable."""
+def conversation(row: Row, shape: Shape, notes: Notes) -> Conversation:
+    """What a row holds; `notes` is told what else there is.  Raises Unusable."""
     messages = shape.read(row, shape, notes)
     if "system" in shape.optional:
         system = _text(row.get("system") or "", "system")
@@ -202,6 +217,8 @@ def conversation(row: Row, shape: Shape, notes: Notes) -> list[Message]:
             notes.rows.append("system")
     if not any(message["role"] == "model" for message in messages):
         raise Unusable("has no message of a model")
+    calling = any(message.get("calls") for message in messages)
+    tools = definitions_in(row, shape.columns, calling, notes)
     weight, marks = row_weight(row, shape.columns, notes)
     label = is_good(row.get(_LABEL)) if shape.read is _paired and _LABEL not in shape.columns else None
     if label is not None:
@@ -214,11 +231,14 @@ def conversation(row: Row, shape: Shape, notes: Notes) -> list[Message]:
     for name in row:
         if name in marks or name in shape.columns or name in shape.optional or row[name] in NOTHING:
             continue
+        if name in DEFINITIONS:
+            # Which is told where they are looked for.
+            continue
         if name in shape.thoughts:
             _think(messages, row, name, notes)
         else:
             notes.rows.append(name)
-    return messages
+    return Conversation(messages, tools)
 
 
 def _think(messages: list[Message], row: Row, column: str, notes: Notes) -> None:

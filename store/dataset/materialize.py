@@ -105,9 +105,7 @@ def materialize(
     spent = costs(plan, snapshot.cursor(), position["events"])
     if written_by:
         position = {**position, "chosen": {name: dict(each) for name, each in sorted(written_by.items())}}
-    return [
-        _write(plan, export, rows, position, spent, out, _read(snapshot, export)) for export, rows in found
-    ]
+    return [_write(plan, export, rows, position, spent, out, snapshot) for export, rows in found]
 
 
 class _Bare(Layout):
@@ -242,10 +240,10 @@ def _write(
     position: Mapping[str, Any],
     spent: Mapping[str, Any] | None,
     out: Path,
-    read: Mapping[str, Any],
+    snapshot: LogSnapshot,
 ) -> Dataset:
     folder = out / export.to
-    layout = Layout.of(plan, export)
+    layout = Layout.of(plan, export, snapshot.calling)
     with appearing(folder, out) as work:
         example: str | None = None
         # As a row's text has it: inside a string of it, quotes are escaped.
@@ -263,7 +261,7 @@ def _write(
         if export.format == "parquet":
             for file in files.values():
                 to_parquet(file, layout.types)
-        manifest = _manifest(plan, export, rows, position, spent, files, read)
+        manifest = _manifest(plan, export, rows, position, spent, files, _read(snapshot, export))
         (work / CARD).write_text(
             card(plan, layout, manifest, json.loads(example) if example else None, rows.models()),
             "utf-8",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 # JSON, to be cast or gone into further.
 ANSWERS = "payload -> 'answers'"
+CALLS = "payload -> 'calls'"
 CELL = "payload -> 'cell'"
 COUNTS_COHORTS = "payload -> 'counts' -> 'cohorts'"
 COUNTS_SERVED = "payload -> 'counts' -> 'served'"

@@ -88,6 +88,7 @@ class SourceCompleted(TypedDict):
     unread: NotRequired[
         Mapping[str, Mapping[str, int]]
     ]  # keys and counts, by rows and messages; absent: none
+    calling: NotRequired[int]  # rows in which tools are called, or can be; absent: none
     # Seq of the first row, where they lie one behind the other; absent: other events may lie between them.
     first: NotRequired[int]
 

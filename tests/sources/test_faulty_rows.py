@@ -101,22 +101,49 @@ LINES: dict[str, tuple[list[Any], str]] = {
     ),
     "a call of a tool": (
         [said(ASK, {**TELL, "tool_calls": [{"id": "1"}]})],
-        "1 of 1 line has a call or an answer of a tool, and conversations here are text, line 1 (message 2): "
-        "leave such rows out with `bad_rows = skip`",
+        "1 of 1 line has a call of a tool without a name, line 1 (call 1 of message 2): mend or remove it",
     ),
-    "roles of tools": (
+    "a call that is not JSON": (
+        [said(ASK, {"from": "function_call", "value": "look(it)"}, {"from": "observation", "value": "5C"})],
+        "1 of 1 line has a call of a tool that is not JSON, line 1 (message 2): mend or remove it",
+    ),
+    "arguments that are no object": (
+        [said(ASK, {**TELL, "tool_calls": [{"function": {"name": "w", "arguments": "[1]"}}]})],
+        "1 of 1 line has arguments of a tool that are no object, line 1 (those of call 1 of message 2 are a "
+        "list): mend or remove it",
+    ),
+    "a call by the user": (
+        [said({**ASK, "tool_calls": [{"name": "w"}]}, TELL)],
+        "1 of 1 line has a call of a tool by another than the model, line 1 (message 1): mend or remove it",
+    ),
+    "a call without a result": (
+        [said(ASK, {"role": "assistant", "content": None, "tool_calls": [{"name": "w"}]}, TELL)],
+        "1 of 1 line has a call of a tool without a result, line 1 (1 of 1 in message 2): mend or remove it",
+    ),
+    "a result without a call": (
+        [said(ASK, {"role": "tool", "content": "5C"}, TELL)],
+        "1 of 1 line has a result of a tool without a call, line 1 (message 2): mend or remove it",
+    ),
+    "a result of another call": (
+        [
+            said(
+                ASK,
+                {"role": "assistant", "content": None, "tool_calls": [{"id": "a", "name": "w"}]},
+                {"role": "tool", "content": "5C", "tool_call_id": "b"},
+                TELL,
+            )
+        ],
+        "1 of 1 line has a result of a tool without a call, line 1 (message 3 answers `b`): "
+        "mend or remove it",
+    ),
+    "tools that are none": (
         [
             {
-                "conversations": [
-                    {"from": "human", "value": "weather?"},
-                    {"from": "function_call", "value": "{}"},
-                    {"from": "observation", "value": "5C"},
-                    {"from": "gpt", "value": "5C."},
-                ]
+                "messages": [ASK, {**TELL, "tool_calls": [{"name": "w"}]}],
+                "tools": [{"type": "function", "function": {}}],
             }
         ],
-        "1 of 1 line has a call or an answer of a tool, and conversations here are text, line 1 "
-        "(`function_call` in message 2): leave such rows out with `bad_rows = skip`",
+        "1 of 1 line has `tools` that define no tools, line 1 (number 1 has no name): mend or remove it",
     ),
     "no message of a model": (
         [said(ASK), said({"role": "system", "content": "x"})],

@@ -34,6 +34,8 @@ class RowScan:
         self.unread = Unread()
         self.left_out = LeftOut()
         self._table = located.form
+        # Rows in which tools are called, or can be.
+        self.calling = 0
         self._read = 0
         self._faults = Faults()
         # Where each id is, for the sentence about one that is there twice.
@@ -100,6 +102,7 @@ class RowScan:
             raise Unusable(
                 "has an id that is there before", f"{names([str(row.name)])}, as on {where}"
             ) from None
+        self.calling += row.calling
         if row.name is not None:
             self._ids.append(number)
             self._lines.append(line)

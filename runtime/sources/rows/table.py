@@ -15,6 +15,7 @@ from synth.runtime.sources.marks import WithNan, kind_of, spelled
 from synth.runtime.sources.notes import Notes
 from synth.runtime.sources.record import Cell
 from synth.runtime.sources.rows.values import Take, fields_of, plain
+from synth.runtime.sources.tools import DEFINITIONS, calls_tools
 
 # A table that has more is no table of rows but a matrix, each of whose cells would be logged by name.
 MOST_COLUMNS = 2_000
@@ -22,11 +23,13 @@ MOST_COLUMNS = 2_000
 
 class TypedRow(NamedTuple):
     """`values` by field, absent ones left out; `rest` are the columns that are no fields, those that
-    hold nothing left out; `name` is the text of the id column, None where none is named."""
+    hold nothing left out; `name` is the text of the id column, None where none is named.  Where it is
+    `calling`, tools are called in one of its conversations, or can be."""
 
     values: dict[str, Any]
     rest: dict[str, Any]
     name: str | None
+    calling: bool = False
 
 
 @dataclass(slots=True)
@@ -39,6 +42,7 @@ class Table:
     _fields: list[tuple[str, Take, bool]] = field(init=False)
     _known: frozenset[str] = field(init=False)
     _id: str | None = field(init=False)
+    _chats: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         assert self.source.row is not None, "a source of rows has their type"
@@ -46,6 +50,12 @@ class Table:
         self._known = frozenset(name for name, _, _ in self._fields)
         named = self.source.reader.arguments.get("id")
         self._id = None if named is None else str(named)
+        fields = self.source.row.fields
+        self._chats = tuple(name for name, type_ in fields if type_.kind == "messages")
+
+    @property
+    def has_messages(self) -> bool:
+        return bool(self._chats)
 
     def columns_of(self, header: Iterable[str], file: str) -> list[str]:
         """All columns of a table.  Raises ConfigError where one is missing that every row has to have,
@@ -97,10 +107,13 @@ class Table:
             rest = spelled(rest)
         if len(row) > MOST_COLUMNS:
             raise Unusable(f"has more than {MOST_COLUMNS:,} columns", f"it has {len(row):,}")
+        offered = [rest[column] for column in DEFINITIONS if column in rest] if self._chats else []
+        calling = any(name in values and calls_tools(values[name], offered) for name in self._chats)
         if self._id is None:
-            return TypedRow(values, rest, None)
+            return TypedRow(values, rest, None, calling)
         id_ = row.get(self._id)
-        return TypedRow(values, rest, id_ if type(id_) is str and id_ else self._name(row, self._id))
+        name = id_ if type(id_) is str and id_ else self._name(row, self._id)
+        return TypedRow(values, rest, name, calling)
 
     def _name(self, row: Mapping[str, Any], column: str) -> str:
         value = row.get(column)

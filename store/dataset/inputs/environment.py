@@ -7,6 +7,7 @@ from typing import Any
 
 from synth.compiler.plan.model import CohortPlan
 from synth.compiler.plan.tables.draws import Member
+from synth.compiler.stdlib.tool_definitions import definitions_of
 from synth.store.log.payloads import EndedEitherWay
 
 
@@ -24,6 +25,29 @@ class Record(dict[str, Any]):
         super().__init__(fields)
         self.label = label
         self.rest = rest or {}
+
+
+class Chat(list[Any]):
+    """The messages of a row; `tools` are definitions of those that can be called in it."""
+
+    __slots__ = ("tools",)
+
+    def __init__(self, messages: Sequence[Any], tools: Sequence[Mapping[str, Any]]) -> None:
+        super().__init__(messages)
+        self.tools = tools
+
+
+def offered(row: Any) -> Sequence[Mapping[str, Any]]:
+    """Definitions of the tools that can be called in what a row stands for: those beside its messages."""
+    if isinstance(row, Chat):
+        return row.tools
+    if not isinstance(row, Record) or not (tools := row.rest.get("tools")):
+        return ()
+    try:
+        return definitions_of(tools)
+    except ValueError:
+        # A column of that name may hold anything.
+        return ()
 
 
 # What the rows that some samples are over stand for, by name, from their cohort and the payloads of their

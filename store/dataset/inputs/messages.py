@@ -1,13 +1,16 @@
 """Conversations as lists of messages, before an export gives them its form.
 
-A message has a `role` (system, user or model), its `content`, a `weight` of 1 where it is trained
-on, else 0, and a `thought` where there is one.
+A message has a `role` (system, user, model or tool), its `content`, a `weight` of 1 where it is trained
+on, else 0, and a `thought` where there is one.  A model's that calls tools has `calls` (`name` and
+`arguments` of each), and its content is then empty or what is said beside them.  The messages of role tool
+behind it have what each call came to, in the calls' order, and the tool's `name` where somebody said it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from synth.base.canonical import canonical_json
@@ -15,6 +18,8 @@ from synth.compiler.plan.model import CohortPlan
 from synth.compiler.plan.steps import JsonOutput, StepPlan
 from synth.compiler.stdlib.checks.strict_json import parse_json
 from synth.compiler.stdlib.filters import numbered
+from synth.compiler.stdlib.tool_results import told
+from synth.store.log.payloads import CalledTool
 
 Message = Mapping[str, Any]
 
@@ -60,9 +65,10 @@ def turn_messages(
         value = values[turn.name]
         if turn.role == "messages":
             for each in value:
-                yield turn.name, _message(each["role"], each["content"], False, each.get("thought"))
+                yield turn.name, _taken(each, False)
         else:
-            yield turn.name, _turn(turn, value, turn.name in trained, thoughts.get(turn.name))
+            for message in answer(turn, values, thoughts.get(turn.name), trained=turn.name in trained):
+                yield turn.name, message
 
 
 def is_said(turn: StepPlan, values: Mapping[str, Any]) -> bool:
@@ -80,9 +86,9 @@ def with_passages(chunks: Sequence[Mapping[str, Any]], messages: Sequence[Messag
 
 
 def unanswered(messages: Sequence[Message]) -> list[Message]:
-    """A conversation without what the model says last, so that the user waits for an answer."""
+    """A conversation without what the model says and does last, so that the user waits for an answer."""
     end = len(messages)
-    while end and messages[end - 1]["role"] == "model":
+    while end and messages[end - 1]["role"] in ("model", "tool"):
         end -= 1
     return list(messages[:end])
 
@@ -90,15 +96,7 @@ def unanswered(messages: Sequence[Message]) -> list[Message]:
 def read(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     """The messages of a source's row.  The model's are trained on unless they say otherwise by a
     `weight` of their own."""
-    return [
-        _message(
-            each["role"],
-            each["content"],
-            each["role"] == "model" and each.get("weight", 1) != 0,
-            each.get("thought"),
-        )
-        for each in messages
-    ]
+    return [_taken(each, each["role"] == "model" and each.get("weight", 1) != 0) for each in messages]
 
 
 def said(role: str, content: Any) -> Message:
@@ -106,14 +104,60 @@ def said(role: str, content: Any) -> Message:
     return _message(role, content, False, None)
 
 
-def answered(step: StepPlan, value: Any, thought: str | None = None) -> Message:
-    """What a model says in one of its turns, by itself."""
-    return _turn(step, value, False, thought)
+def answer(
+    step: StepPlan, values: Mapping[str, Any], thought: str | None = None, *, trained: bool = False
+) -> list[Message]:
+    """What a model says in one of its turns, from the values of its sample: the messages in which it calls
+    tools, each with what these gave, and at the end what it says."""
+    calls: Sequence[CalledTool] = values.get(f"{step.name}.calls") or ()
+    return [*_traced(calls, trained), _turn(step, values[step.name], trained, thought)]
+
+
+def _traced(calls: Sequence[CalledTool], trained: bool) -> Iterator[Message]:
+    for _, group in groupby(calls, key=lambda call: call["message"]):
+        of_message = list(group)
+        first = of_message[0]
+        called = [{"name": call["name"], "arguments": call["arguments"]} for call in of_message]
+        yield {
+            **_message("model", first.get("content", ""), trained, first.get("thought")),
+            "calls": called,
+        }
+        for call in of_message:
+            content = told(call.get("result"), call.get("fault"))
+            yield {**_message("tool", content, False, None), "name": call["name"]}
 
 
 def shown_messages(messages: str) -> list[Message]:
-    """What a model was shown, from the JSON of a call's messages."""
-    return [said(each["role"], each["content"]) for each in json.loads(messages)]
+    """What a model was shown before an attempt, from the JSON of a call's messages."""
+    shown = [_taken(each, False) for each in json.loads(messages)]
+    return shown[: len(shown) - len(_trace(shown))]
+
+
+def _trace(shown: list[Message]) -> list[Message]:
+    start = len(shown)
+    while start and (shown[start - 1]["role"] == "tool" or shown[start - 1].get("calls")):
+        start -= 1
+    return shown[start:]
+
+
+def tried(step: StepPlan, last: Message, shown: str, calls: str | None = None) -> list[Message]:
+    """An attempt as a whole, from its last answer and the JSON of that answer's messages and `calls`: those
+    behind what the model was shown first are what it called and was told."""
+    if not step.tools:
+        return [last]
+    if calls:
+        last = {**last, "calls": _called(json.loads(calls))}
+    return [*_trace([_taken(each, False) for each in json.loads(shown)]), last]
+
+
+def says(messages: Sequence[Message]) -> str:
+    """What tells one answer from another; nothing of one that says and calls nothing."""
+    *before, last = messages
+    said = last["content"].strip()
+    if not before and not last.get("calls"):
+        return str(said)
+    parts = [[each["content"], each.get("calls", ())] for each in before]
+    return canonical_json([*parts, [said, last.get("calls", ())]])
 
 
 def attempted(step: StepPlan, text: str, thought: str | None = None) -> Message:
@@ -131,7 +175,7 @@ def marked(step: StepPlan, text: str, thought: str | None = None) -> Message:
     """What a model said in an attempt that is what it was to be, laid out as a value is."""
     if isinstance(step.output, JsonOutput):
         try:
-            return answered(step, parse_json(text), thought)
+            return _turn(step, parse_json(text), False, thought)
         except ValueError:
             # Answers of earlier versions were read by other rules.
             pass
@@ -165,8 +209,22 @@ def _turn(turn: StepPlan, value: Any, trained: bool, thought: str | None) -> Mes
     return _message(turn.role or "model", turn.said(value), trained, thought)
 
 
-def _message(role: str, content: Any, trained: bool, thought: Any) -> Message:
-    message = {"role": role, "content": as_text(content), "weight": int(trained)}
+def _taken(message: Mapping[str, Any], trained: bool) -> Message:
+    """A message of a source's row or of a prompt."""
+    found = _message(message["role"], message["content"], trained, message.get("thought"))
+    if calls := message.get("calls"):
+        found["calls"] = _called(calls)
+    if name := message.get("name"):
+        found["name"] = name
+    return found
+
+
+def _called(calls: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [{"name": each["name"], "arguments": each["arguments"]} for each in calls]
+
+
+def _message(role: str, content: Any, trained: bool, thought: Any) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": role, "content": as_text(content), "weight": int(trained)}
     if thought not in (None, ""):
         message["thought"] = as_text(thought)
     return message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from synth.store.dataset.inputs.behind import Behind
 from synth.store.dataset.inputs.filter import Kept
 from synth.store.dataset.inputs.over_table import Tables, select_over_table
 from synth.store.dataset.inputs.select import Selection, WrittenBy, config_hash_of, select
+from synth.store.dataset.inputs.sources import last_version
 from synth.store.log.forgotten import forgotten_of
 from synth.store.log.log import Log
 from synth.store.log.payloads import EndedEitherWay
@@ -70,6 +72,16 @@ class LogSnapshot:
                     self.forgotten,
                 )
         return self._selections[conversation]
+
+    @cached_property
+    def calling(self) -> frozenset[str]:
+        """The sources in whose rows tools are called, or can be."""
+        versions = (
+            last_version(self.plan, source, self._cursor, self.events)
+            for source in self.plan.sources
+            if source.type in ("messages", "rows")
+        )
+        return frozenset(each.source for each in versions if each is not None and each.calling)
 
     def kept(self, source: str) -> Kept:
         """The rows of a source that pass its `keep`.  Raises QuotaShort when none were read."""

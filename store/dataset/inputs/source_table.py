@@ -18,7 +18,7 @@ from synth.compiler.plan.tables.dealt import Row, item_names, item_of
 from synth.compiler.plan.tables.draws import Member
 from synth.compiler.plan.tables.table_plan import TablePlan
 from synth.compiler.plan.value_types import ValueType
-from synth.store.dataset.inputs.environment import Record
+from synth.store.dataset.inputs.environment import Chat, Record
 from synth.store.dataset.inputs.filter import Kept
 from synth.store.dataset.inputs.select import columns
 from synth.store.log.source_payloads import RowIngested
@@ -147,7 +147,8 @@ class SourceTable:
         for _, name, text in columns(self._cursor, seqs, "sample_id, payload"):
             payload = json.loads(text)
             if self._source.type == "messages":
-                yield payload["messages"]
+                messages = payload["messages"]
+                yield Chat(messages, payload["tools"]) if payload.get("tools") else messages
                 continue
             row: RowIngested = payload
             values = self._filled(row["values"])

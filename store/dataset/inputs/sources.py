@@ -31,7 +31,7 @@ class SourceVersion:
     `files` have `path`, `bytes` and `sha256`.  `reading` is the version of the reader that looked
     at them; `left_out` says which rows it skipped (`rows`, `kinds`, `first`) and `unread` which keys
     it passed over, by `rows` and `messages`.  `first` is the seq of the first row, where it is known that
-    they lie one behind the other.
+    they lie one behind the other.  In so many rows tools are called, or can be: `calling`.
     """
 
     source: str
@@ -45,6 +45,7 @@ class SourceVersion:
     left_out: LeftOut = field(default_factory=LeftOut)
     unread: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     first: int | None = None
+    calling: int = 0
 
 
 def reader_digest(plan: Plan, source: SourcePlan) -> str:
@@ -114,6 +115,7 @@ def last_version(
         left_out=payload.get("left_out", {}),
         unread=payload.get("unread", {}),
         first=payload.get("first"),
+        calling=payload.get("calling", 0),
     )
 
 

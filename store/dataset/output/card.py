@@ -14,7 +14,7 @@ from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.sources import left_out_in_words, unread_in_words
 from synth.store.dataset.output.judged import distances, judged_tables
 from synth.store.dataset.output.markdown import inert, prose
-from synth.store.dataset.output.trainers import advice
+from synth.store.dataset.output.trainers import advice, calls_told
 from synth.store.dataset.rows.columns import feature
 from synth.store.dataset.rows.layout import Layout, Messages
 
@@ -61,10 +61,13 @@ def card(
         lines += [f"Left out: {forgotten} that {why} content had to be removed.", ""]
     if (told := advice(export, manifest)) is not None:
         lines += [f"{told[0].upper()}{told[1:]}.", ""]
+    if layout.tools:
+        lines += [calls_told(export), ""]
     if "parts" in source:
         lines += _mix(source)
     else:
         lines += _trained(manifest)
+        lines += _called({"": manifest})
         lines += _authors({"": manifest})
         lines += _judged({"": manifest})
         lines += _cut({"": manifest})
@@ -172,6 +175,9 @@ def _features(layout: Layout) -> Iterator[str]:
         if not isinstance(type_, Messages):
             yield from (f"    {line}" for line in feature(type_))
             continue
+        if type_.json:
+            yield f"    {'dtype' if type_.single else 'list'}: json"
+            continue
         yield f"    {'struct' if type_.single else 'list'}:"
         for field, of in type_.fields.items():
             yield from (f"    - name: {field}", *(f"      {line}" for line in feature(of)))
@@ -249,6 +255,7 @@ def _mix(source: Mapping[str, Any]) -> Iterator[str]:
         yield f"- trained on in `{name}`: {_turns(place)}{_WEIGHT}"
     if conversations:
         yield ""
+    yield from _called({_name(place): place for place in places if place["rows"]})
     yield from _authors(conversations)
     yield from _judged(conversations)
     yield from _cut(conversations)
@@ -304,6 +311,18 @@ def _trained(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 def _turns(place: Mapping[str, Any]) -> str:
     return ", ".join(f"`{name}`" for name in place["trained_turns"]) or "nothing"
+
+
+def _called(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """How often each tool is called, in things by their names."""
+    rows = [
+        (f"{name}.{tool}" if name else tool, n)
+        for name, thing in things.items()
+        for tool, n in thing.get("called", {}).items()
+    ]
+    if rows:
+        yield from ("## Tools that are called", "")
+        yield from _table(("tool", "calls"), rows)
 
 
 def _authors(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

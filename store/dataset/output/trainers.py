@@ -28,6 +28,22 @@ def advice(export: ExportPlan, manifest: Mapping[str, Any]) -> str | None:
     return f"to train on {trained}, export `prompt_completion`: TRL reads no `weight` ({marks})"
 
 
+def calls_told(export: ExportPlan) -> str:
+    """How rows tell of calls of tools, and who reads it, in sentences."""
+    if export.type in ("sharegpt", "sharegpt_preference"):
+        return (
+            "Rows call tools: `tools` has their definitions as JSON text, null where none can be called; a "
+            "`function_call` is one call as JSON or a list of several, and the `observation` behind it what "
+            "they gave.  What is said beside a call is in `beside`, which LLaMA-Factory does not read."
+        )
+    return (
+        "Rows call tools: `tools` has their definitions, null where none can be called; messages call them "
+        "by `tool_calls`, and those of the role `tool` behind have what each call gave, in their order.  TRL "
+        "and axolotl (`type: chat_template`) read both.  The student's chat template has to take tools, and "
+        "that of Llama 3.1 takes one call a message."
+    )
+
+
 def missing_labels(manifest: Mapping[str, Any]) -> Iterator[str]:
     """A clause on each label of unpaired rows that no row of a split has, though others are there."""
     for split, labels in manifest["source"].get("labels", {}).items():

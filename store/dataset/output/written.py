@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from synth.base.canonical import canonical_json
 from synth.base.display import escaped
 from synth.base.errors import ConfigError
 from synth.base.extras import install
@@ -157,19 +158,38 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         connection.execute("SET threads = 1")
         found = connection.execute(f"SELECT * FROM read_parquet({quoted(path)})")
         names = [column[0] for column in found.description or ()]
+        # Which DuckDB gives as texts.
+        read = {column[0]: _parsed for column in found.description or () if str(column[1]).startswith("JSON")}
         while chunk := found.fetchmany(_CHUNK):
-            yield from (dict(zip(names, row, strict=True)) for row in chunk)
+            for row in chunk:
+                values = dict(zip(names, row, strict=True))
+                yield values | {name: parse(values[name]) for name, parse in read.items()}
+
+
+def _parsed(value: Any) -> Any:
+    """What a JSON column holds."""
+    if isinstance(value, list):
+        return [_parsed(each) for each in value]
+    return None if value is None else json.loads(value)
 
 
 def _shown(value: Any) -> str:
     """A cell of a table: messages a line each, long texts cut."""
-    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
-        lines = [
-            f"{each.get('role', each.get('from'))}: {each.get('content', each.get('value'))}"
-            for each in value
-        ]
+    if isinstance(value, list) and all(_is_message(each) for each in value):
+        lines = [_said(each) for each in value]
         return "\n".join(map(_cut, lines))
     return _cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and not value.keys().isdisjoint(("role", "from"))
+
+
+def _said(message: Mapping[str, Any]) -> str:
+    content = message.get("content", message.get("value"))
+    calls = [each["function"] for each in message.get("tool_calls", ())]
+    called = [f"{each['name']}({canonical_json(each['arguments'])})" for each in calls]
+    return f"{message.get('role', message.get('from'))}: {' '.join(filter(None, [content, *called]))}"
 
 
 def _cut(text: str) -> str:

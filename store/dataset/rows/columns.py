@@ -16,6 +16,7 @@ from synth.compiler.plan.outputs import ColumnPlan, ExportPlan
 from synth.compiler.plan.value_types import ValueType
 from synth.store.dataset.inputs.environment import Environment, Record, RowLookup
 from synth.store.dataset.inputs.messages import as_text
+from synth.store.dataset.rows.tool_calls import SampleTools
 from synth.store.log.payloads import EndedEitherWay
 
 _DUCKDB = {
@@ -27,6 +28,7 @@ _DUCKDB = {
 }
 _FEATURES = {
     "VARCHAR": "string",
+    "JSON": "json",
     "BIGINT": "int64",
     "DOUBLE": "float64",
     "BOOLEAN": "bool",
@@ -50,7 +52,7 @@ _MADE_OF = {
 
 class SampleColumns:
     """What an export's columns hold of the samples of one cohort, and of what a preference has `beside`
-    each of them."""
+    each of them; with `tools` where those of a sample can be called."""
 
     def __init__(
         self, export: ExportPlan, cohort: CohortPlan, rows: RowLookup, beside: str | None = None
@@ -68,7 +70,8 @@ class SampleColumns:
         typed = any(isinstance(column, ColumnPlan) for column in export.columns)
         self._environment = Environment(cohort) if typed else None
         self._cohort = cohort
-        self._rows = rows if typed and cohort.of_tables else None
+        self._tools = SampleTools(cohort)
+        self._rows = rows if (typed or self._tools.by_rows) and cohort.of_tables else None
 
     def along(self, samples: Iterable[_Sample]) -> Iterator[tuple[_Sample, dict[str, Any]]]:
         """Samples, of which each begins with its id and the payload of the event of its end, with their
@@ -86,7 +89,7 @@ class SampleColumns:
         for by name.  Raises ConfigError where a number is one that no column can hold."""
         cell = payload["cell"]
         values = {} if self._environment is None else self._environment.of(payload, rows)
-        found: dict[str, Any] = {}
+        found = self._tools.of(rows)
         for column, path in self._columns:
             if isinstance(column, str):
                 found[column] = str(cell[column]) if column in cell else _said(payload["values"][column])

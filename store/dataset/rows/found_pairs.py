@@ -66,13 +66,16 @@ def _at(column: array[Any], indexes: Sequence[int]) -> array[Any]:
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """An attempt that a side of a pair is: what the end of its sample tells of it, the seq of its call, its
-    text, the thinking that came with it, and whether it was cut at the limit of tokens."""
+    text, the thinking that came with it, whether it was cut at the limit of tokens and, as JSON where tools
+    can be called, what its model was shown and its calls."""
 
     told: Mapping[str, Any]
     call: int
     text: str
     thought: str | None
     cut: bool
+    shown: str
+    calls: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +110,13 @@ class Pair:
         return payload["values"].get(str(side.arguments["name"])) is not None
 
 
-def read_pairs(snapshot: LogSnapshot, sides: Mapping[str, CallPlan], found: FoundPairs) -> Iterator[Pair]:
-    """Pairs in order, a chunk in memory at a time."""
+def read_pairs(
+    snapshot: LogSnapshot, sides: Mapping[str, CallPlan], found: FoundPairs, *, calling: bool
+) -> Iterator[Pair]:
+    """Pairs in order, a chunk in memory at a time; `calling` ones with what their attempts called."""
+    more = "NULL, NULL"
+    if calling:
+        more = f"CAST({payload_sql.MESSAGES} AS VARCHAR), CAST({payload_sql.CALLS} AS VARCHAR)"
     bases = completed(snapshot.cursor(), found.base)
     own: Iterator[tuple[Any, Any]] = repeat((None, {}))
     if found.own and found.own[0] != NONE:
@@ -117,7 +125,7 @@ def read_pairs(snapshot: LogSnapshot, sides: Mapping[str, CallPlan], found: Foun
         side: columns(
             snapshot.cursor(),
             found.calls[side],
-            f"{payload_sql.TEXT}, {payload_sql.THOUGHT}, {payload_sql.FINISH_REASON}",
+            f"{payload_sql.TEXT}, {payload_sql.THOUGHT}, {payload_sql.FINISH_REASON}, {more}",
         )
         for side, plan in sides.items()
         if plan.name in OF_ATTEMPTS
@@ -130,8 +138,10 @@ def read_pairs(snapshot: LogSnapshot, sides: Mapping[str, CallPlan], found: Foun
             plan, at = sides[side], found.attempts[side][index]
             part: Any = payload["rejected" if plan.name == "attempts" else "attempts"]
             told = part[plan.arguments["name"]][at]
-            call, text, thought, finish_reason = next(said)
-            attempts[side] = Attempt(told, call, text.strip(), thought, finish_reason == "length")
+            call, text, thought, finish_reason, shown, calls = next(said)
+            attempts[side] = Attempt(
+                told, call, text.strip(), thought, finish_reason == "length", shown or "[]", calls
+            )
             if plan.name == "attempts":
                 refused = numbered(told)
         marks = {side: None if isnan(mark := column[index]) else mark for side, column in found.marks.items()}

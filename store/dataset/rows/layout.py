@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +14,17 @@ from synth.compiler.plan.outputs import ExportPlan
 from synth.compiler.plan.value_types import ValueType
 from synth.store.dataset.inputs.messages import Message
 from synth.store.dataset.rows.columns import duckdb_type
+from synth.store.dataset.rows.tool_calls import TOOLS, called, function_call, in_turns, may_call
 
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """A column of messages, or of one: the DuckDB type of each field of a message."""
+    """A column of messages, or of one: the DuckDB type of each field of a message.  Where some call tools
+    they are JSON, so that a message has no field that nobody gave it."""
 
     fields: Mapping[str, str]
     single: bool = False
+    json: bool = False
 
 
 # What a column holds: a DuckDB type, messages, or a type of the plan's.
@@ -43,7 +46,7 @@ _TYPED = {
 }
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SHAREGPT_FORMS = ("sharegpt", "sharegpt_preference")
-_SHAREGPT = {"system": "system", "user": "human", "model": "gpt"}
+_SHAREGPT = {"system": "system", "user": "human", "model": "gpt", "tool": "observation"}
 
 # The marks of `thought = wrap`, as any reader of them may take them: in whatever case, and with
 # white space inside.
@@ -69,19 +72,23 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What an export's rows look like.  `source` and `tags` are columns that only some have."""
+    """What an export's rows look like.  `source`, `tags` and `tools` are columns that only some have."""
 
     export: ExportPlan
     source: bool = False
     tags: bool = False
+    tools: bool = False
 
     @classmethod
-    def of(cls, plan: Plan, export: ExportPlan) -> Layout:
+    def of(cls, plan: Plan, export: ExportPlan, calling: Container[str] = ()) -> Layout:
+        """`calling` are the sources whose rows call tools."""
         mixed = {mix.name: [name for part in mix.parts for name in part.sources] for mix in plan.mixes}
         paired = {preference.name: [preference.source] for preference in plan.preferences}
         behind = (mixed | paired).get(export.source, [export.source])
-        tags = any(cohort.tags for cohort in plan.cohorts if cohort.name in behind)
-        return cls(export, export.source in mixed, tags)
+        cohorts = [cohort for cohort in plan.cohorts if cohort.name in behind]
+        tags = any(cohort.tags for cohort in cohorts)
+        tools = any(name in calling for name in behind) or any(may_call(each, calling) for each in cohorts)
+        return cls(export, export.source in mixed, tags, tools)
 
     @property
     def columns(self) -> dict[str, Column]:
@@ -95,9 +102,13 @@ class Layout:
         found: dict[str, Column] = {"id": "VARCHAR"}
         for name in FORMS[self.export.type]:
             single = self.export.type == "sharegpt_preference" and name != "conversations"
-            found[name] = _TYPED.get(name) or Messages(message, single)
+            found[name] = _TYPED.get(name) or Messages(message, single, self.tools)
         if self._lists_thoughts:
             found["thoughts"] = _TYPED["thoughts"]
+        if self.tools:
+            if self.export.type == "ranked":
+                found["traces"] = "JSON[]"
+            found[TOOLS] = "VARCHAR" if self.export.type in _SHAREGPT_FORMS else "JSON[]"
         if self.source:
             found["source"] = "VARCHAR"
         if self.tags:
@@ -117,7 +128,7 @@ class Layout:
     def conversation(self, said: Conversation) -> Iterator[Row]:
         """The rows of a conversation: one, save for `prompt_completion`, which has one for each
         trained message."""
-        messages = [self.message(each) for each in said.messages]
+        messages = self.messages(said.messages)
         more = self._more(said.source, said.tags, said.columns)
         if self.export.type != "prompt_completion":
             (column,) = FORMS[self.export.type]
@@ -134,18 +145,18 @@ class Layout:
         name: str,
         key: str,
         prompt: Sequence[Message],
-        chosen: Message,
-        rejected: Message,
+        chosen: Sequence[Message],
+        rejected: Sequence[Message],
         tags: tuple[str, ...],
         columns: Mapping[str, Any],
     ) -> Row:
-        """A row of `preference`: `key` is the sample that both answer in."""
-        before = [self.message(each) for each in prompt]
-        better, worse = self.message(chosen), self.message(rejected)
+        """A row of `preference`: `key` is the sample that both answer in.  Who reads single messages is
+        given the last of each."""
+        before, better, worse = (self.messages(each) for each in (prompt, chosen, rejected))
         if self.export.type == "sharegpt_preference":
-            row: dict[str, Any] = {"conversations": before, "chosen": better, "rejected": worse}
+            row: dict[str, Any] = {"conversations": before, "chosen": better[-1], "rejected": worse[-1]}
         else:
-            row = {"prompt": before, "chosen": [better], "rejected": [worse]}
+            row = {"prompt": before, "chosen": better, "rejected": worse}
         return key, {"id": name, **row, **self._more(None, tags, columns)}
 
     def labelled(
@@ -153,7 +164,7 @@ class Layout:
         name: str,
         key: str,
         prompt: Sequence[Message],
-        completion: Message,
+        completion: Sequence[Message],
         label: bool,
         tags: tuple[str, ...],
         columns: Mapping[str, Any],
@@ -163,8 +174,8 @@ class Layout:
         the latter shows."""
         row = {
             "id": name,
-            "prompt": [self.message(each) for each in prompt],
-            "completion": [self.message(completion)],
+            "prompt": self.messages(prompt),
+            "completion": self.messages(completion),
             "label": label,
             **(why or {}),
         }
@@ -175,20 +186,23 @@ class Layout:
         name: str,
         key: str,
         prompt: Sequence[Message],
-        responses: Sequence[Message],
+        responses: Sequence[Sequence[Message]],
         marks: Sequence[float],
         tags: tuple[str, ...],
         columns: Mapping[str, Any],
     ) -> Row:
-        """A row of `ranked`: the responses as texts in the order of their marks."""
+        """A row of `ranked`: the responses as texts in the order of their marks, and what was said and done
+        before each where tools can be called."""
         row: dict[str, Any] = {
             "id": name,
-            "prompt": [self.message(each) for each in prompt],
-            "responses": [self.message(each)["content"] for each in responses],
+            "prompt": self.messages(prompt),
+            "responses": [self.message(each[-1])["content"] for each in responses],
             "marks": list(marks),
         }
         if self._lists_thoughts:
-            row["thoughts"] = [each.get("thought") for each in responses]
+            row["thoughts"] = [each[-1].get("thought") for each in responses]
+        if self.tools:
+            row["traces"] = [self.messages(each[:-1]) for each in responses]
         return key, row | self._more(None, tags, columns)
 
     @property
@@ -196,15 +210,24 @@ class Layout:
         """Whether thoughts are kept of what is said as texts."""
         return self.export.type == "ranked" and self.export.thought == "keep"
 
+    def messages(self, messages: Iterable[Message]) -> list[dict[str, Any]]:
+        """Messages as the export wants them."""
+        if self.tools and self.export.type in _SHAREGPT_FORMS:
+            messages = in_turns(list(messages))
+        return [self.message(each) for each in messages]
+
     def message(self, message: Message) -> dict[str, Any]:
-        """A message with the names, the thought and the weight that the export wants."""
+        """A message with the names, the thought, the weight and the calls that the export wants."""
         role, content, thought = message["role"], message["content"], message.get("thought")
         if self.export.thought == "wrap" and role == "model":
             content = _wrapped(content, thought)
         if self.export.type in _SHAREGPT_FORMS:
             shown: dict[str, Any] = {"from": _SHAREGPT[role], "value": content}
+            if calls := message.get("calls"):
+                shown = function_call(content, calls)
         else:
             shown = {"role": self.export.roles if role == "model" else role, "content": content}
+            shown |= called(message)
         if self.export.type in _WEIGHTED:
             shown["weight"] = message["weight"]
         if self.export.thought == "keep" and thought is not None and role == "model":
@@ -214,10 +237,18 @@ class Layout:
     def _more(
         self, source: str | None, tags: tuple[str, ...], columns: Mapping[str, Any] | None
     ) -> dict[str, Any]:
-        more: dict[str, Any] = {"source": source} if self.source else {}
+        """The columns beside those of the form."""
+        shown = dict(columns or {})
+        more: dict[str, Any] = {}
+        if self.tools:
+            # Nothing rather than an empty list, which some chat templates take for tools.
+            tools = shown.pop(TOOLS, None) or None
+            more[TOOLS] = _JSON(tools) if tools and self.export.type in _SHAREGPT_FORMS else tools
+        if self.source:
+            more["source"] = source
         if self.tags:
             more["tags"] = list(tags)
-        return more | dict(columns or {})
+        return more | shown
 
 
 def _duckdb_type(column: Column) -> str:
@@ -225,6 +256,8 @@ def _duckdb_type(column: Column) -> str:
         return column
     if isinstance(column, ValueType):
         return duckdb_type(column)
+    if column.json:
+        return "JSON" if column.single else "JSON[]"
     fields = ", ".join(f'"{name}" {type_}' for name, type_ in column.fields.items())
     return f"STRUCT({fields}){'' if column.single else '[]'}"
 

@@ -18,12 +18,14 @@ from synth.compiler.plan.steps import CallPlan
 from synth.compiler.plan.strata import sample_version
 from synth.store.dataset.inputs.messages import (
     Message,
-    answered,
+    answer,
     attempted,
     before,
     marked,
+    says,
     shown_messages,
     spoken,
+    tried,
     unanswered,
 )
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
@@ -87,6 +89,7 @@ class Pairs:
                 snapshot.written_by,
             )
             self._models += own.items()
+        self._calling = any(step.tools for step in (*self._cohort.steps, *preference.steps))
         # Samples that a run can still make a pair from, and pairs that were left out.
         self._open = 0
         self._left_out = 0
@@ -148,7 +151,7 @@ class Pairs:
 
     def rows(self, layout: Layout) -> Iterator[Row]:
         columns = SampleColumns(layout.export, self._cohort, self._snapshot.rows_of, self._plan.name)
-        read = read_pairs(self._snapshot, self._sides, self._pairs)
+        read = read_pairs(self._snapshot, self._sides, self._pairs, calling=self._calling)
         pairs = columns.along((pair.base, pair.payload, pair) for pair in read)
         prompts = self._shown()
         for ((_, _, pair), shown), key in self._snapshot.keyed(
@@ -192,7 +195,7 @@ class Pairs:
             **judged(self._cohort, cursor, sorted(set(self._pairs.base)), self._selection.models),
         }
 
-    def _answer(self, pair: Pair, side: str) -> tuple[Message, int | None]:
+    def _answer(self, pair: Pair, side: str) -> tuple[list[Message], int | None]:
         """What a side says, and the seq of the call that wrote it."""
         plan = self._sides[side]
         name = str(plan.arguments["name"])
@@ -202,10 +205,10 @@ class Pairs:
         step = next(each for each in steps if each.name == name)
         if (attempt := pair.attempts.get(side)) is None:
             thought = payload.get("thoughts", {}).get(name)
-            return answered(step, payload["values"][name], thought), payload["calls"].get(name)
-        if plan.name == "attempts":
-            return attempted(step, attempt.text, attempt.thought), attempt.call
-        return marked(step, attempt.text, attempt.thought), attempt.call
+            return answer(step, payload["values"], thought), payload["calls"].get(name)
+        read = attempted if plan.name == "attempts" else marked
+        last = read(step, attempt.text, attempt.thought)
+        return tried(step, last, attempt.shown, attempt.calls), attempt.call
 
     @staticmethod
     def _is_cut(pair: Pair, side: str, plan: CallPlan) -> bool:
@@ -318,11 +321,11 @@ class Pairs:
         """The pairs whose answers differ and say something."""
         kept = array("q")
         absent = 0
-        for index, pair in enumerate(read_pairs(self._snapshot, self._sides, found)):
+        for index, pair in enumerate(read_pairs(self._snapshot, self._sides, found, calling=self._calling)):
             if not all(map(pair.has, self._sides.values())):
                 absent += 1
                 continue
-            texts = {self._answer(pair, side)[0]["content"].strip() for side in self._sides}
+            texts = {says(self._answer(pair, side)[0]) for side in self._sides}
             if len(texts) == 2 and "" not in texts:
                 kept.append(index)
         self._left_out = len(found) - len(kept) - absent

@@ -11,7 +11,14 @@ from typing import Any
 from synth.compiler.plan.model import CohortPlan
 from synth.compiler.plan.outputs import ExportPlan
 from synth.compiler.plan.steps import StepPlan
-from synth.store.dataset.inputs.messages import Message, before, marked, shown_messages, with_passages
+from synth.store.dataset.inputs.messages import (
+    Message,
+    before,
+    marked,
+    shown_messages,
+    tried,
+    with_passages,
+)
 from synth.store.dataset.inputs.provenance import ProvenanceCounts
 from synth.store.dataset.inputs.select import Models, columns
 from synth.store.dataset.inputs.snapshot import LogSnapshot
@@ -27,8 +34,9 @@ from synth.store.log.payloads import EndedEitherWay, MarkedAttempt
 # Samples whose candidates are looked up together.
 _CHUNK = 1024
 
-# The candidates of a sample by their rank, each with its text and its thought.
-_Ranked = list[tuple[MarkedAttempt, str, str | None]]
+# The candidates of a sample by their rank, each with its text, its thought and, as JSON, what its model was
+# shown.
+_Ranked = list[tuple[MarkedAttempt, str, str | None, str]]
 
 
 class Ranked:
@@ -74,14 +82,14 @@ class Ranked:
         )
         for ((name, payload, (prompt, found)), columns_of_it), key in keyed:
             self._provenance.sample(payload["cell"])
-            self._provenance.calls(self._step.name, [attempt["call"] for attempt, _, _ in found])
+            self._provenance.calls(self._step.name, [attempt["call"] for attempt, *_ in found])
             self._responses += len(found)
             yield layout.ranked(
                 name,
                 key,
                 self._prompt(layout.export, payload, prompt),
-                [marked(self._step, text.strip(), thought) for _, text, thought in found],
-                [total(attempt) for attempt, _, _ in found],
+                [self._response(text, thought, shown) for _, text, thought, shown in found],
+                [total(attempt) for attempt, *_ in found],
                 self._cohort.tags,
                 columns_of_it,
             )
@@ -147,10 +155,13 @@ class Ranked:
                 *_, shown = next(answers)
                 said = [next(answers) for _ in order]
                 found = [
-                    (attempt, text, thought)
-                    for attempt, (_, text, thought, _) in zip(order, said, strict=True)
+                    (attempt, text, thought, messages)
+                    for attempt, (_, text, thought, messages) in zip(order, said, strict=True)
                 ]
                 yield name, payload, (shown, found)
+
+    def _response(self, text: str, thought: str | None, shown: str) -> list[Message]:
+        return tried(self._step, marked(self._step, text.strip(), thought), shown)
 
     def _prompt(self, export: ExportPlan, payload: EndedEitherWay, shown: str) -> Sequence[Message]:
         """What a turn of the model's replies to; for what is no part of the conversation, or is said by its

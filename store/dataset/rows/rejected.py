@@ -11,7 +11,7 @@ from typing import Any
 
 from synth.compiler.plan.model import CohortPlan
 from synth.compiler.plan.steps import StepPlan
-from synth.store.dataset.inputs.messages import Message, attempted, before, shown_messages
+from synth.store.dataset.inputs.messages import Message, attempted, before, shown_messages, tried
 from synth.store.dataset.inputs.provenance import ProvenanceCounts, members_of
 from synth.store.dataset.inputs.select import Models, columns, completed, config_hash_of, stream
 from synth.store.dataset.inputs.snapshot import LogSnapshot
@@ -31,8 +31,8 @@ _CHUNK = 1024
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """A refused attempt: what the log says of it, the seq of its call, its text with the thinking
-    that came with it and, as JSON, the messages that the model was shown.  `end` is the end of the sample
-    that tells of it: the last one, or an earlier loss."""
+    that came with it and, as JSON, the messages that the model was shown and its calls of tools.  `end` is
+    the end of the sample that tells of it: the last one, or an earlier loss."""
 
     step: StepPlan
     told: RejectedAttempt
@@ -41,6 +41,18 @@ class Attempt:
     text: str
     thought: str | None
     shown: str
+    calls: str | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing and calls nothing."""
+        return not self.text.strip() and not self.calls
+
+    @property
+    def messages(self) -> list[Message]:
+        """All that it called and was told, and what it says last."""
+        last = attempted(self.step, self.text.strip(), self.thought)
+        return tried(self.step, last, self.shown, self.calls)
 
     @property
     def name(self) -> str:
@@ -126,7 +138,7 @@ class Refused:
         cell = payload["cell"]
         made = 0
         for attempt in found:
-            if not attempt.text.strip():
+            if attempt.is_empty:
                 self._empty += 1
                 continue
             made += 1
@@ -137,7 +149,7 @@ class Refused:
                 f"{name}-{attempt.name}",
                 key,
                 self._prompt(step, attempt.end, attempt.shown),
-                attempted(step, attempt.text.strip(), attempt.thought),
+                attempt.messages,
                 False,
                 self._cohort.tags,
                 columns,
@@ -185,7 +197,8 @@ def with_attempts(
         answers = columns(
             snapshot.cursor(),
             calls,
-            f"{payload_sql.TEXT}, {payload_sql.THOUGHT}, CAST({payload_sql.MESSAGES} AS VARCHAR)",
+            f"{payload_sql.TEXT}, {payload_sql.THOUGHT}, CAST({payload_sql.MESSAGES} AS VARCHAR), "
+            f"CAST({payload_sql.CALLS} AS VARCHAR)",
         )
         for name, payload, found in samples:
             yield name, payload, [Attempt(*each, *next(answers)) for each in found]

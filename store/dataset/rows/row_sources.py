@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -17,7 +18,9 @@ from synth.store.dataset.rows.columns import SampleColumns, nulls
 from synth.store.dataset.rows.layout import Conversation, Layout, Line, as_lines
 from synth.store.dataset.rows.sql_rows import is_plain, plain_lines
 from synth.store.dataset.rows.tables import said_of
+from synth.store.dataset.rows.tool_calls import TOOLS, called_in
 from synth.store.log.payloads import EndedEitherWay
+from synth.store.log.source_payloads import SourceIngested
 
 # Samples whose rows are looked up together.
 _CHUNK = 1024
@@ -79,6 +82,7 @@ class Samples:
         self._provenance = ProvenanceCounts(self._cohort, (step.name for step in self._cohort.steps))
         # The seqs of the samples that were read.
         self._taken: Sequence[int] = ()
+        self._called = Counter[str]()
 
     @property
     def available(self) -> int:
@@ -174,6 +178,8 @@ class Samples:
         messages = spoken(self._cohort, values, payload.get("thoughts", {}))
         if export.context is not None:
             messages = with_passages(values[export.context], messages)
+        if copy == 1:
+            self._called.update(called_in(messages))
         return Conversation(
             _copied(sample_id, copy),
             key,
@@ -210,6 +216,7 @@ class Samples:
             **({"forgotten": self.forgotten} if self.forgotten else {}),
             "trained_turns": trained,
             **({"untrained_turns": untrained} if untrained else {}),
+            **({"called": dict(self._called.most_common())} if self._called else {}),
             **self._provenance.manifest(self._snapshot.cursor()),
             **judged(self._cohort, self._snapshot.cursor(), self._taken, self._selection.models),
         }
@@ -224,6 +231,7 @@ class SourceRows:
         self._kept = snapshot.kept(name)
         # Rows of which not all that the model says is trained on.
         self._partly = 0
+        self._called = Counter[str]()
 
     @property
     def available(self) -> int:
@@ -251,12 +259,15 @@ class SourceRows:
     ) -> Iterator[Conversation]:
         seqs = _at(self._kept.seqs, taken)
         for _, row_id, payload in columns(self._snapshot.cursor(), seqs, "sample_id, payload"):
-            messages = read(json.loads(payload)["messages"])
+            row: SourceIngested = json.loads(payload)
+            messages = read(row["messages"])
+            shown = nulls(export)
+            if tools := row.get("tools"):
+                shown[TOOLS] = list(tools)
             if copy == 1:
+                self._called.update(called_in(messages))
                 self._partly += any(each["role"] == "model" and not each["weight"] for each in messages)
-            yield Conversation(
-                _copied(row_id, copy), row_id, messages, self.name, columns=nulls(export), copy=copy
-            )
+            yield Conversation(_copied(row_id, copy), row_id, messages, self.name, columns=shown, copy=copy)
 
     def models(self) -> Models:
         return ()
@@ -269,6 +280,7 @@ class SourceRows:
             "source": self.name,
             **said,
             **({"partly_trained": self._partly} if self._partly else {}),
+            **({"called": dict(self._called.most_common())} if self._called else {}),
             **told,
         }
 

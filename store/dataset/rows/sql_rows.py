@@ -40,7 +40,10 @@ def is_plain(cohort: CohortPlan, export: ExportPlan) -> bool:
         return False
     if not all(isinstance(column, str) for column in export.columns):
         return False
-    if any(step.when or (step.call is not None and step.call.name in FOLDS) for step in cohort.steps):
+    if any(
+        step.when or step.tools or (step.call is not None and step.call.name in FOLDS)
+        for step in cohort.steps
+    ):
         return False
     return all(turn.output.kind == "text" for turn in cohort.turns)
 

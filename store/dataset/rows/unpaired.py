@@ -12,10 +12,10 @@ from synth.compiler.plan.judging.judge_steps import is_unjudged
 from synth.compiler.plan.steps import StepPlan
 from synth.store.dataset.inputs.messages import (
     Message,
-    answered,
-    attempted,
+    answer,
     before,
     is_said,
+    says,
     trained_turns,
     with_passages,
 )
@@ -35,7 +35,7 @@ _OVER_SAMPLES = "distinct"
 
 # From the end of a sample that tells of it, a name within the sample, a step, what is said there and the
 # label, to a sample's row.
-_Lay = Callable[[EndedEitherWay, str, StepPlan, Message, bool], Row]
+_Lay = Callable[[EndedEitherWay, str, StepPlan, Sequence[Message], bool], Row]
 
 
 class Unpaired:
@@ -129,10 +129,10 @@ class Unpaired:
             if not is_said(step, values):
                 continue
             self._provenance.call(step.name, payload["calls"].get(step.name))
-            answer = answered(step, values[step.name], payload.get("thoughts", {}).get(step.name))
+            said = answer(step, values, payload.get("thoughts", {}).get(step.name))
             if step.name in payload.get("cut", ()):
                 self._provenance.cut([step.name])
-            found.append(lay(payload, step.name, step, answer, True))
+            found.append(lay(payload, step.name, step, said, True))
         return found
 
     def _attempts(
@@ -148,19 +148,17 @@ class Unpaired:
             step = attempt.step
             if step not in self._trained:
                 continue
-            text = attempt.text.strip()
-            answer = attempted(step, text, attempt.thought)
-            if not text or not self._is_sound(layout, payload, attempt, answer, stands):
+            if not self._is_sound(layout, payload, attempt, stands):
                 self._left_out += 1
                 continue
             self._provenance.call(step.name, attempt.call)
             self._refused.setdefault(step.name, Counter())[attempt.told["check"]] += 1
-            found.append(lay(attempt.end, attempt.name, step, answer, False))
+            found.append(lay(attempt.end, attempt.name, step, attempt.messages, False))
         return found
 
-    def _is_sound(
-        self, layout: Layout, payload: EndedEitherWay, attempt: Attempt, answer: Message, stands: bool
-    ) -> bool:
+    def _is_sound(self, layout: Layout, payload: EndedEitherWay, attempt: Attempt, stands: bool) -> bool:
+        if attempt.is_empty:
+            return False
         told = attempt.told
         if told["check"] == _OVER_SAMPLES or is_unjudged(attempt.step, told["check"], told["reason"]):
             return False
@@ -170,8 +168,7 @@ class Unpaired:
             return False
         if not stands:
             return True
-        accepted = answered(attempt.step, payload["values"][attempt.step.name])
-        return bool(answer["content"] != accepted["content"].strip())
+        return says(attempt.messages) != says(answer(attempt.step, payload["values"]))
 
     def _row(
         self,
@@ -181,7 +178,7 @@ class Unpaired:
         payload: EndedEitherWay,
         part: str,
         step: StepPlan,
-        answer: Message,
+        answer: Sequence[Message],
         label: bool,
     ) -> Row:
         (name, key), values = sample, payload["values"]

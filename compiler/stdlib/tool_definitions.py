@@ -1,0 +1,72 @@
+"""Definitions of tools as services and datasets write them, and the one form they come to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# What other forms call the parameters.
+_PARAMETERS = ("parameters", "input_schema", "inputSchema")
+
+
+def definitions_of(value: Any) -> list[dict[str, Any]]:
+    """Definitions as `{"type": "function", "function": {...}}`, from a list of them or one, of bare
+    functions, or the JSON text of any of these.  A function has a `name`, and `description` and `parameters`
+    where they are given.  Raises ValueError with a clause that says what is wrong."""
+    if isinstance(value, str):
+        value = parsed(value)
+    if isinstance(value, Mapping):
+        value = [value]
+    if not isinstance(value, list):
+        raise ValueError("they are no list")
+    found = [_definition(each, number) for number, each in enumerate(value, 1)]
+    names = [each["function"]["name"] for each in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two have the name `{twice}`")
+    return found
+
+
+def _definition(value: Any, number: int) -> dict[str, Any]:
+    if isinstance(value, str):
+        value = parsed(value)
+    if not isinstance(value, Mapping):
+        raise ValueError(f"number {number} is no object")
+    function = value.get("function")
+    if function is None and value.get("type") in (None, "function", "custom"):
+        function = {key: each for key, each in value.items() if key != "type"}
+    if not isinstance(function, Mapping):
+        raise ValueError(f"number {number} has no function")
+    name = function.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise ValueError(f"number {number} has no name")
+    found: dict[str, Any] = {"name": name}
+    for key, each in function.items():
+        key = "parameters" if key in _PARAMETERS else key
+        if key == "parameters" and isinstance(each, str):
+            each = parsed(each)
+        if key == "parameters" and each is not None and not isinstance(each, Mapping):
+            raise ValueError(f"the parameters of `{name}` are no object")
+        if each is not None:
+            found[key] = each
+    return {"type": "function", "function": found}
+
+
+def parsed(text: str) -> Any:
+    """A JSON text whose numbers are finite.  Raises ValueError."""
+    try:
+        return json.loads(text, parse_constant=_infinite, parse_float=_finite)
+    except (ValueError, RecursionError):
+        raise ValueError("the text is not JSON") from None
+
+
+def _infinite(word: str) -> Any:
+    raise ValueError(word)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(text)
+    return number
