@@ -315,14 +315,7 @@ def _turns(place: Mapping[str, Any]) -> str:
 
 def _called(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """How often each tool is called, in things by their names."""
-    rows = [
-        (f"{name}.{tool}" if name else tool, n)
-        for name, thing in things.items()
-        for tool, n in thing.get("called", {}).items()
-    ]
-    if rows:
-        yield from ("## Tools that are called", "")
-        yield from _table(("tool", "calls"), rows)
+    return _counted("Tools that are called", ("tool", "calls"), things, "called")
 
 
 def _authors(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -363,14 +356,21 @@ def _listed(others: Mapping[str, int]) -> str:
 
 def _cut(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """What was kept although it was cut at the limit of tokens, in things by their names."""
+    return _counted("What was cut at the limit of tokens, and kept", ("step", "samples"), things, "cut")
+
+
+def _counted(
+    title: str, head: Sequence[str], things: Mapping[str, Mapping[str, Any]], key: str
+) -> Iterator[str]:
+    """What things count under a key, as a table; nothing where none counts any."""
     rows = [
-        (f"{name}.{step}" if name else step, n)
+        (f"{name}.{counted}" if name else counted, n)
         for name, thing in things.items()
-        for step, n in thing.get("cut", {}).items()
+        for counted, n in thing.get(key, {}).items()
     ]
     if rows:
-        yield from ("## What was cut at the limit of tokens, and kept", "")
-        yield from _table(("step", "samples"), rows)
+        yield from (f"## {title}", "")
+        yield from _table(head, rows)
 
 
 def _varies(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

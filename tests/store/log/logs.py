@@ -18,8 +18,8 @@ from synth.store.log.log import Log
 
 IDENTITY = {"backend": "simulated", "id": "nobody", "revision": None}
 
-# A refused attempt: its text, and the check that refused it.
-Attempt = tuple[str, str]
+# A refused attempt: its text, the check that refused it, and perhaps what else the log has of its call.
+Attempt = tuple[str, str] | tuple[str, str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Story:
         calls = {
             step: self._call(cohort, name, step, len(attempts.get(step, ())), value)
             for step, value in values.items()
-            if cohort.step(step).model is not None
+            if "." not in step and cohort.step(step).model is not None
         }
         payload = {**self._place(cohort, slot, ordinal), "values": dict(values), "calls": calls}
         if thoughts:
@@ -199,9 +199,14 @@ class Story:
         return name
 
     def ingest(
-        self, source: str, conversations: Iterable[Sequence[Mapping[str, Any]]], version: str = "1"
+        self,
+        source: str,
+        conversations: Iterable[Sequence[Mapping[str, Any]]],
+        version: str = "1",
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
     ) -> list[str]:
-        """A source is read; gives the ids of its rows."""
+        """A source is read; gives the ids of its rows.  All of them offer the same `tools`."""
         names = []
         for number, messages in enumerate(conversations):
             names.append(sha256(f"{source} {number}".encode()).hexdigest()[:16])
@@ -215,6 +220,7 @@ class Story:
                     "line": number + 1,
                     "hash": "",
                     "messages": list(messages),
+                    **({"tools": list(tools)} if tools else {}),
                 },
                 sample_id=names[-1],
             )
@@ -227,6 +233,7 @@ class Story:
                 "rows": len(names),
                 "shape": "messages",
                 "files": [],
+                **({"calling": len(names)} if tools else {}),
             },
         )
         return names
@@ -257,11 +264,11 @@ class Story:
             step: [
                 {
                     "attempt": number,
-                    "call": self._call(cohort, name, step, number, text),
+                    "call": self._call(cohort, name, step, number, text, **(more[0] if more else {})),
                     "check": check,
                     "reason": "is not as asked for",
                 }
-                for number, (text, check) in enumerate(attempts)
+                for number, (text, check, *more) in enumerate(attempts)
             ]
             for step, attempts in (refused or {}).items()
         }
@@ -275,6 +282,7 @@ class Story:
         value: Any,
         *,
         thought: str | None = None,
+        **more: Any,
     ) -> int:
         asked = f"Write {step}."
         if attempt and cohort.step(step).revise is not None:
@@ -291,6 +299,7 @@ class Story:
                 "text": value if isinstance(value, str) else canonical_json(value),
                 "finish_reason": "stop",
                 "seed": 0,
+                **more,
             },
             sample_id=name,
             step=step,
