@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -113,8 +114,10 @@ class ToolPlan(Frozen):
 
     @cached_property
     def definition(self) -> dict[str, Any]:
-        """What a model is told of it, in the form that services and chat templates take."""
-        about = {"name": self.name, "description": self.description, "parameters": self.parameters}
+        """What a model is told of it, in the form that services and chat templates take: the same text for
+        a plan that was compiled and for one that a log registered, whose keys are sorted."""
+        parameters = json.loads(canonical_json(self.parameters))
+        about = {"name": self.name, "description": self.description, "parameters": parameters}
         return {"type": "function", "function": about}
 
 

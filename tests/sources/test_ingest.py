@@ -70,7 +70,7 @@ def test_what_the_log_says_of_a_row(tmp_path: Path, log: Path) -> None:
                 "sha256": sha256(path.read_bytes()).hexdigest(),
             }
         ],
-        "reading": 3,
+        "reading": 4,
         "first": 0,
     }
 

@@ -18,7 +18,7 @@ from synth.store.dataset.rows.columns import SampleColumns, nulls
 from synth.store.dataset.rows.layout import Conversation, Layout, Line, as_lines
 from synth.store.dataset.rows.sql_rows import is_plain, plain_lines
 from synth.store.dataset.rows.tables import said_of
-from synth.store.dataset.rows.tool_calls import TOOLS, called_in
+from synth.store.dataset.rows.tool_calls import TOOLS, called_in, ordered
 from synth.store.log.payloads import EndedEitherWay
 from synth.store.log.source_payloads import SourceIngested
 
@@ -263,7 +263,7 @@ class SourceRows:
             messages = read(row["messages"])
             shown = nulls(export)
             if tools := row.get("tools"):
-                shown[TOOLS] = list(tools)
+                shown[TOOLS] = [ordered(each) for each in tools]
             if copy == 1:
                 self._called.update(called_in(messages))
                 self._partly += any(each["role"] == "model" and not each["weight"] for each in messages)

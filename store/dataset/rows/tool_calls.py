@@ -55,8 +55,15 @@ class SampleTools:
         before = (each for path in self._opens for each in offered(rows.get(path[0])))
         found: dict[str, Definition] = {}
         for each in (*before, *self._own):
-            found.setdefault(str(each["function"]["name"]), each)
+            found.setdefault(str(each["function"]["name"]), ordered(each))
         return {TOOLS: list(found.values())} if found else {}
+
+
+def ordered(definition: Definition) -> dict[str, Any]:
+    """A definition with its keys as chat templates were trained to show them: a log has them sorted."""
+    function = definition["function"]
+    first = {key: function[key] for key in ("name", "description", "parameters") if key in function}
+    return {"type": "function", "function": {**first, **function}}
 
 
 def called_in(messages: Sequence[Message]) -> Iterator[str]:

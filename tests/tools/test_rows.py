@@ -144,6 +144,7 @@ def told(plan: Plan) -> Story:
 
 
 def made(folder: Path, form: str, trained: str = "[reply, closing]", options: str = "") -> Dataset:
+    folder.mkdir(exist_ok=True)
     plan = plan_of(form, trained, options)
     with Log(told(plan).write(folder / "log.duckdb")) as log:
         (dataset,) = materialize(plan, log, folder)
