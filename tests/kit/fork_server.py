@@ -67,7 +67,13 @@ _ENGINES = (
     "torch._dynamo",
     "transformers.models.auto.modeling_auto",
     "transformers.models.gemma3.modeling_gemma3",
+    "vllm.model_executor.layers.quantization.online.base",
+    "vllm.model_executor.models.gemma3",
+    "vllm.renderers.hf",
+    "vllm.v1.attention.backends.cpu_attn",
+    "vllm.v1.core.sched.scheduler",
     "vllm.v1.engine.llm_engine",
+    "vllm.v1.structured_output.backend_lm_format_enforcer",
     "vllm.v1.worker.cpu_worker",
     "synth.runtime.engines.local.transformers",
     "synth.runtime.engines.local.vllm",
@@ -205,6 +211,10 @@ def _serve(requests: socket.socket, more: Sequence[str]) -> None:
     """Forks for each request, and returns in the process that is to run it; ends with its client."""
     for module in (*_installed(_WARM), *more):
         import_module(module)
+    if "vllm" in sys.modules:
+        from tests.kit.models.calls import look_here
+
+        look_here()
     from synth.compiler.compile import compile_text
 
     # The parser's tables and all else that the first recipe makes for those after it.

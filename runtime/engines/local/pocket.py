@@ -7,6 +7,8 @@ turned once into a checkpoint in the user's cache, which then loads in a fractio
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -88,14 +90,30 @@ def _convert(weights: Path, directory: Path) -> None:
     source = {"pretrained_model_name_or_path": weights.parent, "gguf_file": weights.name}
     logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+        with _read_once():
+            model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(**source)
         # The weights are no longer quantized, and a config that says so would not load.
         model.hf_quantizer = None
         del model.quantization_method, model.config.quantization_config
         model.save_pretrained(directory)
-        AutoTokenizer.from_pretrained(**source).save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
     finally:
         logging.enable_progress_bar()
+
+
+@contextmanager
+def _read_once() -> Iterator[None]:
+    """Within it a GGUF file is read once, and the names of its tensors are listed once.  transformers
+    does both again for each part of what it makes, which is half of the time it takes."""
+    import gguf
+
+    read, listed = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader, gguf.get_tensor_name_map = cache(read), cache(listed)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = read, listed
 
 
 def _weights() -> Path:

@@ -20,7 +20,7 @@ from synth.base.errors import EngineError
 from synth.runtime.engines import open_engine
 from synth.runtime.engines.base import Engine, EngineSpec
 from tests.engines.local.person import PERSON
-from tests.kit.models.calls import ask, call, messages, run, texts
+from tests.kit.models.calls import ask, call, look_here, messages, run, texts
 from tests.kit.models.fixtures import needs
 
 pytestmark = pytest.mark.slow
@@ -86,9 +86,9 @@ def test_the_pocket_model_speaks_readable_english(pocket_engine: Engine) -> None
             "What is your primary function?",
             seed=seed,
             temperature=0.7,
-            max_tokens=50,
+            max_tokens=40,
         )
-        for seed in range(4)
+        for seed in range(2)
     ]
     answers = ask(pocket_engine, *made)
     common = {"the", "to", "and", "a", "of", "in", "i", "my", "is", "as", "you", "with", "am", "for"}
@@ -123,6 +123,7 @@ def test_the_pocket_weights_run_in_vllm(pocket_engine: Engine) -> None:
     needs("vllm")
     from synth.runtime.engines.local.pocket import pocket_checkpoint
 
+    look_here()
     options = {"max_num_seqs": 4, "max_model_len": 512, "kv_cache_gb": 0.5, "threads": 1, "dtype": "float32"}
     other = open_engine(EngineSpec(name="base", backend="vllm", id=str(pocket_checkpoint()), options=options))
     assert other.identity.template == pocket_engine.identity.template

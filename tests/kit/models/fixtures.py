@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from synth.runtime.engines.base import EngineSpec
-from tests.kit.models.calls import run
+from tests.kit.models.calls import look_here, run
 
 if TYPE_CHECKING:
     from synth.runtime.engines.local.vllm import VllmEngine
@@ -53,6 +53,7 @@ def vllm_engine(tiny_spec: EngineSpec) -> Iterator[VllmEngine]:
     needs("vllm")
     from synth.runtime.engines.local.vllm import VllmEngine
 
+    look_here()
     engine = VllmEngine(tiny_spec)
     run(engine.start())
     yield engine

@@ -82,6 +82,8 @@ class Looking(Watch):
     def __init__(self) -> None:
         super().__init__(on_start=self._begin, handle_signals=False)
         self.samples = CohortProgress(0)
+        # Of what is in memory, only what comes from now on is looked at.
+        gc.freeze()
 
     def _begin(self, progress: Progress, models: Models) -> None:
         [self.samples] = progress.cohorts.values()

@@ -18,7 +18,7 @@ from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import RECIPES, query, synth
 from tests.runtime.recipes.test_pillars import all_rows, padder, writer
 
-EACH = 8
+EACH = 4
 
 
 def answered_by(folder: Path, model: str) -> Path:
@@ -101,7 +101,7 @@ edition 1
 
 recipe small { seed = 5 }
 
-model writer: model<chat, json> from pocket() { temperature = 0.7, max_tokens = 64 }
+model writer: model<chat, json> from pocket() { temperature = 0.7, max_tokens = 48 }
 
 set scenarios: scenario {
   open_app { brief = "open the music player" }
@@ -114,7 +114,7 @@ schema Command {
   target: text(1..40)
 }
 
-conversation commands 6 over scenario in scenarios times 2 {
+conversation commands 3 over scenario in scenarios {
   turn ask: user by writer {
     prompt = "Say this to a computer in one short sentence of your own: {{ scenario.brief }}"
     check { length(4..400), distinct(similarity = 0.95) }
@@ -142,7 +142,7 @@ def test_the_pocket_model_writes_rows_that_can_be_read(tmp_path: Path, pocket_ho
     assert ran.status == 0, ran.err
     assert synth("materialize", recipe, cwd=tmp_path).status == 0
     written = all_rows(tmp_path / "out/small")
-    assert len(written) == 6
+    assert len(written) == 3
     for row in written:
         ask, answer = (message["content"] for message in row["messages"])
         # Words, not tokens of a template and not noise.
