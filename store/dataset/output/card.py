@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from synth.base.canonical import digest
-from synth.base.display import escaped, escaped_json, plural
+from synth.base.display import escaped_json, plural
 from synth.compiler.plan.model import Plan
 from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.sources import left_out_in_words, unread_in_words
 from synth.store.dataset.output.judged import distances, judged_tables
-from synth.store.dataset.output.markdown import inert, prose
+from synth.store.dataset.output.markdown import cell, prose, table
 from synth.store.dataset.output.trainers import advice, calls_told
 from synth.store.dataset.rows.columns import feature
 from synth.store.dataset.rows.layout import Layout, Messages
@@ -51,7 +51,7 @@ def card(
         *([prose(plan.docs), ""] if plan.docs else []),
         f"{total} rows of `{export.type}`, {_origin(source)}",
         "",
-        *_table(
+        *table(
             ("split", "file", "rows", "sha256"),
             ((f["split"], name, f["rows"], f"`{f['sha256']}`") for name, f in files.items()),
         ),
@@ -102,7 +102,7 @@ def _row(row: Mapping[str, Any]) -> str:
 
 def _costs(costs: Mapping[str, Any] | None) -> Iterator[str]:
     if costs is not None:
-        prices = ", ".join(f"`{model}` by {_cell(by)}" for model, by in costs["prices"].items())
+        prices = ", ".join(f"`{model}` by {cell(by)}" for model, by in costs["prices"].items())
         yield f"Money spent by the runs of this recipe: {costs['spent']:g}.  Prices: {prices}."
         yield ""
 
@@ -235,7 +235,7 @@ def _of(there: int, quota: int | None) -> str:
 def _mix(source: Mapping[str, Any]) -> Iterator[str]:
     """Parts and places of a mix, and what is to be said of each conversation in it."""
     yield from ("## Parts", "")
-    yield from _table(
+    yield from table(
         ("part", "share", "from", "rows", "of"),
         (
             (part["part"], part["share"], f"`{_name(place)}`", place["rows"], _available(place))
@@ -278,7 +278,7 @@ def _kept(dropped: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
         for name, checks in dropped.items():
             parts = ", ".join(f"{n} fell to `{check}`" for check, n in checks.items())
             number = plural(sum(checks.values()), "finished sample")
-            yield f"- `{name}`: its `keep` refused {number}" + (f": {_cell(parts)}" if parts else "")
+            yield f"- `{name}`: its `keep` refused {number}" + (f": {cell(parts)}" if parts else "")
         yield ""
 
 
@@ -289,9 +289,9 @@ def _read(name: str, place: Mapping[str, Any], what: str) -> Iterator[str]:
     if left_out := place.get("left_out"):
         none = f"it is no {what}" if left_out["rows"] == 1 else f"they are no {what}s"
         yield f"  - left out, since {none}: {plural(left_out['rows'], 'row')}"
-        yield from (f"    - {_cell(told)}" for told in left_out_in_words(left_out))
+        yield from (f"    - {cell(told)}" for told in left_out_in_words(left_out))
     if unread := place.get("unread"):
-        yield f"  - not read: {_cell(unread_in_words(unread))}"
+        yield f"  - not read: {cell(unread_in_words(unread))}"
 
 
 def _name(place: Mapping[str, Any]) -> str:
@@ -338,7 +338,7 @@ def _authors(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 rows.append((shown, author["model"], ran_as, author["engine"], author["rows"]))
     if rows:
         yield from ("## Who wrote what", "")
-        yield from _table(("step", "model", "ran as", "engine", "samples"), rows)
+        yield from table(("step", "model", "ran as", "engine", "samples"), rows)
 
 
 def _judged(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -347,7 +347,7 @@ def _judged(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     if tables:
         yield from ("## How answers were judged", "")
     for head, rows in tables:
-        yield from _table(head, rows)
+        yield from table(head, rows)
 
 
 def _listed(others: Mapping[str, int]) -> str:
@@ -370,7 +370,7 @@ def _counted(
     ]
     if rows:
         yield from (f"## {title}", "")
-        yield from _table(head, rows)
+        yield from table(head, rows)
 
 
 def _varies(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -383,22 +383,11 @@ def _varies(things: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     ]
     if rows:
         yield from ("## What varies", "")
-        yield from _table(("", "member", "samples"), rows)
+        yield from table(("", "member", "samples"), rows)
 
 
 def _refused(refused: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     rows = [(step, check, n) for step, counts in refused.items() for check, n in counts.items()]
     if rows:
         yield from ("## What was refused", "")
-        yield from _table(("step", "check", "attempts"), rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """A table, and a blank line after it."""
-    for row in (head, ["---"] * len(head), *rows):
-        yield f"| {' | '.join(_cell(str(value)) for value in row)} |"
-    yield ""
-
-
-def _cell(text: str) -> str:
-    return inert(" ".join(escaped(text).split()), cell=True)
+        yield from table(("step", "check", "attempts"), rows)

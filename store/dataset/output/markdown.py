@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 
-from synth.base.display import escaped_block
+from synth.base.display import escaped, escaped_block
 
 # What is taken as a whole: an escaped character, a code span, backticks that close nowhere.
 _PIECES = re.compile(r"\\[!-/:-@\[-`{-~]|(?P<ticks>(?<!`)(`+)(?!`))(?:.*?[^`])??\2(?!`)|(?P<open>`+)")
@@ -55,6 +56,18 @@ def prose(text: str) -> str:
 
 
 def _without_acts(text: str) -> str:
-    for pattern, escaped in _ACTIVE:
-        text = pattern.sub(escaped, text)
+    for pattern, shown_as in _ACTIVE:
+        text = pattern.sub(shown_as, text)
     return text
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """The lines of a table, and a blank line after it."""
+    for row in (head, ["---"] * len(head), *rows):
+        yield f"| {' | '.join(cell(str(value)) for value in row)} |"
+    yield ""
+
+
+def cell(text: str) -> str:
+    """A text as the cell of a table."""
+    return inert(" ".join(escaped(text).split()), cell=True)
