@@ -73,7 +73,8 @@ class CohortPlan(Frozen):
 
     @property
     def calls(self) -> int:
-        """How many calls a sample takes, as far as it is known: of one candidate each, and of each tool once."""
+        """How many calls a sample takes, as far as it is known: of one candidate each, and of each tool
+        once."""
         return sum(step.exchanges for step in self.asking)
 
     @property
