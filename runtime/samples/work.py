@@ -52,7 +52,10 @@ class Work:
         self, step: StepPlan, place: Place, messages: Sequence[Message], exchange: int = 0
     ) -> Answer:
         """Raises Failed."""
-        sample = self.sample
+        sample, values = self.sample, self.values
+        if step.tools:
+            # Its checks may quote its calls, of which there are none yet.
+            values = {**values, f"{step.name}.calls": []}
         try:
             return await self.client.call(
                 Attempt(
@@ -63,8 +66,8 @@ class Work:
                     messages,
                     sample.priority,
                     self.earlier,
-                    in_one_sample(step.checks, self.values),
-                    in_one_sample(step.must_fail, self.values),
+                    in_one_sample(step.checks, values),
+                    in_one_sample(step.must_fail, values),
                     exchange,
                 )
             )
