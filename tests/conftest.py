@@ -22,7 +22,7 @@ settings.load_profile("tests")
 ROOT = Path(__file__).parent.parent
 # Fixtures that load a model into the test's process, once a session: all modules that ask for one of
 # them run in one worker.
-_IN_PROCESS = ("tiny_gemma", "tiny_spec", "vllm_engine", "pocket_home")
+_IN_PROCESS = ("tiny_gemma", "tiny_spec", "vllm_engine", "pocket_home", "tiny_caller")
 
 
 @cache

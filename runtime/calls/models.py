@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from synth.base.canonical import canonical_json, digest
-from synth.base.errors import ConfigError
+from synth.base.errors import ConfigError, EngineError
 from synth.base.text import spoken
 from synth.compiler.outside.backends import BACKENDS
 from synth.compiler.plan.model import CohortPlan, Plan
@@ -101,7 +101,21 @@ class Models:
             )
             self._set_up[model.name] = _set_up(spec, engine)
             self._set_up_before[model.name] = _set_up_before(spec, engine)
+        if asked:
+            self._require_tools(plan)
         self.warnings = said + _warnings(plan.models, self._running)
+
+    def _require_tools(self, plan: Plan) -> None:
+        """Raises EngineError for a turn with tools whose model can call none where it runs."""
+        for step in (step for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.asking):
+            if not step.tools or "tools" in (engine := self[str(step.model)].engine).capabilities:
+                continue
+            why = getattr(engine, "without_tools", "") or "which can call none: "
+            name = str(step.model)
+            raise EngineError(
+                f"`{step.name}` calls tools, and its model `{name}` runs on {engine.identity}, {why}map "
+                f"`{name}` to a model that calls tools, such as Qwen 2.5, Qwen 3, Llama 3.1 or a hosted one"
+            )
 
     def require_prices(self, max_cost: float) -> None:
         """Raises ConfigError for a model that somebody may charge for when nobody knows how much:

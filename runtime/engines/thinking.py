@@ -108,6 +108,18 @@ def split(text: str, *, first: bool = False) -> tuple[str, str | None]:
     return (rest.strip(), _joined(thoughts)) if thoughts or marked else (text, None)
 
 
+def leading(text: str) -> tuple[str, str | None]:
+    """What follows the thinking that a text opens with, and that thinking; None where it opens with none.
+    Tags further down are looked at no more: they may be in what a tool is called with."""
+    rest, thoughts = text, list[str]()
+    while len(thoughts) < _MOST_BLOCKS and (opening := _CURRENT.begins.match(rest)) is not None:
+        closing = _closing(rest, opening.end(), _CURRENT)
+        end = len(rest) if closing is None else closing.start()
+        thoughts.append(rest[opening.end() : end].strip())
+        rest = "" if closing is None else rest[closing.end() :]
+    return (rest.strip(), _joined(thoughts)) if thoughts else (text, None)
+
+
 def _is_endless(text: str, tags: Tags) -> bool:
     """Whether a text has so many closing tags that splitting it, which looks at all that is left for each
     of them, takes for ever: no model thinks so, and such a text is what is said."""

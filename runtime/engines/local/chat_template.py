@@ -1,15 +1,15 @@
 """Conversations to exact prompt tokens, with text a model wrote kept as data.
 
-A chat template marks turns with control tokens such as `<end_of_turn>`.  A message may
-contain the same characters: they are then encoded as plain text, so the only control tokens
-in a prompt are the template's own.
+A chat template marks turns with control tokens such as `<end_of_turn>`.  A message, a call's arguments or
+the description of a tool may contain the same characters: they are then encoded as plain text, so the only
+control tokens in a prompt are the template's own.
 """
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property, lru_cache
 from hashlib import sha256
@@ -19,7 +19,9 @@ from typing import Any
 from synth.base.errors import CallFailed, EngineError
 from synth.base.text import valid_text
 from synth.runtime.engines.base import Message, MessageRole, without_system
+from synth.runtime.engines.local.tools.template import TemplateTools, tools_of
 from synth.runtime.engines.thinking import opened
+from synth.runtime.engines.tool_calls import numbered
 
 _ROLES: Mapping[MessageRole, str] = {
     "system": "system",
@@ -34,6 +36,9 @@ _PRIVATE_USE = (range(0xF0000, 0xFFFFE), range(0xE000, 0xF900), range(0x100000, 
 # Some templates print today's date.  Prompt tokens are part of a call's key, so a run that is
 # resumed tomorrow would pay for every call again; the clock a template sees stands still.
 _CLOCK = datetime(2025, 1, 1)
+
+# Where a template shows the ids of calls.
+_IDS = re.compile(r"""tool_call_id|tool_call(?:\.id\b|\[['"]id['"]\])""")
 
 # A turn is encoded once and found again in every later prompt of its conversation: a thousand
 # seats use some three thousand turns at a time.  With turns of at most this many characters what
@@ -65,7 +70,8 @@ class ChatTemplate:
         self.hash = sha256(self.text.encode("utf-8")).hexdigest()
         self._arguments = dict(arguments or {})
         self._system = system
-        self._tokenizer = tokenizer
+        self._shows_ids = _IDS.search(self.text) is not None
+        self.tokenizer = tokenizer
         self._backend = backend
         self._controls = {
             token.content: number
@@ -87,13 +93,13 @@ class ChatTemplate:
         which has no bytes, becomes U+FFFD.  Raises `CallFailed` (`bad_request`, not retryable)
         when the template refuses the conversation.
         """
-        conversation, shown, _ = self._hide(messages)
-        return self._to_ids(self._to_text(conversation, prompt=True, tools=tools), shown)
+        conversation, defined, shown, _ = self._hide(messages, tools)
+        return self._to_ids(self._to_text(conversation, prompt=True, tools=defined), shown)
 
     def render_opening(self, messages: Sequence[Message]) -> tuple[int, ...]:
         """The token ids of a conversation and of what opens the user's next turn, ending where its text
         begins.  Raises `CallFailed` as `render` does, and where the template has no such place."""
-        conversation, shown, (mark,) = self._hide([*messages, Message("user", "")], marks=1)
+        conversation, _, shown, (mark,) = self._hide([*messages, Message("user", "")], marks=1)
         conversation[-1]["content"] += mark
         opened, found, _ = self._to_text(conversation, prompt=False).partition(mark)
         if not found:
@@ -121,7 +127,7 @@ class ChatTemplate:
         if not messages or messages[-1].role != "model":
             raise CallFailed("bad_request", "the conversation does not end with an answer", retryable=False)
         asked = self.render(messages[:-1])
-        conversation, shown, (mark,) = self._hide(messages, marks=1)
+        conversation, _, shown, (mark,) = self._hide(messages, marks=1)
         begin = self._to_text(conversation[:-1], prompt=True)
         answer = self._answer(conversation, begin, mark)
         ids = self._to_ids(begin + answer, shown)
@@ -130,45 +136,92 @@ class ChatTemplate:
             ids = asked + self._to_ids(answer, shown)
         return ids, len(asked)
 
-    def _answer(self, conversation: list[dict[str, str]], begin: str, mark: str) -> str:
+    def _answer(self, conversation: list[dict[str, Any]], begin: str, mark: str) -> str:
         """What the model says after the prompt `begin`, with the control token that ends its turn."""
-        last = conversation[-1]
+        last, said = conversation[-1], str(conversation[-1]["content"])
         whole = self._to_text(conversation, prompt=False)
         marked = self._to_text([*conversation[:-1], {**last, "content": mark}], prompt=False)
         before, found, ending = marked.rpartition(mark)
         if not found or not whole.endswith(ending):
             # The template looks into the answer, so where its own words begin cannot be known.
-            return whole.removeprefix(begin) if whole.startswith(begin) else last["content"]
+            return whole.removeprefix(begin) if whole.startswith(begin) else said
         body = whole[: len(whole) - len(ending)]
         end = self._control.search(ending)
         kept = ending if end is None else ending[: end.end()]
         for prompt in (begin, before):
             if body.startswith(prompt):
                 return body.removeprefix(prompt) + kept
-        return last["content"] + kept
+        return said + kept
+
+    @cached_property
+    def tools(self) -> TemplateTools | None:
+        """What the template does with tools; None where it takes none."""
+        return tools_of(self._show)
+
+    @property
+    def special(self) -> Mapping[str, int]:
+        """The ids of the special tokens, by their spelling."""
+        return self._controls
+
+    def plain(self, text: str) -> str:
+        """A text without the special tokens in it."""
+        return self._control.sub("", text)
+
+    def _show(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> str:
+        conversation, defined, _, _ = self._hide(messages, tools)
+        return self._to_text(conversation, prompt=False, tools=defined)
 
     def _hide(
-        self, messages: Sequence[Message], marks: int = 0
-    ) -> tuple[list[dict[str, str]], dict[str, str], list[str]]:
-        """Messages for the template, with sentinels where they hold control tokens.
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), marks: int = 0
+    ) -> tuple[list[dict[str, Any]], list[Any], dict[str, str], list[str]]:
+        """Messages and tools for the template, with sentinels where they hold control tokens.
 
         With them come what each sentinel stands for, and as many unused characters as `marks`.
         """
         if not self._system:
             messages = without_system(messages)
-        contents = [valid_text(message.content) for message in messages]
-        literals = sorted({found for text in contents for found in self._control.findall(text)})
-        unused = _unused_characters([self.text, *contents], len(literals) + marks)
-        sentinels, spare = unused[: len(literals)], unused[len(literals) :]
-        hide = dict(zip(literals, sentinels, strict=True))
-        conversation = [
-            {
-                "role": _ROLES[message.role],
-                "content": self._control.sub(lambda found: hide[found.group()], text),
-            }
-            for message, text in zip(messages, contents, strict=True)
+        conversation: list[dict[str, Any]] = [
+            {"role": _ROLES[message.role], "content": valid_text(message.content)} for message in messages
         ]
-        return conversation, dict(zip(sentinels, literals, strict=True)), spare
+        texts = [message["content"] for message in conversation]
+        defined: list[Any] = [_each(tool, valid_text) for tool in tools]
+        structured = bool(tools) or any(message.calls or message.name for message in messages)
+        if structured:
+            self._add_calls(conversation, messages)
+            texts = [*_texts(conversation), *_texts(defined)]
+        literals = sorted({found for text in texts for found in self._control.findall(text)})
+        unused = _unused_characters([self.text, *texts], len(literals) + marks)
+        sentinels, spare = unused[: len(literals)], unused[len(literals) :]
+        if literals:
+            hide = dict(zip(literals, sentinels, strict=True))
+
+            def hidden(text: str) -> str:
+                return self._control.sub(lambda found: hide[found.group()], text)
+
+            conversation = [_each(message, hidden) for message in conversation]
+            defined = _each(defined, hidden)
+        return conversation, defined, dict(zip(sentinels, literals, strict=True)), spare
+
+    def _add_calls(self, conversation: list[dict[str, Any]], messages: Sequence[Message]) -> None:
+        """Give the entries of a conversation their calls, and the tools' names to what they came to.  Only
+        templates that show ids are given any."""
+        for entry, message, ids in zip(conversation, messages, numbered(messages), strict=True):
+            if message.name:
+                entry["name"] = valid_text(message.name)
+            if message.role == "tool" and self._shows_ids:
+                entry["tool_call_id"] = ids[0]
+            if message.calls:
+                entry["tool_calls"] = [
+                    {
+                        **({"id": id_} if self._shows_ids else {}),
+                        "type": "function",
+                        "function": {
+                            "name": valid_text(call.name),
+                            "arguments": _each(call.arguments, valid_text),
+                        },
+                    }
+                    for call, id_ in zip(message.calls, ids, strict=True)
+                ]
 
     def _to_ids(self, text: str, shown: Mapping[str, str]) -> tuple[int, ...]:
         """Encode what a template made, in which sentinels stand for what `shown` says."""
@@ -199,7 +252,7 @@ class ChatTemplate:
 
     def _to_text(
         self,
-        conversation: list[dict[str, str]],
+        conversation: list[dict[str, Any]],
         *,
         prompt: bool,
         tools: Sequence[Mapping[str, Any]] = (),
@@ -207,7 +260,7 @@ class ChatTemplate:
         from jinja2 import TemplateError
 
         try:
-            text = self._tokenizer.apply_chat_template(
+            text = self.tokenizer.apply_chat_template(
                 conversation,
                 # Some templates take an empty list for tools.
                 tools=list(tools) or None,
@@ -280,6 +333,30 @@ def _is_divisible(backend: Any) -> bool:
         and not any(token.normalized for token in controls)
         and not any(first & set(token.content[1:]) for token in added if not token.special)
     )
+
+
+def _each(value: Any, change: Callable[[str], str]) -> Any:
+    """A value of JSON with all its texts changed, those of keys too."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(key): _each(part, change) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_each(part, change) for part in value]
+    return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value of JSON, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield key
+            yield from _texts(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part)
 
 
 def _unused_characters(texts: Sequence[str], count: int) -> list[str]:

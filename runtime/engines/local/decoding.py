@@ -17,7 +17,8 @@ class Row:
 
     Its tokens depend on its own logits and its own generator, never on the rows beside it.
     `limit` is the number of tokens it may produce, `ends` are the ids that end an answer.
-    `matcher`, when given, keeps the answer inside a JSON schema.
+    `matcher`, when given, keeps the answer inside a JSON schema.  Special tokens are no part of the text
+    unless it `keeps_special` ones.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class Row:
         ends: Collection[int],
         matcher: Any,
         device: Any,
+        keeps_special: bool = False,
     ) -> None:
         import torch
 
@@ -38,6 +40,7 @@ class Row:
         self._limit = limit
         self._ends = ends
         self._matcher = matcher
+        self._skips_special = not keeps_special
         self._sampling = pending.call.sampling
         self._generator = torch.Generator(device).manual_seed(pending.call.seed & (1 << 63) - 1)
         self._tokens: list[int] = []
@@ -80,7 +83,9 @@ class Row:
 
     def _decode(self, tokens: list[int]) -> str:
         return str(
-            self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            self._tokenizer.decode(
+                tokens, skip_special_tokens=self._skips_special, clean_up_tokenization_spaces=False
+            )
         )
 
     def _allowed(self, logits: Any) -> Any:

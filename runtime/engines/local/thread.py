@@ -28,6 +28,7 @@ from synth.runtime.engines.base import Call, Completion, EngineSpec, FinishReaso
 from synth.runtime.engines.local.chat_template import ChatTemplate
 from synth.runtime.engines.local.checkpoint import cannot_load, first_line, named_weights
 from synth.runtime.engines.local.options import ChatOptions
+from synth.runtime.engines.local.tools.template import ToolReader
 
 # A model that has not finished a step for so long, in seconds, never will: or for as long as a whole
 # answer may take, where that is longer.
@@ -54,10 +55,15 @@ class PendingRequest:
     begun: str = ""
     seated: tuple[float, int] = (0.0, 0)
 
+    @property
+    def schema(self) -> Mapping[str, Any] | None:
+        """What the answer is kept to: where a model may call tools, nothing, or it could call none."""
+        return None if self.call.tools else self.call.schema
+
     def completion(
         self, text: str, finish_reason: FinishReason, completion_tokens: int, cached_tokens: int = 0
     ) -> Completion:
-        if self.call.schema is None:
+        if self.schema is None:
             # A grammar has the answer begin with its JSON, whatever the prompt has opened.
             text = self.begun + text
         return Completion(
@@ -116,12 +122,16 @@ class LocalEngine(ABC):
             weights=named_weights(spec),
         )
         self.notes = options.notes(template.text)
-        proven: list[Capability] = ["frozen"] if spec.revision is not None and spec.adapter is None else []
-        self.capabilities: frozenset[Capability] = frozenset([*capabilities, *proven])
         self.version = version
         self.concurrency = concurrency
         self._spec = spec
         self._template = template
+        tools = options.tools(template, spec.name)
+        self._reader = tools if isinstance(tools, ToolReader) else None
+        self.without_tools = tools if isinstance(tools, str) else ""
+        proven: list[Capability] = ["frozen"] if spec.revision is not None and spec.adapter is None else []
+        proven += [] if self._reader is None else ["tools"]
+        self.capabilities: frozenset[Capability] = frozenset([*capabilities, *proven])
         self._inbox: SimpleQueue[PendingRequest | None] = SimpleQueue()
         self._cancelled: SimpleQueue[int] = SimpleQueue()
         self._in_hand: dict[int, PendingRequest] = {}
@@ -153,6 +163,10 @@ class LocalEngine(ABC):
         """The tokens of a conversation that ends with an answer, and where the answer begins."""
         return self._template.render_answer(messages)
 
+    def keeps_special(self, call: Call) -> bool:
+        """Whether an answer's special tokens are to be in its text, since its calls are told by them."""
+        return bool(call.tools) and self._reader is not None and self._reader.keeps_special
+
     async def start(self) -> None:
         """Load the model.  Raises `EngineError` when that fails."""
         if self._thread is not None:
@@ -171,7 +185,7 @@ class LocalEngine(ABC):
             # Nothing comes before the first token that could make it likely.
             problem = f"there are no tokens to score from index {call.scored} on"
             raise CallFailed("bad_request", problem, retryable=False)
-        ids = self.render(call.messages) if call.token_ids is None else call.token_ids
+        ids = self.render(call.messages, call.tools) if call.token_ids is None else call.token_ids
         future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         number = next(self._numbers)
         begun = "" if call.scored is not None or call.opened else self._template.opened_thinking
@@ -184,7 +198,8 @@ class LocalEngine(ABC):
         if self._looking is None:
             self._look_later()
         try:
-            return await future
+            answer = await future
+            return self._reader.read(answer, call) if call.tools and self._reader is not None else answer
         except asyncio.CancelledError:
             self._cancelled.put(number)
             raise

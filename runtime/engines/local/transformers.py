@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import PositiveInt
 
@@ -44,6 +44,7 @@ class TransformersOptions(ChatOptions):
     device: str | None = None
     dtype: str | None = None
     threads: PositiveInt | None = None
+    tool_parser: Literal["hermes", "qwen3_json", "llama3_json", "llama4_json"] | None = None
 
 
 class TransformersEngine(LocalEngine):
@@ -170,7 +171,7 @@ class TransformersEngine(LocalEngine):
             raise CallFailed("too_long", problem, retryable=False)
         if pending.call.scored is not None:
             return pending
-        schema = pending.call.schema
+        schema = pending.schema
         if schema is not None and self._grammar_tokenizer is None:
             raise CallFailed("bad_request", "JSON needs the package `llguidance`", retryable=False)
         return Row(
@@ -180,6 +181,7 @@ class TransformersEngine(LocalEngine):
             ends=self._ends,
             matcher=None if schema is None else json_matcher(self._grammar_tokenizer, schema),
             device=self._model.device,
+            keeps_special=self.keeps_special(pending.call),
         )
 
     def _score(self, pending_requests: list[PendingRequest]) -> None:

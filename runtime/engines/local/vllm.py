@@ -19,10 +19,13 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from synth.base.canonical import canonical_json
 from synth.base.errors import CallFailed, EngineDied
 from synth.runtime.engines.base import Call, EngineSpec
+from synth.runtime.engines.local.chat_template import ChatTemplate
 from synth.runtime.engines.local.checkpoint import first_line, load_tokenizer, require
 from synth.runtime.engines.local.guard import require_guard
 from synth.runtime.engines.local.options import ChatOptions
 from synth.runtime.engines.local.thread import LocalEngine, PendingRequest
+from synth.runtime.engines.local.tools.template import Parser, TemplateTools
+from synth.runtime.engines.local.tools.vllm_parsers import VllmParser
 from synth.runtime.engines.local.vllm_process import (
     CPU_ENVIRONMENT,
     ENVIRONMENT,
@@ -67,6 +70,13 @@ class VllmOptions(ChatOptions):
     kv_cache_gb: PositiveFloat | None = None
     threads: PositiveInt | None = None
     max_lora_rank: PositiveInt = 16
+
+    def parser(self, template: ChatTemplate, tools: TemplateTools, model: str) -> Parser | None:
+        """Also those of vLLM, by its names for them, unless there is one of ours."""
+        found = super().parser(template, tools, model)
+        if found is not None or self.tool_parser is None:
+            return found
+        return VllmParser(self.tool_parser, template.tokenizer, tools.mark, model)
 
 
 _TURN = Turnstile()
@@ -242,7 +252,7 @@ class VllmEngine(LocalEngine):
             self._engine.add_request(
                 str(pending.number),
                 {"type": "token", "prompt_token_ids": list(pending.token_ids)},
-                sampling_params(pending.call),
+                sampling_params(pending.call, keeps_special=self.keeps_special(pending.call)),
                 lora_request=self._adapter,
                 priority=pending.call.priority,
             )
@@ -300,7 +310,7 @@ class VllmEngine(LocalEngine):
         self._load_quietly()
 
 
-def sampling_params(call: Call) -> Any:
+def sampling_params(call: Call, *, keeps_special: bool = False) -> Any:
     """vLLM's `SamplingParams` for a call, made for it alone."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
@@ -328,8 +338,11 @@ def sampling_params(call: Call) -> Any:
         output_kind=RequestOutputKind.FINAL_ONLY,
         # vLLM would otherwise copy it deeply, since a caller may use one for several requests.
         skip_clone=True,
+        skip_special_tokens=not keeps_special,
         structured_outputs=(
-            None if call.schema is None else StructuredOutputsParams(json=canonical_json(dict(call.schema)))
+            None
+            if call.schema is None or call.tools
+            else StructuredOutputsParams(json=canonical_json(dict(call.schema)))
         ),
     )
 

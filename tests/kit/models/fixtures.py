@@ -1,4 +1,4 @@
-"""`tiny_gemma`, `vllm_engine` and `pocket_home`, each made once a session."""
+"""`tiny_gemma`, `tiny_caller`, `vllm_engine` and `pocket_home`, each made once a session."""
 
 from __future__ import annotations
 
@@ -38,6 +38,15 @@ def tiny_gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.kit.models.tiny_gemma import build
 
     return build(tmp_path_factory.mktemp("models") / "tiny-gemma")
+
+
+@pytest.fixture(scope="session")
+def tiny_caller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a checkpoint that calls a tool and then speaks."""
+    needs("torch", "transformers")
+    from tests.kit.models.tiny_caller import build
+
+    return build(tmp_path_factory.mktemp("models") / "tiny-caller")
 
 
 @pytest.fixture(scope="session")
