@@ -164,7 +164,8 @@ def test_a_model_that_can_call_none_is_refused_before_the_first_call(
         Models(plan, Settings())
     assert str(caught.value) == (
         f"`reply` calls tools, and its model `agent` runs on transformers:{tiny_gemma}, whose chat template "
-        "takes no tools: map `agent` to a model that calls tools, such as Qwen 2.5, Qwen 3, Llama 3.1 or a hosted one"
+        "takes no tools: map `agent` to a model that calls tools, such as Qwen 2.5, Qwen 3, Llama 3.1 or "
+        "a hosted one"
     )
     # Who only looks at a log asks nobody.
     Models(plan, Settings(), asked=False)
