@@ -45,8 +45,14 @@ def _several(chunks: _Chunks) -> Sequence[Mapping[str, Any]]:
 
 
 def chat(messages: Sequence[Mapping[str, Any]]) -> str:
-    """A conversation with its speakers: `User: ...` and `Model: ...`."""
-    return "\n".join(f"{str(m['role']).capitalize()}: {m['content']}" for m in messages)
+    """A conversation with its speakers: `User: ...`, `Model: ...` and `Tool: ...`, calls behind what is
+    said."""
+    return "\n".join(f"{str(m['role']).capitalize()}: {_with_calls(m)}" for m in messages)
+
+
+def _with_calls(message: Mapping[str, Any]) -> str:
+    calls = [f"{call['name']}({canonical_json(call['arguments'])})" for call in message.get("calls") or ()]
+    return " ".join([message["content"], *calls]).strip() if calls else str(message["content"])
 
 
 def fields(record: Mapping[str, Any], *names: str) -> str:

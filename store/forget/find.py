@@ -77,7 +77,7 @@ def _take(
     """Takes an event for what it holds, if it does."""
     held = target.texts.stand_in_payload(kind, payload)
     if quotes is not None and not held:
-        held = quotes.stand_in_value([each.get("content") for each in payload["messages"]])
+        held = quotes.stand_in_value([_written_in(each) for each in payload["messages"]])
     if not held or MARK in payload:
         return False
     if kind == Kind.SOURCE_INGESTED and name is not None:
@@ -124,12 +124,26 @@ def _written(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> Iterator[
     ).fetchall()
     for kind, text in rows:
         payload = json.loads(text)
-        said = [payload.get("text"), payload.get("thought")]
+        said = [payload.get("text"), payload.get("thought"), *_strings(_arguments(payload))]
         if kind == Kind.SOURCE_INGESTED:
             # A system message is that of all rows.
-            said = [each["content"] for each in payload.get("messages", ()) if each["role"] != "system"]
+            said = [
+                text
+                for each in payload.get("messages", ())
+                if each["role"] != "system"
+                for text in _strings(_written_in(each))
+            ]
             said += _strings(payload.get("values", {}))
         yield from (each.strip() for each in said if each and len(each.strip()) >= QUOTED)
+
+
+def _written_in(message: Mapping[str, Any]) -> list[Any]:
+    """What a message says, and what it calls tools with."""
+    return [message.get("content"), *_arguments(message)]
+
+
+def _arguments(calling: Mapping[str, Any]) -> list[Any]:
+    return [call["arguments"] for call in calling.get("calls", ())]
 
 
 def _strings(value: Any) -> Iterator[str]:

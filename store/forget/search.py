@@ -33,7 +33,7 @@ CONTENT: Mapping[str, Sequence[str]] = {
     ),
     "call.failed": ("message", "identity", "engine"),
     "step.rejected": ("reason", "text"),
-    "source.ingested": ("file", "messages", "name", "rest", "values"),
+    "source.ingested": ("file", "messages", "name", "rest", "tools", "values"),
     "source.completed": ("files", "left_out", "unread"),
     "retrieval.done": ("arguments", "chunks"),
     "function.done": ("result", "fault", "files"),
@@ -62,6 +62,7 @@ _NAMES = frozenset(
     {
         *("role", "content", "weight", "thought", "messages", "text", "call", "attempt", "check", "reason"),
         *("candidate", "marks", "stood", "picked"),
+        *("calls", "name", "arguments", "result", "fault", "message", "signature", "tools", "function"),
         *("backend", "id", "revision", "adapter", "chat_template", "request", "document", "heading", "score"),
         *(
             "lineage",
@@ -137,7 +138,7 @@ class Texts:
             kept = {}
             for number, (name, each) in enumerate(value.items()):
                 shown = f"{GONE} {number}" if name not in _NAMES and self.stand_in(name) else name
-                kept[shown] = each if name in own else self._without(each, own)
+                kept[shown] = each if name in own else self._without(each, _inside(name, own))
             return kept
         if isinstance(value, list):
             return [self._without(each, own) for each in value]
@@ -185,18 +186,23 @@ def _own(kind: str, part: str) -> frozenset[str]:
     return _OF_MESSAGES if part == "messages" else frozenset()
 
 
+def _inside(name: str, own: frozenset[str]) -> frozenset[str]:
+    """The log's own names below a name: none in what a tool is called with, or gives."""
+    return frozenset() if name in ("arguments", "result") else own
+
+
 def _texts(value: Any, numbers: bool, own: frozenset[str]) -> Iterator[str]:
     """Every text in a value, perhaps its `numbers`, and the names in it; the log's own words are not
     among them."""
-    pending = [value]
+    pending = [(value, own)]
     while pending:
-        each = pending.pop()
+        each, own = pending.pop()
         if isinstance(each, str):
             yield each
         elif isinstance(each, Mapping):
             yield from (name for name in each if name not in _NAMES)
-            pending.extend(inner for name, inner in each.items() if name not in own)
+            pending.extend((inner, _inside(name, own)) for name, inner in each.items() if name not in own)
         elif isinstance(each, list | tuple):
-            pending.extend(each)
+            pending.extend((inner, own) for inner in each)
         elif numbers and isinstance(each, int | float) and not isinstance(each, bool):
             yield json.dumps(each)

@@ -28,7 +28,7 @@ _INDENT = 2
 # What a role's name takes in columns, where there is room for it beside the text.
 _GUTTER = 9
 _NARROW = 50
-_COLORS = {"system": "yellow", "user": "cyan", "model": "green"}
+_COLORS = {"system": "yellow", "user": "cyan", "model": "green", "tool": "magenta"}
 
 
 def print_samples(plan: Plan, log: Path, run_id: str | None = None, *, lost: bool = True) -> None:
@@ -84,7 +84,15 @@ def _message(message: Message, width: int) -> Iterator[str]:
     if message.get("thought"):
         yield from _beside("thought", message["thought"], width, _LINES, dim=True)
     name = f"{role} *" if trained else role
-    yield from _beside(name, message["content"], width, _LINES, fg=_COLORS.get(role), bold=trained or None)
+    yield from _beside(name, _said(message), width, _LINES, fg=_COLORS.get(role), bold=trained or None)
+
+
+def _said(message: Message) -> str:
+    """What a message says, and below it a line for each call of a tool."""
+    from synth.base.canonical import canonical_json
+
+    calls = [f"{call['name']}({canonical_json(call['arguments'])})" for call in message.get("calls", ())]
+    return "\n".join(filter(None, [message["content"], *calls])) if calls else str(message["content"])
 
 
 def _refusal(refusal: Refusal, width: int) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Checks of a conversation: a list of messages with `role`, `content` and perhaps more fields.
 
-Roles are `user`, `model` and `system`; `assistant` is another word for `model`.
+Roles are `user`, `model`, `system` and `tool`; `assistant` is another word for `model`.  Where a model
+calls tools before it speaks, its `calls`, what the tools gave and what it says are one turn.
 """
 
 from __future__ import annotations
@@ -41,8 +42,11 @@ def each_message(
     arguments: Mapping[str, Any],
     role: str | None = None,
 ) -> str | None:
-    """The first reason that a check of texts has against a message, or against one of a role."""
+    """The first reason that a check of texts has against a message, or against one of a role.  What tools
+    gave, and what only calls them, is no text that anybody says."""
     for number, message in enumerate(messages, 1):
+        if role_of(message) == "tool" or (message.get("calls") and not content_of(message)):
+            continue
         if role is None or role_of(message) == role:
             reason = function(content_of(message), **arguments)
             if reason is not None:
@@ -50,9 +54,33 @@ def each_message(
     return None
 
 
+def all_of_it(
+    function: Callable[..., str | None], messages: Sequence[Message], arguments: Mapping[str, Any]
+) -> str | None:
+    """The first reason that a check of texts has against a message, what calls and tools hold included."""
+    for number, message in enumerate(messages, 1):
+        calls = message.get("calls")
+        text = content_of(message) + (f"\n{canonical_json(calls)}" if calls else "")
+        reason = function(text, **arguments)
+        if reason is not None:
+            return f"{_name(number, message)} {reason}"
+    return None
+
+
+def _turns(messages: Sequence[Message]) -> list[tuple[int, Message]]:
+    """The messages that are turns of somebody's, with their numbers: all but the system's, those of tools,
+    and those behind which tools answer."""
+    return [
+        (number, message)
+        for number, message in enumerate(messages, 1)
+        if role_of(message) not in ("system", "tool")
+        and not (message.get("calls") and number < len(messages))
+    ]
+
+
 def turns(messages: Sequence[Message], count: Bounds) -> str | None:
-    """Counts the messages that somebody says: all but the system's."""
-    return outside(sum(role_of(message) != "system" for message in messages), count, "turn")
+    """Counts what somebody says: all but the system's messages, and what tools are asked and give."""
+    return outside(len(_turns(messages)), count, "turn")
 
 
 def alternates(messages: Sequence[Message], first: str, second: str) -> str | None:
@@ -60,10 +88,15 @@ def alternates(messages: Sequence[Message], first: str, second: str) -> str | No
     start = next((at for at, message in enumerate(messages) if role_of(message) != "system"), len(messages))
     if start == len(messages):
         return "has no message"
-    for place, message in enumerate(messages[start:]):
+    rest = [
+        (number, message)
+        for number, message in enumerate(messages[start:], start + 1)
+        if role_of(message) != "tool" and not (message.get("calls") and number < len(messages))
+    ]
+    for place, (number, message) in enumerate(rest):
         due = (first, second)[place % 2]
         if role_of(message) != due:
-            return f"{_name(start + place + 1, message)} stands where one of the {due} is due"
+            return f"{_name(number, message)} stands where one of the {due} is due"
     return None
 
 

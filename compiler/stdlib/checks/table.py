@@ -34,7 +34,13 @@ from synth.compiler.stdlib.checks import (
     text,
     words,
 )
-from synth.compiler.stdlib.checks.conversation import content_of, each_message, is_conversation, role_of
+from synth.compiler.stdlib.checks.conversation import (
+    all_of_it,
+    content_of,
+    each_message,
+    is_conversation,
+    role_of,
+)
 from synth.compiler.stdlib.checks.emoji import no_emoji
 from synth.compiler.stdlib.checks.faults import Fault
 from synth.compiler.stdlib.checks.strict_json import json_valid
@@ -106,6 +112,11 @@ def group_of(plan: CheckPlan) -> str:
 def _supported(messages: Any, **arguments: Any) -> str | None:
     """What the user asks need not stand anywhere."""
     return each_message(evidence.supported_by, messages, arguments, role="model")
+
+
+def _nowhere(messages: Any, **arguments: Any) -> str | None:
+    """What is not to stand there stands in no call and in no result either."""
+    return all_of_it(words.no_words, messages, arguments)
 
 
 def _contained(messages: Any, **arguments: Any) -> str | None:
@@ -181,6 +192,7 @@ CHECKS: Mapping[str, Check] = {
             words.no_words,
             'no_words("assistant", "AI")',
             takes="any",
+            of_messages=_nowhere,
             fault=faults.faulty_word,
         ),
         Check("no_emoji", (), no_emoji, "no_emoji()", takes="any"),

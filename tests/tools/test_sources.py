@@ -1,0 +1,159 @@
+"""Sources in which tools are called: into rows and back, and as what conversations open with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import synth as product
+from synth.base.errors import ConfigError
+from synth.compiler.stdlib.checks import run_check
+from synth.runtime.sources.messages import message_list
+from synth.runtime.sources.notes import Notes
+from tests.kit.support import synth
+from tests.sources.helpers import write_lines
+
+HEAD = """edition 1
+recipe shop { seed = 5 }
+"""
+MIXED = """mix all {
+  only from chats
+}
+"""
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "w",
+        "description": "The weather.",
+        "parameters": {"type": "object", "properties": {"c": {"type": "string"}}},
+    },
+}
+
+
+def called(city: str, result: str) -> list[dict[str, Any]]:
+    call = {"type": "function", "function": {"name": "w", "arguments": {"c": city, "role": "a secret role"}}}
+    return [
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": result, "name": "w"},
+        {"role": "assistant", "content": f"{result} in {city}."},
+    ]
+
+
+TALK = [
+    {"role": "user", "content": "weather?"},
+    *called("Oslo", "5C"),
+    {"role": "user", "content": "And Rome?"},
+    *called("Rome", "9C"),
+]
+PLAIN = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello yourself."}]
+BOTH: tuple[dict[str, Any], ...] = ({"messages": TALK, "tools": [TOOL]}, {"messages": PLAIN})
+
+
+def run(folder: Path, recipe: str, *chats: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The rows of a recipe's exports, once it ran on some rows and was replayed."""
+    if chats:
+        write_lines(folder / "chats.jsonl", chats)
+    (folder / "shop.recipe").write_text(HEAD + recipe, "utf-8")
+    plan = product.compile(folder / "shop.recipe")
+    product.run(plan, log=folder / "synth.duckdb", backend="simulated")
+    product.replay(plan, log=folder / "synth.duckdb")
+    return [list(each) for each in product.materialize(plan, log=folder / "synth.duckdb", out=folder)]
+
+
+@pytest.mark.parametrize(
+    ("form", "format_"), [("messages", "jsonl"), ("messages", "parquet"), ("sharegpt", "jsonl")]
+)
+def test_rows_are_what_they_were_once_they_are_read_again(form: str, format_: str, tmp_path: Path) -> None:
+    recipe = f'source chats: messages from READER("FILE")\n{MIXED}export out: {form} from all to "out" '
+    recipe += f"{{ format = {format_} }}\n"
+    ((talk, plain),) = run(tmp_path, recipe.replace("READER", "jsonl").replace("FILE", "chats.jsonl"), *BOTH)
+    file = f"train.{format_}"
+    (tmp_path / file).write_bytes((tmp_path / "out" / file).read_bytes())
+    (found,) = run(tmp_path, recipe.replace("READER", format_).replace("FILE", file))
+    without = [{key: value for key, value in row.items() if key != "id"} for row in (*found, talk, plain)]
+    assert without[:2] == without[2:]
+    assert talk["tools"]
+    assert plain["tools"] is None
+
+
+def test_a_conversation_opens_with_calls_and_their_tools(tmp_path: Path) -> None:
+    recipe = """schema Chat { messages: messages }
+source chats: Chat from jsonl("chats.jsonl")
+source listed: messages from jsonl("chats.jsonl")
+model agent: model<chat> from simulated()
+conversation onward over row in chats {
+  turn before: messages = row.messages
+  turn reply: model by agent { sees = transcript }
+}
+conversation further over chat in listed {
+  turn before: messages = chat
+  turn ask: user by agent { sees = transcript, prompt = "Ask on." }
+  turn reply: model by agent { sees = transcript }
+}
+export one: messages from onward to "one"
+export two: prompt_completion from further to "two"
+"""
+    one, two = run(tmp_path, recipe, *BOTH)
+    first, second = one
+    assert [message["role"] for message in first["messages"]] == [
+        *("user", "assistant", "tool", "assistant", "user", "assistant")
+    ]
+    assert [message["weight"] for message in first["messages"]] == [0, 0, 0, 0, 0, 1]
+    assert first["messages"][1]["tool_calls"] == TALK[1]["tool_calls"]
+    assert first["tools"] == [TOOL]
+    assert second["tools"] is None
+    further = two[0]
+    assert [message["role"] for message in further["prompt"]][-3:] == ["tool", "assistant", "user"]
+    assert further["tools"] == [TOOL]
+
+
+@pytest.mark.parametrize(
+    ("check", "arguments", "reason"),
+    [
+        ("turns", {"count": (4, 4)}, None),
+        ("alternates", {"first": "user", "second": "model"}, None),
+        ("ends_with", {"suffix": "model"}, None),
+        ("contains", {"phrase": "9C in Rome"}, None),
+        ("no_words", {"words": ("9C in Oslo",)}, None),
+        ("no_words", {"words": ("9C",)}, "message 7 (tool)"),
+        ("no_words", {"words": ("secret",)}, "message 2 (model)"),
+    ],
+)
+def test_checks_take_a_call_its_result_and_what_is_said_for_one_turn(
+    check: str, arguments: dict[str, Any], reason: str | None
+) -> None:
+    found = run_check(check, arguments, message_list(TALK, "messages", Notes()))
+    assert found is None if reason is None else found is not None and found.startswith(reason)
+
+
+def test_what_stands_in_a_call_or_in_a_definition_is_forgotten(tmp_path: Path) -> None:
+    recipe = (
+        f'source chats: messages from jsonl("chats.jsonl")\n{MIXED}export out: messages from all to "out"\n'
+    )
+    run(tmp_path, recipe, *BOTH)
+    plan = product.compile(tmp_path / "shop.recipe")
+    for text in ("a secret role", "The weather."):
+        less = tmp_path / f"{len(text)}.duckdb"
+        done = synth("forget", "--matching", text, "--out", less.name, cwd=tmp_path)
+        assert done.status == 0, done.err
+        ((row,),) = product.materialize(plan, log=less, out=tmp_path)
+        assert row["messages"][0]["content"] == "Hello."
+
+
+def test_calls_that_cannot_be_read_are_told_of_and_may_be_left_out(tmp_path: Path) -> None:
+    recipe = f"""source chats: messages from jsonl("chats.jsonl") {{ bad_rows = WAY }}
+{MIXED}export out: messages from all to "out"
+"""
+    broken = [TALK[0], {"role": "assistant", "tool_calls": [{"function": {"name": "w", "arguments": "{c"}}]}]
+    chats = ({"messages": PLAIN}, {"messages": broken})
+    with pytest.raises(ConfigError, match=r"line 2 \(call 1 of message 2\)"):
+        run(tmp_path, recipe.replace("WAY", "fail"), *chats)
+    ((row,),) = run(tmp_path, recipe.replace("WAY", "skip"), *chats)
+    assert "tools" not in row
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text("utf-8"))
+    assert manifest["source"]["parts"][0]["places"][0]["left_out"]["kinds"] == {
+        "has a call of a tool that is not JSON": 1
+    }
