@@ -6,7 +6,7 @@ calls tools before it speaks, its `calls`, what the tools gave and what it says 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from synth.base.canonical import canonical_json
@@ -67,20 +67,20 @@ def all_of_it(
     return None
 
 
-def _turns(messages: Sequence[Message]) -> list[tuple[int, Message]]:
-    """The messages that are turns of somebody's, with their numbers: all but the system's, those of tools,
-    and those behind which tools answer."""
-    return [
-        (number, message)
-        for number, message in enumerate(messages, 1)
-        if role_of(message) not in ("system", "tool")
-        and not (message.get("calls") and number < len(messages))
-    ]
+def _turns(messages: Sequence[Message], start: int = 0) -> Iterator[tuple[int, Message]]:
+    """The messages from one on that are turns of somebody's, with their numbers: all but those that call
+    tools before the model goes on, and what the tools then give."""
+    called = False
+    for number, message in enumerate(messages[start:], start + 1):
+        called = bool(message.get("calls")) or (called and role_of(message) == "tool")
+        if not called or number == len(messages):
+            yield number, message
 
 
 def turns(messages: Sequence[Message], count: Bounds) -> str | None:
     """Counts what somebody says: all but the system's messages, and what tools are asked and give."""
-    return outside(len(_turns(messages)), count, "turn")
+    said = sum(role_of(message) != "system" for _, message in _turns(messages))
+    return outside(said, count, "turn")
 
 
 def alternates(messages: Sequence[Message], first: str, second: str) -> str | None:
@@ -88,12 +88,7 @@ def alternates(messages: Sequence[Message], first: str, second: str) -> str | No
     start = next((at for at, message in enumerate(messages) if role_of(message) != "system"), len(messages))
     if start == len(messages):
         return "has no message"
-    rest = [
-        (number, message)
-        for number, message in enumerate(messages[start:], start + 1)
-        if role_of(message) != "tool" and not (message.get("calls") and number < len(messages))
-    ]
-    for place, (number, message) in enumerate(rest):
+    for place, (number, message) in enumerate(_turns(messages, start)):
         due = (first, second)[place % 2]
         if role_of(message) != due:
             return f"{_name(number, message)} stands where one of the {due} is due"
