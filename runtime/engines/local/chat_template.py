@@ -19,6 +19,7 @@ from typing import Any
 from synth.base.errors import CallFailed, EngineError
 from synth.base.text import valid_text
 from synth.runtime.engines.base import Message, MessageRole, without_system
+from synth.runtime.engines.local.controls import Controls
 from synth.runtime.engines.local.tools.template import TemplateTools, tools_of
 from synth.runtime.engines.thinking import opened
 from synth.runtime.engines.tool_calls import numbered
@@ -73,15 +74,12 @@ class ChatTemplate:
         self._shows_ids = _IDS.search(self.text) is not None
         self.tokenizer = tokenizer
         self._backend = backend
-        self._controls = {
-            token.content: number
-            for number, token in backend.get_added_tokens_decoder().items()
-            if token.special and token.content
-        }
-        self._control_ids = frozenset(self._controls.values())
-        # Longest first, as the tokenizer itself matches; `(?!)` matches nothing.
-        spellings = sorted(self._controls, key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, spellings)) or "(?!)")
+        added = backend.get_added_tokens_decoder().items()
+        special = {token.content: number for number, token in added if token.special and token.content}
+        self._controls = Controls(special)
+        # Where tools are called, those as well that the template has around calls and results.
+        tags = {token.content: number for number, token in added if _is_tag(token.content, self.text)}
+        self._tool_controls = Controls({**special, **tags})
         self._by_turns = _is_divisible(backend)
         self._kept = lru_cache(_MOST_KEPT)(self._encode_turn)
 
@@ -146,7 +144,7 @@ class ChatTemplate:
             # The template looks into the answer, so where its own words begin cannot be known.
             return whole.removeprefix(begin) if whole.startswith(begin) else said
         body = whole[: len(whole) - len(ending)]
-        end = self._control.search(ending)
+        end = self._controls.pattern.search(ending)
         kept = ending if end is None else ending[: end.end()]
         for prompt in (begin, before):
             if body.startswith(prompt):
@@ -161,11 +159,11 @@ class ChatTemplate:
     @property
     def special(self) -> Mapping[str, int]:
         """The ids of the special tokens, by their spelling."""
-        return self._controls
+        return self._controls.ids
 
     def plain(self, text: str) -> str:
         """A text without the special tokens in it."""
-        return self._control.sub("", text)
+        return self._controls.pattern.sub("", text)
 
     def _show(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> str:
         conversation, defined, _, _ = self._hide(messages, tools)
@@ -189,14 +187,15 @@ class ChatTemplate:
         if structured:
             self._add_calls(conversation, messages)
             texts = [*_texts(conversation), *_texts(defined)]
-        literals = sorted({found for text in texts for found in self._control.findall(text)})
+        control = (self._tool_controls if structured else self._controls).pattern
+        literals = sorted({found for text in texts for found in control.findall(text)})
         unused = _unused_characters([self.text, *texts], len(literals) + marks)
         sentinels, spare = unused[: len(literals)], unused[len(literals) :]
         if literals:
             hide = dict(zip(literals, sentinels, strict=True))
 
             def hidden(text: str) -> str:
-                return self._control.sub(lambda found: hide[found.group()], text)
+                return control.sub(lambda found: hide[found.group()], text)
 
             conversation = [_each(message, hidden) for message in conversation]
             defined = _each(defined, hidden)
@@ -226,12 +225,13 @@ class ChatTemplate:
     def _to_ids(self, text: str, shown: Mapping[str, str]) -> tuple[int, ...]:
         """Encode what a template made, in which sentinels stand for what `shown` says."""
         if not shown:
-            starts = [found.start() for found in self._control.finditer(text)]
+            starts = [found.start() for found in self._controls.pattern.finditer(text)]
             ids, controls = self._encode_turns(text, starts)
             # A normaliser can make a control token out of other characters (full-width `＜s＞`).
             if controls == len(starts):
                 return tuple(ids)
-        return tuple(self._encode_hidden(text, shown))
+        special = all(literal in self._controls.ids for literal in shown.values())
+        return tuple(self._encode_hidden(text, shown, self._controls if special else self._tool_controls))
 
     def _encode_turns(self, text: str, starts: list[int]) -> tuple[Iterable[int], int]:
         """The ids of a text and how many of them are control tokens, which begin at `starts`."""
@@ -248,7 +248,7 @@ class ChatTemplate:
 
     def _encode_turn(self, text: str) -> tuple[array[int], int]:
         ids = self._encode(self._backend, text)
-        return array("I", ids), self._count(ids)
+        return array("I", ids), self._controls.count(ids)
 
     def _to_text(
         self,
@@ -274,30 +274,32 @@ class ChatTemplate:
             ) from fault
         return str(text)
 
-    def _encode_hidden(self, text: str, literals: Mapping[str, str]) -> Iterable[int]:
+    def _encode_hidden(self, text: str, literals: Mapping[str, str], controls: Controls) -> Iterable[int]:
         """Encode `text`, in which sentinels stand for control tokens that are only text."""
         hidden = re.compile("|".join(map(re.escape, literals)) or "(?!)")
         # What needs no care is encoded in one go with the control tokens around it, since
         # some tokenizers treat the start of a text differently.
         plain = ""
-        for piece in re.split(f"({self._control.pattern})", text):
-            if piece in self._controls:
+        for piece in controls.split(text):
+            if piece in controls.ids:
                 plain += piece
-            elif hidden.search(piece) or self._count(self._encode(self._backend, piece)):
+            elif hidden.search(piece) or controls.count(self._encode(self._backend, piece)):
                 yield from self._encode(self._backend, plain)
-                yield from self._encode_literally(hidden.sub(lambda found: literals[found.group()], piece))
+                literal = hidden.sub(lambda found: literals[found.group()], piece)
+                yield from self._encode_literally(literal, controls)
                 plain = ""
             else:
                 plain += piece
         yield from self._encode(self._backend, plain)
 
-    def _encode_literally(self, text: str) -> list[int]:
+    def _encode_literally(self, text: str, controls: Controls) -> list[int]:
         ids = self._encode(self._literal_backend, text)
-        if not self._count(ids):
+        if not controls.count(ids):
             return ids
         # The vocabulary itself holds the control token as a word: take that word apart.
-        pieces = re.split(f"({self._control.pattern})", text)
-        apart = chain.from_iterable(piece if piece in self._controls else [piece] for piece in pieces)
+        apart = chain.from_iterable(
+            piece if piece in controls.ids else [piece] for piece in controls.split(text)
+        )
         return [number for piece in apart for number in self._encode(self._literal_backend, piece)]
 
     @cached_property
@@ -313,8 +315,10 @@ class ChatTemplate:
         ids: list[int] = backend.encode(text, add_special_tokens=False).ids
         return ids
 
-    def _count(self, ids: Iterable[int]) -> int:
-        return sum(1 for number in ids if number in self._control_ids)
+
+def _is_tag(spelling: str, template: str) -> bool:
+    """Whether a token is one of those that a template has around calls of tools and what they came to."""
+    return "tool" in spelling and spelling in template
 
 
 def _is_divisible(backend: Any) -> bool:
