@@ -109,6 +109,8 @@ CALL_SCHEMA = Schema(
         ("arguments", Type("record")),
         ("result", Type("any", optional=True)),
         ("fault", Type("text", optional=True)),
+        # Which of the turn's messages it stands in, from 0; a tool is not told of those before.
+        ("message", Type("count", optional=True)),
     ),
 )
 CALLS = Type("list", (Type("record", schema=CALL_SCHEMA),))

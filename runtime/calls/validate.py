@@ -82,17 +82,21 @@ def _limit(step: StepPlan) -> str:
 
 def in_one_sample(checks: tuple[CheckPlan, ...], values: Mapping[str, Any]) -> tuple[CheckPlan, ...]:
     """Checks with their arguments as they are in one sample, without those that it passes for lack
-    of one, and those that compare with rows."""
+    of one, those that compare with rows, and Python functions, which may be given what is yet to be said."""
     if not checks or not any(
-        check.against or any(isinstance(argument, RefPlan) for argument in check.arguments.values())
+        check.against
+        or check.source
+        or any(isinstance(argument, RefPlan) for argument in check.arguments.values())
         for check in checks
     ):
         return checks
-    given = [(check, resolved(check.arguments, values)) for check in checks if not check.against]
+    given = [
+        (check, resolved(check.arguments, values))
+        for check in checks
+        if not check.against and not check.source
+    ]
     return tuple(
-        CheckPlan.model_construct(
-            name=check.name, of=check.of, arguments=arguments, label=check.label, source=check.source
-        )
+        CheckPlan.model_construct(name=check.name, of=check.of, arguments=arguments, label=check.label)
         for check, arguments in given
         if is_complete(arguments)
     )

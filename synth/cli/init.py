@@ -38,6 +38,8 @@ METHODS = {
     "constitution": Method("answers revised after a critique, by principles", ("data/requests.jsonl",)),
     "grounded_qa": Method("answers on passages, quoted and marked", ("data/handbook",)),
     "persona_dialogue": Method("two models talk, reward rows", ("data/personas.jsonl",)),
+    "tools": Method("an agent that looks things up before it speaks", ("data/orders.jsonl", "lib/shop.py")),
+    "function_calling": Method("calls in five shapes, by exact shares", ("lib/travel.py",)),
     "persona": Method("a persona, and what a frozen model says as it", given=("base_revision=main",)),
     "pillars": Method(
         "four behaviours of one agent, pairs and a mix",
