@@ -1,0 +1,134 @@
+"""The recipes of an agent with tools and of function calling: simulated, and on services that err."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synth.cli.init import METHODS
+from tests.judging.test_methods import materialized
+from tests.kit.servers.faults import FaultPlan
+from tests.kit.servers.gemini import GeminiServer
+from tests.kit.servers.loopback import Asked
+from tests.kit.servers.openai import OpenAIServer
+from tests.kit.servers.tools import Calling, one_by_one
+from tests.kit.support import query, synth
+
+RECIPES = ("tools", "function_calling")
+FAULTS = FaultPlan(
+    rates={"rate_limit": 0.03, "server_error": 0.03, "bad_arguments": 0.03, "unknown_tool": 0.03}
+)
+SHARES = {"single": 35, "parallel": 20, "chained": 20, "none": 10, "missing": 15}
+ASKS = {
+    "trains on": "single",
+    "both towns": "parallel",
+    "booked": "chained",
+    "what to take": "none",
+    "no day": "missing",
+}
+
+
+def travelling(asked: Asked) -> str | Calling:
+    """A traveller that says its shape, and an agent that keeps to it; one call in eight is made wrong."""
+    last = next(text for role, text in reversed(asked.messages) if role == "user")
+    if not asked.tools:
+        shape = next(name for words, name in ASKS.items() if words in last)
+        start, goal, day = re.findall(r"(?:Start|Goal|Day): ([\w-]+)", last)
+        return (
+            f"{shape}: to {goal}"
+            if shape == "missing"
+            else f"{shape}: {start} to {goal} on {day}, {asked.key[:6]}"
+        )
+    shape, start, goal, day = (*re.findall(r"[\w-]+", last), "", "", "", "")[0], *_trip(last)
+    if asked.key[0] in "01":
+        shape = "none" if shape != "none" else "single"
+    called = asked.called
+    if shape == "single" and not called:
+        return Calling((("weather", {"town": goal or "Aalden", "day": day or "2026-03-01"}),))
+    if shape == "parallel" and not called:
+        return Calling(
+            tuple(("weather", {"town": town, "day": day}) for town in (start, goal)), said="Let me look."
+        )
+    if shape == "chained" and not called:
+        return Calling((("find_trains", {"start": start, "goal": goal, "day": day}),))
+    if shape == "chained" and called == ("find_trains",):
+        # A list in text for the one service, in an object for the other.
+        (train, *_) = re.findall(r"R[0-9]{3}", json.dumps(asked.results[0]))
+        return Calling((("book_seat", {"train": train, "day": day, "passengers": 2}),))
+    return f"{asked.key[:8]}: when do you leave?" if shape == "missing" else f"Here it is, {asked.key[:8]}."
+
+
+def _trip(text: str) -> tuple[str, str, str]:
+    found = re.search(r": (\w+) to (\w+) on ([\d-]+)", text)
+    return (found[1], found[2], found[3]) if found is not None else ("", "", "")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_method_with_tools_runs_simulated_as_it_is(name: str, tmp_path: Path) -> None:
+    assert synth("init", "--from", name, cwd=tmp_path).status == 0
+    ran = synth("run", f"{name}.recipe", "--simulate", cwd=tmp_path)
+    assert ran.status == 0, ran.err
+    assert METHODS[name].does
+    made = materialized(tmp_path, name)[name]
+    for row in made:
+        assert {each["function"]["name"] for each in row["tools"]} >= {call["name"] for call in row["called"]}
+        assert [message["role"] for message in row["messages"]].count("tool") >= len(row["called"])
+
+
+@pytest.mark.parametrize("service", ["openai", "gemini"])
+def test_function_calling_has_its_shapes_in_exact_shares(service: str, tmp_path: Path) -> None:
+    assert synth("init", "--from", "function_calling", cwd=tmp_path).status == 0
+    server_of = OpenAIServer if service == "openai" else GeminiServer
+    with server_of(answer=travelling, faults=FAULTS) as server:
+        url = "OPENAI_BASE_URL" if service == "openai" else "GOOGLE_GEMINI_BASE_URL"
+        environment = {url: server.base_url, f"{service.upper()}_API_KEY": "k"}
+        mapped = [f"--model={each}={service}:{each}" for each in ("traveller", "agent")]
+        ran = synth("run", "function_calling.recipe", *mapped, cwd=tmp_path, env=environment)
+        assert ran.status == 0, ran.err
+    made = materialized(tmp_path, "function_calling")["function_calling"]
+    assert Counter(row["shape"] for row in made) == SHARES
+    for row in made:
+        names = [call["name"] for call in row["called"]]
+        messages = [call["message"] for call in row["called"]]
+        assert all(call["fault"] is None for call in row["called"])
+        if row["shape"] == "parallel":
+            assert (names, messages) == (["weather", "weather"], [0, 0])
+        elif row["shape"] == "chained":
+            assert (names, messages) == (["find_trains", "book_seat"], [0, 1])
+            train = json.loads(row["called"][0]["result"])[0]["train"]
+            assert json.loads(row["called"][1]["arguments"])["train"] == train
+        else:
+            assert len(names) == (row["shape"] == "single")
+    refused = query(
+        tmp_path / "synth.duckdb",
+        "SELECT DISTINCT payload ->> 'check' FROM events WHERE kind = 'step.rejected' AND step = 'reply'",
+    )
+    assert ("travel.shaped",) in refused
+
+
+def test_an_agent_of_a_shop_runs_on_a_service_that_errs(tmp_path: Path) -> None:
+    def shop(asked: Asked) -> str | Calling:
+        if not asked.tools:
+            return f"Where is it? {' '.join(re.findall(r'A-1[0-9]+', asked.messages[-1][1]))} {asked.key[:6]}"
+        numbers = [number for _, text in asked.messages for number in re.findall(r"A-1[0-9]+", text)]
+        if not asked.called:
+            return Calling((("lookup_order", {"number": numbers[0]}),))
+        if asked.called == ("lookup_order",):
+            return Calling((("refund", {"number": numbers[0], "amount": 10_000.0}),))
+        return one_by_one(asked)
+
+    assert synth("init", "--from", "tools", cwd=tmp_path).status == 0
+    with OpenAIServer(answer=shop, faults=FAULTS) as server:
+        environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "k"}
+        mapped = [f"--model={each}=openai:{each}" for each in ("customer", "agent")]
+        ran = synth("run", "tools.recipe", *mapped, cwd=tmp_path, env=environment)
+        assert ran.status == 0, ran.err
+    made: list[dict[str, Any]] = materialized(tmp_path, "tools")["tools"]
+    assert len(made) == 20
+    faults = Counter(call["fault"] for row in made for call in row["called"] if call["name"] == "refund")
+    assert any("was paid, and 0.00 of it is paid back already" in str(each) for each in faults), faults
