@@ -16,7 +16,7 @@ from synth.runtime.calls.attempt import Answer, CacheMiss, CallAbandoned, Place
 from synth.runtime.calls.validate import Accepted, Rejected, verdict_on
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import Stopped
-from synth.runtime.samples.judges import judged, marked
+from synth.runtime.samples.judges import NOTHING, judged, marked
 from synth.runtime.samples.tools import beside, said
 from synth.runtime.samples.work import Failed, Work
 from synth.store.log.payloads import MarkedAttempt
@@ -90,10 +90,14 @@ async def _round(work: Work, step: StepPlan, number: int, shown: Sequence[Messag
 
 
 async def _try(work: Work, step: StepPlan, place: Place, shown: Sequence[Message]) -> Tried:
-    heard = await said(work, step, place, shown)
-    answer, calls = heard.answer, beside(step, heard.called)
-    values = work.values | calls if calls else work.values
-    verdict = heard.refused or verdict_on(step, answer, work.rules, values)
+    calls, values, refused = NOTHING, work.values, None
+    if step.tools:
+        heard = await said(work, step, place, shown)
+        answer, calls, refused = heard.answer, beside(step, heard.called), heard.refused
+        values = {**values, **calls}
+    else:
+        answer = await work.ask(step, place, shown)
+    verdict = refused or verdict_on(step, answer, work.rules, values)
     if isinstance(verdict, Accepted):
         verdict = await judged(work, step, place, verdict, calls)
     marks = None

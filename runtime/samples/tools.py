@@ -37,8 +37,6 @@ class Said:
 async def said(work: Work, step: StepPlan, place: Place, shown: Sequence[Message]) -> Said:
     """Asks a step's model, and while it calls tools has them answer and asks again.  Raises Failed."""
     answer = await work.ask(step, place, shown)
-    if not step.tools:
-        return Said(answer)
     called: list[CalledTool] = []
     messages, exchange = list(shown), 0
     while True:
@@ -63,8 +61,8 @@ async def said(work: Work, step: StepPlan, place: Place, shown: Sequence[Message
 
 
 def beside(step: StepPlan, called: Sequence[CalledTool]) -> dict[str, Any]:
-    """What stands beside a turn's value in a sample's values: its calls, where it has tools."""
-    return {f"{step.name}.calls": list(called)} if step.tools else {}
+    """What stands beside the value of a turn with tools in a sample's values: its calls."""
+    return {f"{step.name}.calls": list(called)}
 
 
 async def _answered(
