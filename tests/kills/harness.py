@@ -144,7 +144,7 @@ class Door:
         }
         armed = {BEFORE: "tests.kills.arm", "KILLS": json.dumps(asked)}
         around = environment({**(env or {}), **armed})
-        status, out, err = self._server.run(arguments, cwd, around, timeout=300)
+        status, out, err = self._server.run(("-m", "synth", *arguments), cwd, around, timeout=300)
         found = json.loads(counts.read_text()) if counts.exists() else {}
         return Done(status, out.decode(), err.decode(), found)
 

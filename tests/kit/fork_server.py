@@ -116,7 +116,7 @@ class Started:
         """Raises `subprocess.TimeoutExpired`."""
         status = self._within(timeout)
         if status is None:
-            raise subprocess.TimeoutExpired(["synth", *self._arguments], timeout)
+            raise subprocess.TimeoutExpired(["python", *self._arguments], timeout)
         return status
 
     def kill(self) -> None:
@@ -153,7 +153,8 @@ class ForkServer:
     def run(
         self, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float
     ) -> tuple[int, bytes, bytes]:
-        """Exit status (negative for a signal, as of `subprocess`), stdout and stderr of `synth ARGUMENTS`.
+        """Exit status (negative for a signal, as of `subprocess`), stdout and stderr of `python ARGUMENTS`,
+        which begin with `-m` or `-c`.
 
         The module that FORK_SERVER_BEFORE names in the environment is imported in the process first.
         Raises `subprocess.TimeoutExpired`.
@@ -212,9 +213,9 @@ def _serve(requests: socket.socket, more: Sequence[str]) -> None:
     for module in (*_installed(_WARM), *more):
         import_module(module)
     if "vllm" in sys.modules:
-        from tests.kit.models.calls import look_here
+        from tests.kit.models.calls import prepare_vllm
 
-        look_here()
+        prepare_vllm()
     from synth.compiler.compile import compile_text
 
     # The parser's tables and all else that the first recipe makes for those after it.
@@ -257,8 +258,13 @@ def _begin(request: bytes, streams: Sequence[int]) -> None:
 
 
 def _run() -> int:
+    """Runs what follows `-m` or `-c`."""
+    kind, what, *sys.argv[1:] = sys.argv[1:]
     try:
-        runpy.run_module("synth", run_name="__main__", alter_sys=True)
+        if kind == "-m":
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

@@ -20,7 +20,7 @@ from synth.base.errors import EngineError
 from synth.runtime.engines import open_engine
 from synth.runtime.engines.base import Engine, EngineSpec
 from tests.engines.local.person import PERSON
-from tests.kit.models.calls import ask, call, look_here, messages, run, texts
+from tests.kit.models.calls import ask, call, messages, prepare_vllm, run, texts
 from tests.kit.models.fixtures import needs
 
 pytestmark = pytest.mark.slow
@@ -123,10 +123,10 @@ def test_the_pocket_weights_run_in_vllm(pocket_engine: Engine) -> None:
     needs("vllm")
     from synth.runtime.engines.local.pocket import pocket_checkpoint
 
-    look_here()
     options = {"max_num_seqs": 4, "max_model_len": 512, "kv_cache_gb": 0.5, "threads": 1, "dtype": "float32"}
     other = open_engine(EngineSpec(name="base", backend="vllm", id=str(pocket_checkpoint()), options=options))
     assert other.identity.template == pocket_engine.identity.template
+    prepare_vllm()
     run(other.start())
     made = call(pocket_engine, "What is your primary function?", temperature=0.0, max_tokens=12)
     assert texts(ask(other, made)) == texts(ask(pocket_engine, made))

@@ -18,7 +18,7 @@ from synth.runtime.engines.base import Completion, EngineSpec
 from synth.runtime.engines.local.vllm import VllmEngine
 from tests.kit.models.calls import ask, call, outcomes, run, texts, zeros
 from tests.kit.models.tiny_gemma import CONTEXT
-from tests.kit.support import environment, query, synth
+from tests.kit.support import environment, python, query, synth
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("vllm_installed")]
 
@@ -151,9 +151,19 @@ def test_a_killed_core_costs_a_run_one_restart(tiny_gemma: Path, tmp_path: Path)
 # Life and death ---------------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def second_engine(vllm_engine: VllmEngine, tiny_spec: EngineSpec) -> Iterator[VllmEngine]:
-    engine = VllmEngine(tiny_spec)
+    """Beside the first; the last test that has it closes it."""
+    yield from started(tiny_spec)
+
+
+@pytest.fixture
+def doomed_engine(vllm_engine: VllmEngine, tiny_spec: EngineSpec) -> Iterator[VllmEngine]:
+    yield from started(tiny_spec)
+
+
+def started(spec: EngineSpec) -> Iterator[VllmEngine]:
+    engine = VllmEngine(spec)
     run(engine.start())
     yield engine
     run(engine.close())
@@ -171,8 +181,6 @@ def test_two_engines_share_a_process(vllm_engine: VllmEngine, second_engine: Vll
 
     answers = texts(run(together()))
     assert answers[::2] == answers[1::2]
-    run(second_engine.close())
-    assert texts(ask(vllm_engine, call(vllm_engine, "Hello 3", seed=3, max_tokens=30))) == [answers[6]]
 
 
 def test_engines_in_one_process_do_not_wait_for_each_other(
@@ -221,7 +229,7 @@ def test_a_failing_step_costs_the_calls_in_hand_and_no_more(
 
 
 def test_an_engine_that_keeps_failing_is_given_up(
-    second_engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
+    doomed_engine: VllmEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vllm import LLMEngine
 
@@ -229,16 +237,21 @@ def test_an_engine_that_keeps_failing_is_given_up(
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(LLMEngine, "step", fail)
-    made = call(second_engine, "Hello", max_tokens=20)
+    made = call(doomed_engine, "Hello", max_tokens=20)
     for _ in range(3):
-        (failure,) = outcomes(second_engine, made)
+        (failure,) = outcomes(doomed_engine, made)
         assert isinstance(failure, CallFailed)
-    (end,) = outcomes(second_engine, made)
+    (end,) = outcomes(doomed_engine, made)
     assert isinstance(end, EngineDied)
     assert "stopped 3 times (out of memory)" in str(end)
 
 
-def test_closing_fails_what_is_in_hand(second_engine: VllmEngine) -> None:
+def test_closing_fails_what_is_in_hand_and_leaves_the_other_engine_alone(
+    vllm_engine: VllmEngine, second_engine: VllmEngine
+) -> None:
+    other = call(vllm_engine, "Hello 3", seed=3, max_tokens=30)
+    before = texts(ask(vllm_engine, other))
+
     async def close_early() -> list[Completion | BaseException]:
         going = [
             asyncio.create_task(second_engine.generate(call(second_engine, f"{n}", schema=zeros(900))))
@@ -253,6 +266,7 @@ def test_closing_fails_what_is_in_hand(second_engine: VllmEngine) -> None:
     (late,) = outcomes(second_engine, call(second_engine, "x"))
     assert isinstance(late, EngineError)
     assert "is closed" in str(late)
+    assert texts(ask(vllm_engine, other)) == before
 
 
 def test_a_model_that_does_not_fit_is_one_sentence(vllm_engine: VllmEngine, tiny_spec: EngineSpec) -> None:
@@ -265,15 +279,9 @@ def test_a_model_that_does_not_fit_is_one_sentence(vllm_engine: VllmEngine, tiny
 
 def test_a_killed_core_is_rebuilt_and_an_interrupt_is_not_felt(tiny_gemma: Path) -> None:
     """With the model in processes of its own; needs a fresh process, since vLLM reads its mode once."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.kit.models.killed_core", str(tiny_gemma)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {
+    done = python("-m", "tests.kit.models.killed_core", tiny_gemma)
+    assert done.status == 0, done.err
+    assert json.loads(done.out.splitlines()[-1]) == {
         "interrupted": ["Completion"] * 4,
         "killed": ["engine"] * 4,
         "again": ["Completion"],

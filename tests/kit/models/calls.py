@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from synth.compiler.plan.models import Sampling
 from synth.runtime.engines.base import Call, Completion, Engine, Message
 
 
-def look_here() -> None:
-    """Let vLLM look in this process at what the class of a model can do: it asks a new process, which
-    imports all of vLLM for each kind of model, so that a GPU is not touched."""
-    from vllm.model_executor.models import registry
+@cache
+def prepare_vllm() -> None:
+    """Do once in this process what vLLM does again for each engine that starts.
 
+    After an engine was made and before it starts, since vLLM reads the environment that it sets.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import vllm.v1.worker.cpu_worker  # noqa: F401
+        from vllm.model_executor.models import registry
+        from vllm.platforms import current_platform
+
+    # What the class of a model can do it asks a new process, which imports all of vLLM, so that a GPU is
+    # not touched.
     if hasattr(registry, "_run_in_subprocess"):
         registry._run_in_subprocess = lambda look: look()
+    # Whatever stands for Triton's kernels on a CPU is looked for in all that was ever imported.
+    platform = type(current_platform)
+    if "register_triton_kernel_overrides" in vars(platform):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            platform.register_triton_kernel_overrides()
+        platform.register_triton_kernel_overrides = classmethod(lambda _: None)
+    # It collects garbage five times.
+    gc.collect()
+    gc.freeze()
 
 
 def messages(*turns: str) -> tuple[Message, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from synth.runtime.engines.base import EngineSpec
-from tests.kit.models.calls import look_here, run
+from tests.kit.models.calls import prepare_vllm, run
 
 if TYPE_CHECKING:
     from synth.runtime.engines.local.vllm import VllmEngine
@@ -62,8 +62,8 @@ def vllm_engine(tiny_spec: EngineSpec) -> Iterator[VllmEngine]:
     needs("vllm")
     from synth.runtime.engines.local.vllm import VllmEngine
 
-    look_here()
     engine = VllmEngine(tiny_spec)
+    prepare_vllm()
     run(engine.start())
     yield engine
     run(engine.close())

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +23,7 @@ from synth.store.log.events import Event, Kind
 from synth.store.log.log import Log
 from synth.store.log.wal import FLUSH
 from synth.store.rescue.salvage import salvage
-from tests.kit.support import QUICKSTART, ROOT, environment
+from tests.kit.support import QUICKSTART, python
 
 DEEDS = (
     *("flip", "flip", "flip", "flips", "byte", "noise", "zeros", "page", "cut", "cut"),
@@ -81,9 +79,8 @@ def make(folder: Path, samples: int = 48) -> Truth:
     copy_events(whole, log, 0, half // 2).close()
     older = log.read_bytes()
     copy_events(whole, log, half // 2, half).close()
-    command = [sys.executable, "-c", _KILLED, str(whole), str(log), str(half)]
-    done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 9, done.stderr
+    done = python("-c", _KILLED, whole, log, str(half))
+    assert done.status == 9, done.err
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name.startswith(log.name)}
     assert set(files) >= {"synth.duckdb", "synth.duckdb.wal", "synth.duckdb.witness"}
     with Log(log) as opened:

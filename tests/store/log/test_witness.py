@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
@@ -16,7 +14,7 @@ import synth as product
 from synth.base.errors import LogDamaged, LogError, LogShort
 from synth.store.log.events import Event, Kind
 from synth.store.log.log import Log
-from tests.kit.support import QUICKSTART, ROOT, environment, one_sentence, synth
+from tests.kit.support import QUICKSTART, one_sentence, python, synth
 from tests.store.log.test_log import event, written
 
 PRICES = {"base": {"by": "synth.toml", "input": 1.0, "output": 2.0, "cached_input": 0.5}}
@@ -46,8 +44,7 @@ for _ in range({batches}):
     log.append(events_of(log, 10))
 os._exit(9)
 """
-    done = subprocess.run([sys.executable, "-c", script, str(path)], env=environment(), cwd=ROOT)
-    assert done.returncode == 9
+    assert python("-c", script, path).status == 9
 
 
 def files(folder: Path) -> dict[str, bytes]:
