@@ -3,12 +3,14 @@ calls by its chat template."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.kit.models.fixtures import needs
-from tests.kit.servers.faults import FaultPlan
+from tests.kit.servers.faults import Fault, FaultPlan
 from tests.kit.servers.gemini import GeminiServer
 from tests.kit.servers.tools import together
 from tests.tools.test_runs import Tools
@@ -24,8 +26,12 @@ conversation talk over ticket in tickets {
 
 export sft: messages from talk to "out/sft" { columns { ticket = talk.ticket.id } }
 """
-OF_SERVICE = {"rate_limit": 0.05, "server_error": 0.05, "drop": 0.04, "cut": 0.04, "garbled": 0.03}
-FAULTS = FaultPlan({**OF_SERVICE, "bad_arguments": 0.08, "unknown_tool": 0.06}, retry_after=0.01)
+OF_SERVICE: Sequence[Fault] = ("rate_limit", "server_error", "drop", "cut", "garbled")
+OF_CALLS: Sequence[Fault] = ("bad_arguments", "unknown_tool")
+FAULTS = FaultPlan(
+    {**dict.fromkeys(OF_SERVICE, 0.04), **dict.fromkeys(OF_CALLS, 0.07)},
+    retry_after=0.01,
+)
 
 
 class Elsewhere(Tools):
@@ -58,7 +64,7 @@ def test_gemini_calls_through_faults_and_goes_on_with_its_signatures(tmp_path: P
     project.holds()
 
 
-def calls(project: Tools) -> list[dict[str, object]]:
+def calls(project: Tools) -> list[dict[str, Any]]:
     return [call for values in project.values().values() for call in values["reply.calls"]]
 
 
