@@ -50,10 +50,10 @@ def _mark(schema: Any, text: str) -> int:
     return int(low + (marks(text)["helpful"] - 1) * (high - low) // 4)
 
 
-def materialized(folder: Path, name: str) -> dict[str, list[dict[str, Any]]]:
+def materialized(folder: Path, name: str, *given: str) -> dict[str, list[dict[str, Any]]]:
     """The rows of each dataset of a run recipe, which replay and verify agree with."""
     for command in ("materialize", "replay"):
-        done = synth(command, f"{name}.recipe", cwd=folder)
+        done = synth(command, f"{name}.recipe", *given, cwd=folder)
         assert done.status == 0, done.err
     found = {}
     for out in sorted((folder / "out").iterdir()):

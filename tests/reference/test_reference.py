@@ -158,7 +158,7 @@ def test_a_word_says_what_it_is_what_it_takes_and_shows_it() -> None:
     assert "`length(40..400)` is a check of texts.  Arguments: `characters`: range." in said
     assert "check { length(40..400) }" in said
     retry = CliRunner().invoke(cli, ["explain", "retry"]).stdout
-    assert "`retry = 3` stands in a turn or a step." in retry
+    assert "`retry = 3` stands in a turn, a step or a tool." in retry
     assert "E108" in retry
     split = CliRunner().invoke(cli, ["explain", "split"]).stdout
     assert "stands in a source; `split = 95%` stands in an export" in split
