@@ -12,6 +12,7 @@ from synth.compiler.plan.model import AxisPlan, CohortPlan, Plan, PreferencePlan
 from synth.compiler.plan.steps import ArgumentValue, JsonOutput, StepPlan, TextOutput, ToolPlan
 from synth.compiler.plan.tables.draws import DrawPlan
 from synth.compiler.plan.types import json_schema
+from synth.compiler.stdlib.running import RUNNING
 
 
 def lower(bound: Bound) -> Plan:
@@ -170,6 +171,7 @@ def _functions(bound: Bound, steps: list[Step]) -> Iterator[FunctionPlan]:
         if (function.name, function.source) in called:
             called.remove((function.name, function.source))
             yield function
+    yield from (each for each in RUNNING.values() if (each.name, each.source) in called)
 
 
 def _asked_by_measures(bound: Bound) -> Iterator[object]:

@@ -13,6 +13,8 @@ from synth.compiler.plan.types import Type
 
 # A text, or the name of a role: `ends_with("?")` and `ends_with(model)`.
 TEXT_OR_ROLE = Type("text_or_role")
+# A text, or the name of a file that holds it.
+TEXT_OR_FILE = Type("text_or_file")
 # What is quoted: a text, a chunk, or a list of either.
 PASSAGES = Type("passages")
 # A range, or a count, which stands for the range that holds nothing else: `turns(4)`.

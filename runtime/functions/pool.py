@@ -20,6 +20,7 @@ from typing import Any
 from synth.runtime.functions.asked import Fault
 
 _WORKER = Path(__file__).with_name("worker.py")
+_RUNNING = Path(__file__).with_name("running")
 # A reply has a result of 1 MiB, escaped twice at most, and a few words.
 _MOST_BYTES = 8 << 20
 # What a module may take to be imported, in seconds, before its first function is called.
@@ -68,7 +69,7 @@ class Workers:
         self._folder: str | None = None
 
     async def call(
-        self, module: Path, function: str, arguments: Sequence[tuple[str, Any]], paths: Sequence[str]
+        self, module: str, function: str, arguments: Sequence[tuple[str, Any]], paths: Sequence[str]
     ) -> tuple[str] | Fault:
         """The JSON that a function gives, or why it gives none.  Raises Unusable."""
         async with self._free:
@@ -77,7 +78,7 @@ class Workers:
             try:
                 await self._load(worker, module)
                 request = {
-                    "module": _dotted(module),
+                    "module": module,
                     "function": function,
                     "arguments": list(arguments),
                     "paths": list(paths),
@@ -100,12 +101,12 @@ class Workers:
             return (str(reply["value"]),)
         return Fault(f"raised {reply['raised']}" if "raised" in reply else str(reply["faulty"]))
 
-    async def _load(self, worker: _Worker, module: Path) -> None:
+    async def _load(self, worker: _Worker, module: str) -> None:
         """Has a worker import a file, which takes no time of a call.  Raises Unusable."""
         if module in worker.loaded:
             return
         try:
-            reply = await asyncio.wait_for(worker.ask({"module": _dotted(module)}), _IMPORT_S)
+            reply = await asyncio.wait_for(worker.ask({"module": module}), _IMPORT_S)
         except TimeoutError:
             raise Unusable(f"its import took longer than {_IMPORT_S} s") from None
         except (EOFError, OSError, ValueError):
@@ -146,6 +147,7 @@ class Workers:
         setup = {
             "path": _search_path([*self._beside, str(self._root)]),
             "root": str(self._root),
+            "running": str(_RUNNING),
             "memory": memory,
             "seconds": self._limits.seconds,
         }
@@ -158,7 +160,7 @@ class _Worker:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self.loaded: set[Path] = set()
+        self.loaded: set[str] = set()
 
     def send(self, value: Mapping[str, Any]) -> None:
         content = json.dumps(value).encode("ascii")
@@ -201,7 +203,8 @@ def _ending(status: int) -> str:
     return f" by {signal.Signals(-status).name}" if status < 0 else f" with status {status}"
 
 
-def _dotted(module: Path) -> str:
+def dotted(module: Path) -> str:
+    """A file of the project as workers call it."""
     return ".".join(["_project", *module.with_suffix("").parts])
 
 

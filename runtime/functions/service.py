@@ -15,10 +15,12 @@ from synth.base.files import file_hash
 from synth.compiler.bind.functions.files import BadPython, gather
 from synth.compiler.bind.imports import project_root
 from synth.compiler.plan.model import Plan
+from synth.compiler.stdlib.running import is_running
 from synth.runtime.events.budget import RunBudget, Stopped
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.functions.asked import Application, Fault, Files, Result, found, given
-from synth.runtime.functions.pool import Limits, Unusable, Workers
+from synth.runtime.functions.pool import Limits, Unusable, Workers, dotted
+from synth.runtime.functions.running.runs import Running, facts
 from synth.runtime.functions.values import misfit, simulated
 from synth.runtime.settings import Settings
 from synth.store.log.events import Kind
@@ -52,6 +54,7 @@ class Functions:
         self._simulated = simulated
         self._root = project_root(plan.folder)
         self._workers: Workers | None = None
+        self._running_code = Running(self._root, limits)
         self._beginning = asyncio.Lock()
         self._done: OrderedDict[str, tuple[str] | Fault] = OrderedDict()
         self._size = 0
@@ -143,10 +146,12 @@ class Functions:
             for each in function.parameters
             if each.name in asked.arguments
         ]
+        if is_running(function):
+            return await self._stop.bounded(self._running_code.call(function.name, dict(arguments)))
         workers = await self._begun()
         try:
             result = await self._stop.bounded(
-                workers.call(Path(function.path), function.function, arguments, paths)
+                workers.call(dotted(Path(function.path)), function.function, arguments, paths)
             )
         except Unusable as error:
             raise ConfigError(f"`{function.path}` cannot be used: {error}") from None
@@ -166,14 +171,16 @@ class Functions:
         async with self._beginning:
             if self._workers is None:
                 await asyncio.to_thread(self._require_unchanged)
-                modules = [Path(each.path) for each in self._plan.functions]
+                modules = [Path(each.path) for each in self._plan.functions if not is_running(each)]
                 self._workers = Workers(self._root, modules, self._limits)
             return self._workers
 
     def _require_unchanged(self) -> None:
         """Raises ConfigError for a file that is another one than the plan was made from: what it gives would
         be logged under a wrong name."""
-        for path, source in dict.fromkeys((each.path, each.source) for each in self._plan.functions):
+        for path, source in dict.fromkeys(
+            (each.path, each.source) for each in self._plan.functions if not is_running(each)
+        ):
             try:
                 now = gather(self._root / path, self._root).digest
             except BadPython as fault:
@@ -189,6 +196,7 @@ class Functions:
             self._size -= _size(oldest)
 
     async def close(self) -> None:
+        await self._running_code.close()
         if self._workers is not None:
             await self._workers.close()
 
@@ -211,11 +219,12 @@ def open_functions(plan: Plan, settings: Settings, history: History, stop: RunBu
 
 async def files_of(asked: Application, folder: Path) -> dict[str, str | None]:
     """The content of the files that a call is given, as sha256 by path; None of one that is not there or
-    lies outside the project."""
+    lies outside the project.  With them stands what else its result hangs on."""
     paths = [each.name for each in asked.function.parameters if each.type.kind == "path"]
     root = project_root(folder)
     wanted = [asked.arguments[name] for name in paths if asked.arguments.get(name) is not None]
-    return {path: await asyncio.to_thread(_content, path, folder, root) for path in map(str, wanted)}
+    found = {path: await asyncio.to_thread(_content, path, folder, root) for path in map(str, wanted)}
+    return found | facts(asked.function)
 
 
 def _content(path: str, folder: Path, root: Path) -> str | None:

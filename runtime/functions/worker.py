@@ -18,6 +18,8 @@ from typing import Any, BinaryIO
 
 # The name under which the project's folder is a package.
 PROJECT = "_project"
+# And the one of what runs what was written.
+RUNNING = "_running"
 MOST_BYTES = 1 << 20
 
 
@@ -65,9 +67,10 @@ def prepare(setup: dict[str, Any]) -> None:
     except (ImportError, ValueError, OSError):
         pass
     sys.path[:] = setup["path"]
-    project = types.ModuleType(PROJECT)
-    project.__path__ = [setup["root"]]
-    sys.modules[PROJECT] = project
+    for name, place in ((PROJECT, setup["root"]), (RUNNING, setup["running"])):
+        package = types.ModuleType(name)
+        package.__path__ = [place]
+        sys.modules[name] = package
 
 
 def call(request: dict[str, Any], seconds: float) -> dict[str, Any]:

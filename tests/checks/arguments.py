@@ -28,6 +28,8 @@ ARGUMENTS: dict[str, Mapping[str, Any]] = {
     "every": {"role": "model", "has": "thought"},
     "json_valid": {},
     "parses_as": {"language": "sql", "dialect": "sqlite"},
+    "sql_runs": {"schema": "CREATE TABLE t(a)"},
+    "python_runs": {"tests": "assert f() == 1", "seconds": 1, "memory": 512},
     "supported_by": {"evidence": EVIDENCE, "share": 60},
     "verbatim": {"passages": EVIDENCE},
     "draws_on": {"evidence": EVIDENCE, "documents": [2, None]},

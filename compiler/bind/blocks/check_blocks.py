@@ -28,6 +28,7 @@ from synth.compiler.plan.signature import TEXT_OR_ROLE
 from synth.compiler.plan.steps import CheckPlan, RefPlan
 from synth.compiler.plan.types import MODEL, ROLE, Schema, Type, is_transcript
 from synth.compiler.stdlib.checks import CHECKS, Check
+from synth.compiler.stdlib.running import RUNNING, as_called
 from synth.dsl.syntax import Argument, Expression, List, Reference, Rule, Statement, Text
 
 
@@ -90,7 +91,7 @@ def bind_block(
             message = f"`{check.name}` checks {check.takes}, and `{first.text}` is {article(taken[1])}"
             scope.report("E202", message, first)
             continue
-        if of is None and checked is not None and not _may_check(check.takes, checked):
+        if of is None and checked is not None and not _may_check(check, checked):
             # What is checked is at fault more often than the checks: one word is enough.
             if scope.first(_once(statement)):
                 scope.report(
@@ -116,7 +117,11 @@ def bind_block(
                 written, parameters = written[1:], compared_by(written[1:])
         arguments = bind_arguments(check.name, written, parameters, rule.span, check.example, scope)
         if arguments is not None and _may_be_asked(statement, rule, check, arguments, checked, scope):
-            found.append(CheckPlan(name=check.name, of=of, against=against or (), arguments=arguments))
+            if check.name in RUNNING:
+                arguments, source = as_called(arguments), RUNNING[check.name].source
+                found.append(CheckPlan(name=check.name, of=of, arguments=arguments, source=source))
+            else:
+                found.append(CheckPlan(name=check.name, of=of, against=against or (), arguments=arguments))
     return found
 
 
@@ -175,7 +180,7 @@ def named_checks(expression: Expression, what: str, checked: Type, scope: Scope)
         named: NamedCheck | None = scope.thing(item, (NamedCheck,), "a check", instead=instead)
         if named is None:
             continue
-        if named.takes is not None and not _may_check(_kind(named.takes), checked):
+        if named.takes is not None and not _may_be(_kind(named.takes), checked):
             scope.report(
                 "E202",
                 f"`{item.span.text}` checks {article(named.takes)}, and this is {article(checked)}",
@@ -231,7 +236,7 @@ def _may_check_field(check: Check, type_: Type) -> bool:
         return True
     if type_.name in ("count", "number", "ratio", "range", "duration", "boolean"):
         return False
-    return _may_check(check.takes, type_)
+    return _may_check(check, type_)
 
 
 def _report_unknown(rule: Rule, scope: Scope) -> None:
@@ -334,6 +339,13 @@ def _kind(type_: Type) -> str:
     return "messages" if is_transcript(type_) else "text"
 
 
-def _may_check(takes: str, checked: Type) -> bool:
+def _may_check(check: Check, checked: Type) -> bool:
+    """What is run is a text of its own, and no JSON that holds one."""
+    if check.name in RUNNING:
+        return checked.name in ("text", "enum", "unknown", "any")
+    return _may_be(check.takes, checked)
+
+
+def _may_be(takes: str, checked: Type) -> bool:
     """JSON is checked as its text; a conversation only by what takes messages, or either."""
     return takes == "any" or checked.name == "unknown" or takes == _kind(checked)

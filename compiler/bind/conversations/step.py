@@ -37,6 +37,7 @@ from synth.compiler.plan.steps import CheckPlan, Role, Template
 from synth.compiler.plan.types import CALLS, COUNT, UNKNOWN, Schema, Type
 from synth.compiler.stdlib.checks import CHECKS
 from synth.compiler.stdlib.render import references
+from synth.compiler.stdlib.running import RUNNING
 from synth.dsl.syntax import Reference, Rule, Statement, Text
 
 ROLES: dict[str, Role] = {"user": "user", "model": "model", "system": "system"}
@@ -114,7 +115,8 @@ def bind_step(
     refused = _named_checks(fields, "must_fail", output, own)
     for plan in refused:
         if plan.source or plan.against or CHECKS[plan.name].many:
-            what = "is a Python function" if plan.source else "compares samples with each other"
+            runs = "runs what was written" if plan.name in RUNNING else "is a Python function"
+            what = runs if plan.source else "compares samples with each other"
             if plan.against:
                 what = "compares with the rows of a source"
             own.report(

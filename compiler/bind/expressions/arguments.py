@@ -16,9 +16,10 @@ from synth.base.suggest import suggest
 from synth.compiler.bind.expressions.meant import of_marks
 from synth.compiler.bind.expressions.scope import Declared, Scope
 from synth.compiler.bind.expressions.values import FAILED, article, constant, field_type, infer
-from synth.compiler.plan.signature import HOW_MANY, PASSAGES, Parameter
+from synth.compiler.plan.signature import HOW_MANY, PASSAGES, TEXT_OR_FILE, Parameter
 from synth.compiler.plan.steps import RefPlan
-from synth.compiler.plan.types import COUNT, COUNTS, ROLE, TEXT, Type, fits
+from synth.compiler.plan.types import COUNT, COUNTS, PATH, ROLE, TEXT, Type, fits
+from synth.compiler.stdlib.running import InFile, of_text
 from synth.dsl.syntax import Argument, Expression, Integer, List, Reference
 
 
@@ -96,6 +97,9 @@ def _value(expression: Expression, parameter: Parameter, scope: Scope, what: str
         return chosen
     if wanted.name in ("source", "model"):
         return _declared(expression, wanted, scope, what)
+    if wanted == TEXT_OR_FILE:
+        value = _value(expression, replace(parameter, type=PATH), scope, what)
+        return InFile(value) if value is not FAILED and _names_file(expression, value, scope) else value
     if wanted == HOW_MANY:
         meant = COUNT if _is_count(expression, scope) else COUNTS
         value = _value(expression, replace(parameter, type=meant), scope, what)
@@ -116,6 +120,14 @@ def _value(expression: Expression, parameter: Parameter, scope: Scope, what: str
         if varying is not None:
             return varying
     return constant(expression, wanted, scope, what)
+
+
+def _names_file(expression: Expression, value: Any, scope: Scope) -> bool:
+    """Whether what is to be a text or a file is a file: by its type, or a constant by how it ends."""
+    if isinstance(value, RefPlan) and isinstance(expression, Reference):
+        found = path_of(expression, scope)
+        return found is not None and found[0].name == "path"
+    return isinstance(value, str) and not of_text(value)
 
 
 def _is_count(expression: Expression, scope: Scope) -> bool:

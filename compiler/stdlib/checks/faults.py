@@ -69,6 +69,27 @@ def faulty_ngram(arguments: Mapping[str, Any]) -> Fault | None:
     return Fault(arguments["ngram"], "a run has at least one word", "for example `ngram = 4`")
 
 
+def without_data(arguments: Mapping[str, Any]) -> Fault | None:
+    if "schema" in arguments or "database" in arguments:
+        return None
+    return Fault(
+        None,
+        "`sql_runs` needs a `schema` or a `database` to run queries on",
+        'for example `database = "data/shop.db"`',
+    )
+
+
+def faulty_limits(arguments: Mapping[str, Any]) -> Fault | None:
+    seconds, memory = arguments["seconds"], arguments["memory"]
+    if not 0 < seconds <= 600:
+        return Fault(
+            seconds, "code runs for more than 0 and at most 600 seconds", "for example `seconds = 10`"
+        )
+    if not 64 <= memory <= 65_536:
+        return Fault(memory, "code has from 64 to 65,536 MiB of memory", "for example `memory = 512`")
+    return None
+
+
 def faulty_roles(arguments: Mapping[str, Any]) -> Fault | None:
     if arguments["first"] != arguments["second"]:
         return None

@@ -8,7 +8,7 @@ from typing import Any
 
 from synth.base.canonical import canonical_json
 from synth.base.display import quoted
-from synth.compiler.plan.signature import HOW_MANY, PASSAGES, TEXT_OR_ROLE, Parameter
+from synth.compiler.plan.signature import HOW_MANY, PASSAGES, TEXT_OR_FILE, TEXT_OR_ROLE, Parameter
 from synth.compiler.plan.steps import CheckPlan
 from synth.compiler.plan.types import (
     CHUNKS,
@@ -16,6 +16,7 @@ from synth.compiler.plan.types import (
     COUNTS,
     MODEL,
     NUMBER,
+    PATH,
     RANGE,
     RATIO,
     ROLE,
@@ -56,7 +57,7 @@ class Check:
     check that takes any looks at each message of a conversation, or has its own function for that,
     `of_messages`.  One with `many` has no function: it compares samples with each other and is
     judged in order over the whole cohort (`stdlib/near_duplicates.py`).  Nor has one that only a model can
-    judge (`plan/judge_steps.py`).
+    judge (`plan/judge_steps.py`), or that runs what was written (`stdlib/running.py`).
 
     `fault` looks at arguments when a recipe is compiled; `prepare` loads what the function
     needs and raises ConfigError when that is not installed.
@@ -264,6 +265,28 @@ CHECKS: Mapping[str, Check] = {
             'parses_as("python")',
             fault=faults.faulty_dialect,
             prepare=parsed.prepare,
+        ),
+        Check(
+            "sql_runs",
+            (
+                Parameter("schema", TEXT_OR_FILE, optional=True, varies=True),
+                Parameter("database", PATH, optional=True, varies=True),
+                Parameter("rows", HOW_MANY, optional=True, varies=True),
+            ),
+            None,
+            'sql_runs(database = "data/shop.db")',
+            fault=faults.without_data,
+        ),
+        Check(
+            "python_runs",
+            (
+                Parameter("tests", TEXT_OR_FILE, varies=True),
+                Parameter("seconds", NUMBER, 10),
+                Parameter("memory", COUNT, 512),
+            ),
+            None,
+            'python_runs(tests = "tests/fizz.py")',
+            fault=faults.faulty_limits,
         ),
         Check(
             "supported_by",

@@ -1,0 +1,58 @@
+"""Runs what was written: queries in workers that only read, Python code in processes that reach nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from synth.base.canonical import canonical_json
+from synth.compiler.plan.functions import FunctionPlan
+from synth.compiler.stdlib.checks.parsed import code_of
+from synth.compiler.stdlib.running import is_running
+from synth.runtime.functions.asked import Fault
+from synth.runtime.functions.pool import Limits, Workers
+
+_QUERIES = "_running.query"
+
+
+def facts(function: FunctionPlan) -> dict[str, str | None]:
+    """What a result hangs on besides arguments and files, by names that no path has."""
+    if not is_running(function):
+        return {}
+    if function.name == "sql_runs":
+        import sqlite3
+
+        return {"version of sqlite": sqlite3.sqlite_version}
+    import platform
+
+    return {"version of python": platform.python_version()}
+
+
+class Running:
+    """What a run begins for it: nothing before the first call."""
+
+    def __init__(self, root: Path, limits: Limits) -> None:
+        self._root, self._limits = root, limits
+        self._workers: Workers | None = None
+
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> tuple[str] | Fault:
+        """The JSON of the reason why what was written does not run, or of null where it does.  A Fault where
+        that is not known, or may be otherwise another time."""
+        language, written = ("sql", "query") if name == "sql_runs" else ("python", "code")
+        try:
+            code = await asyncio.to_thread(code_of, str(arguments[written]), language)
+        except ValueError as error:
+            return (canonical_json(str(error)),)
+        given = {**arguments, written: code}
+        return await self._query(given)
+
+    async def _query(self, arguments: Mapping[str, Any]) -> tuple[str] | Fault:
+        if self._workers is None:
+            self._workers = Workers(self._root, (), self._limits)
+        return await self._workers.call(_QUERIES, "sql_runs", list(arguments.items()), ())
+
+    async def close(self) -> None:
+        if self._workers is not None:
+            await self._workers.close()
