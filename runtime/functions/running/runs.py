@@ -13,6 +13,7 @@ from synth.compiler.stdlib.checks.parsed import code_of
 from synth.compiler.stdlib.running import is_running
 from synth.runtime.functions.asked import Fault
 from synth.runtime.functions.pool import Limits, Workers
+from synth.runtime.functions.running.sandbox import run_code
 
 _QUERIES = "_running.query"
 
@@ -36,6 +37,7 @@ class Running:
     def __init__(self, root: Path, limits: Limits) -> None:
         self._root, self._limits = root, limits
         self._workers: Workers | None = None
+        self._free = asyncio.Semaphore(limits.most)
 
     async def call(self, name: str, arguments: Mapping[str, Any]) -> tuple[str] | Fault:
         """The JSON of the reason why what was written does not run, or of null where it does.  A Fault where
@@ -46,7 +48,10 @@ class Running:
         except ValueError as error:
             return (canonical_json(str(error)),)
         given = {**arguments, written: code}
-        return await self._query(given)
+        if name == "sql_runs":
+            return await self._query(given)
+        async with self._free:
+            return await run_code(given)
 
     async def _query(self, arguments: Mapping[str, Any]) -> tuple[str] | Fault:
         if self._workers is None:
