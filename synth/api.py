@@ -67,6 +67,7 @@ def run(
     grace: float = 60.0,
     accept_loss: bool = False,
     allowed: Sequence[str | Path] = (),
+    allow_code: bool = False,
     progress: bool | None = None,
 ) -> RunReport:
     """Generates until every quota of a plan is met.  Nothing that is in the log is asked again.
@@ -80,8 +81,8 @@ def run(
     (600 by default, or as its model's options say), `grace` how long calls in flight are awaited
     once the run is to stop, both in seconds.  `accept_loss` goes on with a log that is short of events
     which its witness saw.  `allowed` are folders outside the project that sources
-    may be read from.  `progress` is shown in a notebook and on a terminal, with True in any case and
-    with False never.
+    may be read from, and `allow_code` lets code that models wrote run, confined.  `progress` is shown
+    in a notebook and on a terminal, with True in any case and with False never.
 
     The first Ctrl-C stops cleanly and the second at once; both raise KeyboardInterrupt.  Raises a
     SynthError when it cannot go on; what was committed is safe.
@@ -101,6 +102,7 @@ def run(
         grace=grace,
         accept_loss=accept_loss,
         allowed=tuple(map(Path, allowed)),
+        allow_code=allow_code,
     )
     with watching(progress) as watch:
         report = run_plan(plan, settings, Path(log), options, watch)

@@ -8,6 +8,7 @@ from typing import Any
 
 from synth.base.version import package_version
 from synth.compiler.plan.functions import FunctionPlan
+from synth.compiler.stdlib.running import is_running
 from synth.store.dataset.inputs.verdicts import call_key
 from synth.store.log.past.functions import LoggedResult
 from synth.store.log.past.logged import LoggedSample
@@ -54,8 +55,15 @@ class Fault:
 
 
 def packages_imported(functions: Iterable[FunctionPlan]) -> dict[str, str]:
-    """Versions of the packages that some functions' files import, by the names of these imports."""
+    """Versions of the packages that some functions' files import, by the names of these imports, and of what
+    runs what was written."""
+    functions = tuple(functions)
     names = sorted({name for function in functions for name in function.packages})
+    ran = {each.name for each in functions if is_running(each)}
+    if ran:
+        from synth.runtime.functions.running.required import means
+
+        return means(ran) | packages_imported(each for each in functions if not is_running(each))
     if not names:
         return {}
     from importlib.metadata import packages_distributions

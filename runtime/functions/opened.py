@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from synth.compiler.plan.model import Plan
+from synth.compiler.stdlib.running import is_running
 from synth.runtime.events.budget import RunBudget, Stopped
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.settings import Settings
@@ -24,6 +25,16 @@ def open_if_any(plan: Plan, settings: Settings, history: History, stop: RunBudge
     from synth.runtime.functions.service import open_functions
 
     return open_functions(plan, settings, history, stop)
+
+
+def require_allowed(plan: Plan, settings: Settings, allow_code: bool) -> None:
+    """Raises ConfigError, before anything else is done, where a plan runs what was written and that is not
+    allowed, or cannot be here."""
+    if settings.everywhere == "simulated" or not any(map(is_running, plan.functions)):
+        return
+    from synth.runtime.functions.running.required import require_all
+
+    require_all(plan, allow_code)
 
 
 async def judge_ingested(

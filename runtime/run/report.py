@@ -40,6 +40,8 @@ class RunOptions:
     accept_loss: bool = False
     # Folders outside the project that sources may be read from.
     allowed: tuple[Path, ...] = ()
+    # Whether code that models wrote may run, confined.
+    allow_code: bool = False
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a bound that is none."""

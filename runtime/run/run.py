@@ -31,7 +31,7 @@ from synth.runtime.events.budget import Outcome, RunBudget, Stopped
 from synth.runtime.events.progress import Progress, progress_path, write_progress
 from synth.runtime.events.recorder import Recorder
 from synth.runtime.functions.asked import packages_imported
-from synth.runtime.functions.opened import judge_ingested, open_if_any
+from synth.runtime.functions.opened import judge_ingested, open_if_any, require_allowed
 from synth.runtime.retrieval.service import Indexes, record
 from synth.runtime.run import loop
 from synth.runtime.run.report import RunOptions, RunReport
@@ -73,6 +73,7 @@ def run(
     """Runs a plan.  Raises SynthError when it cannot go on; what was committed is safe."""
     require_runnable(plan)
     options, watch = options or RunOptions(), watch or Watch()
+    require_allowed(plan, settings, options.allow_code)
     if plan.sources:
         from synth.runtime.sources.ingest import check_sources
 
@@ -344,10 +345,8 @@ def _register(plan: Plan, recorder: Recorder, log: Log) -> None:
         [Kind.PLAN_REGISTERED.value, plan.plan_hash],
     )
     if known.fetchone() is None:
-        recorder.emit(
-            Kind.PLAN_REGISTERED,
-            payloads.PlanRegistered(plan_hash=plan.plan_hash, plan=plan.model_dump(mode="json")),
-        )
+        registered = payloads.PlanRegistered(plan_hash=plan.plan_hash, plan=plan.model_dump(mode="json"))
+        recorder.emit(Kind.PLAN_REGISTERED, registered)
 
 
 def _started(

@@ -49,6 +49,11 @@ allow_option = click.option(
 )
 
 
+allow_code_option = click.option(
+    "--allow-code", is_flag=True, help="Let code that models wrote run, confined (`python_runs`)."
+)
+
+
 def model_options(command: F) -> F:
     """`--model`, `--pocket` and `--simulate`."""
     for option in (

@@ -10,6 +10,7 @@ import click
 from synth.cli import terminal
 from synth.cli.options import (
     accept_loss_option,
+    allow_code_option,
     allow_option,
     compile_recipe,
     json_option,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--max-calls", type=click.IntRange(0), help="Stop after this many calls.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="Stop after this long.")
 @click.option("--max-cost", type=click.FloatRange(0, min_open=True), help="Spend no more than this.")
+@allow_code_option
 @wait_options
 @json_option
 def command(
@@ -57,6 +59,7 @@ def command(
     max_cost: float | None,
     patience: float | None,
     grace: float,
+    allow_code: bool,
     as_json: bool,
 ) -> None:
     """Generate until every quota is met.
@@ -83,6 +86,7 @@ def command(
         grace=grace,
         accept_loss=accept_loss,
         allowed=allowed,
+        allow_code=allow_code,
     )
     with Display(quiet=as_json) as display:
         report = run(plan, settings, log, options, display.watch)

@@ -115,7 +115,8 @@ def bind_block(
                 continue
             if against is not None:
                 written, parameters = written[1:], compared_by(written[1:])
-        arguments = bind_arguments(check.name, written, parameters, rule.span, check.example, scope)
+        own = _with_subject(scope, subject, rule.span) if check.name in RUNNING else scope
+        arguments = bind_arguments(check.name, written, parameters, rule.span, check.example, own)
         if arguments is not None and _may_be_asked(statement, rule, check, arguments, checked, scope):
             if check.name in RUNNING:
                 arguments, source = as_called(arguments), RUNNING[check.name].source
@@ -132,9 +133,7 @@ def _bind_function(
     function = find_function(rule.function, scope)
     if function is None or not gives_reason(function, rule.function, scope):
         return
-    inner = Scope(scope.diagnostics, place=scope.place, outer=scope, later=scope.later)
-    if subject is not None:
-        inner.names |= subject.names(rule.span)
+    inner = _with_subject(scope, subject, rule.span)
     wanted = function.parameters[0].type
     first = rule.arguments[0] if rule.arguments else None
     taken: tuple[tuple[str, ...], Type] | Literal[False] | None = None
@@ -165,6 +164,14 @@ def _bind_function(
     arguments = bind_call(function, written, rule.span, inner, first_given=not whole)
     if arguments is not None:
         yield CheckPlan(name=str(rule.function), of=of, arguments=arguments, source=function.plan.source)
+
+
+def _with_subject(scope: Scope, subject: Subject | None, place: Span) -> Scope:
+    """A scope in which what is judged can be an argument too."""
+    inner = Scope(scope.diagnostics, place=scope.place, outer=scope, later=scope.later)
+    if subject is not None:
+        inner.names |= subject.names(place)
+    return inner
 
 
 def named_checks(expression: Expression, what: str, checked: Type, scope: Scope) -> list[CheckPlan]:
