@@ -61,7 +61,7 @@ def packages_imported(functions: Iterable[FunctionPlan]) -> dict[str, str]:
     names = sorted({name for function in functions for name in function.packages})
     ran = {each.name for each in functions if is_running(each)}
     if ran:
-        from synth.runtime.functions.running.required import means
+        from synth.runtime.functions.running.means import means
 
         return means(ran) | packages_imported(each for each in functions if not is_running(each))
     if not names:

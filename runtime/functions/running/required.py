@@ -1,9 +1,8 @@
-"""What running what was written takes before a run begins, and what of it a log is told."""
+"""What running what was written takes before a run begins."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from synth.base.errors import ConfigError
 from synth.compiler.bind.imports import project_root
@@ -39,17 +38,3 @@ def _named(check: CheckPlan) -> Iterator[str]:
         value = check.arguments.get(name)
         if isinstance(value, str):
             yield value
-
-
-def means(names: Collection[str]) -> dict[str, str]:
-    """What runs what was written, by name, with its version."""
-    found = {}
-    if "sql_runs" in names:
-        import sqlite3
-
-        found["sqlite"] = sqlite3.sqlite_version
-    if "python_runs" in names:
-        from synth.runtime.functions.running import confinement
-
-        found["confinement"] = f"{confinement.means()}, {platform.machine()}"
-    return found
