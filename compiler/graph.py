@@ -44,4 +44,6 @@ def mermaid(plan: Plan) -> str:
 def _node(cohort: str, step: StepPlan, trained: bool) -> str:
     who = step.model or (step.call.name if step.call is not None else "composed")
     label = f"{step.name}<br/>{step.role or 'step'} by {who}" + (" *" if trained else "")
+    if step.tools:
+        label += f"<br/>may call {', '.join(tool.name for tool in step.tools)}"
     return f'{cohort}_{step.name}["{label}"]'

@@ -126,7 +126,10 @@ async def _by_function(
 ) -> tuple[str, Any, str | None]:
     """Its key, and what a Python function gives or the fault that the model is told."""
     assert tool.call is not None
-    arguments = {**call.arguments, **_given(tool, work.values)}
+    parameters = work.client.plan.function(tool.call).parameters
+    # What may be None need not be given, and Python has no value for it.
+    absent = {each.name: None for each in parameters if each.required and each.type.optional}
+    arguments = {**absent, **call.arguments, **_given(tool, work.values)}
     if tool.sees_calls:
         arguments["calls"] = [_shown(each) for each in before]
     asking = work.asking(step, place, work.values)
