@@ -128,7 +128,8 @@ class StepPlan(Frozen):
     `needs` are the earlier steps that must be accepted before this one can start.  A user's turn that sees
     the `template` is written on where a chat template opens it.  An evaluation's
     step can see the `row` it is about; one that `scores` writes nothing: its value is how likely
-    the model finds the row's last message.  `judged_by` asks a model for the verdict of each check
+    the model finds the row's last message, and one that only `calls_tools` has the calls of its first
+    answer for its value.  `judged_by` asks a model for the verdict of each check
     that names one.  Each round of attempts has so many `candidates`, which judges mark by a `rubric`
     (`marked_by`, one step a judge) and of which one is the `pick`; a later round is shown `revise` below
     what the first was shown.  `on_length` says what becomes of text that was cut at the limit of tokens.
@@ -146,6 +147,7 @@ class StepPlan(Frozen):
     prompt: Template | None = None
     sees: Literal["prompt", "transcript", "template", "row"] = "prompt"
     scores: bool = False
+    calls_tools: bool = False
     sampling: Sampling = Sampling()
     checks: tuple[CheckPlan, ...] = ()
     must_fail: tuple[CheckPlan, ...] = ()

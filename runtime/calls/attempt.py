@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -64,7 +64,8 @@ class CacheMiss(Exception):
 class Attempt:
     """One attempt at one step of a cohort's sample: what the model is shown, in what order of urgency,
     the sample's earlier calls by key, and what the answer must satisfy.  Of an attempt with tools, each
-    call between which they answer is an `exchange`, from 0."""
+    call between which they answer is an `exchange`, from 0.  `tools` are definitions of a row's own, where
+    the step has none."""
 
     cohort: str
     sample_id: str
@@ -76,6 +77,7 @@ class Attempt:
     checks: tuple[CheckPlan, ...] = ()
     must_fail: tuple[CheckPlan, ...] = ()
     exchange: int = 0
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,10 @@ class Models:
     def _require_tools(self, plan: Plan) -> None:
         """Raises EngineError for a turn with tools whose model can call none where it runs."""
         for step in (step for cohort in (*plan.cohorts, *plan.pair_cohorts) for step in cohort.asking):
-            if not step.tools or "tools" in (engine := self[str(step.model)].engine).capabilities:
+            if (
+                not (step.tools or step.calls_tools)
+                or "tools" in (engine := self[str(step.model)].engine).capabilities
+            ):
                 continue
             why = getattr(engine, "without_tools", "") or "which can call none: "
             name = str(step.model)

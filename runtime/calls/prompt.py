@@ -177,11 +177,14 @@ def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
     if step.scores:
         return score_call(model, attempt)
     opened = step.sees == "template"
+    tools: tuple[Mapping[str, Any], ...] = step.definitions
+    if not tools and "tools" in model.engine.capabilities:
+        tools = attempt.tools
     try:
         if opened and isinstance(model.engine, Opener):
             token_ids: tuple[int, ...] | None = model.engine.render_opening(attempt.messages)
         else:
-            token_ids = model.engine.render(attempt.messages, step.definitions)
+            token_ids = model.engine.render(attempt.messages, tools)
     except CallFailed as failure:
         raise CallAbandoned(str(failure)) from None
     schema = schema_of(step)
@@ -193,7 +196,7 @@ def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
         schema,
         sampling_json(step.sampling),
         seed,
-        tools=step.definitions,
+        tools=tools,
     )
     return Call(
         key,
@@ -206,7 +209,7 @@ def make_call(plan: Plan, model: RunningModel, attempt: Attempt) -> Call:
         attempt.checks,
         attempt.must_fail,
         opened=opened,
-        tools=step.definitions,
+        tools=tools,
         most_calls=step.max_tool_calls,
     )
 

@@ -112,7 +112,12 @@ def prepare(steps: Iterable[StepPlan]) -> None:
 def verdict_on(
     step: StepPlan, answer: Answer, rules: Rules, values: Mapping[str, Any]
 ) -> Accepted | Rejected:
-    """What becomes of an answer; how likely a model finds a text is never refused."""
+    """What becomes of an answer; how likely a model finds a text is never refused, nor what it calls where
+    that is what is asked."""
+    if step.calls_tools:
+        calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in answer.calls]
+        found: dict[str, Any] = {"text": answer.text, "calls": calls}
+        return Accepted(found if answer.malformed is None else {**found, "malformed": answer.malformed})
     if not step.scores:
         return validate(step, answer.text, answer.finish_reason, values, thought=answer.thought, rules=rules)
     return Accepted({"logprob": answer.logprob, "tokens": answer.scored_tokens})

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from synth.base.canonical import digest
+from synth.base.canonical import canonical_json, digest
 from synth.compiler.plan.judging.judge_steps import JUDGED
 from synth.compiler.plan.judging.marking import BEFORE, marking
 from synth.compiler.plan.judging.rubrics import RubricPlan
@@ -34,8 +34,26 @@ def answers(of: str, student: ModelPlan, items: Iterable[Item]) -> EvalSet:
         on_length="keep",
     )
     return EvalSet.of(
-        f"{of}.{student.name}", [step], (EvalEntry(item.id, {"row": item.asked}) for item in items)
+        f"{of}.{student.name}",
+        [step],
+        (EvalEntry(item.id, {"row": item.asked, **item.beside}) for item in items),
     )
+
+
+def calls(of: str, student: ModelPlan, items: Iterable[Item]) -> EvalSet:
+    """A student answers in place of each trained message that calls tools, with the row's own."""
+    found = [(item, calling) for item in items for calling in item.calling]
+    step = StepPlan(
+        name="calls",
+        role="model",
+        model=student.name,
+        sees="row",
+        calls_tools=True,
+        max_tool_calls=max((len(calling.calls) for _, calling in found), default=0),
+        sampling=_bounded(student, (canonical_json(list(calling.calls)) for _, calling in found)),
+    )
+    entries = (EvalEntry(calling.id, {"row": calling.asked, "tools": item.tools}) for item, calling in found)
+    return EvalSet.of(f"{of}.{student.name}.calls", [step], entries)
 
 
 def likelihood(of: str, student: ModelPlan, items: Iterable[Item]) -> EvalSet:

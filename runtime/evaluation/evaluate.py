@@ -18,7 +18,8 @@ from synth.runtime.cohorts.source import SampleObserver, SampleSource
 from synth.runtime.engines.base import Scorer
 from synth.runtime.evaluation.evalset import EvalSet, EvalSource
 from synth.runtime.evaluation.items import Items
-from synth.runtime.evaluation.metrics import Metric, Results, open_metric
+from synth.runtime.evaluation.metrics import Metric, Results
+from synth.runtime.evaluation.opened import open_metric
 from synth.runtime.evaluation.shown import metrics_html, metrics_line
 from synth.runtime.evaluation.students import changed, with_student
 from synth.runtime.evaluation.verdicts import Measured

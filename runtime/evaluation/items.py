@@ -11,10 +11,11 @@ from synth.compiler.plan.model import AxisPlan, CohortPlan, Plan
 from synth.compiler.plan.outputs import ExportPlan
 from synth.compiler.plan.steps import JsonOutput
 from synth.compiler.plan.tables.draws import DrawPlan
-from synth.store.dataset.inputs.messages import trained_turns
+from synth.store.dataset.inputs.messages import Message, trained_turns
 from synth.store.dataset.inputs.select import WrittenBy, config_hash_of
 from synth.store.dataset.materialize import exported
 from synth.store.dataset.rows.layout import Conversation, Layout
+from synth.store.dataset.rows.tool_calls import TOOLS
 from synth.store.log.log import Log
 
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
@@ -29,10 +30,20 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One row.  `answers` are the trained ones, without their thoughts.
+class Calling:
+    """A trained message that calls tools: what is said before it, and its calls (`name`, `arguments`)."""
 
-    `said` are its messages, by role (system, user or model) and content; `asked` those that a
+    id: str
+    asked: Sequence[Mapping[str, Any]]
+    calls: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row.  `answers` are the trained ones, without their thoughts; `calling` are trained messages in
+    which tools are called before, and `tools` the definitions of those that can be.
+
+    `said` are its messages, by role (system, user, model or tool) and content; `asked` those that a
     student is shown, and `given` what the row then answers, all as it is trained on.  Nothing is
     asked where nothing is said before a trained answer.  `columns` say what the row's sample was
     made from.
@@ -44,6 +55,13 @@ class Item:
     asked: Sequence[Mapping[str, Any]]
     given: str
     columns: Mapping[str, str] = field(default_factory=dict)
+    calling: Sequence[Calling] = ()
+    tools: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def beside(self) -> dict[str, Any]:
+        """What a student is given of the row beside its messages."""
+        return {"tools": self.tools} if self.tools else {}
 
 
 class Items:
@@ -127,8 +145,12 @@ def _varies(plan: Plan, export: ExportPlan) -> tuple[AxisPlan | DrawPlan, ...]:
 
 
 def _item(said: Conversation, layout: Layout, cohort: CohortPlan | None) -> Item:
-    shown = [{key: layout.message(each)[key] for key in ("role", "content")} for each in said.messages]
-    trained = [index for index, message in enumerate(said.messages) if message["weight"]]
+    shown = [_shown(each, layout) for each in said.messages]
+    taught = [index for index, message in enumerate(said.messages) if message["weight"]]
+    # What calls tools is no answer yet.
+    trained = [index for index in taught if not said.messages[index].get("calls")]
+    columns = dict(said.columns or {})
+    tools = columns.pop(TOOLS, None)
     schemas = _schemas(cohort) if cohort is not None else []
     answers = [
         Answer(said.messages[index]["content"], schemas[place] if place < len(schemas) else None)
@@ -142,8 +164,19 @@ def _item(said: Conversation, layout: Layout, cohort: CohortPlan | None) -> Item
         answers,
         shown[:last],
         given,
-        {name: value for name, value in (said.columns or {}).items() if value is not None},
+        {name: value for name, value in columns.items() if value is not None},
+        [
+            Calling(f"{said.id}.{index}", shown[:index], said.messages[index]["calls"])
+            for index in taught
+            if said.messages[index].get("calls")
+        ],
+        tools or (),
     )
+
+
+def _shown(message: Message, layout: Layout) -> dict[str, Any]:
+    found = {key: layout.message(message)[key] for key in ("role", "content")}
+    return found | {key: message[key] for key in ("calls", "name") if message.get(key)}
 
 
 def _schemas(cohort: CohortPlan) -> list[Mapping[str, Any] | None]:

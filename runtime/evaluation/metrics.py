@@ -21,7 +21,7 @@ from synth.compiler.plan.outputs import MetricPlan
 from synth.compiler.stdlib.filters import chat
 from synth.runtime.evaluation import evalsets
 from synth.runtime.evaluation.evalset import EvalSet
-from synth.runtime.evaluation.faults import FAULTS, OF_ANSWERS, concerns, count_answer
+from synth.runtime.evaluation.faults import FAULTS, concerns, count_answer
 from synth.runtime.evaluation.items import Answer, Item, export_of, voices_of, without_thought
 from synth.runtime.evaluation.questions import read_questions
 from synth.runtime.evaluation.verdicts import Measured, VerdictCounts, mean_of_marks
@@ -85,17 +85,6 @@ class Metric:
         return [item.id for item in self.items]
 
 
-def open_metric(plan: Plan, of: str, metric: MetricPlan, allowed: Sequence[Path] = ()) -> Metric:
-    """A measure, ready to see rows.  Raises ConfigError for questions that cannot be read."""
-    if metric.name in OF_ANSWERS:
-        kind = OfDataset if "student" not in metric.arguments else OfStudent
-        return kind(plan, of, metric)
-    if metric.name == "rag_accuracy" and "questions" in metric.arguments:
-        return OfQuestions(plan, of, metric, allowed)
-    kinds = {"perplexity": Perplexity, "rag_accuracy": OfReferences, "marked": Marked, "tone": Tone}
-    return kinds[metric.name](plan, of, metric)
-
-
 class OfDataset(Metric):
     """Every trained answer that the dataset holds; of refusals, the last one of a row."""
 
@@ -131,7 +120,7 @@ class OfStudent(Metric):
             else:
                 text = without_thought(values["answer"], self.export)
                 count_answer(self.metric, item.id, Answer(text, item.answers[-1].schema), counts)
-        note = _unasked(self._rows, answered) if self.items else _nothing(counts)
+        note = unasked(self._rows, answered) if self.items else _nothing(counts)
         yield counts.measured(self.of, note=note)
 
 
@@ -149,7 +138,7 @@ class Perplexity(Metric):
         tokens = sum(score["tokens"] for score in scores)
         value = exp(-sum(score["logprob"] for score in scores) / tokens) if tokens else None
         unscored = sum(values is None for values in answered.values())
-        note = f"{unscored:,} could not be scored" if unscored else _unasked(self._rows, answered)
+        note = f"{unscored:,} could not be scored" if unscored else unasked(self._rows, answered)
         yield Measured(self.metric, self.of, value, "", len(scores), note=note or f"{tokens:,} tokens")
 
 
@@ -205,7 +194,7 @@ class Marked(Metric):
             self.metric,
             self.of,
             found,
-            _silent(marked) or _unasked([row for row, text in said.items() if text], marked),
+            _silent(marked) or unasked([row for row, text in said.items() if text], marked),
         )
 
     @property
@@ -253,7 +242,7 @@ class OfQuestions(Metric):
                 counts.add(question.id, not lacks, "lacks " + ", ".join(lacks))
         if asked or self.judge is None:
             note = "" if asked else "no question has facts"
-            yield counts.measured(self.of, "facts", note or _unasked([each.id for each in asked], answered))
+            yield counts.measured(self.of, "facts", note or unasked([each.id for each in asked], answered))
         if self.judge is not None:
             yield _correct(self, results)
 
@@ -288,7 +277,7 @@ class Tone(Metric):
         else:
             answered = results.of(self.evalset())
             heard = {row: values["voice"]["persona"] for row, values in answered.items() if values}
-            by, note = f"`{self.judge.name}`", _silent(answered) or _unasked(self._rows, answered)
+            by, note = f"`{self.judge.name}`", _silent(answered) or unasked(self._rows, answered)
         counts = VerdictCounts(self.metric)
         for row, persona in heard.items():
             counts.add(row, persona == wanted[row], f"is {wanted[row]} and sounds like {persona}")
@@ -340,8 +329,8 @@ def _correct(metric: Metric, results: Results) -> Measured:
     said = [row for row, values in answered.items() if values is not None]
     note = (
         _silent(judged)
-        or _unasked([entry.row for entry in evalset.entries], answered)
-        or _unasked(said, judged)
+        or unasked([entry.row for entry in evalset.entries], answered)
+        or unasked(said, judged)
     )
     return counts.measured(metric.of, f"`{metric.judge.name}`", note)
 
@@ -366,7 +355,8 @@ def _silent(judged: Mapping[str, Mapping[str, Any] | None]) -> str:
     return f"no verdict on {number:,}" if number else ""
 
 
-def _unasked(wanted: Sequence[str], answered: Mapping[str, object]) -> str:
+def unasked(wanted: Sequence[str], answered: Mapping[str, object]) -> str:
+    """How many of some rows were not asked about, as a clause."""
     missing = sum(row not in answered for row in wanted)
     return f"{missing:,} of {len(wanted):,} not asked" if missing else ""
 

@@ -43,7 +43,7 @@ def _of_student(measures: Sequence[MetricPlan]) -> list[MetricPlan]:
     made: list[MetricPlan] = []
     for each in measures:
         of_student = each.model_copy(update={"arguments": {**each.arguments, "student": STUDENT}})
-        of_any = each.name in OF_ANSWERS or each.rubric is not None
+        of_any = each.name in (*OF_ANSWERS, "tool_calls_valid") or each.rubric is not None
         if (of_any or "student" in each.arguments) and of_student not in (*measures, *made):
             made.append(of_student)
     return made

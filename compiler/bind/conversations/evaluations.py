@@ -87,6 +87,10 @@ MEASURES: Mapping[str, Metric] = {
     "marked": Metric(
         (Parameter("rubric", Type("rubric")), _STUDENT, *_LEVEL), "marked(quality, at_least = 9)"
     ),
+    "tool_calls_valid": Metric((_STUDENT, *_SHARE), "tool_calls_valid(at_least = 100%)"),
+    "tool_accuracy": Metric(
+        (Parameter("student", MODEL), *_SHARE), "tool_accuracy(student = small, at_least = 80%)"
+    ),
     "tone": Metric((_JUDGE, *_SHARE), "tone(at_least = 70%)"),
     "refusals": Metric(
         (

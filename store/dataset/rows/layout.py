@@ -8,6 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from synth.base.errors import ConfigError
 from synth.compiler.bind.declarations.exports import FORMS
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.outputs import ExportPlan
@@ -81,13 +82,19 @@ class Layout:
 
     @classmethod
     def of(cls, plan: Plan, export: ExportPlan, calling: Container[str] = ()) -> Layout:
-        """`calling` are the sources whose rows call tools."""
+        """`calling` are the sources whose rows call tools.  Raises ConfigError for a column that these name
+        as well."""
         mixed = {mix.name: [name for part in mix.parts for name in part.sources] for mix in plan.mixes}
         paired = {preference.name: [preference.source] for preference in plan.preferences}
         behind = (mixed | paired).get(export.source, [export.source])
         cohorts = [cohort for cohort in plan.cohorts if cohort.name in behind]
         tags = any(cohort.tags for cohort in cohorts)
         tools = any(name in calling for name in behind) or any(may_call(each, calling) for each in cohorts)
+        if tools and any(getattr(column, "name", column) == TOOLS for column in export.columns):
+            raise ConfigError(
+                f"the export `{export.name}` has a column `{TOOLS}`, and rows that call tools have one of "
+                "that name: name it otherwise in `columns { }`"
+            )
         return cls(export, export.source in mixed, tags, tools)
 
     @property
