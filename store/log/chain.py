@@ -46,9 +46,9 @@ def batch_hash(previous: str, rows: Iterable[Sequence[Any]]) -> str:
     lines = [
         f"{seq}\x1f{batch}\x1f{name}\x1f{run}\x1f{'' if sample is None else sample}\x1f"
         f"{'' if step is None else step}\x1f{'' if attempt is None else attempt}\x1f{kind}\x1f{form}\x1f"
-        f"{ts}\x1f{'' if model is None else model}\x1f{'' if asked is None else asked}\x1f"
-        f"{'' if said is None else said}\x1f{'' if ms is None else ms}\x1f{load}"
-        for seq, batch, name, run, sample, step, attempt, kind, form, ts, model, asked, said, ms, load in rows
+        f"{ts}\x1f{'' if model is None else model}\x1f{'' if into is None else into}\x1f"
+        f"{'' if out is None else out}\x1f{'' if ms is None else ms}\x1f{load}"
+        for seq, batch, name, run, sample, step, attempt, kind, form, ts, model, into, out, ms, load in rows
     ]
     return sha256("\n".join([previous, *lines]).encode()).hexdigest()
 
@@ -76,8 +76,8 @@ def first_fault(connection: duckdb.DuckDBPyConnection, *, deep: bool) -> tuple[i
     if len(parts) == 1:
         return _altered_in(connection.cursor(), parts[0])
     with ThreadPoolExecutor(len(parts)) as pool:
-        found = list(pool.map(_altered_in, [connection.cursor() for _ in parts], parts))
-    return next(filter(None, found), None)
+        faults = list(pool.map(_altered_in, [connection.cursor() for _ in parts], parts))
+    return next(filter(None, faults), None)
 
 
 def _altered_in(cursor: duckdb.DuckDBPyConnection, batches: Sequence[_Batch]) -> tuple[int, str] | None:
@@ -109,14 +109,14 @@ def altered(connection: duckdb.DuckDBPyConnection, seqs: Sequence[int]) -> list[
            ORDER BY b.batch_id""",
         [list(seqs)],
     ).fetchall()
-    found = []
+    numbers = []
     for batch, count, first, previous, expected in batches:
         texts = connection.execute(
             f"{_ROW_TEXTS} WHERE seq >= ? AND seq < ? ORDER BY seq", [first, first + count]
         )
         if _hash_texts(previous, texts.fetchall()) != expected:
-            found.append(int(batch))
-    return found
+            numbers.append(int(batch))
+    return numbers
 
 
 def _hash_texts(previous: str, rows: list[tuple[bytes]]) -> str:

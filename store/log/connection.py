@@ -54,9 +54,9 @@ def attach(path: Path, file: Path) -> duckdb.DuckDBPyConnection:
         raise explain(path, error) from None
 
 
-def attach_for_writing(path: Path, file: Path, found: Found) -> duckdb.DuckDBPyConnection:
+def attach_for_writing(path: Path, file: Path, state: Found) -> duckdb.DuckDBPyConnection:
     """A connection that writes a log which may be read, or is made where there was none."""
-    if found is Found.UNBEGUN:
+    if state is Found.UNBEGUN:
         _clear(path, file)
     try:
         connection = attached(file, "ROW_GROUP_SIZE 16384")
@@ -83,17 +83,17 @@ def has_tables(connection: duckdb.DuckDBPyConnection, path: Path) -> bool:
 
     Raises LogError for what holds something else.
     """
-    found: dict[str, set[str]] = {}
+    tables: dict[str, set[str]] = {}
     rows = connection.execute(
         """SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = 'log' AND NOT internal
            UNION ALL
            SELECT view_name, '' FROM duckdb_views() WHERE database_name = 'log' AND NOT internal"""
     )
     for table, column in rows.fetchall():
-        found.setdefault(table, set()).add(column)
-    if not found:
+        tables.setdefault(table, set()).add(column)
+    if not tables:
         return False
-    if any(found.get(table) != set(columns) for table, columns in TABLES.items()):
+    if any(tables.get(table) != set(columns) for table, columns in TABLES.items()):
         raise LogError(
             f"{path} is a DuckDB file, but not a synth log: it has the tables of another application; "
             "`--log` names another place for the log"
@@ -136,7 +136,7 @@ def _clear(path: Path, file: Path) -> None:
 
 def _sizes(file: Path) -> list[int]:
     """How far a file and its write-ahead log have come."""
-    return [each.stat().st_size if each.exists() else -1 for each in (file, wal_of(file))]
+    return [path.stat().st_size if path.exists() else -1 for path in (file, wal_of(file))]
 
 
 def require_file(path: Path, file: Path) -> None:

@@ -34,9 +34,9 @@ def costs(plan: Plan, cursor: duckdb.DuckDBPyConnection, events: int) -> dict[st
     prices: dict[str, str] = {}
     spent = 0.0
     for kind, text in rows:
-        said = json.loads(text) if text is not None else None
+        recorded = json.loads(text) if text is not None else None
         if kind == Kind.RUN_STARTED.value:
-            prices |= {name: price["by"] for name, price in (said or {}).items()}
+            prices |= {name: price["by"] for name, price in (recorded or {}).items()}
         else:
-            spent += sum((each["cost"] or 0.0) + (each["lost_cost"] or 0.0) for each in said or ())
+            spent += sum((model["cost"] or 0.0) + (model["lost_cost"] or 0.0) for model in recorded or ())
     return {"prices": dict(sorted(prices.items())), "spent": round(spent, 6)} if prices else None

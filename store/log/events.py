@@ -83,8 +83,8 @@ class Event(NamedTuple):
 def lost_events(cursor: duckdb.DuckDBPyConnection, events: int | None = None) -> int:
     """How many events a salvaged log has lost among the first `events`, or among all: an event of its own
     stands in the place of each."""
-    found = cursor.execute(
+    row = cursor.execute(
         "SELECT count(*) FROM events WHERE kind = ? AND seq < coalesce(?, seq + 1)",
         [Kind.EVENT_LOST.value, events],
     ).fetchone()
-    return 0 if found is None else int(found[0])
+    return 0 if row is None else int(row[0])

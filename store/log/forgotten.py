@@ -31,8 +31,8 @@ class Forgotten:
 
     def of(self, config_hash: str | None, *outcomes: str) -> list[str]:
         """The forgotten samples of a lineage that had ended in one of some ways."""
-        found = self.config_hashes.get(config_hash or "", {})
-        return [name for name, outcome in found.items() if outcome in outcomes]
+        outcomes_of = self.config_hashes.get(config_hash or "", {})
+        return [name for name, outcome in outcomes_of.items() if outcome in outcomes]
 
 
 NOTHING = Forgotten()

@@ -48,28 +48,28 @@ class Log:
         self._watched = Watched(path, self._file)
         self._appender: Any = None
         self.next_seq, self.next_batch, self.head, self._first = 0, 0, GENESIS, ""
-        found = look(path)
+        state = look(path)
         try:
-            if found is Found.DATABASE:
+            if state is Found.DATABASE:
                 # Also by a writer: what is not ours, is damaged or is short of events is not touched.
                 self._connection = attach(path, self._file)
                 if (at := broken_at(self._file)) is not None:
                     raise damaged(path, f"its write-ahead log is not as it was written at byte {at:,}")
                 if not self._examine(deep, trust):
-                    found = Found.UNBEGUN
-            elif found is Found.NOTHING:
+                    state = Found.UNBEGUN
+            elif state is Found.NOTHING:
                 require_file(path, self._file)
-            if found is Found.UNBEGUN:
+            if state is Found.UNBEGUN:
                 self._watched.unbegun()
-            elif found is Found.NOTHING:
+            elif state is Found.NOTHING:
                 self._watched.gone()
             if writer:
                 self._watched.require_all(accept_loss)
-                self._begin(found)
-            elif found is Found.DATABASE:
+                self._begin(state)
+            elif state is Found.DATABASE:
                 self._watched.tell_reader(self._connection, self._position, deep=deep)
             else:
-                raise LogError(self._nothing(found))
+                raise LogError(self._nothing(state))
         except BaseException:
             self.close()
             raise
@@ -180,8 +180,8 @@ class Log:
         self._watched.compare(self._connection, self._position)
         return True
 
-    def _nothing(self, found: Found) -> str:
-        if found is Found.UNBEGUN:
+    def _nothing(self, state: Found) -> str:
+        if state is Found.UNBEGUN:
             why = (
                 f": {self._watched.loss}"
                 if self._watched.loss
@@ -194,18 +194,18 @@ class Log:
         gone = " any more, says its witness" if self._watched.notices else ""
         return f"there is no log at {self.path}{gone}: `synth run` makes one, `--log` names another"
 
-    def _begin(self, found: Found) -> None:
+    def _begin(self, state: Found) -> None:
         """Goes on from reading to writing."""
         seen = self._position
         self._disconnect()
-        self._connect(found)
+        self._connect(state)
         self._find_position()
         if self._position != seen:
             raise LogHeld(f"{self.path} was written by another process meanwhile: run again")
         self._watched.keep(self._connection, seen)
 
-    def _connect(self, found: Found = Found.DATABASE) -> None:
-        self._connection = attach_for_writing(self.path, self._file, found)
+    def _connect(self, state: Found = Found.DATABASE) -> None:
+        self._connection = attach_for_writing(self.path, self._file, state)
         # Made once: making one for each batch takes a fifth of a small batch's time.
         self._appender = self._connection.appender("events")
 
@@ -221,9 +221,9 @@ class Log:
         self._find_position()
 
     def _find_position(self) -> None:
-        found = position_of(self._connection)
-        self.next_seq, self.next_batch = found.events, found.batches
-        self.head, self._first = found.head, found.log
+        position = position_of(self._connection)
+        self.next_seq, self.next_batch = position.events, position.batches
+        self.head, self._first = position.head, position.log
 
 
 def _row(event: Event, batch: int) -> tuple[Any, ...]:

@@ -19,9 +19,9 @@ _DATED = re.compile(r"(?:[-@:](?:preview|exp|latest))?(?:[-@:]v?(?:\d{4}-\d\d-\d
 @lru_cache(maxsize=1024)
 def is_another(asked: str, served: str) -> bool:
     """Whether the names are of two models: a dated name is of the one that it begins with."""
-    wanted, said = (_short(name) for name in (asked, served))
+    wanted, answered = (_short(name) for name in (asked, served))
     wanted = wanted.removesuffix("-latest")
-    return not (said.startswith(wanted) and _DATED.fullmatch(said[len(wanted) :]))
+    return not (answered.startswith(wanted) and _DATED.fullmatch(answered[len(wanted) :]))
 
 
 def _short(name: str) -> str:
@@ -35,7 +35,7 @@ def others(
     """Models that answered in the place of those asked for, by the model's name and the run: how many
     of the calls that a condition chooses."""
     suspected = _suspected(cursor, list(runs))
-    found: dict[tuple[str, str], Counter[str]] = {}
+    answers: dict[tuple[str, str], Counter[str]] = {}
     if suspected:
         rows = cursor.execute(
             f"""SELECT model, run_id, {payload_sql.IDENTITY_ID}, {payload_sql.SERVED_BY}, count(*)
@@ -44,8 +44,8 @@ def others(
         )
         for model, run, asked, served, count in rows.fetchall():
             if served is not None and is_another(asked, served):
-                found.setdefault((model, run), Counter())[served] += count
-    return found
+                answers.setdefault((model, run), Counter())[served] += count
+    return answers
 
 
 def _suspected(cursor: duckdb.DuckDBPyConnection, runs: list[str]) -> list[str]:
@@ -56,7 +56,7 @@ def _suspected(cursor: duckdb.DuckDBPyConnection, runs: list[str]) -> list[str]:
            WHERE kind = 'run.stopped' AND run_id IN (SELECT unnest(?))""",
         [runs],
     )
-    silent = {run for run, told in ended.fetchall() if not told}
+    silent = {run for run, says_so in ended.fetchall() if not says_so}
     return sorted(set(runs) - silent)
 
 
@@ -64,8 +64,8 @@ def in_words(served: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[str]
     """A sentence for each model of a run's counts whose calls another one answered."""
     return [
         f"`{model}` asked for {asked}, and {_listed(answers)}"
-        for model, each in served.items()
-        for asked, answers in each.items()
+        for model, by_name in served.items()
+        for asked, answers in by_name.items()
     ]
 
 

@@ -47,8 +47,8 @@ def frame_of(wal: bytes) -> Frame | None:
 
 def ends_at(wal: bytes, at: int) -> bool:
     """Whether a transaction ends here, though the entry that says so was altered by a byte or two."""
-    found = wal[at : at + len(FLUSH)]
-    return len(found) == len(FLUSH) and sum(a != b for a, b in zip(found, FLUSH, strict=True)) <= 2
+    entry = wal[at : at + len(FLUSH)]
+    return len(entry) == len(FLUSH) and sum(a != b for a, b in zip(entry, FLUSH, strict=True)) <= 2
 
 
 def header_end(wal: bytes) -> int | None:
@@ -109,9 +109,9 @@ def _name_of(file: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    found = bytearray()
+    encoded = bytearray()
     while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    found.append(value)
-    return bytes(found)
+    encoded.append(value)
+    return bytes(encoded)

@@ -60,9 +60,9 @@ class FunctionResults:
             keys, number = self._keys, int(key[:16], 16)
             at = bisect_left(keys, number)
             while at < len(keys) and keys[at] == number:
-                found = self._at(self._seqs[at], key)
-                if found is not None and found.files == files and found.lasting and not found.simulated:
-                    return found
+                logged = self._at(self._seqs[at], key)
+                if logged is not None and logged.files == files and logged.lasting and not logged.simulated:
+                    return logged
                 at += 1
             return None
 
@@ -84,9 +84,9 @@ class FunctionResults:
                 WHERE kind = ? AND ({payload_sql.KEY}) IS NOT NULL ORDER BY number, seq""",
             [Kind.FUNCTION_DONE.value],
         )
-        while some := rows.fetchmany(10_000):
-            self._keys.extend(number for number, _ in some)
-            self._seqs.extend(seq for _, seq in some)
+        while chunk := rows.fetchmany(10_000):
+            self._keys.extend(number for number, _ in chunk)
+            self._seqs.extend(seq for _, seq in chunk)
 
     def _at(self, seq: int, key: str) -> LoggedResult | None:
         (text,) = self._cursor.execute("SELECT payload FROM events WHERE seq = ?", [seq]).fetchone() or (

@@ -162,9 +162,9 @@ class History:
         """What the log holds of some samples; the first call of a key counts, and the last of what
         was looked up.  They were lost as samples of a lineage."""
         wanted = [sample_id for sample_id in sample_ids if sample_id in self._called]
-        found: dict[str, LoggedSample] = {}
+        samples: dict[str, LoggedSample] = {}
         if not wanted:
-            return found
+            return samples
         rows = self._cursor.execute(
             f"""SELECT sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, payload
                 FROM events WHERE (kind IN {_OF_SAMPLES}
@@ -173,7 +173,7 @@ class History:
             [config_hash, wanted],
         )
         for sample_id, kind, seq, step, attempt, prompt_tokens, completion_tokens, text in _stream(rows):
-            sample, payload = found.setdefault(sample_id, LoggedSample()), json.loads(text)
+            sample, payload = samples.setdefault(sample_id, LoggedSample()), json.loads(text)
             if is_tombstone(payload):
                 continue
             if kind == Kind.SAMPLE_ABANDONED.value:
@@ -192,7 +192,7 @@ class History:
             else:
                 call = logged_call(seq, step, attempt, prompt_tokens, completion_tokens, payload)
                 sample.calls.setdefault(call.call_key, call)
-        return found
+        return samples
 
     def values(
         self, config_hash: str, versions: SampleIds | None = None
@@ -223,12 +223,12 @@ class History:
                 AND sample_id IN (SELECT unnest(?)) AND ({payload_sql.LINEAGE}) = ? ORDER BY seq""",
             [list(sample_ids), config_hash],
         )
-        found: dict[str, Ending] = {}
+        endings: dict[str, Ending] = {}
         for sample_id, kind, seq, run_id, step, text in _stream(rows):
             payload: EndedEitherWay = json.loads(text)
             if is_tombstone(payload):
                 continue
-            found[sample_version(sample_id, payload.get("inputs", ""))] = Ending(
+            endings[sample_version(sample_id, payload.get("inputs", ""))] = Ending(
                 seq,
                 run_id,
                 step,
@@ -238,7 +238,7 @@ class History:
                 payload.get("inputs", ""),
                 payload.get("attempts", {}),
             )
-        return found
+        return endings
 
     def rules(self) -> dict[str, dict[str, Any] | None]:
         """What each run recorded of how answers are judged, by its id; None where it did not."""
@@ -254,12 +254,12 @@ class History:
 
     def answered(self, model: str, backend: str, id_: str) -> bool:
         """Whether a model has answered any call while it ran there.  May be asked from any thread."""
-        found = self.log.cursor().execute(
+        row = self.log.cursor().execute(
             f"""SELECT 1 FROM events WHERE kind = ? AND model = ?
                AND ({payload_sql.IDENTITY_BACKEND}) = ? AND ({payload_sql.IDENTITY_ID}) = ? LIMIT 1""",
             [Kind.CALL_COMPLETED.value, model, backend, id_],
         )
-        return found.fetchone() is not None
+        return row.fetchone() is not None
 
     def mean_tokens(self, step: str, model: str, identity: Mapping[str, Any]) -> tuple[float, float] | None:
         """Mean prompt and completion tokens of a step's calls that a model answered where it runs now,

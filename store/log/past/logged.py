@@ -67,20 +67,20 @@ class LoggedSample:
 
     def made_of(self, inputs: str) -> LoggedSample:
         """The same of the sample as it is made of certain inputs: its calls are the same, its losses not."""
-        lost = [each for each in self.lost if each.inputs == inputs]
+        lost = [loss for loss in self.lost if loss.inputs == inputs]
         return LoggedSample(self.calls, self.lookups, self.results, self.tools, lost)
 
     def tried(self, step: str) -> int:
         """How many rounds of attempts at a step are not made again: they were refused when the sample was
         lost."""
-        return sum(each.rounds.get(step, 0) for each in self.lost)
+        return sum(loss.rounds.get(step, 0) for loss in self.lost)
 
     def refused_last(self, step: str) -> tuple[str, str] | None:
         """The text and the reason of what was refused at a step when the sample was lost the last time."""
-        last = next((each.last[step] for each in reversed(self.lost) if step in each.last), None)
+        last = next((loss.last[step] for loss in reversed(self.lost) if step in loss.last), None)
         if last is None:
             return None
-        text = next((each.text for each in self.calls.values() if each.seq == last["call"]), None)
+        text = next((call.text for call in self.calls.values() if call.seq == last["call"]), None)
         return None if text is None else (text, last["reason"])
 
 

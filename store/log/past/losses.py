@@ -24,26 +24,26 @@ def loss_of(ended: SampleAbandoned) -> Loss:
     last: dict[str, RejectedAttempt] = {}
     for step, refused in ended.get("rejected", {}).items():
         attempts = ended.get("attempts", {}).get(step, ())
-        if not attempts and not any("candidate" in each for each in refused):
+        if not attempts and not any("candidate" in attempt for attempt in refused):
             # One attempt a round.  A value that was refused afterwards may have the number of another.
             rounds[step] = len(refused)
             last[step] = refused[-1]
             continue
-        picked = {each["attempt"] for each in attempts if each.get("picked", False)}
-        without = {each["attempt"] for each in refused} - picked
+        picked = {attempt["attempt"] for attempt in attempts if attempt.get("picked", False)}
+        without = {attempt["attempt"] for attempt in refused} - picked
         rounds[step] = len(without)
         if not without:
             continue
         totals = {
-            (each["attempt"], each.get("candidate", 0)): each["marks"]["total"]
-            for each in attempts
-            if "marks" in each
+            (attempt["attempt"], attempt.get("candidate", 0)): attempt["marks"]["total"]
+            for attempt in attempts
+            if "marks" in attempt
         }
         last[step] = max(
-            (each for each in refused if each["attempt"] == max(without)),
-            key=lambda each: (
-                totals.get((each["attempt"], each.get("candidate", 0)), float("-inf")),
-                -each.get("candidate", 0),
+            (attempt for attempt in refused if attempt["attempt"] == max(without)),
+            key=lambda attempt: (
+                totals.get((attempt["attempt"], attempt.get("candidate", 0)), float("-inf")),
+                -attempt.get("candidate", 0),
             ),
         )
     return Loss(rounds, last, ended.get("inputs", ""))

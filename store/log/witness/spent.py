@@ -49,18 +49,18 @@ class Spent:
 
 def spent_from(cursor: duckdb.DuckDBPyConnection, first: int) -> Spent:
     """What the events of a log come to from one on."""
-    found = Spent()
+    spent = Spent()
     counted = cursor.execute(
         "SELECT count(*) FROM events WHERE kind = ? AND seq >= ?", [Kind.CALL_COMPLETED.value, first]
     ).fetchone()
-    found.calls = 0 if counted is None else int(counted[0])
+    spent.calls = 0 if counted is None else int(counted[0])
     started = cursor.execute(
         f"SELECT run_id, CAST({payload_sql.PRICES} AS VARCHAR) FROM events WHERE kind = ?",
         [Kind.RUN_STARTED.value],
     ).fetchall()
     prices = {run_id: json.loads(text) for run_id, text in started if text not in (None, "{}", "null")}
     if not prices:
-        return found
+        return spent
     rows = cursor.execute(
         """SELECT run_id, model, prompt_tokens, completion_tokens,
                   CAST(json_extract(payload, ['$.cached_tokens', '$.reasoning_tokens', '$.lost_cost'])
@@ -71,11 +71,11 @@ def spent_from(cursor: duckdb.DuckDBPyConnection, first: int) -> Spent:
     names = ("cached_tokens", "reasoning_tokens", "lost_cost")
     while chunk := rows.fetchmany(65_536):
         for run_id, model, prompt, completion, parts in chunk:
-            found.rates = prices[run_id]
-            said = {name: json.loads(text) for name, text in zip(names, parts, strict=True) if text}
-            found._pay(model, prompt, completion, {name: value for name, value in said.items() if value})
-    found.rates = {}
-    return found
+            spent.rates = prices[run_id]
+            details = {name: json.loads(text) for name, text in zip(names, parts, strict=True) if text}
+            spent._pay(model, prompt, completion, {name: value for name, value in details.items() if value})
+    spent.rates = {}
+    return spent
 
 
 def _money(rates: Mapping[str, Any], prompt: int, completion: int, payload: Mapping[str, Any]) -> float:

@@ -46,7 +46,7 @@ class Watched:
         self._held: Testimony | None = None
         self._witness: Witness | None = None
         # What it was told last.
-        self._told: Testimony | None = None
+        self._last: Testimony | None = None
         self._spent = Spent()
 
     def gone(self) -> None:
@@ -120,8 +120,8 @@ class Watched:
         """Some events are durable, the last of which are those."""
         self._spent.add(events)
         if self._witness is not None:
-            self._told = Testimony(position, self._spent.calls, self._spent.cost)
-            self._witness.tell(self._told)
+            self._last = Testimony(position, self._spent.calls, self._spent.cost)
+            self._witness.tell(self._last)
 
     def is_as_left(self, position: Position) -> bool:
         """Whether a log is the very file that its last writer closed, all of which was looked at then or
@@ -132,10 +132,10 @@ class Watched:
     def close(self) -> None:
         """The log is closed."""
         if self._witness is not None:
-            if self._told is not None:
-                self._witness.tell(replace(self._told, seal=seal_of(self._file)))
+            if self._last is not None:
+                self._witness.tell(replace(self._last, seal=seal_of(self._file)))
             self._witness.close()
-            self._witness = self._told = None
+            self._witness = self._last = None
 
     def _begin(self, connection: duckdb.DuckDBPyConnection, position: Position) -> str | None:
         """Writes the witness anew; returns what keeps it from being written."""
@@ -146,7 +146,7 @@ class Watched:
         except OSError as error:
             return error.strerror or "it cannot be written"
         self._witness.begin(testimony)
-        self._told = testimony
+        self._last = testimony
         return None
 
     def _introduce(self, failure: str | None) -> None:

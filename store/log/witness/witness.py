@@ -82,15 +82,15 @@ def seal_of(file: Path) -> str:
     """What tells a file from one that was written to since: its number, size and times.  Nothing where
     that cannot be told, or where a write-ahead log has more."""
     try:
-        found = file.stat()
+        status = file.stat()
         if file.with_name(f"{file.name}.wal").exists():
             return ""
     except OSError:
         return ""
     # Some file systems keep whole seconds, in which a file can be written to twice.
-    if found.st_mtime_ns % 1_000_000_000 == 0:
+    if status.st_mtime_ns % 1_000_000_000 == 0:
         return ""
-    return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+    return f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
 
 
 def read(path: Path) -> Testimony | None:
@@ -102,9 +102,13 @@ def read(path: Path) -> Testimony | None:
             text = file.read(2 * _LINE)
     except OSError:
         return None
-    found = [_parse(text[at : at + _LINE]) for at in (0, _LINE)]
+    testimonies = [_parse(text[at : at + _LINE]) for at in (0, _LINE)]
     # Of two of one position the one with a seal was written later.
-    return max(filter(None, found), key=lambda each: (each.position.batches, each.seal), default=None)
+    return max(
+        filter(None, testimonies),
+        key=lambda testimony: (testimony.position.batches, testimony.seal),
+        default=None,
+    )
 
 
 def position_of(connection: duckdb.DuckDBPyConnection) -> Position:
@@ -135,8 +139,8 @@ def loss_of(testimony: Testimony, connection: duckdb.DuckDBPyConnection, positio
         )
     if seen.events == 0:
         return None
-    found = connection.execute("SELECT hash FROM batches WHERE first_seq + n = ?", [seen.events]).fetchone()
-    return None if found is not None and found[0] == seen.head else Loss(None)
+    row = connection.execute("SELECT hash FROM batches WHERE first_seq + n = ?", [seen.events]).fetchone()
+    return None if row is not None and row[0] == seen.head else Loss(None)
 
 
 class Witness:
