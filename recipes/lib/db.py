@@ -1,4 +1,4 @@
-"""Queries run in sqlite, each on a database of its own that only can be read."""
+"""What queries give in sqlite, each on a database of its own that can only be read."""
 
 import json
 import sqlite3
@@ -10,22 +10,11 @@ _MOST_ROWS = 500
 _MOST_STEPS = 20_000
 
 
-def runs(sql: str, tables: str) -> str | None:
-    """Why a query does not run on tables or finds nothing; None where it gives rows."""
-    try:
-        found = _rows(sql, tables)
-    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-        return f"does not run: {error}"
-    return None if any(value is not None for row in found for value in row) else "gives nothing"
-
-
 def result(sql: str, tables: str) -> str:
-    """What a query gives, as JSON; in the order of its rows where it asks for one."""
-    found = [json.dumps([_plain(value) for value in row]) for row in _rows(sql, tables)]
-    return f"[{', '.join(found if 'order by' in sql.lower() else sorted(found))}]"
+    """What a query gives on tables, as JSON; in the order of its rows where it asks for one.
 
-
-def _rows(sql: str, tables: str) -> list[tuple[object, ...]]:
+    Raises sqlite3.Error for a query that does not run, ValueError for one that gives too much.
+    """
     with closing(sqlite3.connect(":memory:")) as database:
         database.executescript(tables)
         database.set_authorizer(
@@ -33,10 +22,11 @@ def _rows(sql: str, tables: str) -> list[tuple[object, ...]]:
         )
         steps = iter(range(_MOST_STEPS))
         database.set_progress_handler(lambda: next(steps, None) is None, 1_000)
-        found = database.execute(sql).fetchmany(_MOST_ROWS + 1)
-    if len(found) > _MOST_ROWS:
+        rows = database.execute(sql).fetchmany(_MOST_ROWS + 1)
+    if len(rows) > _MOST_ROWS:
         raise ValueError(f"it gives more than {_MOST_ROWS} rows")
-    return found
+    found = [json.dumps([_plain(value) for value in row]) for row in rows]
+    return f"[{', '.join(found if 'order by' in sql.lower() else sorted(found))}]"
 
 
 def _plain(value: object) -> object:

@@ -166,4 +166,4 @@ def test_text_to_sql_keeps_what_most_queries_agree_on(tmp_path: Path) -> None:
             "SELECT payload ->> 'check' FROM events WHERE kind = 'step.rejected' AND step = 'made'",
         )
     )
-    assert refused["db.runs"] >= 5
+    assert refused["sql_runs"] >= 5
