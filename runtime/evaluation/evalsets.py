@@ -49,7 +49,7 @@ def calls(of: str, student: ModelPlan, items: Iterable[Item]) -> EvalSet:
         model=student.name,
         sees="row",
         calls_tools=True,
-        max_tool_calls=max((len(calling.calls) for _, calling in found), default=0),
+        max_tool_calls=_MOST_CALLS,
         sampling=_bounded(student, (canonical_json(list(calling.calls)) for _, calling in found)),
     )
     entries = (EvalEntry(calling.id, {"row": calling.asked, "tools": item.tools}) for item, calling in found)
@@ -64,6 +64,9 @@ def likelihood(of: str, student: ModelPlan, items: Iterable[Item]) -> EvalSet:
     )
     return EvalSet.of(f"{of}.{student.name}.likelihood", [step], entries)
 
+
+# What simulated students call at most; nothing of it is carried out.
+_MOST_CALLS = 64
 
 _GROUNDED = (
     "Answer the question from the passages alone, in the language of the question and in as few "

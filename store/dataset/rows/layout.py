@@ -157,10 +157,15 @@ class Layout:
         tags: tuple[str, ...],
         columns: Mapping[str, Any],
     ) -> Row:
-        """A row of `preference`: `key` is the sample that both answer in.  Who reads single messages is
-        given the last of each."""
+        """A row of `preference`: `key` is the sample that both answer in.  Raises ConfigError where who
+        reads single messages would be given several."""
         before, better, worse = (self.messages(each) for each in (prompt, chosen, rejected))
         if self.export.type == "sharegpt_preference":
+            if len(better) > 1 or len(worse) > 1:
+                raise ConfigError(
+                    f"`{self.export.type}` compares single messages, and the answers of `{name}` call tools: "
+                    "export `preference`"
+                )
             row: dict[str, Any] = {"conversations": before, "chosen": better[-1], "rejected": worse[-1]}
         else:
             row = {"prompt": before, "chosen": better, "rejected": worse}
