@@ -3,6 +3,7 @@ calls by its chat template."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,13 @@ from typing import Any
 import pytest
 
 from tests.kit.models.fixtures import needs
+from tests.kit.models.tiny_caller import build
 from tests.kit.servers.faults import Fault, FaultPlan
 from tests.kit.servers.gemini import GeminiServer
+from tests.kit.servers.loopback import Asked
+from tests.kit.servers.openai import OpenAIServer
 from tests.kit.servers.tools import together
+from tests.kit.support import rows, synth
 from tests.tools.test_runs import Tools
 
 RECIPE = """
@@ -49,8 +54,7 @@ def test_gemini_calls_through_faults_and_goes_on_with_its_signatures(tmp_path: P
     project = Elsewhere(tmp_path, 8, 'gemini("one")')
     with GeminiServer(answer=together, faults=FAULTS) as at:
         project._served = {"GOOGLE_GEMINI_BASE_URL": at.base_url, "GEMINI_API_KEY": "k"}
-        for most in ("5", "11"):
-            assert project.synth("run", "rows.recipe", "--max-calls", most).status == 3
+        assert project.synth("run", "rows.recipe", "--max-calls", "9").status == 3
         whole = project.synth("run", "rows.recipe")
         assert whole.status == 0, whole.err
         asked = at.total
@@ -69,14 +73,10 @@ def calls(project: Tools) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["transformers", "vllm"])
-def test_a_real_model_calls_and_speaks(tmp_path: Path, tiny_caller: Path, backend: str) -> None:
-    needs(backend)
-    own = 'max_num_seqs = 8\nkv_cache_gb = 0.25\ndtype = "float32"\n' if backend == "vllm" else ""
-    project = Elsewhere(tmp_path, 3, f'{backend}("{tiny_caller}")', f"[models.one]\nthreads = 1\n{own}")
-    if backend == "transformers":
-        # In the middle of the first dialogue, which goes on from the log.
-        assert project.synth("run", "rows.recipe", "--max-calls", "1").status == 3
+def test_a_real_model_calls_and_speaks_and_goes_on_from_the_log(tmp_path: Path, tiny_caller: Path) -> None:
+    project = Elsewhere(tmp_path, 3, f'transformers("{tiny_caller}")', "[models.one]\nthreads = 1\n")
+    # In the middle of the first dialogue.
+    assert project.synth("run", "rows.recipe", "--max-calls", "1").status == 3
     done = project.synth("run", "rows.recipe")
     assert done.status == 0, done.err
     assert (project.calls, len(project.values())) == (3 * 4, 3)
@@ -89,6 +89,41 @@ def test_a_real_model_calls_and_speaks(tmp_path: Path, tiny_caller: Path, backen
     assert first["calls"] == [{"name": "lookup", "arguments": {"number": "A-1"}}]
     project.materialize()
     project.holds()
+
+
+@pytest.mark.slow
+def test_the_agent_of_a_shop_runs_on_vllm(tmp_path: Path, tiny_caller: Path) -> None:
+    """The recipe as it is begun with, its agent a real model under a template with tools."""
+    needs("vllm")
+    agent = build(tmp_path / "agent", called=("lookup_order", {"number": "A-1018"}))
+    assert synth("init", "--from", "tools", cwd=tmp_path).status == 0
+    orders = tmp_path / "data/orders.jsonl"
+    orders.write_text("".join(orders.read_text("utf-8").splitlines(keepends=True)[:3]), "utf-8")
+    with (tmp_path / "synth.toml").open("a", encoding="utf-8") as file:
+        file.write('\n[models.agent]\nmax_num_seqs = 8\nkv_cache_gb = 0.25\ndtype = "float32"\nthreads = 1\n')
+    mapped = (f"--model=agent=vllm:{agent}", "--model=customer=openai:customer")
+    with OpenAIServer(answer=customer) as at:
+        environment = {"OPENAI_BASE_URL": at.base_url, "OPENAI_API_KEY": "k"}
+        done = synth("run", "tools.recipe", *mapped, cwd=tmp_path, env=environment)
+    assert done.status == 0, done.err
+    done = synth("materialize", "tools.recipe", cwd=tmp_path)
+    assert done.status == 0, done.err
+    made = rows(tmp_path / "out/tools/train.jsonl")
+    assert len(made) == 3
+    for row in made:
+        assert [tool["function"]["name"] for tool in row["tools"]] == ["lookup_order", "refund"]
+        roles = [message["role"] for message in row["messages"]]
+        turn = ["user", "assistant", "tool", "assistant"]
+        assert roles == ["system", *turn, *turn]
+        (called,) = row["messages"][2]["tool_calls"]
+        assert called["function"]["name"] == "lookup_order"
+    told = [row["messages"][3]["content"] for row in made]
+    assert sorted("there is no order A-1018" in each for each in told) == [False, True, True]
+
+
+def customer(asked: Asked) -> str:
+    numbers = re.findall(r"A-1[0-9]+", asked.messages[-1][1])
+    return f"Where is it? {' '.join(numbers)} {asked.key[:6]}"
 
 
 @pytest.mark.slow

@@ -2,17 +2,17 @@
 
 Each of its tokens has one successor, so what it says depends on how its prompt ends.  Its chat template is
 that of Qwen, but for one thing: the place where the model is to go on looks another way behind a tool's
-message.  So `build(directory)` writes a checkpoint that first calls `CALLED` and then, shown what that came
-to, says `SAID`; real engines load it, and the whole way from prompt to parsed call is theirs.
+message.  So `build(directory)` writes a checkpoint that first makes one call (`CALLED`) and then, shown what
+that came to, says `SAID`; real engines load it, and the whole way from prompt to parsed call is theirs.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 CALLED = ("lookup", {"number": "A-1"})
-BODY = '\n{"name": "lookup", "arguments": {"number": "A-1"}}\n'
 SAID = "It is on its way."
 THOUGHT = "<think>\nAn order.\n</think>\n\n"
 CONTROLS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>")
@@ -40,7 +40,12 @@ CHAT_TEMPLATE = """\
 """
 
 
-def build_tokenizer(*, special: bool = True) -> Any:
+def body(called: tuple[str, dict[str, Any]]) -> str:
+    """What stands between the tags of a call."""
+    return f"\n{json.dumps({'name': called[0], 'arguments': called[1]})}\n"
+
+
+def build_tokenizer(*, special: bool = True, called: tuple[str, dict[str, Any]] = CALLED) -> Any:
     """Bytes, ChatML's control tokens and the pieces that the model says; `special` says whether the tags of a
     call are special tokens, which are left out of a text unless they are asked for."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
@@ -61,23 +66,22 @@ def build_tokenizer(*, special: bool = True) -> Any:
     )
     tags = [AddedToken(tag, special=special, normalized=False) for tag in ("<tool_call>", "</tool_call>")]
     tokenizer.add_tokens(tags, special_tokens=special)
-    tokenizer.add_tokens(
-        [AddedToken(piece, special=False, normalized=False) for piece in (THOUGHT, BODY, SAID)]
-    )
+    pieces = (THOUGHT, body(called), SAID)
+    tokenizer.add_tokens([AddedToken(piece, special=False, normalized=False) for piece in pieces])
     return tokenizer
 
 
-def build(directory: Path, *, special: bool = True) -> Path:
+def build(directory: Path, *, called: tuple[str, dict[str, Any]] = CALLED) -> Path:
     """Write the checkpoint (about 2 MB) into `directory` and return it."""
     import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-    tokenizer = build_tokenizer(special=special)
+    tokenizer = build_tokenizer(called=called)
     (line,), (mark,) = (tokenizer.encode(text, add_special_tokens=False) for text in ("\n", "#"))
     size = 64 * -(-len(tokenizer) // 64)
     number = tokenizer.convert_tokens_to_ids
     says = {
-        line: [THOUGHT, "<tool_call>", BODY, "</tool_call>", "<|im_end|>"],
+        line: [THOUGHT, "<tool_call>", body(called), "</tool_call>", "<|im_end|>"],
         mark: [SAID, "<|im_end|>"],
     }
     config = LlamaConfig(
