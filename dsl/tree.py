@@ -101,9 +101,9 @@ class Builder:
                 annotation = self.type(part.children[0])
             elif part.data == "quantity":
                 token = part.children[0]
-                if token.type == "RANGE" and name is None and any(_is(each, "value") for each in parts):
-                    found = self.literal(token)
-                    scale = found if isinstance(found, Range) else None
+                if token.type == "RANGE" and name is None and any(_is(sibling, "value") for sibling in parts):
+                    literal = self.literal(token)
+                    scale = literal if isinstance(literal, Range) else None
                 else:
                     quantity, value = self.quantity(token, kind, alone=name is None)
             elif part.data == "clause":
@@ -312,10 +312,10 @@ class Builder:
                 tree = None
         if tree is not None:
             value, *filters = tree.children
-            found = Interpolation(inner.expression(value), tuple(map(inner.filter, filters)), span)
+            interpolation = Interpolation(inner.expression(value), tuple(map(inner.filter, filters)), span)
             if inner.damage <= len(inner.diagnostics):
                 self.diagnostics += inner.diagnostics
-                return found
+                return interpolation
         self.report(_not_a_reference(written, span, start))
         return Interpolation(Damaged(Span(source, start, end)), (), span)
 

@@ -38,9 +38,9 @@ class Fault:
     silent: bool = False
 
 
-def pair(found: Scan) -> list[Fault]:
+def pair(scan: Scan) -> list[Fault]:
     """The faults of a text's brackets, by offset.  No two are about the same bracket."""
-    counted = _Count(found)
+    counted = _Count(scan)
     counted.run()
     faults = counted.faults
     if any(fault.char in "{}" and not fault.silent and fault.kind != "deep" for fault in faults):
@@ -49,12 +49,12 @@ def pair(found: Scan) -> list[Fault]:
         settled = {fault.at for fault in others} | {
             fault.fix_at for fault in others if fault.kind == "crossed"
         }
-        read = _by_indentation(found, settled)
+        read = _by_indentation(scan, settled)
         if not any(fault.kind == "deep" for fault in faults) and len(read) <= len(braces):
             faults = others + read
     if not faults:
         return faults
-    lines = _Lines(found.text)
+    lines = _Lines(scan.text)
     placed = [lines.place(fault) if fault.char in "()[]" else fault for fault in faults]
     return sorted(placed, key=lambda fault: fault.at)
 
@@ -63,16 +63,16 @@ def pair(found: Scan) -> list[Fault]:
 class _Count:
     """Pairs brackets by counting."""
 
-    found: Scan
+    scan: Scan
     stack: list[tuple[int, str]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
     def run(self) -> None:
-        strings = [(start, _STRING) for start, _ in self.found.open_strings]
-        ends = dict(self.found.open_strings)
+        strings = [(start, _STRING) for start, _ in self.scan.open_strings]
+        ends = dict(self.scan.open_strings)
         deep: Fault | None = None
         depth = 0
-        for at, char in merge(self.found.brackets, strings) if strings else self.found.brackets:
+        for at, char in merge(self.scan.brackets, strings) if strings else self.scan.brackets:
             if depth:
                 depth += char in PAIRS
                 depth -= char in OPENERS
@@ -87,7 +87,7 @@ class _Count:
                 self.stack.append((at, char))
             else:
                 self.close(at, char)
-        end = len(self.found.text)
+        end = len(self.scan.text)
         if depth and deep:
             self.faults.append(Fault("deep", deep.at, deep.char, end))
         while self.stack:
@@ -116,11 +116,11 @@ class _Count:
     def string(self, start: int, end: int) -> None:
         """A text that is never closed has swallowed what was to close the brackets of its line."""
         self.faults.append(Fault("quote", start, _STRING, end, silent=True))
-        position = self.found.source.position
+        position = self.scan.source.position
         line, _ = position(start)
         while self.stack and position(self.stack[-1][0])[0] == line:
             at, char = self.stack[-1]
-            if PAIRS[char] not in self.found.source.text[start:end]:
+            if PAIRS[char] not in self.scan.source.text[start:end]:
                 break
             self.stack.pop()
             self.faults.append(Fault("unclosed", at, char, end, silent=True))
@@ -190,10 +190,10 @@ class _Lines:
         return fault.at + len(self.code[fault.at : end].rstrip()) if end > fault.at else fault.at + 1
 
 
-def _by_indentation(found: Scan, settled: set[int]) -> list[Fault]:
+def _by_indentation(scan: Scan, settled: set[int]) -> list[Fault]:
     """The braces at fault when each line that is no deeper than the one that opened a block ends
     it.  The parentheses that are not `settled` pair up; lines inside them tell nothing."""
-    lines = _Lines(found.text)
+    lines = _Lines(scan.text)
     faults: list[Fault] = []
     stack: list[tuple[int, int]] = []
     strays: set[int] = set()
@@ -201,7 +201,7 @@ def _by_indentation(found: Scan, settled: set[int]) -> list[Fault]:
     index = -1
     events = merge(
         ((line.start, "", number) for number, line in enumerate(lines.lines)),
-        ((at, char, -1) for at, char in found.brackets if at not in settled),
+        ((at, char, -1) for at, char in scan.brackets if at not in settled),
     )
     for at, char, number in events:
         if not char:
@@ -228,7 +228,7 @@ def _by_indentation(found: Scan, settled: set[int]) -> list[Fault]:
                 faults.append(Fault("stray", at, char))
         else:
             parentheses += 1 if char in PAIRS else -1
-    faults += (Fault("unclosed", opened, "{", len(found.text)) for opened, _ in stack)
+    faults += (Fault("unclosed", opened, "{", len(scan.text)) for opened, _ in stack)
     return faults
 
 

@@ -245,7 +245,7 @@ def _of_condition(token: Token, context: Context) -> str:
 
 def _known_elsewhere(token: Token, context: Context) -> str:
     """How what other languages write so is written here: how many, and what comes from another file."""
-    words = [str(each) for each in context.statement]
+    words = [str(word) for word in context.statement]
     if words[:1] == ["conversation"] and len(words) > 1 and not context.bracket:
         after_sign = token.type == "INT" and words[-2] == "times" and _TIMES.fullmatch(words[-1])
         sign = None if token.type == "INT" else _TIMES.fullmatch(str(token))

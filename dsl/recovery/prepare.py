@@ -47,13 +47,13 @@ class Prepared:
 
 def prepare(source: Source) -> Prepared:
     """Finds and mends what is wrong with the texts and the brackets of a source."""
-    found = scan(source)
-    faults = pair(found)
-    diagnostics = list(found.diagnostics)
-    diagnostics += _diagnostics(found, faults)
-    text, inserted = _repair(found.text, faults)
+    scanned = scan(source)
+    faults = pair(scanned)
+    diagnostics = list(scanned.diagnostics)
+    diagnostics += _diagnostics(scanned, faults)
+    text, inserted = _repair(scanned.text, faults)
     before = [at - count for count, at in enumerate(inserted)]
-    shifted = frozenset(at + bisect_right(before, at) for at in found.damaged_texts)
+    shifted = frozenset(at + bisect_right(before, at) for at in scanned.damaged_texts)
     return Prepared(
         source,
         text,
@@ -115,32 +115,32 @@ def _repair(text: str, faults: list[Fault]) -> tuple[str, tuple[int, ...]]:
     return "".join(pieces) + "".join(ends) + "\n" * bool(ends), tuple(inserted)
 
 
-def _diagnostics(found: Scan, faults: list[Fault]) -> list[Diagnostic]:
+def _diagnostics(scanned: Scan, faults: list[Fault]) -> list[Diagnostic]:
     """One for each line on which a bracket is at fault, and one for all that the file's end
     leaves open."""
-    size = len(found.text)
+    size = len(scanned.text)
     kept: list[Diagnostic] = []
-    lines = {found.source.position(start)[0] for start, _ in found.open_strings}
+    lines = {scanned.source.position(start)[0] for start, _ in scanned.open_strings}
     at_end = [
         fault for fault in faults if fault.kind == "unclosed" and fault.fix_at >= size and not fault.silent
     ]
     for fault in faults:
-        line, _ = found.source.position(fault.at)
+        line, _ = scanned.source.position(fault.at)
         if not fault.silent and line not in lines and fault not in at_end:
-            kept.append(_diagnostic(found, fault))
+            kept.append(_diagnostic(scanned, fault))
             lines.add(line)
-    if at_end and not found.swallowed_end:
+    if at_end and not scanned.swallowed_end:
         *outer, inner = at_end
         labels = (
-            Label(Span(found.source, fault.at, fault.at + 1), "open as well")
+            Label(Span(scanned.source, fault.at, fault.at + 1), "open as well")
             for fault in outer[-_MOST_LABELS:]
         )
-        kept.append(replace(_diagnostic(found, inner), secondary=tuple(labels)))
+        kept.append(replace(_diagnostic(scanned, inner), secondary=tuple(labels)))
     return kept
 
 
-def _diagnostic(found: Scan, fault: Fault) -> Diagnostic:
-    source = found.source
+def _diagnostic(scanned: Scan, fault: Fault) -> Diagnostic:
+    source = scanned.source
     at = Span(source, fault.at, fault.at + 1)
     if fault.kind == "deep":
         hint = "name the inner parts with `let` or `set`"
@@ -160,7 +160,7 @@ def _diagnostic(found: Scan, fault: Fault) -> Diagnostic:
         line, _ = source.position(fault.at)
         last, _ = source.position(fault.fix_at)
         partner = PAIRS[fault.char]
-        if fault.fix_at >= len(found.text):
+        if fault.fix_at >= len(scanned.text):
             where = " before the end of the file"
         elif last == line:
             where = " on the same line" if fault.char != "{" else f" before line {line + 1}"

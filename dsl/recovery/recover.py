@@ -283,8 +283,8 @@ class _Recovery:
         if token.type == "_NL" and statement:
             start = end = token_range(statement[-1])[1]
         at = self.prepared.span(start, end)
-        found = description(token, at_end=bool(_REST_IS_BLANK.match(source.text, at.end)))
-        message = f"expected {wanted}, found {found}"
+        unexpected = description(token, at_end=bool(_REST_IS_BLANK.match(source.text, at.end)))
+        message = f"expected {wanted}, found {unexpected}"
         self.report("E002", message, at, hint=advice(token, context) or hint, fix=_fix(token, at, context))
 
     def context(self, at: int) -> Context:

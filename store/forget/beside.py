@@ -28,7 +28,7 @@ def datasets_beside(log: Path, done: Forgetting) -> dict[Path, list[str]]:
     """The datasets below a log's folder that were made of it, or of one that it was written from, and
     hold what is forgotten; and what in each does: its rows, card, manifest or name."""
     names = done.samples | done.rows
-    found = {}
+    datasets = {}
     for folder in _datasets(log.parent, done):
         held = {
             "rows": _holds_rows(folder, names),
@@ -37,8 +37,8 @@ def datasets_beside(log: Path, done: Forgetting) -> dict[Path, list[str]]:
             "name": done.target.texts.stand_in(str(folder.relative_to(log.parent))),
         }
         if any(held.values()):
-            found[folder] = [what for what, so in held.items() if so]
-    return found
+            datasets[folder] = [what for what, so in held.items() if so]
+    return datasets
 
 
 def holds(path: Path, done: Forgetting) -> bool:
@@ -77,12 +77,12 @@ def _rows(folder: Path, names: frozenset[str]) -> Iterator[str]:
 def _ids(path: Path) -> Iterator[str]:
     if path.suffix == ".jsonl":
         with path.open("rb") as lines:
-            yield from (found[1].decode() for line in lines if (found := _ID.match(line)))
+            yield from (match[1].decode() for line in lines if (match := _ID.match(line)))
     elif path.suffix == ".parquet":
         with connect() as connection:
             rows = connection.execute(f"SELECT id FROM read_parquet({quoted(path)})")
-            while some := rows.fetchmany(4096):
-                yield from (name for (name,) in some)
+            while chunk := rows.fetchmany(4096):
+                yield from (name for (name,) in chunk)
 
 
 def _holds_rows(folder: Path, names: frozenset[str]) -> bool:

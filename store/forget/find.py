@@ -50,9 +50,9 @@ def find(cursor: duckdb.DuckDBPyConnection, named: Sequence[str], wanted: Sequen
 
     Raises ConfigError where there is nothing, or where it is everything.
     """
-    ids = {each for name in named for each in [_named(cursor, name)]}
+    ids = {id_ for name in named for id_ in [_named(cursor, name)]}
     quotes = Texts(_written(cursor, ids))
-    target = Target(Texts([*wanted, *_told(cursor, quotes)]))
+    target = Target(Texts([*wanted, *_excerpts(cursor, quotes)]))
     sources = _rows(cursor)
     for name in ids:
         (target.rows if name in sources else target.samples).add(name)
@@ -77,7 +77,7 @@ def _take(
     """Takes an event for what it holds, if it does."""
     held = target.texts.stand_in_payload(kind, payload)
     if quotes is not None and not held:
-        held = quotes.stand_in_value([_written_in(each) for each in payload["messages"]])
+        held = quotes.stand_in_value([_written_in(message) for message in payload["messages"]])
     if not held or MARK in payload:
         return False
     if kind == Kind.SOURCE_INGESTED and name is not None:
@@ -101,19 +101,19 @@ def _named(cursor: duckdb.DuckDBPyConnection, name: str) -> str:
         [Kind.SOURCE_INGESTED.value, name.encode("utf-8", "backslashreplace").decode()],
     ).fetchall()
     if len({row for row, _ in own}) > 1:
-        told = ", ".join(f"{row} of `{source}`" for row, source in own)
-        raise ConfigError(f"several rows have the id `{name}`: name one of {told}")
+        choices = ", ".join(f"{row} of `{source}`" for row, source in own)
+        raise ConfigError(f"several rows have the id `{name}`: name one of {choices}")
     if own:
         return str(own[0][0])
     begin = name.split("-", 1)[0].encode("utf-8", "backslashreplace").decode()
-    found = cursor.execute(
+    rows = cursor.execute(
         "SELECT DISTINCT sample_id FROM events WHERE starts_with(sample_id, ?) ORDER BY 1", [begin]
     ).fetchall()
-    if not found or not begin:
+    if not rows or not begin:
         raise ConfigError(f"the log knows no sample `{name}`: rows carry theirs as `id`")
-    if len(found) > 1:
-        raise ConfigError(f"`{name}` begins several samples: {some_of(row[0] for row in found)}")
-    return str(found[0][0])
+    if len(rows) > 1:
+        raise ConfigError(f"`{name}` begins several samples: {some_of(row[0] for row in rows)}")
+    return str(rows[0][0])
 
 
 def _written(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> Iterator[str]:
@@ -124,17 +124,17 @@ def _written(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> Iterator[
     ).fetchall()
     for kind, text in rows:
         payload = json.loads(text)
-        said = [payload.get("text"), payload.get("thought"), *_strings(_arguments(payload))]
+        texts = [payload.get("text"), payload.get("thought"), *_strings(_arguments(payload))]
         if kind == Kind.SOURCE_INGESTED:
             # A system message is that of all rows.
-            said = [
+            texts = [
                 text
-                for each in payload.get("messages", ())
-                if each["role"] != "system"
-                for text in _strings(_written_in(each))
+                for message in payload.get("messages", ())
+                if message["role"] != "system"
+                for text in _strings(_written_in(message))
             ]
-            said += _strings(payload.get("values", {}))
-        yield from (each.strip() for each in said if each and len(each.strip()) >= QUOTED)
+            texts += _strings(payload.get("values", {}))
+        yield from (written.strip() for written in texts if written and len(written.strip()) >= QUOTED)
 
 
 def _written_in(message: Mapping[str, Any]) -> list[Any]:
@@ -150,11 +150,11 @@ def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _strings(each)
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
 
 
-def _told(cursor: duckdb.DuckDBPyConnection, quotes: Texts) -> Iterator[str]:
+def _excerpts(cursor: duckdb.DuckDBPyConnection, quotes: Texts) -> Iterator[str]:
     """What the ends of runs show of some texts, shortened."""
     rows = cursor.execute("SELECT payload FROM events WHERE kind = ?", [Kind.RUN_STOPPED.value]).fetchall()
     for (text,) in rows:
@@ -178,8 +178,8 @@ def _events(
     cursor: duckdb.DuckDBPyConnection,
 ) -> Iterator[tuple[int, str, str | None, str, str | None, str | None]]:
     rows = cursor.execute("SELECT seq, kind, sample_id, payload, step, model FROM events ORDER BY seq")
-    while some := rows.fetchmany(_ROWS):
-        yield from some
+    while chunk := rows.fetchmany(_ROWS):
+        yield from chunk
 
 
 def _follow(cursor: duckdb.DuckDBPyConnection, target: Target) -> None:
@@ -193,8 +193,8 @@ def _follow(cursor: duckdb.DuckDBPyConnection, target: Target) -> None:
                FROM events WHERE kind IN (?, ?)""",
             [Kind.SAMPLE_COMPLETED.value, Kind.SAMPLE_ABANDONED.value],
         )
-        while some := made.fetchmany(_ROWS):
-            for name, of, cell in some:
+        while chunk := made.fetchmany(_ROWS):
+            for name, of, cell in chunk:
                 # Of what a sample is over, its cell has the name; of several rows that it drew, the names.
                 made_of = (part for label in json.loads(cell or "{}").values() for part in label.split("-"))
                 if of in names or not names.isdisjoint(made_of):

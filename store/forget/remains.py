@@ -20,35 +20,35 @@ _NAMING = {
     "cell": "axis",
 }
 # What is written of a forgetting itself: hashes and numbers.
-_TOLD = (Kind.SAMPLE_FORGOTTEN.value, Kind.LOG_REWRITTEN.value)
+_RECORDS = (Kind.SAMPLE_FORGOTTEN.value, Kind.LOG_REWRITTEN.value)
 
 
 def remains(texts: Texts, kind: str, step: str | None, model: str | None, payload: str) -> set[str]:
     """What any of some texts is left as in an event: `the name of a step`, or where it stands."""
-    if kind in _TOLD:
+    if kind in _RECORDS:
         return set()
-    found = {
+    places = {
         f"the name of a {what}"
         for what, name in (("step", step), ("model", model))
         if texts.stand_in(name or "")
     }
     if texts.stand_in(payload):
-        found |= set(_places(texts, kind, json.loads(payload))) or {f"the form of `{kind}`"}
-    return found
+        places |= set(_places(texts, kind, json.loads(payload))) or {f"the form of `{kind}`"}
+    return places
 
 
 def _places(texts: Texts, kind: str, payload: dict[str, Any]) -> Iterator[str]:
     pending: list[tuple[str, Any]] = [("", payload)]
     while pending:
-        at, each = pending.pop()
-        if isinstance(each, dict):
-            for name, inner in each.items():
+        at, item = pending.pop()
+        if isinstance(item, dict):
+            for name, inner in item.items():
                 if texts.stand_in(name):
                     yield _named(_NAMING.get(at), f"the name of a field of `{kind}`")
                 pending.append((name, inner))
-        elif isinstance(each, list):
-            pending += [(at, inner) for inner in each]
-        elif texts.stand_in(each if isinstance(each, str) else json.dumps(each)):
+        elif isinstance(item, list):
+            pending += [(at, inner) for inner in item]
+        elif texts.stand_in(item if isinstance(item, str) else json.dumps(item)):
             yield _named(_NAMED.get(at), f"`{at}` of `{kind}`")
 
 

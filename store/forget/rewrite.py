@@ -130,14 +130,14 @@ class _Writer:
             "SELECT batch_id, n, first_seq, hash FROM batches ORDER BY batch_id"
         )
         cursor = self._from.cursor()
-        while some := batches.fetchmany(_BATCHES):
-            first, after = some[0][2], some[-1][2] + some[-1][1]
+        while chunk := batches.fetchmany(_BATCHES):
+            first, after = chunk[0][2], chunk[-1][2] + chunk[-1][1]
             rows = cursor.execute(
                 f"SELECT {', '.join(COLUMNS)} FROM events WHERE seq >= ? AND seq < ? ORDER BY seq",
                 [first, after],
             ).fetchall()
             written = []
-            for batch, count, begin, digest in some:
+            for batch, count, begin, digest in chunk:
                 of_batch = [self._row(row) for row in rows[begin - first : begin - first + count]]
                 written.append((of_batch, digest))
                 self._all_heads.add(digest)
@@ -148,7 +148,9 @@ class _Writer:
     def tell(self) -> None:
         """The events that say what was forgotten, after all others."""
         runs = Runs(self._from.cursor())
-        told = [(name, Kind.SAMPLE_FORGOTTEN, self._told(name, runs)) for name in sorted(self._target.names)]
+        forgotten = [
+            (name, Kind.SAMPLE_FORGOTTEN, self._forgotten(name, runs)) for name in sorted(self._target.names)
+        ]
         summary: LogRewritten = {
             "of": {"events": self._from.next_seq, "head": self._from.head},
             "samples": len(self._target.samples),
@@ -158,12 +160,12 @@ class _Writer:
             "plans": sorted(self._target.plans),
             "heads": self._heads,
         }
-        events = [*told, (None, Kind.LOG_REWRITTEN, summary)]
+        events = [*forgotten, (None, Kind.LOG_REWRITTEN, summary)]
         run, now = uuid.uuid4().hex[:12], time.time_ns() // 1000
         for start in range(0, len(events), _MOST_EVENTS):
             rows = [
-                _event(self._next + number, self._batch, run, now, *each)
-                for number, each in enumerate(events[start : start + _MOST_EVENTS])
+                _event(self._next + number, self._batch, run, now, *event)
+                for number, event in enumerate(events[start : start + _MOST_EVENTS])
             ]
             self._chain(rows, self._batch)
             self._append(rows)
@@ -229,11 +231,11 @@ class _Writer:
         elif step is not None:
             ended.setdefault(f"{run}\x1f{step}", "")
 
-    def _told(self, name: str, runs: Runs) -> SampleForgotten:
+    def _forgotten(self, name: str, runs: Runs) -> SampleForgotten:
         """What is said of a sample or a row that is forgotten."""
         noted = self._ended[name]
         config_hashes = {config_hash: outcome for config_hash, outcome in noted.items() if outcome}
-        for run, _, step in (each.partition("\x1f") for each, outcome in noted.items() if not outcome):
+        for run, _, step in (key.partition("\x1f") for key, outcome in noted.items() if not outcome):
             # What was not ended is not to be made any more either.
             pending = runs.config_hashes(run, step, name)
             if not config_hashes.keys() & set(runs.config_hashes(run)):

@@ -36,18 +36,18 @@ class Runs:
     def config_hashes(self, run: str, step: str | None = None, name: str = "") -> list[str]:
         """The lineages of a run; those that a sample of this name can have had a step under."""
         started = self._started.get(run, {"lineages": {}, "plan_hash": ""})
-        found = {cohort: str(entry["lineage"]) for cohort, entry in started["lineages"].items()}
+        lineages = {cohort: str(entry["lineage"]) for cohort, entry in started["lineages"].items()}
         if step is None:
-            return list(found.values())
+            return list(lineages.values())
         plan = self._plans.get(started["plan_hash"], {})
         steps: dict[str, set[str]] = defaultdict(set)
-        for each in (*plan.get("cohorts", ()), *plan.get("preferences", ())):
-            steps[each["name"]] |= {one["name"] for one in each["steps"]}
-        those = [cohort for cohort in found if step in steps.get(cohort, {step})]
+        for entry in (*plan.get("cohorts", ()), *plan.get("preferences", ())):
+            steps[entry["name"]] |= {one["name"] for one in entry["steps"]}
+        those = [cohort for cohort in lineages if step in steps.get(cohort, {step})]
         if len(those) > 1:
             having = [cohort for cohort in those if self._has(started["plan_hash"], cohort, name)]
             those = having or those
-        return [found[cohort] for cohort in those]
+        return [lineages[cohort] for cohort in those]
 
     def _has(self, plan_hash: str, cohort: str, name: str) -> bool:
         """Whether a slot of a conversation is that of a sample."""
@@ -60,17 +60,17 @@ class Runs:
             plan = Plan.model_validate(self._plans[plan_hash])
         except (KeyError, ValueError):
             return frozenset()
-        cohort = next((each for each in plan.cohorts if each.name == name), None)
+        cohort = next((entry for entry in plan.cohorts if entry.name == name), None)
         return frozenset() if cohort is None else frozenset(_slots(plan, cohort))
 
 
 def _slots(plan: Plan, cohort: CohortPlan) -> list[int]:
-    found, row, counts = [], None, list[int]()
+    slots, row, counts = [], None, list[int]()
     for cells, dealt in stretches(plan, cohort):
         if cells is not row:
             row, counts = cells, []
         counts += [0] * (len(cells) - len(counts))
         for index in dealt:
-            found.append(CellNames(plan, cohort, cells[index].labels)[counts[index]])
+            slots.append(CellNames(plan, cohort, cells[index].labels)[counts[index]])
             counts[index] += 1
-    return found
+    return slots

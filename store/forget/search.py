@@ -131,17 +131,17 @@ class Texts:
     def _named(self, value: Any, own: frozenset[str]) -> Any:
         if not isinstance(value, Mapping):
             return self._without(value, own)
-        return {name: self._without(each, own) for name, each in value.items()}
+        return {name: self._without(inner, own) for name, inner in value.items()}
 
     def _without(self, value: Any, own: frozenset[str]) -> Any:
         if isinstance(value, Mapping):
             kept = {}
-            for number, (name, each) in enumerate(value.items()):
-                shown = f"{GONE} {number}" if name not in _NAMES and self.stand_in(name) else name
-                kept[shown] = each if name in own else self._without(each, _inside(name, own))
+            for number, (name, inner) in enumerate(value.items()):
+                key = f"{GONE} {number}" if name not in _NAMES and self.stand_in(name) else name
+                kept[key] = inner if name in own else self._without(inner, _inside(name, own))
             return kept
         if isinstance(value, list):
-            return [self._without(each, own) for each in value]
+            return [self._without(inner, own) for inner in value]
         return GONE if isinstance(value, str) and self.stand_in(value) else value
 
 
@@ -169,7 +169,7 @@ def decoded(text: str) -> Iterator[str]:
 def unescaped(text: str) -> str:
     """A text in which JSON's escapes are what they stand for."""
     plain = _ESCAPE.sub(
-        lambda found: chr(int(found[1], 16)) if found[1] else _PLAIN.get(found[2], found[2]), text
+        lambda escape: chr(int(escape[1], 16)) if escape[1] else _PLAIN.get(escape[2], escape[2]), text
     )
     return _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), plain)
 
@@ -196,13 +196,13 @@ def _texts(value: Any, numbers: bool, own: frozenset[str]) -> Iterator[str]:
     among them."""
     pending = [(value, own)]
     while pending:
-        each, own = pending.pop()
-        if isinstance(each, str):
-            yield each
-        elif isinstance(each, Mapping):
-            yield from (name for name in each if name not in _NAMES)
-            pending.extend((inner, _inside(name, own)) for name, inner in each.items() if name not in own)
-        elif isinstance(each, list | tuple):
-            pending.extend((inner, own) for inner in each)
-        elif numbers and isinstance(each, int | float) and not isinstance(each, bool):
-            yield json.dumps(each)
+        item, own = pending.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, Mapping):
+            yield from (name for name in item if name not in _NAMES)
+            pending.extend((inner, _inside(name, own)) for name, inner in item.items() if name not in own)
+        elif isinstance(item, list | tuple):
+            pending.extend((inner, own) for inner in item)
+        elif numbers and isinstance(item, int | float) and not isinstance(item, bool):
+            yield json.dumps(item)

@@ -55,7 +55,7 @@ class Bad:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Overview:
     """What a reading process says before its first batch."""
 
     batches: int
@@ -77,14 +77,14 @@ class Reading:
         begin, total = 0, None
         while total is None or begin < total:
             came = False
-            for found in _told(self._file, begin, self._wal):
-                if isinstance(found, str):
-                    raise LogDamaged(f"nothing of {self.path} can be had: {found}")
-                if isinstance(found, _Told):
-                    total, self.repairs = found.batches, found.repairs
+            for message in _messages(self._file, begin, self._wal):
+                if isinstance(message, str):
+                    raise LogDamaged(f"nothing of {self.path} can be had: {message}")
+                if isinstance(message, _Overview):
+                    total, self.repairs = message.batches, message.repairs
                     continue
                 begin, came = begin + 1, True
-                yield found
+                yield message
             if total is None:
                 raise LogDamaged(f"nothing of {self.path} can be had: the database fails when it reads it")
             if begin < total and not came:
@@ -93,13 +93,13 @@ class Reading:
                 begin += 1
 
 
-def _told(file: Path, begin: int, wal: bool) -> Iterator[Any]:
+def _messages(file: Path, begin: int, wal: bool) -> Iterator[Any]:
     """What a process says that reads from one batch on, until it ends."""
     process = subprocess.Popen(
         [sys.executable, "-c", _PROCESS, str(file), str(begin), str(wal)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(each for each in sys.path if each)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
     )
     assert process.stdout is not None
     try:
@@ -107,12 +107,12 @@ def _told(file: Path, begin: int, wal: bool) -> Iterator[Any]:
             watchdog = threading.Timer(_SILENCE_S, process.kill)
             watchdog.start()
             try:
-                found = pickle.load(process.stdout)
+                message = pickle.load(process.stdout)
             except (EOFError, pickle.UnpicklingError):
                 return
             finally:
                 watchdog.cancel()
-            yield found
+            yield message
     finally:
         process.kill()
         process.wait()
@@ -129,16 +129,16 @@ def tell(file: Path, begin: int, wal: bool, out: BinaryIO) -> None:
         except (Beyond, duckdb.Error, OSError) as error:
             pickle.dump(str(error), out)
             return
-        pickle.dump(_Told(len(table), tuple(dict.fromkeys(repaired.repairs))), out)
+        pickle.dump(_Overview(len(table), tuple(dict.fromkeys(repaired.repairs))), out)
         out.flush()
         # From where a process ended, one batch at a time until it is past the place.
-        some = 1 if begin else _AT_ONCE
+        count = 1 if begin else _AT_ONCE
         while begin < len(table):
-            for found in _checked(repaired, table, begin, min(begin + some, len(table))):
-                pickle.dump(found, out)
+            for batch in _checked(repaired, table, begin, min(begin + count, len(table))):
+                pickle.dump(batch, out)
             out.flush()
-            begin += some
-            some = _AT_ONCE if some == _AT_ONCE else some + 1
+            begin += count
+            count = _AT_ONCE if count == _AT_ONCE else count + 1
         repaired.close()
 
 
@@ -181,7 +181,7 @@ def _check(table: Sequence[tuple[Any, ...]], index: int, rows: list[tuple[Any, .
     after = table[index + 1][3] if index + 1 < len(table) else digest
     if rows and [row[0] for row in rows] == list(range(rows[0][0], rows[0][0] + len(rows))):
         for link in dict.fromkeys((previous, before)):
-            found = batch_hash(link, rows)
-            if found in (digest, after):
-                return Batch(number, rows[0][0], link, found, rows)
+            computed = batch_hash(link, rows)
+            if computed in (digest, after):
+                return Batch(number, rows[0][0], link, computed, rows)
     return Bad(number, first, count)

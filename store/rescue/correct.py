@@ -21,14 +21,14 @@ def corrections(block: bytes, stored: int, computed: int) -> list[tuple[int, byt
     and then many places are as likely.
     """
     difference = computed ^ stored
-    found = []
+    candidates = []
     for index, word in enumerate(struct.unpack_from(f"<{len(block) // 8}Q", block)):
         was = ((word * _FACTOR ^ difference) * _INVERSE) & _MASK
         bits = (changed := was ^ word).bit_count()
         if bits <= 8 and _bytes_of(changed) == 1:
-            found.append((bits, index * 8, was.to_bytes(8, "little")))
-    found.sort()
-    return [(at, was) for bits, at, was in found if bits == found[0][0]]
+            candidates.append((bits, index * 8, was.to_bytes(8, "little")))
+    candidates.sort()
+    return [(at, was) for bits, at, was in candidates if bits == candidates[0][0]]
 
 
 def _bytes_of(changed: int) -> int:

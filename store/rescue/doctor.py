@@ -64,7 +64,7 @@ class Diagnosis:
     `salvage` is what a salvage would come to, where something is damaged."""
 
     state: State
-    said: list[str]
+    sentences: list[str]
     facts: dict[str, Any] = field(default_factory=dict)
     salvage: Salvaged | None = None
 
@@ -73,10 +73,10 @@ def diagnose(path: Path) -> Diagnosis:
     """Raises LogHeld while a process writes the log."""
     file = real(path)
     try:
-        found = look(path)
+        file_state = look(path)
     except LogError as error:
         return _of_no_database(path, file, error)
-    if found is Found.NOTHING:
+    if file_state is Found.NOTHING:
         if wal_of(file).exists():
             return Diagnosis(
                 State.DAMAGED,
@@ -87,14 +87,14 @@ def diagnose(path: Path) -> Diagnosis:
             )
         return _with_loss(Diagnosis(State.ABSENT, [f"there is no log at {path}: {_NAME_IT}"]), file)
     with holding(path, file):
-        if found is Found.UNBEGUN:
+        if file_state is Found.UNBEGUN:
             return _unbegun(path, file)
         try:
             return _examine(path, file)
         except duckdb.Error as error:
-            found_error = explain(path, error)
-            if not isinstance(found_error, LogDamaged):
-                raise found_error from None
+            problem = explain(path, error)
+            if not isinstance(problem, LogDamaged):
+                raise problem from None
             return _damaged(path, file, place(error))
 
 
@@ -118,16 +118,16 @@ def _of_no_database(path: Path, file: Path, error: LogError) -> Diagnosis:
     """It may have been a log whose first bytes were altered."""
     if "is not a DuckDB file" in str(error):
         if path.stat().st_size > 3 * HEADER:
-            found = _damaged(path, file, "its beginning is not that of a database")
-            if found.salvage is not None:
-                return found
+            diagnosis = _damaged(path, file, "its beginning is not that of a database")
+            if diagnosis.salvage is not None:
+                return diagnosis
         return _foreign(f"{path} is not a DuckDB file, and no log can be found in it")
     return _foreign(str(error))
 
 
-def _foreign(said: str) -> Diagnosis:
+def _foreign(sentence: str) -> Diagnosis:
     """Of what is no log at all; where a run is to write its own is no advice here."""
-    return Diagnosis(State.FOREIGN, [f"{_ADVICE.sub('', said)}: {_NAME_IT}"])
+    return Diagnosis(State.FOREIGN, [f"{_ADVICE.sub('', sentence)}: {_NAME_IT}"])
 
 
 def _unbegun(path: Path, file: Path) -> Diagnosis:
@@ -140,13 +140,15 @@ def _unbegun(path: Path, file: Path) -> Diagnosis:
     )
 
 
-def _with_loss(found: Diagnosis, file: Path) -> Diagnosis:
+def _with_loss(diagnosis: Diagnosis, file: Path) -> Diagnosis:
     """What a witness saw of a log of which nothing is left."""
     known = read(witness_of(file))
     if known is not None and known.position.events:
-        found.said.append(f"{Loss(known.position.events, known.calls, known.cost)}: bring the file back")
-        found.state = State.SHORT if found.state is State.UNBEGUN else found.state
-    return found
+        diagnosis.sentences.append(
+            f"{Loss(known.position.events, known.calls, known.cost)}: bring the file back"
+        )
+        diagnosis.state = State.SHORT if diagnosis.state is State.UNBEGUN else diagnosis.state
+    return diagnosis
 
 
 def _examine(path: Path, file: Path) -> Diagnosis:
@@ -170,61 +172,67 @@ def _examine(path: Path, file: Path) -> Diagnosis:
 def _whole(path: Path, file: Path, connection: duckdb.DuckDBPyConnection) -> Diagnosis:
     """Every batch holds: what is left to ask is whether there were more."""
     position, known = position_of(connection), read(witness_of(file))
-    found = Diagnosis(State.HEALTHY, [], _facts(file, connection))
+    diagnosis = Diagnosis(State.HEALTHY, [], _facts(file, connection))
     newer = connection.execute("SELECT max(schema_version) FROM events").fetchone()
     if newer is not None and (newer[0] or 0) > SCHEMA_VERSION:
-        found.said.append("some of its events are of a later version of synth, which may know more of them")
+        diagnosis.sentences.append(
+            "some of its events are of a later version of synth, which may know more of them"
+        )
     if (lost := lost_events(connection)) > 0:
-        found.said.append(
+        diagnosis.sentences.append(
             f"it was salvaged: {lost:,} of its events {'was' if lost == 1 else 'were'} lost, and "
             "`event.lost` stands in the place of each"
         )
     if known is None:
         there = "cannot be read" if witness_of(file).exists() else "is not there"
-        found.said.append(f"its witness {there}, so nobody can say whether events are missing at its end")
+        diagnosis.sentences.append(
+            f"its witness {there}, so nobody can say whether events are missing at its end"
+        )
     elif is_other(known, position):
-        found.state = State.OTHER
-        found.said.append(
+        diagnosis.state = State.OTHER
+        diagnosis.sentences.append(
             f"its witness saw another log, of {plural(known.position.events, 'event')}: this one was put in "
             "its place"
         )
     elif (loss := loss_of(known, connection, position)) is not None:
-        found.state = State.SHORT
-        found.said += [
+        diagnosis.state = State.SHORT
+        diagnosis.sentences += [
             str(loss),
             "bring back the file and its write-ahead log, or go on without that by `synth run --accept-loss`",
         ]
-    word = "is healthy" if found.state is State.HEALTHY else "holds, as far as it goes"
-    found.said.insert(0, f"{path} {word}: {_size(position)}")
+    word = "is healthy" if diagnosis.state is State.HEALTHY else "holds, as far as it goes"
+    diagnosis.sentences.insert(0, f"{path} {word}: {_size(position)}")
     wal = wal_of(file)
     if wal.is_file() and wal.stat().st_size and is_of_another(file):
-        found.said.append(f"{wal.name} beside it is no write-ahead log of it, and nothing of that is read")
-    return found
+        diagnosis.sentences.append(
+            f"{wal.name} beside it is no write-ahead log of it, and nothing of that is read"
+        )
+    return diagnosis
 
 
 def _damaged(path: Path, file: Path, where: str) -> Diagnosis:
-    found = Diagnosis(State.DAMAGED, [f"{path} is damaged: {where}"])
+    diagnosis = Diagnosis(State.DAMAGED, [f"{path} is damaged: {where}"])
     alone = _alone(path, file)
     try:
         kept = survey(path, file)
     except LogDamaged as error:
-        found.said.append(str(error))
-        return found
-    found.salvage = kept
+        diagnosis.sentences.append(str(error))
+        return diagnosis
+    diagnosis.salvage = kept
     if alone is not None and alone.facts["events"] == kept.first and not kept.behind:
-        found.facts = alone.facts
-        found.said += _without_wal(wal_of(file), alone, read(witness_of(file)))
-        return found
-    found.said.append(told(kept))
+        diagnosis.facts = alone.facts
+        diagnosis.sentences += _without_wal(wal_of(file), alone, read(witness_of(file)))
+        return diagnosis
+    diagnosis.sentences.append(summary(kept))
     if (known := read(witness_of(file))) is not None:
         missing = known.position.events - kept.first - kept.behind
         if missing > 0:
-            found.said.append(
+            diagnosis.sentences.append(
                 f"of the {plural(known.position.events, 'event')} that its witness saw, {missing:,} cannot "
                 "be had"
             )
-    found.said.append(f"`synth doctor {path} --salvage NEW` writes what can be had to a new log")
-    return found
+    diagnosis.sentences.append(f"`synth doctor {path} --salvage NEW` writes what can be had to a new log")
+    return diagnosis
 
 
 def _alone(path: Path, file: Path) -> Diagnosis | None:
@@ -237,8 +245,8 @@ def _alone(path: Path, file: Path) -> Diagnosis | None:
         with suppress(OSError):
             shutil.copyfile(witness_of(file), witness_of(copy), follow_symlinks=False)
         with suppress(duckdb.Error, LogError):
-            found = _examine(path, copy)
-            return found if found.state in (State.HEALTHY, State.SHORT, State.OTHER) else None
+            diagnosis = _examine(path, copy)
+            return diagnosis if diagnosis.state in (State.HEALTHY, State.SHORT, State.OTHER) else None
     return None
 
 
@@ -254,7 +262,7 @@ def _without_wal(wal: Path, alone: Diagnosis, known: Testimony | None) -> list[s
             f"{there}: bring back the one that belongs to the file, or move this one away and go on",
         ]
     return [
-        f"{whole}; {alone.said[1]}",
+        f"{whole}; {alone.sentences[1]}",
         f"{there}: bring back the one that belongs to the file, or move this one away and go on by "
         "`synth run --accept-loss`",
     ]
@@ -265,7 +273,7 @@ def _size(position: Position) -> str:
     return f"{plural(position.events, 'event')} in {batches}"
 
 
-def told(kept: Salvaged) -> str:
+def summary(kept: Salvaged) -> str:
     """What a salvage comes to, in a sentence."""
     words = [f"{plural(kept.first, 'event')} can be had from its beginning on"]
     if kept.behind:
@@ -296,7 +304,9 @@ def _facts(file: Path, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
         **({"cost": round(spent.cost, 6)} if spent.cost else {}),
         **({"from": _time(first), "to": _time(last)} if events else {}),
         "bytes": file.stat().st_size,
-        **{name: sorted({each[name] for each in versions if name in each}) for name in ("synth", "duckdb")},
+        **{
+            name: sorted({entry[name] for entry in versions if name in entry}) for name in ("synth", "duckdb")
+        },
     }
 
 

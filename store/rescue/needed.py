@@ -35,7 +35,7 @@ class Needed:
         self._retrieved: set[tuple[str, str]] = set()
         self._rows: dict[tuple[str, str], int] = {}
         # Of a sample and its turn, the answers of tools.
-        self._told: Counter[tuple[str, str]] = Counter()
+        self._tool_answers: Counter[tuple[str, str]] = Counter()
 
     def lose(self, seqs: range) -> None:
         """These are lost."""
@@ -59,7 +59,7 @@ class Needed:
         elif kind == Kind.TOOL_DONE.value:
             if self._lost and json.loads(row[-1]).get("call") in self._lost:
                 return "the answer that calls it is lost"
-            self._told[sample, row[_STEP]] += 1
+            self._tool_answers[sample, row[_STEP]] += 1
         elif kind in _VERDICTS and self._lost:
             if json.loads(row[-1]).get("call") in self._lost:
                 return "the answer that it judges is lost"
@@ -81,7 +81,7 @@ class Needed:
         for step, value in payload.get("values", {}).items():
             turn, _, beside = step.rpartition(".")
             if beside == "calls" and turn:
-                if len(value) > self._told[sample, turn]:
+                if len(value) > self._tool_answers[sample, turn]:
                     return "what tools told it is lost"
             elif isinstance(value, list) and step not in calls and (sample, step) not in self._retrieved:
                 return "passages that it was made of are lost"

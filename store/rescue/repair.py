@@ -69,14 +69,14 @@ class Repaired:
     def require_open(self) -> None:
         """Raises Beyond where the copy cannot be opened whatever is done."""
         try:
-            found = self.read(_batches)
+            counts = self.read(_batches)
         except duckdb.Error as error:
             if not self._choices:
                 raise Beyond(place(error)) from None
-            found = (0, 0)
+            counts = (0, 0)
         if self._choices:
-            found = self._choose(found[0])
-        if found[0] > found[1]:
+            counts = self._choose(counts[0])
+        if counts[0] > counts[1]:
             # What is in the file already was written once more from a write-ahead log of before.
             self._drop_wal("it belongs to an earlier state of the file")
             self.require_open()
@@ -85,16 +85,16 @@ class Repaired:
         """Tries what else a header may have been, and keeps what gives the most batches."""
         ((at, choices),) = list(self._choices.items())[-1:]
         self._choices = {}
-        found: list[tuple[int, int, tuple[int, bytes]]] = []
+        readings: list[tuple[int, int, tuple[int, bytes]]] = []
         for number, choice in enumerate(choices):
             self._restore(at, choice)
             try:
-                found.append((self.read(_batches)[0], -number, choice))
+                readings.append((self.read(_batches)[0], -number, choice))
             except (duckdb.Error, Beyond):
                 continue
-        if not found:
+        if not readings:
             raise Beyond(f"what its header at byte {at:,} was cannot be found out")
-        self._restore(at, max(found)[2])
+        self._restore(at, max(readings)[2])
         return self.read(_batches)
 
     def _restore(self, at: int, choice: tuple[int, bytes]) -> None:
@@ -113,10 +113,10 @@ class Repaired:
     def _repair(self, error: duckdb.Error) -> bool:
         """Does something about a fault; False where nothing is left to do."""
         text = str(error)
-        found = repair_of(error)
-        if found is not None:
-            kind, at, computed = found
-            if found[:2] in self._touched:
+        fault = repair_of(error)
+        if fault is not None:
+            kind, at, computed = fault
+            if fault[:2] in self._touched:
                 return kind == "wal" and self._drop_wal("it cannot be replayed")
             self._touched.add((kind, at))
             if kind == "wal":
@@ -177,11 +177,11 @@ class Repaired:
             self._wal.write_bytes(wal[:at] + FLUSH + wal[at + len(FLUSH) :])
             self.repairs.append(f"altered bytes of its write-ahead log at {at:,} were put right")
             return
-        found = wal.find(FLUSH, at)
-        end = len(wal) if found < 0 else found + len(FLUSH)
+        flush = wal.find(FLUSH, at)
+        end = len(wal) if flush < 0 else flush + len(FLUSH)
         self._wal.write_bytes(wal[:begin] + wal[end:])
         # What comes after lies elsewhere now.
-        self._touched = {each for each in self._touched if each[0] != "wal" or each[1] < begin}
+        self._touched = {fault for fault in self._touched if fault[0] != "wal" or fault[1] < begin}
         self.repairs.append(f"a transaction of its write-ahead log at {begin:,} was left out")
 
     def _repair_block(self, at: int, computed: int) -> None:
@@ -224,5 +224,5 @@ class Repaired:
 
 def _batches(connection: duckdb.DuckDBPyConnection) -> tuple[int, int]:
     """How many batches there are, and how many of them are not the same."""
-    found = connection.execute("SELECT count(*), count(DISTINCT batch_id) FROM batches").fetchone()
-    return (int(found[0]), int(found[1])) if found else (0, 0)
+    row = connection.execute("SELECT count(*), count(DISTINCT batch_id) FROM batches").fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)

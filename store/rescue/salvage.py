@@ -57,19 +57,19 @@ def _best(path: Path, file: Path) -> tuple[Salvaged, bool]:
     beside = wal_of(file)
     if not os.path.lexists(beside):
         return _take_over(Reading(path, file), None), True
-    found, why = list[tuple[Salvaged, bool]](), None
+    salvages, why = list[tuple[Salvaged, bool]](), None
     for wal in (True, False):
         try:
-            found.append((_take_over(Reading(path, file, wal=wal), None), wal))
+            salvages.append((_take_over(Reading(path, file, wal=wal), None), wal))
         except LogDamaged as error:
             why = why or error
-        if wal and found and not found[0][0].lost and not found[0][0].repairs:
+        if wal and salvages and not salvages[0][0].lost and not salvages[0][0].repairs:
             # It belongs to the file, and nothing is wrong with either.
-            return found[0]
-    if not found:
+            return salvages[0]
+    if not salvages:
         raise why or LogDamaged(f"nothing of {path} can be had")
     another = is_of_another(file)
-    kept, wal = max(found, key=lambda each: _worth(*each, of_another=another))
+    kept, wal = max(salvages, key=lambda choice: _worth(*choice, of_another=another))
     if not wal:
         left_out = f"{beside.name} was left out, since the file holds as much or more without it"
         kept = replace(kept, repairs=(left_out, *kept.repairs))
@@ -94,7 +94,7 @@ def salvage(path: Path, file: Path, target: Path) -> Salvaged:
     sweep(target)
     written = draft(target)
     try:
-        found, wal = _best(path, file)
+        salvaged, wal = _best(path, file)
         new = _New(target, written)
         try:
             _take_over(Reading(path, file, wal=wal), new)
@@ -110,7 +110,7 @@ def salvage(path: Path, file: Path, target: Path) -> Salvaged:
                 left.unlink(missing_ok=True)
     # It is checked like any other, and has a witness from now on.
     Log(target, writer=True).close()
-    return found
+    return salvaged
 
 
 class _New:
@@ -149,31 +149,31 @@ def _take_over(reading: Reading, new: _New | None) -> Salvaged:
     """Counts what holds, and writes it where there is something to write to."""
     number = seq = first = behind = lost = ts = 0
     head, needed = GENESIS, Needed()
-    for found in reading:
-        if isinstance(found, Bad):
+    for batch in reading:
+        if isinstance(batch, Bad):
             continue
-        missed, gap = found.number - number, found.first_seq - seq
+        missed, gap = batch.number - number, batch.first_seq - seq
         if (missed, gap) == (0, 0):
-            if not lost and found.previous != head:
+            if not lost and batch.previous != head:
                 continue
         elif not 0 < missed <= gap:
             # It cannot have been there as well as what is before it.
             continue
-        needed.lose(range(seq, found.first_seq))
+        needed.lose(range(seq, batch.first_seq))
         lost += gap
         rows = []
-        for row in found.rows:
+        for row in batch.rows:
             why = needed.missed(row)
             rows.append(row if why is None else _lost(row[_SEQ], row[_BATCH], row[_TS], why))
             lost += why is not None
             behind += why is None and lost > 0
             first += lost == 0
         if new is not None:
-            for missing, some in _gap(number, found.number, seq, gap, ts):
-                new.add(missing, some)
-            new.add(found.number, rows)
-        head, ts = found.hash, rows[-1][_TS]
-        number, seq = found.number + 1, found.first_seq + len(rows)
+            for missing, rows_lost in _gap(number, batch.number, seq, gap, ts):
+                new.add(missing, rows_lost)
+            new.add(batch.number, rows)
+        head, ts = batch.hash, rows[-1][_TS]
+        number, seq = batch.number + 1, batch.first_seq + len(rows)
     if not first and not behind:
         raise LogDamaged(f"nothing of {reading.path} can be had: none of its batches holds")
     return Salvaged(first, behind, lost, tuple(sorted(needed.sources)), reading.repairs)
@@ -182,9 +182,9 @@ def _take_over(reading: Reading, new: _New | None) -> Salvaged:
 def _gap(number: int, end: int, seq: int, count: int, ts: int) -> Iterator[tuple[int, list[tuple[Any, ...]]]]:
     """Batches of lost events for the numbers from one to another: nobody knows how they were divided."""
     for missing in range(number, end):
-        some = count if missing == end - 1 else 1
-        yield missing, [_lost(seq + index, missing, ts, _WHY) for index in range(some)]
-        seq, count = seq + some, count - some
+        share = count if missing == end - 1 else 1
+        yield missing, [_lost(seq + index, missing, ts, _WHY) for index in range(share)]
+        seq, count = seq + share, count - share
 
 
 def _lost(seq: int, batch: int, ts: int, why: str) -> tuple[Any, ...]:

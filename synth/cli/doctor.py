@@ -37,32 +37,32 @@ def command(log: Path, target: Path | None, as_json: bool) -> None:
     if target is not None:
         _salvage(log, target, as_json)
         return
-    found = diagnose(log)
+    diagnosis = diagnose(log)
     if as_json:
-        terminal.as_json(_as_json(found))
+        terminal.as_json(_as_json(diagnosis))
     else:
-        _print(found)
-    if found.state is not State.HEALTHY:
+        _print(diagnosis)
+    if diagnosis.state is not State.HEALTHY:
         raise SystemExit(5)
 
 
 def _salvage(log: Path, target: Path, as_json: bool) -> None:
     from synth.base.errors import ConfigError, LogError
     from synth.store.log.location import real
-    from synth.store.rescue.doctor import State, diagnose, holding, told
+    from synth.store.rescue.doctor import State, diagnose, holding, summary
     from synth.store.rescue.salvage import salvage
 
-    file, found = real(log), diagnose(log)
-    if found.state is State.HEALTHY:
+    file, diagnosis = real(log), diagnose(log)
+    if diagnosis.state is State.HEALTHY:
         raise ConfigError(f"{log} is healthy, so there is nothing to salvage: {target} is not written")
-    if found.state is not State.DAMAGED or not file.is_file():
-        raise LogError(f"{'; '.join(found.said)}; nothing is written")
+    if diagnosis.state is not State.DAMAGED or not file.is_file():
+        raise LogError(f"{'; '.join(diagnosis.sentences)}; nothing is written")
     with holding(log, file):
         kept = salvage(log, file, target)
     if as_json:
         terminal.as_json({"log": str(target), **asdict(kept)})
         return
-    terminal.say(f"{target}: {told(kept)}")
+    terminal.say(f"{target}: {summary(kept)}")
     if kept.lost:
         terminal.say(
             f"the lost events stand in it as `event.lost`, and `synth run --log {target}` makes anew what "
@@ -70,19 +70,19 @@ def _salvage(log: Path, target: Path, as_json: bool) -> None:
         )
 
 
-def _as_json(found: Diagnosis) -> dict[str, object]:
+def _as_json(diagnosis: Diagnosis) -> dict[str, object]:
     return {
-        "state": found.state.value,
-        "said": found.said,
-        **found.facts,
-        **({"salvage": asdict(found.salvage)} if found.salvage is not None else {}),
+        "state": diagnosis.state.value,
+        "said": diagnosis.sentences,
+        **diagnosis.facts,
+        **({"salvage": asdict(diagnosis.salvage)} if diagnosis.salvage is not None else {}),
     }
 
 
-def _print(found: Diagnosis) -> None:
-    for sentence in found.said:
+def _print(diagnosis: Diagnosis) -> None:
+    for sentence in diagnosis.sentences:
         terminal.say(sentence)
-    facts = {name: value for name, value in found.facts.items() if value not in (None, [])}
+    facts = {name: value for name, value in diagnosis.facts.items() if value not in (None, [])}
     if facts:
         terminal.say()
     for name, value in facts.items():

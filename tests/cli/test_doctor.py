@@ -120,7 +120,7 @@ def test_one_altered_bit_costs_nothing(tmp_path: Path) -> None:
     flipped(wal, b"text 4")
     found = diagnose(tmp_path / "other.duckdb")
     assert found.state is State.DAMAGED
-    assert "its write-ahead log is not as it was written at byte" in found.said[0]
+    assert "its write-ahead log is not as it was written at byte" in found.sentences[0]
     assert found.salvage is not None
     assert found.salvage.first == 55
     assert salvage(tmp_path / "other.duckdb", tmp_path / "other.duckdb", tmp_path / "more.duckdb").first == 55
@@ -132,7 +132,7 @@ def test_what_is_missing_is_told_with_what_it_was(tmp_path: Path) -> None:
     (tmp_path / "log.duckdb.wal").unlink()
     found = diagnose(path)
     assert found.state is State.SHORT
-    assert "short of 22 events (20 answers among them, which cost about 0.01)" in found.said[1]
+    assert "short of 22 events (20 answers among them, which cost about 0.01)" in found.sentences[1]
     assert synth("doctor", path, cwd=tmp_path).status == 5
 
 
@@ -161,9 +161,9 @@ def test_a_whole_log_beside_a_write_ahead_log_that_is_not_its_own(tmp_path: Path
     else:
         found = diagnose(path)
         assert found.state is State.DAMAGED
-        assert found.said[1] == f"without log.duckdb.wal the file is whole, with 20 events{told}"
-        assert f"nothing can be had of {wal}: " in found.said[2]
-        assert "move" in found.said[2]
+        assert found.sentences[1] == f"without log.duckdb.wal the file is whole, with 20 events{told}"
+        assert f"nothing can be had of {wal}: " in found.sentences[2]
+        assert "move" in found.sentences[2]
     assert (path.read_bytes(), wal.is_dir() or wal.read_bytes()) == before
 
 
@@ -173,21 +173,23 @@ def test_a_log_that_was_not_begun(size: int, tmp_path: Path) -> None:
     path.write_bytes(bytes(size))
     found = diagnose(path)
     assert found.state is State.UNBEGUN
-    assert "`synth run` begins it again" in found.said[0]
+    assert "`synth run` begins it again" in found.sentences[0]
     assert path.read_bytes() == bytes(size)
 
 
 def test_what_is_no_log(tmp_path: Path) -> None:
     absent = diagnose(tmp_path / "absent")
     assert absent.state is State.ABSENT
-    assert "which is `synth.duckdb`" in absent.said[0]
+    assert "which is `synth.duckdb`" in absent.sentences[0]
     assert diagnose(tmp_path).state is State.FOREIGN
     text = tmp_path / "text"
     for size in (1, 10_000):
         text.write_text("words\n" * size)
-        said = diagnose(text)
-        assert said.state is State.FOREIGN
-        assert said.said[0].startswith(f"{text} is not a DuckDB file, and no log can be found in it: name ")
+        sentences = diagnose(text)
+        assert sentences.state is State.FOREIGN
+        assert sentences.sentences[0].startswith(
+            f"{text} is not a DuckDB file, and no log can be found in it: name "
+        )
     refused = one_sentence(synth("doctor", "text", "--salvage", "new.duckdb", cwd=tmp_path), 5)
     assert "text is not a DuckDB file, and no log can be found in it" in refused
     assert not (tmp_path / "new.duckdb").exists()
@@ -272,4 +274,4 @@ def test_nothing_can_be_had_of_a_log_of_which_no_batch_holds(tmp_path: Path) -> 
         connection.execute("UPDATE events SET step = 'other'")
     found = diagnose(path)
     assert found.salvage is None
-    assert "nothing of" in found.said[1]
+    assert "nothing of" in found.sentences[1]
