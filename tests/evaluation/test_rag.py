@@ -18,6 +18,8 @@ from tests.kit.servers.loopback import Asked
 from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import command, environment, one_sentence, query, synth
 
+pytestmark = pytest.mark.embeds
+
 SMALL = '\nmodel small: model<chat> from openai("small")\n'
 JUDGE = '\nmodel judge: model<chat, json> from openai("judge")\n'
 DOCS = """

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -38,26 +38,49 @@ _AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC", "HF_", "TZ", "OMP_", "VLL
 _WARM = (
     *(f"synth.cli.{each.stem}" for each in (ROOT / "synth" / "cli").glob("*.py") if each.stem[0] != "_"),
     "asyncio",
+    "deprecation",
+    "difflib",
     "genai_prices",
     "google.genai",
+    "jsonschema",
     # Of lancedb what takes long; it itself starts a thread, in every process that is forked after.
     "lance_namespace_urllib3_client.api",
+    "markdown_it",
     "openai",
+    "overrides",
+    "packaging.version",
     "pandas",
     "pyarrow.dataset",
+    "regex",
+    "rensa",
+    "sqlite3",
+    "symtable",
     "synth.runtime.engines.hosted.gemini",
     "synth.runtime.engines.hosted.openai",
     "synth.runtime.engines.simulated.engine",
+    "synth.runtime.engines.wire.session",
     "synth.runtime.evaluation.evaluate",
+    "synth.runtime.retrieval.embedders",
+    "synth.runtime.retrieval.ingest",
+    "synth.runtime.retrieval.pick",
+    "synth.runtime.run.outdated",
+    "synth.runtime.run.passages",
     "synth.runtime.run.replay",
     "synth.runtime.run.run",
+    "synth.runtime.sources.ingest",
+    "synth.runtime.sources.readers.arrow",
+    "synth.runtime.sources.readers.csv",
+    "synth.runtime.sources.readers.dataset",
+    "synth.runtime.sources.readers.parquet",
     "synth.store.dataset.inputs.samples",
     "synth.store.dataset.materialize",
     "synth.store.forget.beside",
     "synth.api",
+    "tqdm",
 )
-# What the packaged embedder imports.
+# What looking passages up imports: the packaged embedder, and an index.
 _EMBEDDER = (
+    "lancedb",
     "torch._dynamo",
     "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert",
@@ -79,6 +102,8 @@ _ENGINES = (
     "synth.runtime.engines.local.vllm",
 )
 _MOST_BYTES = 1 << 20
+# What is to be done in the process of each command.
+_STARTS: list[Callable[[], object]] = []
 BEFORE = "FORK_SERVER_BEFORE"
 
 
@@ -216,6 +241,8 @@ def _serve(requests: socket.socket, more: Sequence[str]) -> None:
         from tests.kit.models.calls import prepare_vllm
 
         prepare_vllm()
+    if "lancedb" in sys.modules:
+        _hold_loop()
     from synth.compiler.compile import compile_text
 
     # The parser's tables and all else that the first recipe makes for those after it.
@@ -233,6 +260,16 @@ def _serve(requests: socket.socket, more: Sequence[str]) -> None:
             return
         for stream in streams:
             os.close(stream)
+
+
+def _hold_loop() -> None:
+    """Let the thread of lancedb be started in the process of a command, and in none before it."""
+    from lancedb import background_loop
+
+    background_loop._FORK_WARNED = True
+    start = background_loop.LOOP._start
+    background_loop.LOOP._start = lambda: None
+    _STARTS.append(start)
 
 
 def _begin(request: bytes, streams: Sequence[int]) -> None:
@@ -255,6 +292,8 @@ def _begin(request: bytes, streams: Sequence[int]) -> None:
     random.seed()
     sys.path[0] = cwd
     sys.argv[1:] = arguments
+    for start in _STARTS:
+        start()
 
 
 def _run() -> int:

@@ -13,6 +13,8 @@ from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import Result, one_sentence, query, synth
 from tests.runtime.recipes.test_rag import careful, completed, project, served
 
+pytestmark = pytest.mark.embeds
+
 SMALL = ("--set", "teacher_revision=0", "--set", "per_category=4")
 TEACHER = (*SMALL, "--model", "teacher=openai:gpt-4o")
 NOBODY = {"OPENAI_BASE_URL": "http://127.0.0.1:9", "OPENAI_API_KEY": "k"}
