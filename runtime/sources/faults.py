@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from synth.base.display import visible
+from synth.base.display import code_point, visible
 from synth.base.errors import ConfigError
 
 MEND = "mend or remove"
@@ -13,6 +15,9 @@ WITHOUT = "leave such rows out with `bad_rows = skip`"
 SAVE_AS_UTF8 = "save the file as UTF-8"
 # Beyond this, further kinds of fault are only counted.
 _MOST_KINDS = 3
+
+_UNFIT = re.compile("[\0\ud800-\udfff]")
+_Json = TypeVar("_Json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,30 @@ class Unusable(Exception):
     @classmethod
     def of(cls, fault: Fault) -> Unusable:
         return cls(fault.what, fault.detail, fault.remedy)
+
+
+def fit(text: str, where: str) -> str:
+    """The text itself.  Raises Unusable for characters that no text holds."""
+    found = _UNFIT.search(text)
+    if found is None:
+        return text
+    if found[0] == "\0":
+        raise Unusable("has a NUL character", where)
+    raise Unusable("has half of a character", f"{code_point(found[0])} in {where}")
+
+
+def fit_json(value: _Json, where: str) -> _Json:
+    """The same of all texts and names in a JSON value."""
+    pending: list[Any] = [value]
+    while pending:
+        each = pending.pop()
+        if isinstance(each, str):
+            fit(each, where)
+        elif isinstance(each, Mapping):
+            pending += (*each, *each.values())
+        elif isinstance(each, list | tuple):
+            pending += each
+    return value
 
 
 @dataclass(frozen=True, slots=True)

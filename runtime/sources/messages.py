@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Any
 
 from synth.base.canonical import canonical_json
-from synth.base.display import code_point, quoted
+from synth.base.display import quoted
 from synth.base.suggest import suggest
 from synth.runtime.engines.thinking import parts_of, sealed_in, split
-from synth.runtime.sources.faults import Unusable
+from synth.runtime.sources.faults import Unusable, fit, fit_json
 from synth.runtime.sources.marks import MARKS, NOTHING, THOUGHTS, joined, kind_of, thoughts_of, weight_of
 from synth.runtime.sources.notes import Notes
 from synth.runtime.sources.tools import (
@@ -53,17 +53,6 @@ _KNOWN_OF_TOOLS = _KNOWN.union(IDS, ("name", "beside"))
 _ROLED, _SAYING = {"role", "from"}, {"content", "value"}
 # A list of messages as JSON or, by mistake, as Python shows one.
 _LISTED = re.compile(r"""\s*\[\s*\{\s*['"](?:role|from|content|value)['"]\s*:""")
-_UNFIT = re.compile("[\0\ud800-\udfff]")
-
-
-def fit(text: str, where: str) -> str:
-    """The text itself.  Raises Unusable for characters that no text holds."""
-    found = _UNFIT.search(text)
-    if found is None:
-        return text
-    if found[0] == "\0":
-        raise Unusable("has a NUL character", where)
-    raise Unusable("has half of a character", f"{code_point(found[0])} in {where}")
 
 
 def message_list(value: Any, column: str, notes: Notes) -> list[Message]:
@@ -185,7 +174,7 @@ def _message(
         raise Unusable("has an empty message", where)
     message: Message = {"role": role, "content": fit(content, where)}
     if calls:
-        message["calls"] = [_fit_call(call, where) for call in calls]
+        message["calls"] = [fit_json(call, f"a call of {where}") for call in calls]
     _mark(message, item, where, notes)
     if thought is not None:
         message["thought"] = fit(thought, f"the thought of {where}")
@@ -215,11 +204,6 @@ def _result(item: Mapping[str, Any], content: Any, where: str, notes: Notes) -> 
     _mark(message, item, where, notes)
     notes.messages += [key for key in item if key not in _KNOWN_OF_TOOLS and item[key] not in NOTHING]
     return message
-
-
-def _fit_call(call: ToolCall, where: str) -> ToolCall:
-    fit(canonical_json(call), f"a call of {where}")
-    return call
 
 
 def _object(text: str) -> Any:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from synth.base.errors import ConfigError
 from synth.base.suggest import suggest
 from synth.compiler.plan.model import SourcePlan
-from synth.runtime.sources.faults import WITHOUT, Unusable, names
+from synth.runtime.sources.faults import WITHOUT, Unusable, fit, names
 from synth.runtime.sources.marks import MARKS, NOTHING, THOUGHTS, is_good, joined, kind_of, row_weight
-from synth.runtime.sources.messages import fit, listed_in, message_list, said_and_thought
+from synth.runtime.sources.messages import listed_in, message_list, said_and_thought
 from synth.runtime.sources.notes import Notes
 from synth.runtime.sources.record import Cell
 from synth.runtime.sources.tools import DEFINITIONS, definitions_in

@@ -9,7 +9,7 @@ from typing import Any
 from synth.base.canonical import canonical_json
 from synth.base.display import quoted
 from synth.compiler.stdlib.tool_definitions import definitions_of, parsed
-from synth.runtime.sources.faults import Unusable
+from synth.runtime.sources.faults import Unusable, fit_json
 from synth.runtime.sources.marks import NOTHING, WithNan, kind_of
 from synth.runtime.sources.notes import Notes
 from synth.store.log.source_payloads import Message, ToolCall
@@ -62,7 +62,7 @@ def definitions_in(row: Mapping[str, Any], taken: Sequence[str], calling: bool, 
                 continue
             raise Unusable(f"has `{column}` that define no tools", str(error)) from None
         notes.since(READING)
-        return found
+        return fit_json(found, f"`{column}`")
     return []
 
 
@@ -131,7 +131,7 @@ def result_text(value: Any, where: str) -> str:
         return "".join(str(text) for text in texts)
     try:
         return canonical_json(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         raise Unusable("has a result of a tool that is no JSON", f"{where} is {kind_of(value)}") from None
 
 
@@ -187,7 +187,7 @@ def _answered(
             )
         order = [said.index(id_) for id_ in ids]
     for call, index in zip(calls, order, strict=True):
-        message = results[index].message
+        message = fit_json(results[index].message, f"message {place + index + 1}")
         if call["name"]:
             message.setdefault("name", call["name"])
         yield message
@@ -235,7 +235,7 @@ def _arguments(value: Any, where: str) -> dict[str, Any]:
         raise Unusable("has arguments of a tool that are no object", f"those of {where} are {kind_of(value)}")
     try:
         canonical_json(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         raise Unusable("has arguments of a tool that are no JSON", where) from None
     return dict(value)
 

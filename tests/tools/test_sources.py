@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 import synth as product
+from synth.base.canonical import canonical_json
 from synth.base.errors import ConfigError
+from synth.compiler.plan.model import SourcePlan
+from synth.compiler.plan.steps import CallPlan
 from synth.compiler.stdlib.checks import run_check
+from synth.runtime.sources.faults import Unusable
 from synth.runtime.sources.messages import message_list
 from synth.runtime.sources.notes import Notes
+from synth.runtime.sources.shapes import Form, conversation
 from tests.kit.support import synth
 from tests.sources.helpers import write_lines
+from tests.sources.test_tools import FORMS
 
 HEAD = """edition 1
 recipe shop { seed = 5 }
@@ -141,6 +149,32 @@ def test_what_stands_in_a_call_or_in_a_definition_is_forgotten(tmp_path: Path) -
         assert done.status == 0, done.err
         ((row,),) = product.materialize(plan, log=less, out=tmp_path)
         assert row["messages"][0]["content"] == "Hello."
+
+
+def changed(value: Any, random: Random) -> Any:
+    """A value with a few parts of it replaced, left out or there twice."""
+    if random.random() < 0.03:
+        return random.choice([None, 1, "", "{", "[1e999]", "tool", [], {}, {"name": "w"}, "\ud800", "\0"])
+    if isinstance(value, dict):
+        return {key: changed(each, random) for key, each in value.items() if random.random() > 0.01}
+    if isinstance(value, list):
+        return [changed(each, random) for each in value for _ in range(random.choice([0] + [1] * 40 + [2]))]
+    return value
+
+
+def test_whatever_a_row_is_it_is_read_or_refused() -> None:
+    random, form = Random(5), Form(SourcePlan(name="x", type="messages", reader=CallPlan(name="jsonl")))
+    outcomes = Counter[bool]()
+    for _ in range(1_500):
+        row = changed(random.choice(list(FORMS.values())), random)
+        try:
+            found = conversation(row, form.shape_of(row), Notes()) if isinstance(row, dict) else None
+        except Unusable:
+            found = None
+        else:
+            canonical_json(found.content if found else None).encode("utf-8")
+        outcomes[found is None] += 1
+    assert min(outcomes.values()) > 200
 
 
 def test_calls_that_cannot_be_read_are_told_of_and_may_be_left_out(tmp_path: Path) -> None:

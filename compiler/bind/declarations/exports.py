@@ -150,6 +150,13 @@ def _sources_of_columns(source: Conversation | MixPlan | Preference, form: str, 
     taken = {"id", *FORMS[form]} | ({"source"} if names else set())
     if any(place.tags for place in places.values() if isinstance(place, Conversation)):
         taken.add("tags")
+    if any(
+        step.calling.uses
+        for place in places.values()
+        if isinstance(place, Conversation)
+        for step in place.steps
+    ):
+        taken |= {"tools", "traces"} if form == "ranked" else {"tools"}
     sources = frozenset(names) - places.keys()
     paired = isinstance(source, Preference)
     return Columns(places, sources, frozenset(taken), form in ATTEMPTS, bool(names), paired)
