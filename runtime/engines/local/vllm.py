@@ -339,6 +339,8 @@ def sampling_params(call: Call, *, keeps_special: bool = False) -> Any:
         # vLLM would otherwise copy it deeply, since a caller may use one for several requests.
         skip_clone=True,
         skip_special_tokens=not keeps_special,
+        # Where they are kept, nothing is put around them.
+        spaces_between_special_tokens=not keeps_special,
         structured_outputs=(
             None
             if call.schema is None or call.tools
