@@ -4,6 +4,7 @@ The worker has the limits of time and memory; here are those of what sqlite does
 """
 
 import os
+import re
 import sqlite3
 import urllib.parse
 from collections.abc import Iterator
@@ -77,12 +78,58 @@ def sql_runs(
     return None
 
 
-def sql_result(
-    query: str, schema: str | None = None, schema_file: str | None = None, database: str | None = None
-) -> list[list[Any]]:
-    """The rows that a query gives, as lists of what JSON has.  Raises Refused."""
-    connection = _made(schema, schema_file) if database is None else _opened(database)
-    return [[_plain(value) for value in row] for row in _rows(query, connection)]
+def sql_same(
+    query: str,
+    wanted: str,
+    schema: str | None = None,
+    schema_file: str | None = None,
+    database: str | None = None,
+) -> dict[str, str]:
+    """Whether a query gives what the one that is `wanted` gives: nothing where it does, else `why` it does not;
+    `unfit` says why the wanted one does not run itself.  Rows are in an order where that one asks for it.
+    Names of columns do not count, and whole numbers equal their floating-point forms."""
+
+    def result(text: str) -> list[tuple[str, ...]]:
+        connection = _made(schema, schema_file) if database is None else _opened(database)
+        return [tuple(map(_compared, row)) for row in _rows(text, connection)]
+
+    try:
+        expected = result(wanted)
+    except Refused as error:
+        return {"unfit": str(error)}
+    try:
+        found = result(query)
+    except Refused as error:
+        return {"why": str(error)}
+    if len(found) != len(expected):
+        return {"why": f"gives {len(found):,} rows, and {len(expected):,} are right"}
+    if found and len(found[0]) != len(expected[0]):
+        return {"why": f"gives {len(found[0])} columns, and {len(expected[0])} are right"}
+    if found == expected or (not _is_ordered(wanted) and sorted(found) == sorted(expected)):
+        return {}
+    return {"why": "gives other rows, or in another order"}
+
+
+def _is_ordered(query: str) -> bool:
+    """Whether a query as a whole asks for an order: what stands in quotes, comments and brackets does not."""
+    plain = _QUOTED.sub(" ", query)
+    while (shorter := _BRACKETS.sub(" ", plain)) != plain:
+        plain = shorter
+    return _ORDER.search(plain) is not None
+
+
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*"|`[^`]*`|\[[^]]*\]|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+_BRACKETS = re.compile(r"\([^()]*\)")
+_ORDER = re.compile(r"\border\s+by\b", re.IGNORECASE)
+
+
+def _compared(value: Any) -> str:
+    """A value as it is compared."""
+    if isinstance(value, bytes):
+        return f"t{value!r}"
+    if isinstance(value, int | float):
+        return f"n{value:.10g}" if abs(value) < 1e15 else f"n{value!r}"
+    return "null"
 
 
 def _count(query: str, connection: sqlite3.Connection) -> int:
@@ -187,14 +234,3 @@ def _told(error: BaseException) -> str:
     if said.startswith(("Incorrect number of bindings", "You did not supply a value for binding")):
         return "has a parameter, and no value for it"
     return (said[:SAID] or type(error).__name__).rstrip(".")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError:
-            return value.hex()
-    if isinstance(value, float) and not -1e308 <= value <= 1e308:
-        return str(value)
-    return value

@@ -53,10 +53,14 @@ class Running:
         async with self._free:
             return await run_code(given)
 
-    async def _query(self, arguments: Mapping[str, Any]) -> tuple[str] | Fault:
+    async def compare(self, arguments: Mapping[str, Any]) -> tuple[str] | Fault:
+        """The JSON of what `sql_same` says of two queries, or why it says nothing."""
+        return await self._query(arguments, "sql_same")
+
+    async def _query(self, arguments: Mapping[str, Any], function: str = "sql_runs") -> tuple[str] | Fault:
         if self._workers is None:
             self._workers = Workers(self._root, (), self._limits)
-        return await self._workers.call(_QUERIES, "sql_runs", list(arguments.items()), ())
+        return await self._workers.call(_QUERIES, function, list(arguments.items()), ())
 
     async def close(self) -> None:
         if self._workers is not None:
