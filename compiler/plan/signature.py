@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from synth.compiler.plan.types import Type
+from synth.compiler.plan.types import PATH, Type
 
 # A text, or the name of a role: `ends_with("?")` and `ends_with(model)`.
 TEXT_OR_ROLE = Type("text_or_role")
 # A text, or the name of a file that holds it.
 TEXT_OR_FILE = Type("text_or_file")
+# The same or a path, where a name is that of a column of the rows.
+COLUMN_OR_TEXT = Type("column_or", (TEXT_OR_FILE,))
+COLUMN_OR_PATH = Type("column_or", (PATH,))
 # What is quoted: a text, a chunk, or a list of either.
 PASSAGES = Type("passages")
 # A range, or a count, which stands for the range that holds nothing else: `turns(4)`.

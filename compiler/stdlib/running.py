@@ -54,14 +54,19 @@ class InFile:
         self.value = value
 
 
-def as_called(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a check as its function takes them."""
-    found = {
+def by_place(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with what names a file apart from what is meant itself."""
+    return {
         f"{name}{_FILE}" if isinstance(value, InFile) else name: value.value
         if isinstance(value, InFile)
         else value
         for name, value in arguments.items()
     }
+
+
+def as_called(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a check as its function takes them."""
+    found = by_place(arguments)
     if found.get("database") is not None:
         # A query that gives nothing of real rows seldom asks what was meant.
         found.setdefault("rows", [1, None])

@@ -178,7 +178,10 @@ class _Underway:
         looking = [metric for metric in self.measures if metric.of_rows]
         if not looking:
             return []
-        items = Items(self._plan, log, self._evaluation.of, partial=partial, written_by=written_by)
+        more = tuple(dict.fromkeys(name for metric in looking for name in metric.columns))
+        items = Items(
+            self._plan, log, self._evaluation.of, partial=partial, written_by=written_by, columns=more
+        )
         rows = asked = 0
         for item, held_out in items.read():
             rows += 1

@@ -65,7 +65,8 @@ class Item:
 
 
 class Items:
-    """The rows of an export, as the log gives them now."""
+    """The rows of an export, as the log gives them now.  `columns` are those of the export that an item is to
+    have as well."""
 
     def __init__(
         self,
@@ -75,7 +76,9 @@ class Items:
         *,
         partial: bool = False,
         written_by: WrittenBy | None = None,
+        columns: Sequence[str] = (),
     ) -> None:
+        self._columns = columns
         self._written_by = written_by
         self._plan = plan
         self._log = log
@@ -92,13 +95,18 @@ class Items:
         """Every row in the order of the dataset, and whether students are asked about it: about
         those of the `eval` split, all where there is none, and of copies about the first."""
         names = tuple(each.name for each in _varies(self._plan, self._export))
+        more = [
+            each
+            for each in self._export.columns
+            if (name := each if isinstance(each, str) else each.name) in self._columns and name not in names
+        ]
         wrapped = self._export.thought == "wrap"
         export = self._export.model_copy(
             update={
                 "type": "messages",
                 "roles": "model",
                 "thought": "wrap" if wrapped else "strip",
-                "columns": names,
+                "columns": (*names, *more),
             }
         )
         layout = Layout(export)

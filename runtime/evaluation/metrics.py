@@ -46,6 +46,8 @@ class Metric:
     """One measure of an evaluation.  `of_rows` says that it looks at the dataset at all."""
 
     of_rows = True
+    # Columns of the rows that it goes by.
+    columns: tuple[str, ...] = ()
 
     def __init__(self, plan: Plan, of: str, metric: MetricPlan) -> None:
         self.metric = metric

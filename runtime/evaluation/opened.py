@@ -18,6 +18,7 @@ from synth.runtime.evaluation.metrics import (
     Perplexity,
     Tone,
 )
+from synth.runtime.evaluation.queries import SqlAccuracy
 from synth.runtime.evaluation.tool_calls import CallAccuracy, CallsValid
 
 _KINDS: Mapping[str, type[Metric]] = {
@@ -25,6 +26,7 @@ _KINDS: Mapping[str, type[Metric]] = {
     "rag_accuracy": OfReferences,
     "marked": Marked,
     "tone": Tone,
+    "sql_accuracy": SqlAccuracy,
     "tool_calls_valid": CallsValid,
     "tool_accuracy": CallAccuracy,
 }

@@ -26,21 +26,18 @@ _ON = ("schema", "schema_file", "database")
 
 
 class SqlAccuracy(Metric):
-    """A student's query and the row's last trained one are run; rows whose own query does not run say nothing."""
+    """A student's query and the row's last trained one are run.  Rows whose own does not run say nothing."""
 
     def __init__(self, plan: Plan, of: str, metric: MetricPlan) -> None:
         super().__init__(plan, of, metric)
+        given = [metric.arguments.get(name) for name in _ON]
+        self.columns = tuple(str(each["column"]) for each in given if isinstance(each, dict))
         self._folder = plan.folder
         self._root = project_root(plan.folder)
         for name in ("schema_file", "database"):
             path = metric.arguments.get(name)
             if isinstance(path, str) and self._placed(path) is None:
                 raise ConfigError(f"`sql_accuracy`: there is no file `{path}` of the project")
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        given = [self.metric.arguments.get(name) for name in _ON]
-        return tuple(str(each["column"]) for each in given if isinstance(each, dict))
 
     def evalset(self) -> EvalSet | None:
         assert self.student is not None

@@ -200,7 +200,7 @@ def test_a_simulation_runs_no_query(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("check", "said"),
     [
-        ("sql_runs()", "`sql_runs` needs a `schema` or a `database` to run queries on"),
+        ("sql_runs()", "queries run on a `schema` or a `database`, and neither is given"),
         ("sql_runs(database = 3)", "`sql_runs` takes a path, and `3` is a count"),
         ("sql_runs(row.ddl, row.file, 1.., 3)", "`sql_runs` takes no such argument"),
     ],

@@ -17,10 +17,11 @@ from synth.compiler.bind.expressions.arguments import bind_arguments
 from synth.compiler.bind.expressions.scope import Scope
 from synth.compiler.bind.judging.measured import bind_measured, check_reachable
 from synth.compiler.plan.outputs import EvaluationPlan, ExportPlan, MetricPlan
-from synth.compiler.plan.signature import SOURCE, Parameter
+from synth.compiler.plan.signature import COLUMN_OR_PATH, COLUMN_OR_TEXT, SOURCE, Parameter
 from synth.compiler.plan.types import COUNT, MODEL, NUMBER, PATH, RATIO, TEXT, WORD, Type
-from synth.compiler.stdlib.checks import CHECKS
+from synth.compiler.stdlib.checks import CHECKS, faults
 from synth.compiler.stdlib.checks.faults import Fault
+from synth.compiler.stdlib.running import by_place
 from synth.dsl.syntax import Argument, Integer, Number, Range, Ratio, Rule, Statement
 
 _SHARE = (
@@ -91,6 +92,16 @@ MEASURES: Mapping[str, Metric] = {
     "tool_accuracy": Metric(
         (Parameter("student", MODEL), *_SHARE), "tool_accuracy(student = small, at_least = 80%)"
     ),
+    "sql_accuracy": Metric(
+        (
+            Parameter("student", MODEL),
+            Parameter("schema", COLUMN_OR_TEXT, optional=True),
+            Parameter("database", COLUMN_OR_PATH, optional=True),
+            *_SHARE,
+        ),
+        'sql_accuracy(student = small, database = "data/shop.db", at_least = 80%)',
+        faults.without_data,
+    ),
     "tone": Metric((_JUDGE, *_SHARE), "tone(at_least = 70%)"),
     "refusals": Metric(
         (
@@ -125,6 +136,7 @@ def bind_evaluation(statement: Statement, bound: Bound, scope: Scope) -> Evaluat
             measure = _measure(rule, scope)
             if measure is not None and export is not None:
                 _check_rows(rule, measure, bound.conversations.get(export.source), bound, scope)
+                _check_columns(rule, measure, export, scope)
             if measure is not None:
                 _check_questions(rule, measure, bound, scope)
                 measures.append(measure)
@@ -210,6 +222,21 @@ def _check_rows(
             )
 
 
+def _check_columns(rule: Rule, measure: MetricPlan, export: ExportPlan, scope: Scope) -> None:
+    """Columns of the rows that a measure goes by."""
+    names = [each if isinstance(each, str) else each.name for each in export.columns]
+    for value in measure.arguments.values():
+        column = value.get("column") if isinstance(value, dict) else None
+        if column is not None and column not in names:
+            guess = suggest(str(column), names)
+            scope.report(
+                "E102",
+                f"`{export.name}` has no column `{column}`",
+                written_at(rule, column),
+                hint=f"did you mean `{guess}`?" if guess else f"give it one: `columns {{ {column} = ... }}`",
+            )
+
+
 def _measure(rule: Rule, scope: Scope) -> MetricPlan | None:
     name = rule.name.text
     if name not in MEASURES:
@@ -245,7 +272,7 @@ def _measure(rule: Rule, scope: Scope) -> MetricPlan | None:
         )
         return None
     if by is None:
-        return MetricPlan(name=name, arguments=values, **bounds)
+        return MetricPlan(name=name, arguments=by_place(values), **bounds)
     rubric, mark = by
     if not check_reachable(rubric, mark, bounds, rule, scope):
         return None

@@ -97,6 +97,10 @@ def _value(expression: Expression, parameter: Parameter, scope: Scope, what: str
         return chosen
     if wanted.name in ("source", "model"):
         return _declared(expression, wanted, scope, what)
+    if wanted.name == "column_or":
+        if isinstance(expression, Reference) and scope.find(expression.parts[0].text) is None:
+            return {"column": str(expression)}
+        return _value(expression, replace(parameter, type=wanted.arguments[0]), scope, what)
     if wanted == TEXT_OR_FILE:
         value = _value(expression, replace(parameter, type=PATH), scope, what)
         return InFile(value) if value is not FAILED and _names_file(expression, value, scope) else value

@@ -74,7 +74,7 @@ def without_data(arguments: Mapping[str, Any]) -> Fault | None:
         return None
     return Fault(
         None,
-        "`sql_runs` needs a `schema` or a `database` to run queries on",
+        "queries run on a `schema` or a `database`, and neither is given",
         'for example `database = "data/shop.db"`',
     )
 

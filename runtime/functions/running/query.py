@@ -85,7 +85,7 @@ def sql_same(
     schema_file: str | None = None,
     database: str | None = None,
 ) -> dict[str, str]:
-    """Whether a query gives what the one that is `wanted` gives: nothing where it does, else `why` it does not;
+    """Whether a query gives what the `wanted` one gives: nothing where it does, else `why` it does not;
     `unfit` says why the wanted one does not run itself.  Rows are in an order where that one asks for it.
     Names of columns do not count, and whole numbers equal their floating-point forms."""
 
