@@ -16,6 +16,8 @@ from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import command, environment
 from tests.store.log.logs import Story, all_slots
 
+pytestmark = pytest.mark.embeds
+
 VOICES = {
     "sailor": "Talks of harbours, tides, ships and storms at sea.",
     "cook": "Talks of flour, butter, ovens and the soup of the day.",

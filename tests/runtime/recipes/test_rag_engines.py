@@ -12,9 +12,8 @@ from synth.compiler.compile import compile_file
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.steps import JsonOutput
 from tests.kit.models.fixtures import needs
-from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import query, synth
-from tests.runtime.recipes.test_rag import all_rows, careful, completed, project, served
+from tests.runtime.recipes.test_rag import all_rows, completed, project
 
 REVISION = ("--set", "teacher_revision=0")
 PROMPT = """
@@ -120,26 +119,3 @@ def test_the_pocket_model_writes_messages_in_the_form_asked_for(tmp_path: Path, 
     assert valid(plan, tmp_path) == 3
     said = [message["content"] for each in completed(tmp_path) for message in each["values"]["dialogue"]]
     assert len(set(said)) == len(said)
-
-
-@pytest.mark.slow
-def test_the_dataset_keeps_its_own_bounds(tmp_path: Path) -> None:
-    """Refusals and voices are measured of the rows alone; the student is asked nothing here."""
-    recipe = edited(
-        tmp_path,
-        (r"\n## What the student makes of it.*", "\n"),
-        (r"tone\(at_least = 40%\)", "tone(at_most = 100%)"),
-    )
-    small = (*REVISION, "--set", "per_category=17")
-    with OpenAIServer(answer=careful) as server:
-        command = ("run", recipe, *small, "--model", "teacher=openai:gpt-4o", "--json")
-        ran = synth(*command, cwd=tmp_path, env=served(server))
-        assert ran.status == 0, ran.err
-    evaluated = synth("evaluate", recipe, *small, "--json", cwd=tmp_path)
-    assert evaluated.status == 0, evaluated.err + evaluated.out
-    (evaluation,) = evaluated.json()["evaluations"]
-    measured = {each["measure"]: each for each in evaluation["measures"]}
-    techniques = [sample["cell"]["technique"] for sample in completed(tmp_path)]
-    assert measured["refusals"]["value"] == 100
-    assert measured["refusals"]["judged"] == techniques.count("hard_negative") == 51
-    assert measured["tone"]["judged"] > 0
