@@ -40,6 +40,7 @@ METHODS = {
     "persona_dialogue": Method("two models talk, reward rows", ("data/personas.jsonl",)),
     "tools": Method("an agent that looks things up before it speaks", ("data/orders.jsonl", "lib/shop.py")),
     "function_calling": Method("calls in five shapes, by exact shares", ("lib/travel.py",)),
+    "agent_traces": Method("an agent works on files, checked at the end", ("data/jobs.jsonl", "lib/desk.py")),
     "text_to_sql": Method("questions and queries whose results agree", ("data/tables.jsonl", "lib/db.py")),
     "persona": Method("a persona, and what a frozen model says as it", given=("base_revision=main",)),
     "pillars": Method(

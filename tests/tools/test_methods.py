@@ -17,9 +17,9 @@ from tests.kit.servers.gemini import GeminiServer
 from tests.kit.servers.loopback import Asked
 from tests.kit.servers.openai import OpenAIServer
 from tests.kit.servers.tools import Calling, one_by_one
-from tests.kit.support import query, synth
+from tests.kit.support import query, rows, synth
 
-RECIPES = ("tools", "function_calling", "text_to_sql")
+RECIPES = ("tools", "function_calling", "text_to_sql", "agent_traces")
 FAULTS = FaultPlan(
     rates={"rate_limit": 0.03, "server_error": 0.03, "bad_arguments": 0.03, "unknown_tool": 0.03}
 )
@@ -167,3 +167,46 @@ def test_text_to_sql_keeps_what_most_queries_agree_on(tmp_path: Path) -> None:
         )
     )
     assert refused["sql_runs"] >= 5
+
+
+def test_an_agents_trace_stands_where_its_files_hold_what_they_should(tmp_path: Path) -> None:
+    """In its first turn the agent writes a note, which it finds in the second; every other attempt forgets to
+    write what it was to write."""
+
+    def agent(asked: Asked) -> str | Calling:
+        if not asked.tools:
+            return f"Said {asked.key[:8]}."
+        job = next(each for each in jobs if each["goal"] == asked.messages[1][1])
+        again = sum(role == "user" for role, _ in asked.messages) > 1
+        if not asked.called:
+            return Calling((("list_files", {}), ("ask", {"question": "How?"})))
+        if "write_file" in asked.called:
+            return f"Done, {asked.key[:8]}."
+        if not again:
+            return Calling((("write_file", {"path": "note.txt", "text": "begun"}),))
+        assert "note.txt" in str(asked.results[0]), asked.results
+        if asked.key[0] in "01234567":
+            return f"I would rather not, {asked.key[:8]}."
+        return Calling((("write_file", {"path": job["path"], "text": " ".join(job["holds"])}),))
+
+    assert synth("init", "--from", "agent_traces", cwd=tmp_path).status == 0
+    jobs = rows(tmp_path / "data" / "jobs.jsonl")
+    with OpenAIServer(answer=agent, faults=FAULTS) as server:
+        environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "k"}
+        mapped = [f"--model={each}=openai:{each}" for each in ("person", "colleague", "doer")]
+        ran = synth("run", "agent_traces.recipe", *mapped, cwd=tmp_path, env=environment)
+        assert ran.status in (0, 3), ran.err
+    made = materialized(tmp_path, "agent_traces")
+    assert len(made["agent_traces"]) >= 12
+    for row in made["agent_traces"]:
+        job = next(each for each in jobs if each["goal"] == row["goal"])
+        (written,) = (
+            call["function"]["arguments"]
+            for message in row["messages"]
+            for call in message.get("tool_calls", ())
+            if call["function"]["name"] == "write_file"
+            and call["function"]["arguments"]["path"] == job["path"]
+        )
+        assert written == {"path": job["path"], "text": " ".join(job["holds"])}
+    labels = Counter(row["label"] for row in made["agent_traces_kto"])
+    assert labels[False] >= 5
