@@ -185,6 +185,8 @@ def test_messages_have_calls_and_what_they_gave(tmp_path: Path) -> None:
     card = (dataset.folder / "README.md").read_text("utf-8")
     assert '  - name: "messages"\n    list: json\n  - name: "tools"\n    list: json\n' in card
     assert "Rows call tools" in card
+    assert dataset.advice is not None
+    assert "export `prompt_completion`" in dataset.advice
     assert "| pay | 2 |" in card
 
 

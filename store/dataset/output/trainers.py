@@ -22,7 +22,11 @@ def advice(export: ExportPlan, manifest: Mapping[str, Any]) -> str | None:
         rule = "LLaMA-Factory trains on every `gpt` turn, with `mask_history: true` on the last alone; "
         return (rule + marks) if partly else None
     if not partly:
-        return "TRL trains on what users say too: set `assistant_only_loss`, or export `prompt_completion`"
+        others = "what users say and tools give" if any(place.get("called") for place in taken) else ""
+        return (
+            f"TRL trains on {others or 'what users say'} too: set `assistant_only_loss`, or export "
+            "`prompt_completion`"
+        )
     named = ", ".join(f"`{name}`" for name in dict.fromkeys(turns))
     trained = f"{named} alone" if named and len(taken) == 1 else "turns with `weight` 1 alone"
     return f"to train on {trained}, export `prompt_completion`: TRL reads no `weight` ({marks})"
