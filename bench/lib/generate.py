@@ -165,7 +165,9 @@ class Replay:
                 completion += len(output.outputs[0].token_ids)
                 cached += output.num_cached_tokens or 0
         block = self._llm.llm_engine.vllm_config.cache_config.block_size
-        best = best_cached(((each.token_ids, answers[each.number]) for each in self._requests), block)
+        best = best_cached(
+            ((request.token_ids, answers[request.number]) for request in self._requests), block
+        )
         return _figures(self._meter, prompt, completion, cached) | {"best_cached_tokens": best}
 
 
@@ -180,11 +182,11 @@ def logged(folder: Path) -> list[Request]:
                    FROM events WHERE kind = 'call.completed')
                ORDER BY first, seq"""
         ).fetchall()
-    found = []
+    requests = []
     for number, (sample, step, payload) in enumerate(rows):
         call = json.loads(payload)
-        found.append(Request(number, sample - 1, step, call["token_ids"], call["sampling"], call["seed"]))
-    return found
+        requests.append(Request(number, sample - 1, step, call["token_ids"], call["sampling"], call["seed"]))
+    return requests
 
 
 def best_cached(calls: Iterable[tuple[Sequence[int], Sequence[int]]], block: int) -> int:
@@ -195,16 +197,16 @@ def best_cached(calls: Iterable[tuple[Sequence[int], Sequence[int]]], block: int
     token of a prompt is always computed.
     """
     kept: set[tuple[int, ...]] = set()
-    found = 0
+    cached = 0
     for prompt, answer in calls:
         whole = (*prompt, *answer)
         end = 0
         while end + block < len(prompt) and whole[: end + block] in kept:
             end += block
-        found += end
+        cached += end
         # The last token that was generated is never read again.
         kept.update(whole[:size] for size in range(block, len(whole), block))
-    return found
+    return cached
 
 
 def known(requests: Sequence[Request], seats: int) -> Iterator[list[Request]]:
@@ -239,12 +241,12 @@ def main() -> None:
     samples, seats, longest = map(int, sys.argv[2].split(","))
     os.chdir(folder)
     if ways == ["synth"]:
-        found = {"synth": run(folder, samples, longest)}
+        results = {"synth": run(folder, samples, longest)}
     else:
         requests = logged(folder)
         replay = Replay(folder, requests)
-        found = {way: replay.generate(WAYS[way](requests, seats)) for way in ways}
-    for way, figures in found.items():
+        results = {way: replay.generate(WAYS[way](requests, seats)) for way in ways}
+    for way, figures in results.items():
         (folder / f"{way}.json").write_text(json.dumps(figures), "utf-8")
 
 

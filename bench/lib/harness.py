@@ -54,12 +54,12 @@ class Options:
 def median_seconds(work: Callable[[], object], runs: int = 5) -> float:
     """The median of some runs, after one that does not count."""
     work()
-    found = []
+    seconds = []
     for _ in range(runs):
         began = time.perf_counter()
         work()
-        found.append(time.perf_counter() - began)
-    return statistics.median(found)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
 
 
 def median_by(items: Sequence[T], key: Callable[[T], float]) -> T:
@@ -69,14 +69,14 @@ def median_by(items: Sequence[T], key: Callable[[T], float]) -> T:
 
 def repeat(work: Callable[[], T], *, runs: int, within_s: float) -> list[T]:
     """Results of up to `runs` runs; the first always, more only while they fit into `within_s`."""
-    found: list[T] = []
+    results: list[T] = []
     began = time.perf_counter()
-    while len(found) < runs:
-        found.append(work())
+    while len(results) < runs:
+        results.append(work())
         spent = time.perf_counter() - began
-        if spent + spent / len(found) > within_s:
+        if spent + spent / len(results) > within_s:
             break
-    return found
+    return results
 
 
 # Child processes ----------------------------------------------------------------------
@@ -272,13 +272,13 @@ def load() -> float:
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Python's version and those of the packages that are installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in packages:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def today() -> str:

@@ -131,12 +131,12 @@ def opening(path: str) -> dict[str, Any]:
     from synth.store.log.log import Log
 
     Log(Path(path), deep=False).close()
-    found = {}
+    times = {}
     for name, deep in (("shallow_s", False), ("deep_s", True)):
         began = time.perf_counter()
         Log(Path(path), deep=deep).close()
-        found[name] = time.perf_counter() - began
-    return found
+        times[name] = time.perf_counter() - began
+    return times
 
 
 def materialize(recipe: str, samples: str, path: str, out: str) -> dict[str, Any]:
@@ -151,11 +151,11 @@ def materialize(recipe: str, samples: str, path: str, out: str) -> dict[str, Any
         opened = time.perf_counter()
         datasets = materialize(plan, log, Path(out))
         done = time.perf_counter()
-    files = [each.folder / name for each in datasets for name in each.manifest["files"]]
+    files = [dataset.folder / name for dataset in datasets for name in dataset.manifest["files"]]
     return {
         "open_s": opened - began,
         "materialize_s": done - opened,
-        "rows": sum(sum(each.rows.values()) for each in datasets),
+        "rows": sum(sum(dataset.rows.values()) for dataset in datasets),
         "bytes": sum(file.stat().st_size for file in files),
         "peak_mib": _peak_mib(),
     }
@@ -199,10 +199,10 @@ def ingest(recipe: str, target: str) -> dict[str, Any]:
     async def read(log: Log) -> int:
         recorder = Recorder(log, "bench")
         try:
-            found = await ingest_sources(plan, log, recorder)
+            ingested = await ingest_sources(plan, log, recorder)
         finally:
             await recorder.close()
-        return sum(each.rows for each in found.values())
+        return sum(source.rows for source in ingested.values())
 
     with Log(Path(target), writer=True) as log:
         began = time.perf_counter()
@@ -245,7 +245,8 @@ def _peak_mib() -> float:
 
 
 PROBES: dict[str, Callable[..., dict[str, Any]]] = {
-    each.__name__: each for each in (append, share, wide, opening, materialize, bare, ingest, read_rows, disk)
+    probe.__name__: probe
+    for probe in (append, share, wide, opening, materialize, bare, ingest, read_rows, disk)
 }
 
 

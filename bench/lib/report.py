@@ -145,12 +145,12 @@ def index(out: Path) -> None:
     """Writes README.md over all results in a folder."""
     rows: list[tuple[Cell, ...]] = []
     results = [json.loads(path.read_text("utf-8")) for path in sorted(out.glob("*.json"))]
-    for found in results:
-        place = f"{found['machine']['cores']} cores" + (", GPU" if found["machine"]["gpu"] else "")
-        page = f"[{found['name']}]({found['name']}.md)"
-        rows.append((page, found["headline"], f"{found['date']}, {place}, {found['size']}"))
+    for result in results:
+        place = f"{result['machine']['cores']} cores" + (", GPU" if result["machine"]["gpu"] else "")
+        page = f"[{result['name']}]({result['name']}.md)"
+        rows.append((page, result["headline"], f"{result['date']}, {place}, {result['size']}"))
     table = grid(Table("", ("", "found", "measured"), rows))
-    gpu = "" if any(found["machine"]["gpu"] for found in results) else f"\n{_NO_GPU}"
+    gpu = "" if any(result["machine"]["gpu"] for result in results) else f"\n{_NO_GPU}"
     (out / "README.md").write_text(f"{_INDEX}\n{table}\n{gpu}", "utf-8")
 
 

@@ -195,13 +195,13 @@ class Server:
         self._ask("/reset", json.dumps(settings).encode())
 
     def stats(self) -> dict[str, Any]:
-        found: dict[str, Any] = self._ask("/stats")
-        return found
+        stats: dict[str, Any] = self._ask("/stats")
+        return stats
 
     def calls(self) -> dict[str, list[str]]:
         """The keys of the requests that were `asked`, and `answered`, in order."""
-        found: dict[str, list[str]] = self._ask("/calls")
-        return found
+        calls: dict[str, list[str]] = self._ask("/calls")
+        return calls
 
     def _ask(self, path: str, body: bytes | None = None) -> Any:
         # No proxy: the loopback is nobody else's business.

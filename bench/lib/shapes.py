@@ -139,8 +139,8 @@ def vocabulary(shape: Shape) -> list[str]:
     recipe = (ROOT / "bench" / "recipes" / "chain.recipe").read_text("utf-8")
     known = [*SPECIAL_TOKENS, "user", "model", *re.findall(r"\w+|[^\w\s|]", recipe)]
     ends = [f"|{number}" for number in range(shape.vocabulary // shape.tokens)]
-    found = [*dict.fromkeys(known), *ends]
-    return [*found, *(f"w{number}" for number in range(shape.vocabulary - len(found)))]
+    words = [*dict.fromkeys(known), *ends]
+    return [*words, *(f"w{number}" for number in range(shape.vocabulary - len(words)))]
 
 
 def tokenizer(words: Sequence[str]) -> Any:

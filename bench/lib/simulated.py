@@ -53,16 +53,16 @@ def simulated(samples: int, recipe: Path = RECIPE) -> Simulated:
     usage = measured(command, cwd=folder).require()
     counts: dict[str, Any] = json.loads(usage.out)
     with duckdb.connect(str(folder / "synth.duckdb"), read_only=True) as connection:
-        found = connection.execute("SELECT count(*), sum(strlen(payload)) FROM events").fetchone()
-    assert found is not None
+        row = connection.execute("SELECT count(*), sum(strlen(payload)) FROM events").fetchone()
+    assert row is not None
     return Simulated(
         recipe=recipe,
         samples=samples,
         folder=folder,
         usage=usage,
         calls=sum(step["issued"] for step in counts["steps"]),
-        events=found[0],
-        payload_bytes=int(found[1]),
+        events=row[0],
+        payload_bytes=int(row[1]),
     )
 
 

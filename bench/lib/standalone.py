@@ -66,21 +66,21 @@ def tables(figures: Figures) -> list[Table]:
             grouped.setdefault(tuple(flat), {})[name] = flat
         else:
             plain.append((_words(name), _cell(value)))
-    found = [Table("Figures", ("", ""), plain)] if plain else []
+    all_tables = [Table("Figures", ("", ""), plain)] if plain else []
     for names, groups in grouped.items():
         rows: list[tuple[Cell, ...]] = [
             (_words(name), *(group[name] for group in groups.values())) for name in names
         ]
-        found.append(Table(", ".join(map(_words, groups)), ("", *map(_words, groups)), rows))
-    return found
+        all_tables.append(Table(", ".join(map(_words, groups)), ("", *map(_words, groups)), rows))
+    return all_tables
 
 
 def _flat(value: Mapping[str, Any], above: str = "") -> list[tuple[str, Cell]]:
-    found: list[tuple[str, Cell]] = []
-    for name, each in value.items():
+    flat: list[tuple[str, Cell]] = []
+    for name, inner in value.items():
         full = f"{above}{name}"
-        found += _flat(each, f"{full}: ") if isinstance(each, Mapping) else [(full, _cell(each))]
-    return found
+        flat += _flat(inner, f"{full}: ") if isinstance(inner, Mapping) else [(full, _cell(inner))]
+    return flat
 
 
 def _cell(value: Any) -> Cell:
@@ -105,7 +105,7 @@ def _checks_plots(figures: Figures) -> list[Plot]:
     rates = {name: figures[short]["texts_a_second"] for name, short in (("English", "en"), ("Arabic", "ar"))}
     labels = list(rates["English"])
     values: dict[str, list[float | None]] = {
-        name: [float(each[label]) for label in labels] for name, each in rates.items()
+        name: [float(by_label[label]) for label in labels] for name, by_label in rates.items()
     }
     return [Bars("Texts a second, each check alone", "texts a second, logarithmic", labels, values, log=True)]
 

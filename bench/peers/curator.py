@@ -64,8 +64,8 @@ def asker(job: Job, response_format: Any = None) -> Any:
             {"messages": json.dumps(messages), "generation_params": json.dumps({"seed": seed})}
             for messages, seed in calls
         ]
-        found: list[str] = ask(Dataset.from_list(rows)).dataset["text"]
-        return found
+        answers: list[str] = ask(Dataset.from_list(rows)).dataset["text"]
+        return answers
 
     return texts
 

@@ -100,13 +100,13 @@ def rows(job: Job, home: Path) -> Any:
         )
     )
     try:
-        found = designer.create(builder, num_records=job.samples, resume=ResumeMode.IF_POSSIBLE)
+        results = designer.create(builder, num_records=job.samples, resume=ResumeMode.IF_POSSIBLE)
     except DataDesignerProfilingError:
         # A single row has no deviation, which its profile does not expect; the rows are there by then.
         if job.samples > 1:
             raise
         return pandas.read_parquet(home / "dataset" / "parquet-files").to_dict("records")
-    return found.load_dataset().to_dict("records")
+    return results.load_dataset().to_dict("records")
 
 
 def count_bytes() -> None:

@@ -81,7 +81,7 @@ def personas(job: Job) -> list[Messages]:
 
 
 def cards(job: Job) -> list[Messages]:
-    todo, found = list(range(job.samples)), {}
+    todo, accepted = list(range(job.samples)), {}
     for attempt in range(MOST_TRIES):
         with Pipeline(name=f"r1-{attempt}", cache_dir=str(job.out.with_suffix(""))) as pipeline:
             prompts = [{"number": number, "instruction": card_prompt(number)} for number in todo]
@@ -89,11 +89,11 @@ def cards(job: Job) -> list[Messages]:
             load >> TextGeneration(name="card", llm=model(job), input_batch_size=job.slots)
         for row in _rows(pipeline):
             if is_card(row["generation"] or ""):
-                found[row["number"]] = row["generation"]
-        todo = [number for number in todo if number not in found]
+                accepted[row["number"]] = row["generation"]
+        todo = [number for number in todo if number not in accepted]
         if not todo:
             break
-    return [[*user(card_prompt(n)), {"role": "assistant", "content": found[n]}] for n in sorted(found)]
+    return [[*user(card_prompt(n)), {"role": "assistant", "content": accepted[n]}] for n in sorted(accepted)]
 
 
 def _rows(pipeline: Pipeline) -> Any:

@@ -68,7 +68,7 @@ def datatrove(file: Path, url: str, out: Path) -> None:
     LocalPipelineExecutor([reader, runner], logging_dir=str(folder / "logs")).run()
 
 
-MAPS = {each.__name__: each for each in (aiohttp_loop, datatrove)}
+MAPS = {mapper.__name__: mapper for mapper in (aiohttp_loop, datatrove)}
 
 
 def main() -> None:

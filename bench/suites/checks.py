@@ -47,7 +47,7 @@ def texts(language: str, count: int, seed: int) -> list[str]:
 def alone(language: str, passages: list[dict[str, str]]) -> list[tuple[str, Mapping[str, Any]]]:
     """One call of each check of texts."""
     script = {"en": "Latin", "ar": "Arabic"}[language]
-    given: dict[str, Mapping[str, Any]] = {
+    arguments: dict[str, Mapping[str, Any]] = {
         "length": {"characters": [1, 1200]},
         "sentences": {"count": [1, 20]},
         "starts_with": {"prefix": ""},
@@ -69,25 +69,25 @@ def alone(language: str, passages: list[dict[str, str]]) -> list[tuple[str, Mapp
         "verbatim": {"passages": passages},
         "same": {"one": passages, "other": passages},
     }
-    assert given.keys() == {
+    assert arguments.keys() == {
         name
-        for name, each in CHECKS.items()
-        if each.takes not in ("messages", "number") and each.function is not None
+        for name, check in CHECKS.items()
+        if check.takes not in ("messages", "number") and check.function is not None
     }
-    return list(given.items())
+    return list(arguments.items())
 
 
-def rate(work: Callable[[str], object], given: Sequence[str]) -> int:
+def rate(work: Callable[[str], object], texts: Sequence[str]) -> int:
     """Texts a second: the median of some runs.  What is compiled once was compiled before."""
-    work(given[0])
-    found = []
+    work(texts[0])
+    rates = []
     for _ in range(RUNS):
         fold.cache_clear()
         began = time.perf_counter()
-        for text in given:
+        for text in texts:
             work(text)
-        found.append(len(given) / (time.perf_counter() - began))
-    return round(statistics.median(found))
+        rates.append(len(texts) / (time.perf_counter() - began))
+    return round(statistics.median(rates))
 
 
 def measure(count: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from bench.lib.harness import Options
 from bench.lib.report import Report, Table
-from tests.store.log.damage import Found, check, make
+from tests.store.log.damage import Findings, check, make
 
 _DAMAGES = 200
 _FAULTS = {
@@ -23,35 +23,37 @@ _FAULTS = {
 
 
 def measure(options: Options) -> Report:
-    found, began = Found(), time.monotonic()
+    findings, began = Findings(), time.monotonic()
     count = 8 if options.quick else _DAMAGES
     with TemporaryDirectory(dir=options.work) as name:
         (folder := Path(name) / "truth").mkdir()
         truth = make(folder)
         for seed in range(count):
             with TemporaryDirectory(dir=options.work) as damaged:
-                check(truth, seed, Path(damaged), found)
-    faults = {name: getattr(found, name) for name in _FAULTS}
+                check(truth, seed, Path(damaged), findings)
+    faults = {name: getattr(findings, name) for name in _FAULTS}
     if any(faults.values()):
-        raise RuntimeError("; ".join(each for some in faults.values() for each in some))
-    told = ", ".join(f"{name} {len(each)}" for name, each in faults.items())
+        raise RuntimeError("; ".join(case for cases in faults.values() for case in cases))
+    counts = ", ".join(f"{name} {len(cases)}" for name, cases in faults.items())
     return Report(
         title="Damaged logs",
-        headline=f"{count} damaged files and write-ahead logs: {told}.  {found.salvaged} of those that were "
-        f"refused could be salvaged, with {found.kept / max(found.of, 1):.1%} of their events.",
+        headline=f"{count} damaged files and write-ahead logs: {counts}.  {findings.salvaged} of those that "
+        f"were refused could be salvaged, with {findings.kept / max(findings.of, 1):.1%} of their events.",
         tables=[
-            Table("How they ended", ("what became of it", "logs"), list(found.ends.most_common())),
+            Table("How they ended", ("what became of it", "logs"), list(findings.ends.most_common())),
             Table(
                 "What was salvaged of those that were refused as damaged",
                 ("", "count"),
                 [
-                    ("salvaged", found.salvaged),
-                    ("nothing could be had", found.nothing),
-                    ("events in them", found.of),
-                    ("of these kept", found.kept),
+                    ("salvaged", findings.salvaged),
+                    ("nothing could be had", findings.nothing),
+                    ("events in them", findings.of),
+                    ("of these kept", findings.kept),
                 ],
             ),
-            Table("What must not be", ("", "count"), [(_FAULTS[n], len(each)) for n, each in faults.items()]),
+            Table(
+                "What must not be", ("", "count"), [(_FAULTS[n], len(cases)) for n, cases in faults.items()]
+            ),
         ],
         notes=[
             "A log of a simulated run of the quickstart in batches of nine events, half of it in the "
@@ -62,12 +64,12 @@ def measure(options: Options) -> Report:
         ],
         figures={
             "damages": count,
-            "ends": dict(found.ends),
-            "salvaged": found.salvaged,
-            "nothing": found.nothing,
-            "kept": found.kept,
-            "of": found.of,
-            **{name: len(each) for name, each in faults.items()},
+            "ends": dict(findings.ends),
+            "salvaged": findings.salvaged,
+            "nothing": findings.nothing,
+            "kept": findings.kept,
+            "of": findings.of,
+            **{name: len(cases) for name, cases in faults.items()},
         },
         packages=("duckdb",),
     )

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from bench.lib.harness import Options, Unavailable
 from bench.lib.report import Report, Table
-from tests.kills.harness import Found, Kill, Op, Project, When, opened
+from tests.kills.harness import Findings, Kill, Op, Project, When, opened
 from tests.kills.harness import Unavailable as NoKills
 from tests.kit.servers.openai import OpenAIServer
 
@@ -32,7 +32,7 @@ _QUICK, _NORMAL = 12, 4
 
 
 def measure(options: Options) -> Report:
-    found, began = Found(), time.monotonic()
+    findings, began = Findings(), time.monotonic()
     asked: Counter[tuple[str, str]] = Counter()
     killed: Counter[str] = Counter()
     try:
@@ -44,17 +44,17 @@ def measure(options: Options) -> Report:
                 for scene in _SCENES:
                     kills = list(_kills(project, scene.split()[0]))
                     for kill in kills[:: options.pick(_QUICK, _NORMAL, 1)]:
-                        killed[scene] += _play(project, scene, kill, found, folder / "cut")
+                        killed[scene] += _play(project, scene, kill, findings, folder / "cut")
                         asked[scene, kill.op] += 1
                         shutil.rmtree(folder / "cut")
     except NoKills as reason:
         raise Unavailable(str(reason)) from None
-    faults = {name: len(getattr(found, name)) for name in Found.__slots__}
-    told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in faults.items())
+    faults = {name: len(getattr(findings, name)) for name in Findings.__slots__}
+    counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in faults.items())
     ops = tuple(_WHENS)
     return Report(
         title="Kills at system calls",
-        headline=f"{killed.total()} kills at writes, fsyncs, renames and unlinks: {told}.",
+        headline=f"{killed.total()} kills at writes, fsyncs, renames and unlinks: {counts}.",
         tables=[
             Table(
                 "Kills of each command",
@@ -72,7 +72,7 @@ def measure(options: Options) -> Report:
             "be, or has other rows at the end.  Leftovers: after the next run there is a file that a run "
             "without a kill does not leave.  Refused: the command that was run again did not succeed.",
             f"All of it took {time.monotonic() - began:.0f} s.",
-            *found.lines()[:20],
+            *findings.lines()[:20],
         ],
         figures={"kills": killed.total(), **faults},
         packages=("aiohttp", "duckdb"),
@@ -87,11 +87,11 @@ def _kills(project: Project, command: str) -> Iterator[Kill]:
                 yield Kill(op, number, when)
 
 
-def _play(project: Project, scene: str, kill: Kill, found: Found, folder: Path) -> int:
+def _play(project: Project, scene: str, kill: Kill, findings: Findings, folder: Path) -> int:
     if scene == "run":
-        return project.run([kill], found, folder)
+        return project.run([kill], findings, folder)
     if scene == "evaluate":
-        return project.evaluate([kill], found, folder)
+        return project.evaluate([kill], findings, folder)
     if scene == "forget":
-        return project.forget([kill], found, folder)
-    return project.materialize([kill], found, folder, over=scene != "materialize")
+        return project.forget([kill], findings, folder)
+    return project.materialize([kill], findings, folder, over=scene != "materialize")

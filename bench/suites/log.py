@@ -33,8 +33,8 @@ def measure(options: Options) -> Report:
     appended = _probe("append", source.log, work / "appended.duckdb", min(source.events, 100_000))
     share = _share(work, options.pick(50, 2_000))
     wide = [
-        _probe("wide", RECIPE, work / "wide", *each)
-        for each in options.pick([(20, 10)], [(5_000, 500), (20_000, 5_000)])
+        _probe("wide", RECIPE, work / "wide", *size)
+        for size in options.pick([(20, 10)], [(5_000, 500), (20_000, 5_000)])
     ]
     largest = grown[-1]
     headline = (
@@ -143,22 +143,22 @@ def _share(work: Path, samples: int) -> dict[str, Any]:
         work.mkdir()
         on.append(_probe("share", recipe, work, samples, "on"))
         off.append(_probe("share", recipe, work, samples, "off"))
-    found = median_by(on, lambda each: each["seconds"])
-    without = median_by(off, lambda each: each["seconds"])
+    logged = median_by(on, lambda run: run["seconds"])
+    without = median_by(off, lambda run: run["seconds"])
     return {
-        **found,
+        **logged,
         "without_s": without["seconds"],
-        "rate": found["calls"] / found["seconds"],
-        "cpu_share": found["cpu_s"] / found["seconds"],
-        "all_share": (found["used_s"] - without["used_s"]) / found["seconds"],
-        "cost": found["seconds"] / without["seconds"] - 1,
+        "rate": logged["calls"] / logged["seconds"],
+        "cpu_share": logged["cpu_s"] / logged["seconds"],
+        "all_share": (logged["used_s"] - without["used_s"]) / logged["seconds"],
+        "cost": logged["seconds"] / without["seconds"] - 1,
     }
 
 
 def _probe(name: str, *arguments: object) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.lib.probes", name, *map(str, arguments)]
-    found: dict[str, Any] = json.loads(measured(command, cwd=Path.cwd()).require().out)
-    return found
+    figures: dict[str, Any] = json.loads(measured(command, cwd=Path.cwd()).require().out)
+    return figures
 
 
 def _append_table(appended: dict[str, Any], share: dict[str, Any], source: Simulated, disk: float) -> Table:

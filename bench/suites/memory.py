@@ -27,8 +27,8 @@ def measure(options: Options) -> Report:
             round(run.calls / run.usage.wall_s),
             run.usage.cpu_s / run.calls * 1e6,
         )
-        for name, found in runs.items()
-        for run in found
+        for name, series in runs.items()
+        for run in series
     ]
     *earlier, last = runs["quickstart"]
     before = f", {earlier[-1].samples:,} {earlier[-1].usage.peak_mib:,.0f} MiB" if earlier else ""
@@ -52,14 +52,17 @@ def measure(options: Options) -> Report:
                 "The most memory resident",
                 "samples",
                 "MiB",
-                {name: [(run.samples, run.usage.peak_mib) for run in found] for name, found in runs.items()},
+                {
+                    name: [(run.samples, run.usage.peak_mib) for run in series]
+                    for name, series in runs.items()
+                },
                 limit={"target at a million": LIMIT_MIB},
                 log_x=True,
             )
         ],
         figures={
-            name: [{"samples": run.samples, "peak_mib": run.usage.peak_mib} for run in found]
-            for name, found in runs.items()
+            name: [{"samples": run.samples, "peak_mib": run.usage.peak_mib} for run in series]
+            for name, series in runs.items()
         },
         packages=("duckdb", "rensa"),
     )

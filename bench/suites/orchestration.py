@@ -97,13 +97,13 @@ class Synth(Contender):
 
 def contenders() -> list[Contender]:
     """synth first, then what it is compared with."""
-    found = [
+    ours = [
         Synth("synth run", "synth", keeps=True),
         Contender("aiohttp loop", "bench.peers.aiohttp_loop"),
         Contender("aiohttp loop, uvloop", "bench.peers.aiohttp_loop", env={"BENCH_UVLOOP": "1"}),
         Contender("openai client, asyncio", "bench.peers.openai_sdk"),
     ]
-    return found + [
+    return ours + [
         Contender(peer.title, peer.module, python_of(name), peer.env, peer.keeps)
         for name, peer in PEERS.items()
     ]
@@ -182,7 +182,7 @@ def crash(contender: Contender, cell: Cell, samples: int, server: Server, work: 
     known = {key[:16] for key in before}
     again = Counter(
         "committed" if key in committed else "answered" if key in answered else "in flight"
-        for key in (each[:16] for each in server.calls()["asked"][len(before) :])
+        for key in (full[:16] for full in server.calls()["asked"][len(before) :])
         if key in known
     )
     return Crash(
@@ -197,8 +197,8 @@ def committed_keys(log: Path) -> set[str]:
     """The keys that the server put into its answers, from the calls that a log holds."""
     with duckdb.connect(str(log)) as connection:
         rows = connection.execute("SELECT payload ->> 'text' FROM events WHERE kind = 'call.completed'")
-        found = (_KEY.search(text or "") for (text,) in rows.fetchall())
-        return {match[1] for match in found if match}
+        matches = (_KEY.search(text or "") for (text,) in rows.fetchall())
+        return {match[1] for match in matches if match}
 
 
 def measure(options: Options) -> Report:
@@ -216,10 +216,10 @@ def measure(options: Options) -> Report:
 def _results(
     contender: Contender, samples: Mapping[str, int], server: Server, options: Options
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": contender.name, "installed": contender.python is not None}
+    result: dict[str, Any] = {"name": contender.name, "installed": contender.python is not None}
     if contender.python is None:
-        return found
-    found["cells"] = {}
+        return result
+    result["cells"] = {}
     for cell in CELLS:
         try:
             alone = run_once(contender, cell, 1, server, options.work)
@@ -231,13 +231,13 @@ def _results(
                 within_s=20,
             )
         except TimeoutError as error:
-            found["cells"][str(cell)] = {"failed": str(error), "over_s": MOST_S}
+            result["cells"][str(cell)] = {"failed": str(error), "over_s": MOST_S}
             continue
         except RuntimeError as error:
-            found["cells"][str(cell)] = {"failed": str(error)}
+            result["cells"][str(cell)] = {"failed": str(error)}
             continue
         median = median_by(runs, lambda run: run.whole)
-        found["cells"][str(cell)] = {
+        result["cells"][str(cell)] = {
             "runs": len(runs),
             "whole_over_ideal": median.whole,
             "span_over_ideal": median_by(runs, lambda run: run.span).span,
@@ -255,15 +255,15 @@ def _results(
         try:
             cost = crash(contender, cell, samples[cell.workload], server, options.work)
         except TimeoutError as error:
-            found["crash"] = {"failed": str(error)}
+            result["crash"] = {"failed": str(error)}
         else:
-            found["crash"] = {
+            result["crash"] = {
                 "before": cost.before,
                 "in_log": cost.in_log,
                 "again": dict(cost.again),
                 "finished": cost.finished,
             }
-    return found
+    return result
 
 
 def _report(results: list[dict[str, Any]], samples: Mapping[str, int], options: Options) -> Report:
@@ -299,11 +299,12 @@ def _report(results: list[dict[str, Any]], samples: Mapping[str, int], options: 
 
 def _times(results: list[dict[str, Any]]) -> Table:
     rows: list[tuple[str, ...]] = []
-    for found in results:
+    for result in results:
         cells = [
-            _brackets(found["cells"][str(cell)]) if found["installed"] else "not installed" for cell in CELLS
+            _brackets(result["cells"][str(cell)]) if result["installed"] else "not installed"
+            for cell in CELLS
         ]
-        rows.append((found["name"], *cells))
+        rows.append((result["name"], *cells))
     return Table(
         "Time over the ideal: whole process (first call to last answer)", ("", *map(str, CELLS)), [*rows]
     )
@@ -319,31 +320,31 @@ def _brackets(cell: Mapping[str, Any]) -> str:
 
 def _costs(results: list[dict[str, Any]]) -> Table:
     rows = []
-    for found in results:
-        cell = found["cells"][str(CELLS[0])] if found["installed"] else {}
+    for result in results:
+        cell = result["cells"][str(CELLS[0])] if result["installed"] else {}
         names = ("calls", "cpu_ms_a_call", "start_up_s", "start_up_cpu_s", "peak_mib")
-        rows.append((found["name"], *(cell.get(name) for name in names)))
+        rows.append((result["name"], *(cell.get(name) for name in names)))
     columns = ("", "calls", "CPU ms a call", "start-up s", "start-up CPU s", "peak MiB")
     return Table(f"What it costs, {CELLS[0]}", columns, rows)
 
 
 def _crashes(results: list[dict[str, Any]]) -> Table:
     rows: list[tuple[Any, ...]] = []
-    for found in results:
-        cost = found.get("crash")
-        if not found["installed"]:
+    for result in results:
+        cost = result.get("crash")
+        if not result["installed"]:
             continue
         if cost is None:
-            rows.append((found["name"], None, None, "all: it keeps nothing", None, None, None))
+            rows.append((result["name"], None, None, "all: it keeps nothing", None, None, None))
         elif "failed" in cost:
             late = f"the second run had not ended after {_SECOND_S:g} s"
-            rows.append((found["name"], None, None, late, None, None, None))
+            rows.append((result["name"], None, None, late, None, None, None))
         else:
             again = cost["again"]
             ended = "" if cost["finished"] else "; the second run failed"
             rows.append(
                 (
-                    found["name"],
+                    result["name"],
                     cost["before"],
                     cost["in_log"],
                     f"{sum(again.values()):,}{ended}",
@@ -365,14 +366,14 @@ def _crashes(results: list[dict[str, Any]]) -> Table:
 
 
 def _plot(results: list[dict[str, Any]]) -> Bars:
-    there = [found for found in results if found["installed"]]
+    there = [result for result in results if result["installed"]]
     values = {
-        str(cell): [found["cells"][str(cell)].get("whole_over_ideal") for found in there] for cell in CELLS
+        str(cell): [result["cells"][str(cell)].get("whole_over_ideal") for result in there] for cell in CELLS
     }
     return Bars(
         "Whole process over the ideal (1 is the least time possible)",
         "times the ideal, logarithmic",
-        [found["name"] for found in there],
+        [result["name"] for result in there],
         values,
         log=True,
     )

@@ -70,9 +70,9 @@ def write_documents(folder: Path, passages: int) -> None:
     for weight in weights:
         total.append(total[-1] + weight)
     for number in range(passages // _PASSAGES):
-        said = random.choices(words, cum_weights=total[1:], k=_PASSAGES * (_WORDS - 20))
+        sampled = random.choices(words, cum_weights=total[1:], k=_PASSAGES * (_WORDS - 20))
         sections = [
-            f"# Section {at}\n\n" + " ".join(said[at * (_WORDS - 20) : (at + 1) * (_WORDS - 20)]) + "."
+            f"# Section {at}\n\n" + " ".join(sampled[at * (_WORDS - 20) : (at + 1) * (_WORDS - 20)]) + "."
             for at in range(_PASSAGES)
         ]
         path = folder / "docs" / f"part{number % 12}" / f"{number}.md"
@@ -95,9 +95,9 @@ async def step(folder: Path, search: str, ask: bool) -> dict[str, Any]:
     try:
         began = time.perf_counter()
         report = await index.ingest()
-        found: dict[str, Any] = {"ingest_s": time.perf_counter() - began, "chunks": report.chunks}
-        found["new"] = report.new
-        return {**found, **(await questions(index) if ask else {})}
+        figures: dict[str, Any] = {"ingest_s": time.perf_counter() - began, "chunks": report.chunks}
+        figures["new"] = report.new
+        return {**figures, **(await questions(index) if ask else {})}
     finally:
         await index.close()
 
@@ -147,9 +147,9 @@ def measure(options: Options) -> Report:
     for search in ("text", "vector", "hybrid"):
         size = sizes[-1]
         folder = options.work / f"{'hybrid' if search == 'vector' else search}-{size}"
-        found = child(folder, search, ask=True)
-        asked.append((search, *(round(found[key]) for key in ("in_turn", "at_once", "asked_before"))))
-        figures[f"queries-{search}"] = found
+        rates = child(folder, search, ask=True)
+        asked.append((search, *(round(rates[key]) for key in ("in_turn", "at_once", "asked_before"))))
+        figures[f"queries-{search}"] = rates
     took = figures[f"text-{sizes[-1]}"]["first"]["ingest_s"]
     flat = (
         figures[f"text-{sizes[-1]}"]["first"]["peak_mib"] / figures[f"text-{sizes[0]}"]["first"]["peak_mib"]

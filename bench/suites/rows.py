@@ -82,7 +82,7 @@ def _mapped(work: Path, rows: int, server: Server) -> list[dict[str, Any]]:
     commands: dict[str, list[str | Path]] = {"synth run": ours}
     for name, path in python.items():
         if path is not None:
-            given: list[str | Path] = [
+            arguments: list[str | Path] = [
                 "--file",
                 folder / "rows.jsonl",
                 "--url",
@@ -90,14 +90,14 @@ def _mapped(work: Path, rows: int, server: Server) -> list[dict[str, Any]]:
                 "--out",
                 folder / f"{name}.jsonl",
             ]
-            commands[name.replace("_", " ")] = [path, "-m", "bench.peers.mapped", name, *given]
-    found = []
+            commands[name.replace("_", " ")] = [path, "-m", "bench.peers.mapped", name, *arguments]
+    results = []
     for name, command in commands.items():
         server.reset(latency_s=_LATENCY_S, slots=SLOTS)
         usage = measured(command, cwd=folder, env=env, timeout_s=_LONGEST_S).require()
         stats = server.stats()
         ideal = max(stats["asked"] * _LATENCY_S / SLOTS, _LATENCY_S)
-        found.append(
+        results.append(
             {
                 "name": name,
                 "calls": stats["asked"],
@@ -107,7 +107,7 @@ def _mapped(work: Path, rows: int, server: Server) -> list[dict[str, Any]]:
                 "peak_mib": usage.peak_mib,
             }
         )
-    return found
+    return results
 
 
 def _rounds(work: Path, rows: int, server: Server) -> dict[str, Any]:
@@ -144,8 +144,10 @@ def _synth(
 
 def _probe(name: str, *arguments: object) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench.lib.probes", name, *map(str, arguments)]
-    found: dict[str, Any] = json.loads(measured(command, cwd=Path.cwd(), timeout_s=_LONGEST_S).require().out)
-    return found
+    figures: dict[str, Any] = json.loads(
+        measured(command, cwd=Path.cwd(), timeout_s=_LONGEST_S).require().out
+    )
+    return figures
 
 
 def _report(
@@ -154,8 +156,8 @@ def _report(
     mapped: list[dict[str, Any]],
     rounds: list[dict[str, Any]],
 ) -> Report:
-    into = median_by(ingested, lambda each: each["ratio"])
-    over = median_by(rounds, lambda each: each["ratio"])
+    into = median_by(ingested, lambda run: run["ratio"])
+    over = median_by(rounds, lambda run: run["ratio"])
     return Report(
         title="Rows: a table into the log, and samples over it",
         headline=(
@@ -168,7 +170,7 @@ def _report(
             Table(
                 f"{into['rows']:,} rows into the log",
                 ("rows a second", "the same events appended, a second", "ratio"),
-                [(round(each["rate"]), round(each["append_rate"]), each["ratio"]) for each in ingested],
+                [(round(run["rate"]), round(run["append_rate"]), run["ratio"]) for run in ingested],
             ),
             Table(
                 f"A simulated run over {many['rows']:,} rows, {many['mib']:,.0f} MiB",
@@ -195,19 +197,19 @@ def _report(
                 ),
                 [
                     (
-                        each["name"],
-                        each["whole_over_ideal"],
-                        each["span_over_ideal"],
-                        each["cpu_ms_a_call"],
-                        each["peak_mib"],
+                        way["name"],
+                        way["whole_over_ideal"],
+                        way["span_over_ideal"],
+                        way["cpu_ms_a_call"],
+                        way["peak_mib"],
                     )
-                    for each in mapped
+                    for way in mapped
                 ],
             ),
             Table(
                 f"A conversation over a conversation over rows, {over['calls']:,} calls",
                 ("over the ideal", "the persona chain", "ratio"),
-                [(each["rounds"], each["chain"], each["ratio"]) for each in rounds],
+                [(run["rounds"], run["chain"], run["ratio"]) for run in rounds],
             ),
         ],
         notes=[

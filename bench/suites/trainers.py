@@ -30,15 +30,15 @@ def measure(options: Options) -> Report:
     expected = make(options.work)
     tables, figures = [], {}
     for name, python in there.items():
-        found = _counted(name, python, options.work)
-        versions = ", ".join(f"{package} {number}" for package, number in found["versions"].items())
-        rows: list[tuple[Cell, ...]] = [_row(each, expected) for each in found["counted"]]
+        counted = _counted(name, python, options.work)
+        versions = ", ".join(f"{package} {number}" for package, number in counted["versions"].items())
+        rows: list[tuple[Cell, ...]] = [_row(case, expected) for case in counted["counted"]]
         tables.append(Table(f"{TITLES[name]} ({versions})", _HEAD, rows))
-        figures[name] = found
+        figures[name] = counted
     right = {name: _names(table) for name, table in zip(there, tables, strict=True)}
     headline = "  ".join(
-        f"{TITLES[name]} trains on the marked turns and no others in {', '.join(found) or 'no form'}."
-        for name, found in right.items()
+        f"{TITLES[name]} trains on the marked turns and no others in {', '.join(forms) or 'no form'}."
+        for name, forms in right.items()
     )
     notes = [
         "Four conversations of two model turns, of which the last is trained on; in `messages_both`, both "
@@ -64,17 +64,17 @@ def _counted(name: str, python: Path, work: Path) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def _row(found: dict[str, Any], expected: dict[str, list[str]]) -> tuple[Cell, ...]:
-    wanted = sorted(expected[found["rows"]])
-    trained = sorted(text.replace(f"{CLOSING}\n", CLOSING) for text in found["trained"])
+def _row(case: dict[str, Any], expected: dict[str, list[str]]) -> tuple[Cell, ...]:
+    wanted = sorted(expected[case["rows"]])
+    trained = sorted(text.replace(f"{CLOSING}\n", CLOSING) for text in case["trained"])
     same = "yes" if trained == wanted else "no"
     return (
-        f"`{found['rows']}`",
-        "`{}`".format(found["settings"].replace("|", r"\|")) if found["settings"] else "as it is",
-        found["tokens"],
-        found["with_loss"],
+        f"`{case['rows']}`",
+        "`{}`".format(case["settings"].replace("|", r"\|")) if case["settings"] else "as it is",
+        case["tokens"],
+        case["with_loss"],
         sum(len(text.replace(CLOSING, ".").encode()) for text in wanted),
-        f"refused: {found['failed']}" if found["failed"] else same,
+        f"refused: {case['failed']}" if case["failed"] else same,
     )
 
 

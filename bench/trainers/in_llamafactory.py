@@ -43,12 +43,12 @@ def main(folder: Path) -> dict[str, Any]:
     (folder / "dataset_info.json").write_text(json.dumps(info), "utf-8")
     counted = []
     for name, settings in CASES:
-        found: dict[str, Any] = {"tokens": None, "with_loss": None, "trained": [], "failed": ""}
+        counts: dict[str, Any] = {"tokens": None, "with_loss": None, "trained": [], "failed": ""}
         try:
-            found |= _counted(folder, name, settings)
+            counts |= _counted(folder, name, settings)
         except RuntimeError as error:
-            found["failed"] = str(error).split(",")[0]
-        counted.append({"rows": name, "settings": json.dumps(settings) if settings else "", **found})
+            counts["failed"] = str(error).split(",")[0]
+        counted.append({"rows": name, "settings": json.dumps(settings) if settings else "", **counts})
     names = ("llamafactory", "transformers", "datasets")
     return {"versions": {name: version(name) for name in names}, "counted": counted}
 
@@ -66,7 +66,7 @@ def _counted(folder: Path, name: str, settings: dict[str, Any]) -> dict[str, Any
         **settings,
     )
     template = data.get_template_and_fix_tokenizer(tokenizer, arguments)
-    found = data.get_dataset(
+    dataset = data.get_dataset(
         template,
         hparams.ModelArguments(model_name_or_path=str(folder / "tokenizer")),
         arguments,
@@ -75,10 +75,10 @@ def _counted(folder: Path, name: str, settings: dict[str, Any]) -> dict[str, Any
         tokenizer=tokenizer,
         processor=None,
     )["train_dataset"]
-    columns = [column for column in found.column_names if column.endswith("labels")]
-    rows = [[token for column in columns for token in row[column] if token != -100] for row in found]
+    columns = [column for column in dataset.column_names if column.endswith("labels")]
+    rows = [[token for column in columns for token in row[column] if token != -100] for row in dataset]
     return {
-        "tokens": sum(len(row[column]) for row in found for column in columns),
+        "tokens": sum(len(row[column]) for row in dataset for column in columns),
         "with_loss": sum(map(len, rows)),
         "trained": [tokenizer.decode(row) for row in rows],
     }

@@ -60,12 +60,12 @@ def make(folder: Path) -> dict[str, list[str]]:
 def _trained(row: dict[str, Any]) -> str:
     if "chosen" in row:
         sides = [row[name] if isinstance(row[name], list) else [row[name]] for name in ("chosen", "rejected")]
-        return "".join(_said(message) + CLOSING for side in sides for message in side)
+        return "".join(_content(message) + CLOSING for side in sides for message in side)
     messages = row.get("messages") or row["conversations"]
-    return "".join(_said(message) + CLOSING for message in messages if message["weight"])
+    return "".join(_content(message) + CLOSING for message in messages if message["weight"])
 
 
-def _said(message: dict[str, Any]) -> str:
+def _content(message: dict[str, Any]) -> str:
     return str(message["content"] if "content" in message else message["value"])
 
 

@@ -221,7 +221,7 @@ class Models:
         starting.result()
 
     @property
-    def told(self) -> list[str]:
+    def waiting_for(self) -> list[str]:
         """What is to be said of services that do not answer, and of models that take long over it."""
         writing = {
             model.name: at

@@ -252,7 +252,7 @@ class Tries:
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
         )
-        self._progress.said(failure.kind, str(failure))
+        self._progress.heard(failure.kind, str(failure))
         self._progress.failed(step, failure.kind, usage, cost, lost_cost)
 
 

@@ -273,7 +273,7 @@ class ChildCohort(TableCohort):
         gone = base is not None and self._parent.gone.covers(base.name, base.inputs)
         if self._is_completed(request):
             self._counters.completed += 1
-            self._counters.found += 1
+            self._counters.in_log += 1
             self.deduplicator.lost(order)
             self._judge()
             self._stood(request.slot, order, request.name, None)

@@ -161,7 +161,7 @@ class Cohort:
                 if not self.followers and completed.has(names[index][ordinal]):
                     # All that is told of it below comes to this: it is done, and nobody asks which.
                     counters.completed += 1
-                    counters.found += 1
+                    counters.in_log += 1
                     if index not in told:
                         told.add(index)
                         self._stuck.completed(cells[index].group)
@@ -243,7 +243,7 @@ class Cohort:
     def close(self) -> None:
         """Counts what the log has of the slots that were not come to, and of their replacements."""
         finished = self._finished
-        if self._counters.found + self._found_lost == len(finished.completed) + len(finished.abandoned):
+        if self._counters.in_log + self._found_lost == len(finished.completed) + len(finished.abandoned):
             return
         self._closing = True
         for source in (self._slots, self.replacements()):
@@ -300,7 +300,7 @@ class Cohort:
             follower.expected(request.slot.cell.row, request.order)
         if self._is_completed(request):
             self._counters.completed += 1
-            self._counters.found += 1
+            self._counters.in_log += 1
             self._stood(request.slot, request.order, request.name, None)
             return False
         if request.version in self._finished.abandoned and not self._is_tried_again(request):

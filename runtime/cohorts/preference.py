@@ -222,7 +222,7 @@ class Pairs:
         finished = self._finished
         if version in finished.completed:
             self._counters.completed += 1
-            self._counters.found += 1
+            self._counters.in_log += 1
         elif version in finished.abandoned and version not in finished.unbound:
             self._lose(row)
         elif version in finished.abandoned and not self._all and not candidate.again:

@@ -47,7 +47,7 @@ def find_files(folder: Path, glob: str, shown: str, allowed: Sequence[Path] = ()
     if not folder.is_dir():
         what = "is a file, and documents are read from a folder" if folder.exists() else "does not exist"
         raise ConfigError(f"the folder {quoted(shown, 200)} {what}: check the path")
-    roots = (folder.resolve(), *(each.resolve() for each in allowed))
+    roots = (folder.resolve(), *(root.resolve() for root in allowed))
     faults = FileFaults(shown)
     files: list[File] = []
     passed_over: Counter[str] = Counter()
@@ -73,36 +73,36 @@ def _walk(folder: Path, roots: Sequence[Path], faults: FileFaults) -> list[tuple
     A link to a folder is not entered: what it leads to in the folder is found where it really is,
     and what lies outside would be missed in silence, so that is a fault.
     """
-    found = []
+    entries = []
 
     def refused(error: OSError) -> None:
         where = os.path.relpath(error.filename or folder, folder)
         faults.add(where, f"cannot be read ({error.strerror or error})", "ask for read permission on it")
 
     for place, folders, names in os.walk(folder, onerror=refused):
-        for each in folders:
-            path = Path(place, each)
-            if path.is_symlink() and not each.startswith(".") and not _inside(path, roots[:1]):
+        for child in folders:
+            path = Path(place, child)
+            if path.is_symlink() and not child.startswith(".") and not _inside(path, roots[:1]):
                 faults.add(
                     path.relative_to(folder).as_posix(),
                     "is a link to a folder outside",
                     "copy that folder here",
                 )
-        found += [(Path(place, name).relative_to(folder).as_posix(), Path(place, name)) for name in names]
-    return sorted(found)
+        entries += [(Path(place, name).relative_to(folder).as_posix(), Path(place, name)) for name in names]
+    return sorted(entries)
 
 
 def _checked(name: str, path: Path, roots: Sequence[Path], faults: FileFaults) -> list[File]:
     try:
         name.encode()
-        found = path.stat()
+        status = path.stat()
         if not _inside(path, roots):
             raise Unreadable("is a link to a file outside the folder", "copy the file here")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise Unreadable("is no regular file", "copy what it gives into one")
-        if found.st_size > MAX_BYTES:
+        if status.st_size > MAX_BYTES:
             raise Unreadable(
-                f"has {found.st_size / 1024**2:.0f} MiB, and a document may have {MAX_BYTES // 1024**2}",
+                f"has {status.st_size / 1024**2:.0f} MiB, and a document may have {MAX_BYTES // 1024**2}",
                 "split it",
             )
     except UnicodeEncodeError:
@@ -113,7 +113,7 @@ def _checked(name: str, path: Path, roots: Sequence[Path], faults: FileFaults) -
         what = "is a link that leads nowhere" if path.is_symlink() else "cannot be read"
         faults.add(name, f"{what} ({error.strerror or error})", "mend it or remove it")
     else:
-        return [File(name, path, found.st_size)]
+        return [File(name, path, status.st_size)]
     return []
 
 

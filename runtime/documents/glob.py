@@ -32,46 +32,46 @@ def compile_glob(pattern: str) -> Callable[[str], bool]:
 
 def _parts(pattern: str) -> list[str]:
     segments = [segment for segment in pattern.split("/") if segment not in ("", ".")]
-    found = []
+    parts = []
     for number, segment in enumerate(segments):
         last = number == len(segments) - 1
         if segment == "**":
             inner = f"(?:{_NOT_HIDDEN}[^/]+/)*"
-            found.append(f"{inner}{_NOT_HIDDEN}[^/]+" if last else inner)
+            parts.append(f"{inner}{_NOT_HIDDEN}[^/]+" if last else inner)
         else:
-            found.append(("" if segment.startswith(".") else _NOT_HIDDEN) + _segment(segment))
-            found.append("" if last else "/")
-    return found
+            parts.append(("" if segment.startswith(".") else _NOT_HIDDEN) + _segment(segment))
+            parts.append("" if last else "/")
+    return parts
 
 
 def _segment(segment: str) -> str:
     """One name's pattern as a regular expression."""
-    found: list[str] = []
+    parts: list[str] = []
     depth, at = 0, 0
     while at < len(segment):
         char = segment[at]
         close = segment.find("]", at + 2) if char == "[" else -1
         if char == "*":
             # Several stars in a row mean one, and would cost time beyond bounds.
-            if not found or found[-1] != "[^/]*":
-                found.append("[^/]*")
+            if not parts or parts[-1] != "[^/]*":
+                parts.append("[^/]*")
         elif char == "?":
-            found.append("[^/]")
+            parts.append("[^/]")
         elif close > 0:
             inner = segment[at + 1 : close].replace("\\", r"\\").replace("[", r"\[").replace("&", r"\&")
             inner = inner.replace("~", r"\~").replace("|", r"\|")
             one = "[^" + inner[1:] + "]" if inner.startswith("!") else "[" + inner + "]"
-            found.append("(?!/)" + one)
+            parts.append("(?!/)" + one)
             at = close
         elif char == "{" and "}" in segment[at:]:
-            found.append("(?:")
+            parts.append("(?:")
             depth += 1
         elif char == "}" and depth:
-            found.append(")")
+            parts.append(")")
             depth -= 1
         elif char == "," and depth:
-            found.append("|")
+            parts.append("|")
         else:
-            found.append(re.escape(char))
+            parts.append(re.escape(char))
         at += 1
-    return "".join(found)
+    return "".join(parts)

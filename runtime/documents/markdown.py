@@ -37,20 +37,20 @@ def front_matter(text: str) -> tuple[dict[str, Scalar], str]:
     end = next((n for n, line in enumerate(lines[1:], 1) if line.rstrip() in ("---", "...")), None)
     if end is None:
         return {}, text
-    found: dict[str, Scalar] = {}
+    fields: dict[str, Scalar] = {}
     items: dict[str, list[str]] = {}
     key = None
     for line in lines[1:end]:
         if pair := _KEY.fullmatch(line.rstrip()):
             key = pair[1]
             if pair[2]:
-                found[key] = _value(pair[2])
-        elif key is not None and key not in found and (item := _ITEM.fullmatch(line)):
+                fields[key] = _value(pair[2])
+        elif key is not None and key not in fields and (item := _ITEM.fullmatch(line)):
             items.setdefault(key, []).append(_unquoted(item[1].strip()))
         elif line.strip() and not line.startswith((" ", "\t", "#", "-")):
             return {}, text
-    found |= {key: ", ".join(values) for key, values in items.items()}
-    return (found, "\n".join(lines[end + 1 :])) if found else ({}, text)
+    fields |= {key: ", ".join(values) for key, values in items.items()}
+    return (fields, "\n".join(lines[end + 1 :])) if fields else ({}, text)
 
 
 def _value(written: str) -> Scalar:

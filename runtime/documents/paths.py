@@ -19,15 +19,15 @@ def inside_project(folder: Path, written: str, allowed: Sequence[Path], where: s
     if "\0" in written:
         raise ConfigError(f"{where}: a path holds no NUL character")
     try:
-        found = (folder / written).resolve()
+        path = (folder / written).resolve()
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or "its links lead in a circle"
         raise ConfigError(f"{where}: {quoted(written, 200)} cannot be read ({reason})") from None
     root = project_root(folder)
-    if not any(found.is_relative_to(each) for each in (root, *(each.resolve() for each in allowed))):
-        folder = found if found.is_dir() else found.parent
+    if not any(path.is_relative_to(base) for base in (root, *(place.resolve() for place in allowed))):
+        folder = path if path.is_dir() else path.parent
         raise ConfigError(
             f"{where}: {quoted(written, 200)} lies outside the project (`{visible(root.name)}/`, where the "
             f"recipe or its {PROJECT_FILE} is): move it there, or run with --allow {visible(str(folder))}"
         )
-    return found
+    return path

@@ -62,12 +62,12 @@ def _document(row: Mapping[str, Any], name: str, line: int) -> Document:
     if isinstance(inner, Mapping):
         del rest["metadata"]
         rest = {**inner, **rest}
-    found = {clean(key): scalar(value) for key, value in rest.items()}
+    metadata = {clean(key): scalar(value) for key, value in rest.items()}
     return Document(
         name,
         (Block(0, clean(text)),),
         " ".join(clean(title).split()) if isinstance(title, str) else "",
-        {key: value for key, value in found.items() if value is not None},
+        {key: value for key, value in metadata.items() if value is not None},
     )
 
 

@@ -200,17 +200,17 @@ def _below(heading: str, text: str) -> str:
 
 def _pieces(text: str, room: int, overlap: int) -> Iterator[str]:
     """A text in runs of at most `room` words, each beginning with the last of the one before."""
-    found = find_words(text)
+    words = find_words(text)
     overlap = min(overlap, room // 2)
     start = 0
-    while start < len(found):
-        end = min(start + room, len(found))
-        if end < len(found):
+    while start < len(words):
+        end = min(start + room, len(words))
+        if end < len(words):
             # The best place in the second half; of equals the last.
-            end = max(range(start + room // 2 + 1, end + 1), key=lambda at: (found.cuts[at], at))
-        yield text[found.starts[start] : found.ends[end - 1]]
-        if end == len(found):
+            end = max(range(start + room // 2 + 1, end + 1), key=lambda at: (words.cuts[at], at))
+        yield text[words.starts[start] : words.ends[end - 1]]
+        if end == len(words):
             return
         # The words said again begin with a sentence where one begins among them.
         again = range(end - overlap, end)
-        start = next((at for at in again if found.cuts[at] >= SENTENCE), end - overlap)
+        start = next((at for at in again if words.cuts[at] >= SENTENCE), end - overlap)

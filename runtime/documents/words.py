@@ -33,15 +33,15 @@ class Words:
 
 def find_words(text: str) -> Words:
     """The words of a text, in order."""
-    found = Words()
+    words = Words()
     for run in _RUN.finditer(text):
-        cut = PARAGRAPH if not found.cuts else _cut(text, found.starts[-1], found.ends[-1], run.start())
+        cut = PARAGRAPH if not words.cuts else _cut(text, words.starts[-1], words.ends[-1], run.start())
         for start, end in _pieces(text, run.start(), run.end()):
-            found.starts.append(start)
-            found.ends.append(end)
-            found.cuts.append(cut)
+            words.starts.append(start)
+            words.ends.append(end)
+            words.cuts.append(cut)
             cut = INSIDE
-    return found
+    return words
 
 
 def count_words(text: str) -> int:

@@ -102,7 +102,7 @@ class EvalSource:
             current = name not in self._outdated
             if current and name in self._finished.completed:
                 self._counters.completed += 1
-                self._counters.found += 1
+                self._counters.in_log += 1
             elif current and name in self._finished.abandoned and name not in self._finished.unbound:
                 self._lose()
             else:

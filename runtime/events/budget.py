@@ -62,7 +62,7 @@ class RunBudget:
         self._wakes.append(wake)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The reason, and how many calls were given up for it."""
         if not self.given_up:
             return self.reason

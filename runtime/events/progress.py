@@ -80,7 +80,7 @@ class CohortProgress:
     completed: int = 0
     abandoned: int = 0
     open: int = 0
-    found: int = 0
+    in_log: int = 0
     forgotten: int = 0
     limited: bool = False
 
@@ -155,7 +155,7 @@ class Progress:
             counters.lost_cost += lost_cost
         self.failures[kind] += 1
 
-    def said(self, kind: str, words: str) -> None:
+    def heard(self, kind: str, words: str) -> None:
         """What a service said of a failed try."""
         self.words[kind] = words
 
@@ -182,9 +182,9 @@ class Progress:
         self.rejections[step.name, check] += 1
 
     @property
-    def told(self) -> list[str]:
+    def waiting_for(self) -> list[str]:
         """What is waited for, each in a clause; empty when all goes well."""
-        return [said for teller in self.tellers for said in teller()]
+        return [clause for teller in self.tellers for clause in teller()]
 
     @property
     def calls(self) -> int:
@@ -209,23 +209,23 @@ class Progress:
 
     def models(self) -> list[dict[str, Any]]:
         """What each model that was asked took, and cost where a price is known."""
-        found = []
+        models = []
         for name in dict.fromkeys(step.model for step in self.steps.values()):
             steps = [step for step in self.steps.values() if step.model == name and step.issued]
             if not steps:
                 continue
             priced = name in self.prices
-            sums = {each: sum(getattr(step, each) for step in steps) for each in _SUMS}
-            money = {each: round(sum(getattr(step, each) for step in steps), 9) for each in _MONEY}
-            found.append(
+            sums = {counter: sum(getattr(step, counter) for step in steps) for counter in _SUMS}
+            money = {counter: round(sum(getattr(step, counter) for step in steps), 9) for counter in _MONEY}
+            models.append(
                 {
                     "model": name,
                     **sums,
-                    **{each: amount if priced else None for each, amount in money.items()},
+                    **{counter: amount if priced else None for counter, amount in money.items()},
                     "prices": self.prices.get(name),
                 }
             )
-        return found
+        return models
 
     def to_json(self) -> dict[str, Any]:
         """The counters as they stand, for `progress.json`, `--json` and `run.stopped`."""
@@ -237,7 +237,7 @@ class Progress:
                     "abandoned": c.abandoned,
                     "open": c.open,
                     "pending": c.quota - c.completed,
-                    "found": c.found,
+                    "found": c.in_log,
                     **({"forgotten": c.forgotten} if c.forgotten else {}),
                 }
                 for name, c in self.cohorts.items()
@@ -276,7 +276,7 @@ class Progress:
 
 def _by_round(rounds: Counter[int]) -> list[int]:
     """How many values each round gave, from the first to the last that gave any."""
-    return [rounds[each] for each in range(max(rounds) + 1)]
+    return [rounds[number] for number in range(max(rounds) + 1)]
 
 
 def progress_path(log: Path) -> Path:
@@ -298,7 +298,7 @@ def write_progress(path: Path, progress: Progress, *, next_seq: int, state: str)
         "plan_hash": progress.plan.plan_hash,
         "seconds": round(progress.seconds, 1),
         "next_seq": next_seq,
-        "waiting": progress.told,
+        "waiting": progress.waiting_for,
         **progress.to_json(),
     }
     temporary = draft(path)

@@ -47,7 +47,7 @@ class Recorder:
         self.failure: Exception | None = None
         self._log = log
         self._after_commit = after_commit
-        self._told = -TELL_SECONDS
+        self._told_at = -TELL_SECONDS
         self._untold = False
         self._next = log.next_seq
         # The loop appends and the thread takes from the left: both are one step of the interpreter.
@@ -286,12 +286,12 @@ class Recorder:
         began = time.thread_time()
         self._log.append(*self._batches())
         self._untold = True
-        if time.monotonic() - self._told >= TELL_SECONDS:
+        if time.monotonic() - self._told_at >= TELL_SECONDS:
             self._tell()
         return time.thread_time() - began
 
     def _tell(self) -> None:
-        self._told, self._untold = time.monotonic(), False
+        self._told_at, self._untold = time.monotonic(), False
         if self._after_commit is not None:
             self._after_commit()
 

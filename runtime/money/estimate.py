@@ -92,10 +92,10 @@ class Estimate:
             return prompt, answer
         # Each call of a tool is an answer, and in the prompts of those after it with what it came to.
         calls = [self._call(tool) for tool in step.tools[: step.max_tool_calls]]
-        told = count(canonical_json(list(step.definitions)))
-        again = sum((len(calls) - n) * sum(each) for n, each in enumerate(calls))
+        definitions = count(canonical_json(list(step.definitions)))
+        again = sum((len(calls) - n) * sum(call) for n, call in enumerate(calls))
         written = answer + sum(call for call, _ in calls)
-        return prompt + told + again / step.exchanges, written / step.exchanges
+        return prompt + definitions + again / step.exchanges, written / step.exchanges
 
     def _call(self, tool: ToolPlan) -> tuple[float, float]:
         """Tokens of a call of a tool and of what it comes to."""
@@ -114,14 +114,16 @@ class Estimate:
         return known
 
     def _prompt(self, step: StepPlan) -> float:
-        messages = [self._template(each, step) for each in (step.system, step.prompt) if each is not None]
+        messages = [
+            self._template(template, step) for template in (step.system, step.prompt) if template is not None
+        ]
         if step.sees in ("transcript", "template"):
             for turn in self.cohort.turns:
                 if turn.name == step.name:
                     break
                 if turn.role == "system" and step.system is not None:
                     continue
-                messages.append(self._said(turn))
+                messages.append(self._spoken(turn))
                 if step.role != "user" and turn.tools:
                     messages.append(self._called(turn))
         elif step.sees == "row":
@@ -132,9 +134,9 @@ class Estimate:
         """Tokens of what comes before a value that is marked."""
         names = [turn.name for turn in self.cohort.turns]
         before = self.cohort.turns[: names.index(step.name)] if step.name in names else ()
-        return sum(self._said(turn) for turn in before) if before else self._prompt(step)
+        return sum(self._spoken(turn) for turn in before) if before else self._prompt(step)
 
-    def _said(self, turn: StepPlan) -> float:
+    def _spoken(self, turn: StepPlan) -> float:
         return self._field(turn, ("content",)) if turn.thinks else self.answer(turn)
 
     def _called(self, turn: StepPlan) -> float:
@@ -147,13 +149,13 @@ class Estimate:
         if step.call is not None and step.call.name == "opening":
             return _UNKNOWN_ROW
         if step.call is not None and step.call.name == "either":
-            given = step.call.arguments.values()
+            branches = step.call.arguments.values()
             return sum(
-                self._template((each,), step) for each in given if isinstance(each, (str, RefPlan))
-            ) / len(given)
+                self._template((branch,), step) for branch in branches if isinstance(branch, (str, RefPlan))
+            ) / len(branches)
         if step.rubric is not None and step.call is not None:
-            said = step.marked_by[0].output
-            return of_schema(said.schema_) if isinstance(said, JsonOutput) else _SHORT
+            output = step.marked_by[0].output
+            return of_schema(output.schema_) if isinstance(output, JsonOutput) else _SHORT
         if step.call is not None and step.call.source:
             return _of_type(self.plan.function(step.call).returns)
         if step.call is not None:
@@ -163,17 +165,17 @@ class Estimate:
             # Cut JSON is no answer, so a limit that is too low for it says nothing of its length.
             return of_schema(step.output.schema_)
         bounds = (_checked(check.name, check.arguments) for check in step.checks)
-        found = min((bound for bound in bounds if bound is not None), default=_UNKNOWN_ANSWER)
-        return max(1.0, min(found, limit or found))
+        length = min((bound for bound in bounds if bound is not None), default=_UNKNOWN_ANSWER)
+        return max(1.0, min(length, limit or length))
 
     def _passages(self, arguments: Mapping[str, Any]) -> float:
         wanted = arguments.get("top_k", arguments.get("count"))
         number = wanted if isinstance(wanted, int) else _PASSAGES
         words = _WORDS_OF_A_PASSAGE
-        source = next((each for each in self.plan.sources if each.name == arguments.get("source")), None)
+        source = next((entry for entry in self.plan.sources if entry.name == arguments.get("source")), None)
         if source is not None and source.split is not None:
-            given = source.split.arguments.get("max_words")
-            words = given if isinstance(given, int) else words
+            max_words = source.split.arguments.get("max_words")
+            words = max_words if isinstance(max_words, int) else words
         return number * (words * _TOKENS_A_WORD + _AROUND_A_MESSAGE)
 
     def _template(self, template: Template, step: StepPlan) -> float:
@@ -183,7 +185,7 @@ class Estimate:
         first, *rest = part.path
         judged = self._judged.get(id(step))
         if first == JUDGED and judged is not None:
-            return self._said(judged)
+            return self._spoken(judged)
         if first == BEFORE and judged is not None:
             return self._before(judged)
         tool = self._played.get(id(step))
@@ -195,11 +197,11 @@ class Estimate:
 
     def _argument(self, tool: ToolPlan, name: str, path: Sequence[str]) -> float:
         """Tokens of what a tool that a model plays is called with."""
-        given = tool.given.get(name)
-        if isinstance(given, RefPlan):
-            return self._named((*given.path, *path))
+        argument = tool.given.get(name)
+        if isinstance(argument, RefPlan):
+            return self._named((*argument.path, *path))
         if name in tool.given:
-            return _tokens_at(given, path)
+            return _tokens_at(argument, path)
         schema = _at({"properties": tool.parameters.get("properties")}, (name, *path))
         return _SHORT if schema is None else of_schema(schema)
 
@@ -217,15 +219,15 @@ class Estimate:
             return Estimate(self.plan, parent, self._measured, self._examples)._named(rest)
         examples = self._examples.get(self.cohort.name)
         if examples:
-            return sum(_tokens_at(each, path) for each in examples) / len(examples)
-        dealt = next((each for each in self.cohort.dealt if each.name == first), None)
+            return sum(_tokens_at(example, path) for example in examples) / len(examples)
+        dealt = next((deal for deal in self.cohort.dealt if deal.name == first), None)
         if dealt is not None and dealt.table:
             type_ = self.plan.source(dealt.table).row
             one = _UNKNOWN_ROW if type_ is None else _of_field(type_, rest)
             return one * (dealt.count or 1)
-        if table is None or first not in (table.name, *(each.name for each in table.lists)):
+        if table is None or first not in (table.name, *(inner.name for inner in table.lists)):
             return _SHORT
-        source = next((each for each in self.plan.sources if each.name == table.table), None)
+        source = next((entry for entry in self.plan.sources if entry.name == table.table), None)
         return _UNKNOWN_ROW if source is None or source.row is None else _of_field(source.row, rest)
 
     def _field(self, step: StepPlan, path: Sequence[str]) -> float:
@@ -245,16 +247,16 @@ class Estimate:
 def retries(steps: Sequence[StepPlan]) -> dict[str, int]:
     """How many calls each step that asks makes at most for one sample, by name: one with tools makes one
     after each call of a tool, a judge is asked about each attempt, and again where it gives no verdict."""
-    found: dict[str, int] = {}
+    calls: dict[str, int] = {}
     for step in steps:
         attempts = step.candidates * (step.retry + 1)
         if step.model is not None:
-            found[step.name] = attempts * (step.max_tool_calls + 1)
+            calls[step.name] = attempts * (step.max_tool_calls + 1)
         for player in step.players:
-            found[player.name] = attempts * step.max_tool_calls * (player.retry + 1)
+            calls[player.name] = attempts * step.max_tool_calls * (player.retry + 1)
         for judge in (*step.judged_by, *step.marked_by):
-            found[judge.name] = attempts * (judge.retry + 1)
-    return found
+            calls[judge.name] = attempts * (judge.retry + 1)
+    return calls
 
 
 def of_schema(schema: Mapping[str, Any]) -> float:
@@ -354,5 +356,5 @@ def _of_type(type_: ValueType) -> float:
         return _ITEMS * _of_type(type_.items or ValueType(kind="text"))
     if type_.kind == "record":
         inner = [field for _, field in type_.fields] or [type_.items or ValueType(kind="text")] * _ITEMS
-        return sum(_of_type(each) + _TOKENS_OF_A_NAME for each in inner)
+        return sum(_of_type(item) + _TOKENS_OF_A_NAME for item in inner)
     return _TOKENS_OF_A_NAME

@@ -85,7 +85,7 @@ def _known(provider: str, id_: str, address: str | None) -> Priced | None:
         entry = kept
     else:
         entry = _find(provider, id_, address)
-        others = {other: found for other, found in stored.items() if _usable(found, today)}
+        others = {other: older for other, older in stored.items() if _usable(older, today)}
         store(_FOLDER, name, {**others, key: entry})
     _, called, price = entry
     try:
@@ -105,18 +105,18 @@ def _find(provider: str, id_: str, address: str | None) -> tuple[str | None, str
     snapshot = get_snapshot()
     try:
         if address is None:
-            found, model = snapshot.find_provider_model(id_, None, provider, None)
+            owner, model = snapshot.find_provider_model(id_, None, provider, None)
         else:
             try:
                 at = snapshot.find_provider(None, None, address)
             except LookupError:
-                found, model = snapshot.find_provider_model(id_, None, None, None)
+                owner, model = snapshot.find_provider_model(id_, None, None, None)
             else:
-                found, model = snapshot.find_provider_model(id_, at, None, None)
+                owner, model = snapshot.find_provider_model(id_, at, None, None)
     except LookupError:
         return None, "", None
     now = datetime.now(UTC)
-    return _until(model, now), f"{found.id} {model.id}", _price(_dearest(model, now))
+    return _until(model, now), f"{owner.id} {model.id}", _price(_dearest(model, now))
 
 
 def _dearest(model: ModelInfo, now: datetime) -> ModelPrice:
@@ -125,11 +125,11 @@ def _dearest(model: ModelInfo, now: datetime) -> ModelPrice:
 
     if isinstance(model.prices, ModelPrice):
         return model.prices
-    hourly = [each for each in model.prices if isinstance(each.constraint, TimeOfDateConstraint)]
-    lasting = [each for each in model.prices if each not in hourly]
-    begun = [each for each in lasting if each.constraint is None or each.constraint.active(now)]
+    hourly = [price for price in model.prices if isinstance(price.constraint, TimeOfDateConstraint)]
+    lasting = [price for price in model.prices if price not in hourly]
+    begun = [price for price in lasting if price.constraint is None or price.constraint.active(now)]
     pool = [*(begun or lasting)[-1:], *hourly]
-    return max((each.prices for each in pool), key=_height)
+    return max((price.prices for price in pool), key=_height)
 
 
 def _height(price: ModelPrice) -> tuple[float, float]:
@@ -144,9 +144,9 @@ def _until(model: ModelInfo, now: datetime) -> str | None:
     if isinstance(model.prices, ModelPrice):
         return None
     starts = [
-        each.constraint.start_date.isoformat()
-        for each in model.prices
-        if isinstance(each.constraint, StartDateConstraint)
+        price.constraint.start_date.isoformat()
+        for price in model.prices
+        if isinstance(price.constraint, StartDateConstraint)
     ]
     return min((start for start in starts if start > now.date().isoformat()), default=None)
 
@@ -155,24 +155,24 @@ def _price(model: ModelPrice) -> dict[str, Any] | None:
     """A price of the list as ours; None where it has none for tokens."""
     from genai_prices.types import TieredPrices
 
-    given: Mapping[str, Any] = {ours: getattr(model, theirs) for ours, theirs in _RATES.items()}
-    if given["input"] is None:
+    listed: Mapping[str, Any] = {ours: getattr(model, theirs) for ours, theirs in _RATES.items()}
+    if listed["input"] is None:
         return None
     starts = sorted(
-        {tier.start for rate in given.values() if isinstance(rate, TieredPrices) for tier in rate.tiers}
+        {tier.start for rate in listed.values() if isinstance(rate, TieredPrices) for tier in rate.tiers}
     )
-    price = _rates(given, 0)
+    price = _rates(listed, 0)
     requests = model.requests_kcount
     if requests is not None and not isinstance(requests, TieredPrices):
         price["call"] = float(requests) / 1000
-    price["tiers"] = tuple({"over": start, **_rates(given, start + 1)} for start in starts)
+    price["tiers"] = tuple({"over": start, **_rates(listed, start + 1)} for start in starts)
     return price
 
 
-def _rates(given: Mapping[str, Any], prompt_tokens: int) -> dict[str, Any]:
+def _rates(listed: Mapping[str, Any], prompt_tokens: int) -> dict[str, Any]:
     """The rates of a call with a prompt of so many tokens; embedders have none for output."""
-    found = {name: _rate(rate, prompt_tokens) for name, rate in given.items() if rate is not None}
-    return {"output": found["input"], **found}
+    rates = {name: _rate(rate, prompt_tokens) for name, rate in listed.items() if rate is not None}
+    return {"output": rates["input"], **rates}
 
 
 def _rate(rate: Any, prompt_tokens: int) -> float:

@@ -91,11 +91,11 @@ class Price(Rates):
         )
 
     def _rates(self, prompt_tokens: int) -> Rates:
-        found: Rates = self
+        rates: Rates = self
         for tier in self.tiers:
             if prompt_tokens > tier.over:
-                found = tier
-        return found
+                rates = tier
+        return rates
 
 
 @dataclass(frozen=True, slots=True)

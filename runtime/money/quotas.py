@@ -17,29 +17,29 @@ _EXAMPLES = 32
 def expected_quotas(plan: Plan, rows: Mapping[str, int | None]) -> dict[str, int]:
     """By conversation, and by preference that generates.  `rows` are how many there are of each source; of
     one that nobody counted, one row is."""
-    found: dict[str, int] = {}
+    quotas: dict[str, int] = {}
     for cohort in plan.cohorts:
         table, parent = cohort.rows, plan.parent_of(cohort)
         counted = rows.get(table.table) if table is not None else None
         if table is None:
-            found[cohort.name] = cohort.quota
+            quotas[cohort.name] = cohort.quota
         elif cohort.each:
-            above = found[parent.name] if parent is not None else (1 if counted is None else counted)
-            found[cohort.name] = above * places_a_row(cohort)
+            above = quotas[parent.name] if parent is not None else (1 if counted is None else counted)
+            quotas[cohort.name] = above * places_a_row(cohort)
         elif parent is not None and _lists(plan, cohort):
-            found[cohort.name] = cohort.quota
+            quotas[cohort.name] = cohort.quota
         elif parent is not None:
-            found[cohort.name] = min(cohort.quota, found[parent.name] * places_a_row(cohort))
+            quotas[cohort.name] = min(cohort.quota, quotas[parent.name] * places_a_row(cohort))
         elif counted is None or table.lists or any(dealt.of for dealt in cohort.dealt):
-            found[cohort.name] = cohort.quota
+            quotas[cohort.name] = cohort.quota
         else:
             # No more than all rows make, before any is lost.
-            found[cohort.name] = min(cohort.quota, counted * places_a_row(cohort))
+            quotas[cohort.name] = min(cohort.quota, counted * places_a_row(cohort))
     for pairs in plan.pair_cohorts:
         quota = plan.preference(pairs.name).quota
-        base = found[plan.preference(pairs.name).source]
-        found[pairs.name] = base if quota is None else min(quota, base)
-    return found
+        base = quotas[plan.preference(pairs.name).source]
+        quotas[pairs.name] = base if quota is None else min(quota, base)
+    return quotas
 
 
 def _lists(plan: Plan, cohort: CohortPlan) -> bool:
@@ -51,12 +51,12 @@ def _lists(plan: Plan, cohort: CohortPlan) -> bool:
 
 def examples_of(plan: Plan, tables: Tables | None) -> Mapping[str, Sequence[Mapping[str, Any]]]:
     """What the first rows are, by the name of the conversation that is over them."""
-    found: dict[str, Sequence[Mapping[str, Any]]] = {}
+    examples: dict[str, Sequence[Mapping[str, Any]]] = {}
     for cohort in plan.cohorts:
         if tables is None or cohort.rows is None or cohort.rows.kind != "source":
             continue
         table = tables.of(cohort.name)
         deals = RowDeals(plan, cohort, table.labels, 0, tables.dealer(cohort))
         entries = table.entries(range(min(_EXAMPLES, len(table))))
-        found[cohort.name] = [environment(cohort, slot) for row in entries for slot in deals.slots(row)]
-    return found
+        examples[cohort.name] = [environment(cohort, slot) for row in entries for slot in deals.slots(row)]
+    return examples

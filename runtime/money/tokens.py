@@ -30,15 +30,15 @@ def count_messages(messages: Sequence[Message]) -> int:
 def most(messages: Sequence[Message], beside: str) -> int:
     """The most tokens that a prompt can have: no tokenizer gives a byte more than one.  `beside` is the
     JSON that goes with it, of a schema and of tools, or nothing."""
-    said = sum(_bytes(message.content) + _bytes(_called(message)) for message in messages)
-    return said + _bytes(beside) + _AROUND_AT_MOST * (len(messages) + 1)
+    content = sum(_bytes(message.content) + _bytes(_called(message)) for message in messages)
+    return content + _bytes(beside) + _AROUND_AT_MOST * (len(messages) + 1)
 
 
 def _called(message: Message) -> str:
     """The tools that a message calls or names, as JSON."""
     if not message.calls:
         return message.name
-    return canonical_json([{"name": each.name, "arguments": dict(each.arguments)} for each in message.calls])
+    return canonical_json([{"name": call.name, "arguments": dict(call.arguments)} for call in message.calls])
 
 
 def _bytes(text: str) -> int:

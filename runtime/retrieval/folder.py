@@ -44,18 +44,18 @@ class FolderCorpus:
         self._allowed = allowed
 
     def segments(self) -> tuple[list[Segment], list[str]]:
-        found = find_files(self._folder, self._glob, self.shown, self._allowed)
+        listing = find_files(self._folder, self._glob, self.shown, self._allowed)
         warnings = []
-        if found.passed_over:
+        if listing.passed_over:
             kinds = ", ".join(
-                f"{n} {visible(s) or 'without a suffix'}" for s, n in found.passed_over.most_common(5)
+                f"{n} {visible(s) or 'without a suffix'}" for s, n in listing.passed_over.most_common(5)
             )
-            count = found.passed_over.total()
+            count = listing.passed_over.total()
             warnings.append(
                 f"{count} file{'s' * (count != 1)} in {quoted(self.shown, 200)} "
                 f"{'are' if count != 1 else 'is'} of no kind that is read, and left out: {kinds}"
             )
-        return [Segment(file.name, _hash(file, self.shown), file) for file in found.files], warnings
+        return [Segment(file.name, _hash(file, self.shown), file) for file in listing.files], warnings
 
     def read(self, segment: Segment) -> Iterator[Passages]:
         for document in read_file(segment.origin):

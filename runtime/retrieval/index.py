@@ -124,7 +124,7 @@ class Index:
         sentence, for documents that cannot be used, and EngineError where the embedder fails.  It
         may be cancelled: vectors that were made are kept.
         """
-        with self._told():
+        with self._as_config_error():
             connection, state = await self._open(create=True)
             ingestion = Ingestion(
                 self._source, self._corpus, connection, state, self._vectors, self.search != "vector"
@@ -138,7 +138,7 @@ class Index:
 
         Raises ConfigError when there is none, or not that one.
         """
-        with self._told():
+        with self._as_config_error():
             connection, state = await self._open(create=False)
             record = state.record(self.name)
             table = await open_table(connection, self.name) if record and record.version else None
@@ -194,7 +194,7 @@ class Index:
             depth *= 4
         if not chosen:
             raise self._short(text, sql, ranking, low)
-        return await self._shown(sorted(chosen, key=lambda hit: hit.order))
+        return await self._passages_of(sorted(chosen, key=lambda hit: hit.order))
 
     async def retrieve_many(self, queries: Sequence[Query]) -> list[list[Passage] | RetrievalShort]:
         """`retrieve` for each query, side by side; what one has too little for is its own."""
@@ -226,17 +226,17 @@ class Index:
                     f"and {count} are asked for"
                 )
             places = draw(count, len(nearest), (self.name, text, seed))
-            return await self._shown([nearest[place] for place in sorted(places)])
+            return await self._passages_of([nearest[place] for place in sorted(places)])
         ids: Any = await self._ids.get(sql, lambda: self._all_ids(sql))
         if len(ids) < count:
             raise RetrievalShort(f"`{self.name}` has {len(ids)} such passages, and {count} are asked for")
         drawn = [ids[place].as_py() for place in draw(count, len(ids), (self.name, seed))]
-        return await self._shown([Hit(id_, "", 0.0) for id_ in drawn])
+        return await self._passages_of([Hit(id_, "", 0.0) for id_ in drawn])
 
     @property
-    def told(self) -> list[str]:
+    def waiting_for(self) -> list[str]:
         """What is to be said of an embedder that does not answer."""
-        return [] if self._vectors is None else self._vectors.told
+        return [] if self._vectors is None else self._vectors.waiting_for
 
     async def close(self) -> None:
         """Closes what was opened; the index is of no use afterwards."""
@@ -265,34 +265,36 @@ class Index:
 
     async def _all_ids(self, sql: str | None) -> Any:
         table = self._ready_table()
-        with self._told():
+        with self._as_config_error():
             return await table.ids(sql)
 
     async def _rank(self, text: str, sql: str | None, depth: int) -> list[Hit]:
         table, rankings = self._ready_table(), []
         # First of all, so that those who ask at once are embedded together.
         vector = await self._vectors.query(text) if self._vectors is not None else None
-        with self._told():
+        with self._as_config_error():
             if self.search != "vector":
                 rankings.append(await table.search_text(fold(text), depth, sql))
             if vector is not None:
                 rankings.append(await table.search_vector(vector, depth, sql))
         return fuse(rankings)[:depth] if len(rankings) > 1 else rankings[0]
 
-    async def _shown(self, hits: Sequence[Hit]) -> list[Passage]:
+    async def _passages_of(self, hits: Sequence[Hit]) -> list[Passage]:
         # Taken now: while others are fetched these may be forgotten.
-        found = {hit.id: self._passages[hit.id] for hit in hits if hit.id in self._passages}
-        missing = [hit.id for hit in hits if hit.id not in found]
+        known = {hit.id: self._passages[hit.id] for hit in hits if hit.id in self._passages}
+        missing = [hit.id for hit in hits if hit.id not in known]
         if missing:
             table = self._ready_table()
-            with self._told():
+            with self._as_config_error():
                 fetched = await table.fetch(missing)
-            found.update(fetched)
+            known.update(fetched)
             self._passages.update(fetched)
             while len(self._passages) > _MOST_PASSAGES:
                 self._passages.popitem(last=False)
-        passages = ((found[hit.id], hit.score) for hit in hits)
-        return [{**each, "metadata": dict(each["metadata"]), "score": score} for each, score in passages]
+        passages = ((known[hit.id], hit.score) for hit in hits)
+        return [
+            {**passage, "metadata": dict(passage["metadata"]), "score": score} for passage, score in passages
+        ]
 
     def _ready_table(self) -> ChunkTable:
         if self._table is None:
@@ -305,17 +307,17 @@ class Index:
         return to_sql(valid_text(where), self._record.keys, self.name)
 
     def _short(self, text: str, sql: str | None, ranking: Sequence[Hit], low: int) -> RetrievalShort:
-        found = len({hit.document for hit in ranking})
+        documents = len({hit.document for hit in ranking})
         where = " under that filter" if sql is not None else ""
-        if found == 0:
+        if documents == 0:
             return RetrievalShort(f"`{self.name}` has nothing about {quoted(text, 80)}{where}")
         return RetrievalShort(
-            f"`{self.name}` has passages about {quoted(text, 80)}{where} in {found} "
-            f"document{'s' * (found != 1)}, and at least {low} are asked for"
+            f"`{self.name}` has passages about {quoted(text, 80)}{where} in {documents} "
+            f"document{'s' * (documents != 1)}, and at least {low} are asked for"
         )
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _as_config_error(self) -> Iterator[None]:
         """What the store's library raises, as one sentence."""
         try:
             yield

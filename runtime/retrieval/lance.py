@@ -70,9 +70,9 @@ class ChunkTable:
         query = MatchQuery(" ".join(words.split()[:_MOST_WORDS]), "terms")
 
         async def search(most: int) -> list[Hit]:
-            found = self._filtered(where).nearest_to_text(query).select(["id", "document", "_score"])
+            matches = self._filtered(where).nearest_to_text(query).select(["id", "document", "_score"])
             async with self._searching:
-                rows = await found.limit(most).to_arrow()
+                rows = await matches.limit(most).to_arrow()
             return _hits(rows, "_score", lambda score: score)
 
         return await _whole_ties(search, limit)
@@ -81,9 +81,9 @@ class ChunkTable:
         """The passages whose vectors have the largest cosine with one, exactly."""
 
         async def search(most: int) -> list[Hit]:
-            found = self._filtered(where).nearest_to(vector).distance_type("cosine").bypass_vector_index()
+            matches = self._filtered(where).nearest_to(vector).distance_type("cosine").bypass_vector_index()
             async with self._searching:
-                rows = await found.select(["id", "document", "_distance"]).limit(most).to_arrow()
+                rows = await matches.select(["id", "document", "_distance"]).limit(most).to_arrow()
             return _hits(rows, "_distance", lambda distance: 1 - distance)
 
         return await _whole_ties(search, limit)
@@ -91,19 +91,19 @@ class ChunkTable:
     async def fetch(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Passages by id, as what a recipe sees of them, without a score."""
         columns = ["id", "document", "heading", "text", "metadata"]
-        found = {}
+        passages = {}
         for start in range(0, len(ids), _AT_ONCE):
             query = self._table.query().where(f"id IN ({_literals(ids[start : start + _AT_ONCE])})")
             for row in (await query.select(columns).to_arrow()).to_pylist():
-                found[row["id"]] = {**row, "metadata": json.loads(row["metadata"])}
-        return found
+                passages[row["id"]] = {**row, "metadata": json.loads(row["metadata"])}
+        return passages
 
     async def ids(self, where: str | None) -> pa.Array:
         """The ids of all passages, in order."""
         import pyarrow.compute as pc
 
-        found = (await self._filtered(where).select(["id"]).to_arrow())["id"].combine_chunks()
-        return found.take(pc.sort_indices(found))
+        ids = (await self._filtered(where).select(["id"]).to_arrow())["id"].combine_chunks()
+        return ids.take(pc.sort_indices(ids))
 
     async def dimension(self) -> int | None:
         """The length of the table's vectors, None where it has none."""

@@ -96,9 +96,9 @@ class Indexes:
             index.stop = stop
 
     @property
-    def told(self) -> list[str]:
+    def waiting_for(self) -> list[str]:
         """What is to be said of embedders that do not answer."""
-        return [said for index in self._indexes.values() for said in index.told]
+        return [sentence for index in self._indexes.values() for sentence in index.waiting_for]
 
     async def ingest(self, progress: Progress) -> dict[str, IngestReport]:
         """Brings every index up to date, by source, and says on `progress` how far that is.
@@ -106,11 +106,11 @@ class Indexes:
         reports = {}
         for name, index in self._indexes.items():
 
-            def told(done: int, total: int | None, name: str = name) -> None:
+            def on_progress(done: int, total: int | None, name: str = name) -> None:
                 progress.preparing = f"`{name}`: {done:,} of {total or done:,} passages embedded"
 
             progress.preparing = f"`{name}`: reading documents"
-            reports[name] = await index.ingest(told)
+            reports[name] = await index.ingest(on_progress)
         progress.preparing = ""
         return reports
 
@@ -129,7 +129,7 @@ class Indexes:
             return known.passages
         if lookup.function == "retrieve":
             try:
-                found = await index.retrieve(
+                passages = await index.retrieve(
                     _text(arguments["query"]),
                     int(arguments["top_k"]),
                     ends(arguments.get("documents") or (None, None)),
@@ -140,10 +140,10 @@ class Indexes:
                 # A question that an evaluation asks is put even where no passage is about it.
                 if not arguments.get("or_none"):
                     raise
-                found = []
+                passages = []
         else:
             about = arguments.get("about")
-            found = await index.sample(
+            passages = await index.sample(
                 int(arguments["count"]),
                 _text(about) if about is not None else None,
                 lookup.seed,
@@ -158,12 +158,12 @@ class Indexes:
                 function=lookup.function,
                 arguments=dict(lookup.arguments),
                 index=IndexNote(version=index.version, digest=index.digest),
-                chunks=found,
+                chunks=passages,
             ),
             sample_id=lookup.sample_id,
             step=lookup.step.name,
         )
-        return found
+        return passages
 
     async def close(self) -> None:
         for index in self._indexes.values():

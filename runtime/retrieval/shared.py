@@ -34,17 +34,17 @@ class Shared(Generic[Item]):
         self, key: Hashable, make: Callable[[], Coroutine[Any, Any, Sequence[Item]]]
     ) -> Sequence[Item]:
         try:
-            found = await make()
+            items = await make()
         except BaseException:
             self._made.pop(key, None)
             raise
-        self._held += len(found)
+        self._held += len(items)
         while self._held > self._room:
-            oldest = next((each for each, future in self._made.items() if future.done()), None)
+            oldest = next((other for other, future in self._made.items() if future.done()), None)
             if oldest is None:
                 break
             self._held -= len(self._made.pop(oldest).result())
-        return found
+        return items
 
     async def clear(self) -> None:
         """Forgets everything, and gives up what is being made."""

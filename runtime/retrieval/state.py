@@ -60,7 +60,7 @@ class State:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._path = str(folder / FILE_NAME) if folder is not None else ":memory:"
-        with self._told():
+        with self._as_config_error():
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
             # The index uses it by turns, from the event loop's thread and from helpers.
@@ -76,7 +76,7 @@ class State:
         if self._folder is None:
             yield
             return
-        with self._told():
+        with self._as_config_error():
             lock = sqlite3.connect(self._folder / LOCK_NAME, timeout=0.0, isolation_level=None)
         try:
             try:
@@ -91,16 +91,16 @@ class State:
             lock.close()
 
     def record(self, source: str) -> Record | None:
-        with self._told():
+        with self._as_config_error():
             row = self._connection.execute("SELECT record FROM sources WHERE name = ?", [source]).fetchone()
             if row is None:
                 return None
-            found = json.loads(row[0])
-            return Record(**{**found, "keys": tuple(found["keys"])})
+            fields = json.loads(row[0])
+            return Record(**{**fields, "keys": tuple(fields["keys"])})
 
     def parts(self, source: str) -> dict[str, Part]:
         """The files that a source's table was made from, by name."""
-        with self._told():
+        with self._as_config_error():
             rows = self._connection.execute(
                 "SELECT name, stamp, documents, empty, chunks FROM parts WHERE source = ?", [source]
             )
@@ -108,7 +108,7 @@ class State:
 
     def save(self, source: str, record: Record, parts: Sequence[Part] | None = None) -> None:
         """Replaces what is known of a source; without `parts` those stay."""
-        with self._told(), self._connection as connection:
+        with self._as_config_error(), self._connection as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO sources VALUES (?, ?)", [source, json.dumps(asdict(record))]
             )
@@ -122,21 +122,21 @@ class State:
 
     def vectors(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Those of the vectors that are known; each is float32s, the lowest byte first."""
-        with self._told():
-            found: dict[bytes, bytes] = {}
+        with self._as_config_error():
+            vectors: dict[bytes, bytes] = {}
             for start in range(0, len(keys), 500):
-                some = keys[start : start + 500]
-                marks = ",".join("?" * len(some))
+                chunk = keys[start : start + 500]
+                marks = ",".join("?" * len(chunk))
                 query = f"SELECT key, vector FROM vectors WHERE key IN ({marks})"
-                found.update(self._connection.execute(query, some).fetchall())
-            return found
+                vectors.update(self._connection.execute(query, chunk).fetchall())
+            return vectors
 
     def add_vectors(self, vectors: Mapping[bytes, bytes]) -> None:
-        with self._told(), self._connection as connection:
+        with self._as_config_error(), self._connection as connection:
             connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", vectors.items())
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _as_config_error(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.DatabaseError, OSError, ValueError, TypeError, KeyError) as error:

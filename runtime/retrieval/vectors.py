@@ -136,7 +136,7 @@ class Vectors:
         seen = self._answers
         while True:
             try:
-                found = await self._embedder.embed(texts, purpose)
+                vectors = await self._embedder.embed(texts, purpose)
             except AccessDenied as denial:
                 if not self._answers or denial.final or tries >= _TRIES_DENIED:
                     raise EngineError(denial.verdict) from None
@@ -150,7 +150,7 @@ class Vectors:
             else:
                 self._answers += 1
                 self._silent_since = self._absent = None
-                return found
+                return vectors
             tries += 1
             # Who answers with what is no answer, and never otherwise, is not waited for either.
             strikes += seen != self._answers or (failure.kind == "malformed" and not self._answers)
@@ -179,7 +179,7 @@ class Vectors:
         return min(wait, max(left, failure.retry_after or 0.0))
 
     @property
-    def told(self) -> list[str]:
+    def waiting_for(self) -> list[str]:
         """What is to be said of an embedder that does not answer."""
         since = self._silent_since
         silence = 0.0 if since is None else time.monotonic() - since

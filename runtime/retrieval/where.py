@@ -87,8 +87,8 @@ class _Parser:
         return self._tokens[self._at].text if self._at < len(self._tokens) else None
 
     def fault(self) -> BadFilter:
-        found = quoted(self.peek() or "", 30) if self.peek() is not None else "its end"
-        return BadFilter(f"the filter {quoted(self._where, 80)} cannot be read at {found}: {_EXAMPLE}")
+        place = quoted(self.peek() or "", 30) if self.peek() is not None else "its end"
+        return BadFilter(f"the filter {quoted(self._where, 80)} cannot be read at {place}: {_EXAMPLE}")
 
     def either(self) -> str:
         parts = [self._both()]
@@ -157,10 +157,10 @@ class _Parser:
         if name not in COLUMNS and name not in self._keys:
             known = [*COLUMNS, *sorted(self._keys)]
             guess = suggest(name, known)
-            shown = ", ".join(f"`{each}`" for each in known[:12])
+            columns = ", ".join(f"`{column}`" for column in known[:12])
             raise BadFilter(
                 f"no passage of `{self._name}` has {quoted(name)}: "
-                + (f"did you mean {quoted(guess)}?" if guess else f"filter by {shown}")
+                + (f"did you mean {quoted(guess)}?" if guess else f"filter by {columns}")
             )
         return name
 

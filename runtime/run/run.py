@@ -133,7 +133,7 @@ async def run_sample_sources(
     )
     prices = {model.name: model.priced.source for model in models if model.priced is not None}
     progress = Progress(plan, run_id, prices=prices, max_cost=options.max_cost)
-    progress.tellers += [lambda: models.told, lambda: indexes.told]
+    progress.tellers += [lambda: models.waiting_for, lambda: indexes.waiting_for]
     indexes.attend(stop)
     breakers = Breakers((*plan.cohorts, *plan.pair_cohorts))
     path = progress_path(log.path)
@@ -326,7 +326,7 @@ def _outcome(
     options: RunOptions,
 ) -> tuple[Outcome, str]:
     if stop.outcome is not None:
-        return stop.outcome, stop.told
+        return stop.outcome, stop.summary
     if stuck:
         return "stuck", "; ".join((*(each.sentence for each in stuck), *short))
     if short:

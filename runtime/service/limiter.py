@@ -236,8 +236,8 @@ class Limiter:
         """Who is let in next, if anybody waits; else anybody who went away."""
         if not self._suspended:
             return self._queue[0]
-        waiting = (each for each in self._queue if not each[2].done())
-        return min(waiting, key=lambda each: each[1], default=self._queue[0])
+        waiting = (entry for entry in self._queue if not entry[2].done())
+        return min(waiting, key=lambda entry: entry[1], default=self._queue[0])
 
     def _delay(self) -> float:
         """Seconds until pause and paces allow a call; 0.0 when they do."""

@@ -24,10 +24,10 @@ class Patience:
     nobody: float
 
     @classmethod
-    def of(cls, *given: float | None) -> Patience:
+    def of(cls, *limits: float | None) -> Patience:
         """The first that is given, which holds whatever the reason; else the defaults."""
-        found = next((seconds for seconds in given if seconds is not None), None)
-        return cls(PATIENCE_S, NOBODY_S) if found is None else cls(found, found)
+        first = next((seconds for seconds in limits if seconds is not None), None)
+        return cls(PATIENCE_S, NOBODY_S) if first is None else cls(first, first)
 
     def pause(self, failure: CallFailed) -> bool:
         """Cuts the wait that a failure asks for to one that leaves patience for other tries, and says

@@ -36,18 +36,18 @@ class Runs:
     def config_hashes(self, run: str, step: str | None = None, name: str = "") -> list[str]:
         """The lineages of a run; those that a sample of this name can have had a step under."""
         started = self._started.get(run, {"lineages": {}, "plan_hash": ""})
-        lineages = {cohort: str(entry["lineage"]) for cohort, entry in started["lineages"].items()}
+        by_cohort = {cohort: str(entry["lineage"]) for cohort, entry in started["lineages"].items()}
         if step is None:
-            return list(lineages.values())
+            return list(by_cohort.values())
         plan = self._plans.get(started["plan_hash"], {})
         steps: dict[str, set[str]] = defaultdict(set)
         for entry in (*plan.get("cohorts", ()), *plan.get("preferences", ())):
             steps[entry["name"]] |= {one["name"] for one in entry["steps"]}
-        those = [cohort for cohort in lineages if step in steps.get(cohort, {step})]
+        those = [cohort for cohort in by_cohort if step in steps.get(cohort, {step})]
         if len(those) > 1:
             having = [cohort for cohort in those if self._has(started["plan_hash"], cohort, name)]
             those = having or those
-        return [lineages[cohort] for cohort in those]
+        return [by_cohort[cohort] for cohort in those]
 
     def _has(self, plan_hash: str, cohort: str, name: str) -> bool:
         """Whether a slot of a conversation is that of a sample."""

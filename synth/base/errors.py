@@ -65,8 +65,8 @@ class RecipeError(SynthError):
 
 def exit_status_of(diagnostics: Sequence[Diagnostic]) -> int:
     """That of a command which found these: 2 where all errors are the command line's, 0 without any."""
-    errors = [each for each in diagnostics if each.severity is Severity.ERROR]
-    return 0 if not errors else 2 if all(each.command for each in errors) else 1
+    errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity is Severity.ERROR]
+    return 0 if not errors else 2 if all(diagnostic.command for diagnostic in errors) else 1
 
 
 class ConfigError(SynthError):

@@ -35,11 +35,11 @@ def suggest(word: str, legal: Iterable[str]) -> str | None:
 def some_of(names: Iterable[str], last: str = "and") -> str:
     """Names between backticks, all of them or the first ones with how many more there are; `last`
     stands before the last where all are there."""
-    found = [f"`{name}`" for name in names]
+    quoted = [f"`{name}`" for name in names]
     # To say that there is one more takes as much room as to name it.
-    if len(found) > _MOST_LISTED + 1:
-        return f"{', '.join(found[:_MOST_LISTED])} and {len(found) - _MOST_LISTED} more"
-    return f"{', '.join(found[:-1])} {last} {found[-1]}" if len(found) > 1 else "".join(found)
+    if len(quoted) > _MOST_LISTED + 1:
+        return f"{', '.join(quoted[:_MOST_LISTED])} and {len(quoted) - _MOST_LISTED} more"
+    return f"{', '.join(quoted[:-1])} {last} {quoted[-1]}" if len(quoted) > 1 else "".join(quoted)
 
 
 def distance(a: str, b: str) -> int:

@@ -95,7 +95,7 @@ def line(progress: Progress, models: Models) -> str:
         for name, c in progress.cohorts.items()
     ]
     parts += [
-        f"{cohort}.{step} {progress.cohorts[cohort].found + s.accepted:,} ({_rate(s)})"
+        f"{cohort}.{step} {progress.cohorts[cohort].in_log + s.accepted:,} ({_rate(s)})"
         for (cohort, step), s in progress.steps.items()
         if s.issued or s.reused
     ]
@@ -103,7 +103,7 @@ def line(progress: Progress, models: Models) -> str:
     if spending := _spending(progress):
         parts.append(spending)
     parts = [progress.preparing] if progress.preparing else parts
-    parts += progress.told
+    parts += progress.waiting_for
     return escaped(f"{duration(progress.seconds):>7}  " + ", ".join(parts))
 
 
@@ -112,7 +112,8 @@ def _shown(progress: Progress, models: Models) -> Any:
     from rich.text import Text
 
     return Group(
-        _table(progress, models), *(Text(f" {escaped(said)}", style="yellow") for said in progress.told)
+        _table(progress, models),
+        *(Text(f" {escaped(said)}", style="yellow") for said in progress.waiting_for),
     )
 
 
@@ -148,7 +149,7 @@ def _table(progress: Progress, models: Models) -> Any:
         )
         for (cohort, step), s in progress.steps.items():
             if cohort == name:
-                done = c.found + s.accepted
+                done = c.in_log + s.accepted
                 table.add_row(
                     f"  {step}",
                     s.model,

@@ -58,32 +58,32 @@ def test_the_ideal_is_slots_or_the_chain() -> None:
 def test_every_contender_does_the_same_work(server: Server, cell: Cell, tmp_path: Path) -> None:
     needs("openai", "aiohttp")
     for contender in contenders()[:4]:
-        found = run_once(contender, cell, 30, server, tmp_path)
+        result = run_once(contender, cell, 30, server, tmp_path)
         spoiled = server.stats()["spoiled"]
-        assert found.calls == (120 if cell.workload == "p4" else 30 + spoiled), contender.name
+        assert result.calls == (120 if cell.workload == "p4" else 30 + spoiled), contender.name
         # The ideal is a bound: nothing is faster than the server's slots and the chain of calls.
-        assert 1 <= found.span <= found.whole
+        assert 1 <= result.span <= result.whole
 
 
 @pytest.mark.slow
 def test_a_killed_run_makes_no_committed_call_again(server: Server, tmp_path: Path) -> None:
     needs("openai", "aiohttp")
-    found = crash(contenders()[0], CELLS[0], 40, server, tmp_path)
-    assert found.finished
-    assert found.before >= 80
-    assert found.in_log is not None
-    assert found.again["committed"] == 0
-    assert sum(found.again.values()) == found.before - found.in_log
+    crashed = crash(contenders()[0], CELLS[0], 40, server, tmp_path)
+    assert crashed.finished
+    assert crashed.before >= 80
+    assert crashed.in_log is not None
+    assert crashed.again["committed"] == 0
+    assert sum(crashed.again.values()) == crashed.before - crashed.in_log
 
 
 # The command --------------------------------------------------------------------------
 
 
 def test_results_are_written_for_each_name(tmp_path: Path) -> None:
-    found = bench("compile", "--quick", out=tmp_path)
-    assert found.keys() == {"compile"}
-    assert found["compile"]["size"] == "quick"
-    assert found["compile"]["figures"]["compile_s"] > 0
+    results = bench("compile", "--quick", out=tmp_path)
+    assert results.keys() == {"compile"}
+    assert results["compile"]["size"] == "quick"
+    assert results["compile"]["figures"]["compile_s"] > 0
     assert {path.name for path in tmp_path.iterdir()} == {
         *("README.md", "compile.json", "compile.md", "compile.png"),
     }
@@ -92,23 +92,23 @@ def test_results_are_written_for_each_name(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.soak
 def test_log_and_memory_share_their_runs(tmp_path: Path) -> None:
-    found = bench("log", "memory", "--quick", out=tmp_path)
-    sizes = found["log"]["figures"]["sizes"]
+    results = bench("log", "memory", "--quick", out=tmp_path)
+    sizes = results["log"]["figures"]["sizes"]
     assert [size["rows"] for size in sizes] == [200]
     assert sizes[0]["events"] > 1000
-    assert found["log"]["figures"]["append"]["events"] == sizes[0]["events"]
-    assert found["memory"]["tables"][0]["rows"][0][1:3] == [100, 200]
+    assert results["log"]["figures"]["append"]["events"] == sizes[0]["events"]
+    assert results["memory"]["tables"][0]["rows"][0][1:3] == [100, 200]
 
 
 @pytest.mark.slow
 @pytest.mark.soak
 def test_rows_are_measured_beside_what_they_are_compared_with(tmp_path: Path) -> None:
     figures = bench("rows", "--quick", out=tmp_path)["rows"]["figures"]
-    assert [each["rows"] for each in figures["ingest"]] == [300]
+    assert [row["rows"] for row in figures["ingest"]] == [300]
     assert figures["many"]["first_s"] > 0
-    assert {each["calls"] for each in figures["mapped"]} == {200}
-    assert {each["name"] for each in figures["mapped"]} >= {"synth run", "aiohttp loop"}
-    assert [(each["calls"], each["ratio"] > 0) for each in figures["rounds"]] == [(180, True)]
+    assert {row["calls"] for row in figures["mapped"]} == {200}
+    assert {row["name"] for row in figures["mapped"]} >= {"synth run", "aiohttp loop"}
+    assert [(row["calls"], row["ratio"] > 0) for row in figures["rounds"]] == [(180, True)]
 
 
 def test_a_table_is_the_same_for_the_same_number(tmp_path: Path) -> None:
@@ -148,9 +148,9 @@ def test_figures_become_tables() -> None:
 
 @pytest.mark.parametrize("name", sorted(standalone.SCRIPTS))
 def test_a_script_runs_under_the_harness(name: str, tmp_path: Path) -> None:
-    found = standalone.measure(name, Options(tmp_path, quick=True))
-    assert found.headline
-    assert any(table.rows for table in found.tables)
+    report = standalone.measure(name, Options(tmp_path, quick=True))
+    assert report.headline
+    assert any(table.rows for table in report.tables)
 
 
 # vLLM ---------------------------------------------------------------------------------
@@ -165,9 +165,9 @@ def test_every_way_makes_every_call_once() -> None:
     ]
     assert list(known(requests, 2)) == [requests]
     for way, parts in ((stages, 3), (batches, 9)):
-        found = list(way(requests, 2))
-        assert len(found) == parts
-        assert sorted(r.number for part in found for r in part) == list(range(20))
+        ordered = list(way(requests, 2))
+        assert len(ordered) == parts
+        assert sorted(r.number for part in ordered for r in part) == list(range(20))
     assert {r.sample for r in next(iter(batches(requests, 2)))} == {0, 1}
 
 
@@ -261,9 +261,9 @@ def test_the_gpu_benchmark_runs_from_end_to_end(
     written = json.loads((tmp_path / "out" / "vllm.json").read_text("utf-8"))
     assert written["machine"]["gpu"] == "Rehearsal GPU, 20480 MiB, 1.0"
     assert "torch" in written["versions"]
-    (found,) = written["figures"]["models"]
-    assert found["ways"].keys() == {"synth", "known", "stages", "batches"}
-    for way in found["ways"].values():
+    (model,) = written["figures"]["models"]
+    assert model["ways"].keys() == {"synth", "known", "stages", "batches"}
+    for way in model["ways"].values():
         assert way["gpu_mean"] == 50
         assert all(0 <= at <= way["seconds"] for at, _ in way["gpu"])
     assert written["headline"].startswith("gemma-3-tiny: ")

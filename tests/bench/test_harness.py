@@ -140,8 +140,8 @@ def report() -> Report:
 def test_a_report_is_written_for_programs_and_for_people(tmp_path: Path) -> None:
     written = write("name", report(), FACTS, tmp_path)
     assert [path.name for path in written] == ["name.json", "name.md", "name.png"]
-    found = json.loads(written[0].read_text("utf-8"))
-    assert (found["figures"], found["date"], found["machine"]["cores"]) == ({"a": 1.0}, "2026-01-01", 2)
+    result = json.loads(written[0].read_text("utf-8"))
+    assert (result["figures"], result["date"], result["machine"]["cores"]) == ({"a": 1.0}, "2026-01-01", 2)
     assert written[2].read_bytes().startswith(b"\x89PNG")
     page = written[1].read_text("utf-8")
     for part in ("# A title", "What was found.", "| a", "- A note.", "name.png", "2 cores", "A quick run"):

@@ -47,8 +47,8 @@ def peer(name: str) -> Contender:
     """A peer as the benchmark runs it, or a skip where it is not installed."""
     if python_of(name) is None:
         pytest.skip(f"{name} is not installed")
-    [found] = [each for each in contenders() if each.name == PEERS[name].title]
-    return found
+    [contender] = [entry for entry in contenders() if entry.name == PEERS[name].title]
+    return contender
 
 
 def test_peers_are_listed_without_being_installed() -> None:
@@ -58,9 +58,9 @@ def test_peers_are_listed_without_being_installed() -> None:
 
 
 def test_what_pip_installs_is_pinned() -> None:
-    for name, each in PEERS.items():
-        tool = (each.home or name).partition("_")[0]
-        assert any(package.startswith(tool) and "==" in package for package in each.packages), name
+    for name, pinned in PEERS.items():
+        tool = (pinned.home or name).partition("_")[0]
+        assert any(package.startswith(tool) and "==" in package for package in pinned.packages), name
 
 
 @pytest.mark.slow
@@ -114,12 +114,12 @@ def test_a_peer_does_the_work_and_talks_to_the_server_alone(name: str, cell: Cel
         "PYTHONPATH": f"{tmp_path}:{ROOT}",
     }
     with Server() as server:
-        found = run_once(replace(contender, env=env), cell, 24, server, tmp_path)
+        result = run_once(replace(contender, env=env), cell, 24, server, tmp_path)
         spoiled = server.stats()["spoiled"]
     # One that asks what the service can do does so before the work.
     asked_before = 2 if "curator" in name else 0
     least = 96 if cell.workload == "p4" else 24 + spoiled
-    assert least <= found.calls <= least + asked_before
+    assert least <= result.calls <= least + asked_before
     # A file of rows, or a folder of them.
     written = [*tmp_path.glob("*/out.jsonl"), *tmp_path.glob("*/out/rows/*.jsonl")]
     assert sum(len(path.read_text("utf-8").splitlines()) for path in written) == 24

@@ -44,7 +44,7 @@ def test_steps_on_the_progress_line_carry_their_conversation(tmp_path: Path) -> 
     progress.accepted(answers[0], 0)
     assert line(progress, models).split(maxsplit=1)[1] == "first 0/3, second 0/4, first.answer 1 (-)"
     progress.issued(answers[1])
-    progress.cohorts["second"].found = 2
+    progress.cohorts["second"].in_log = 2
     assert line(progress, models).endswith("first.answer 1 (-), second.answer 2 (-)")
 
 

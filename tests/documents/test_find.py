@@ -14,7 +14,7 @@ from synth.runtime.documents.paths import inside_project
 from tests.documents.helpers import lay, refusal
 
 
-def found(folder: Path, glob: str = "**/*") -> list[str]:
+def listed(folder: Path, glob: str = "**/*") -> list[str]:
     return [file.name for file in find_files(folder, glob, "docs").files]
 
 
@@ -36,7 +36,7 @@ def found(folder: Path, glob: str = "**/*") -> list[str]:
 def test_a_glob_matches_as_in_a_shell(tmp_path: Path, glob: str, matched: list[str]) -> None:
     names = ("a.md", "fees/b.md", "fees/d.txt", "deep/er/c.md", ".hidden/e.md")
     lay(tmp_path, dict.fromkeys(names, "text"))
-    assert found(tmp_path, glob) == matched
+    assert listed(tmp_path, glob) == matched
 
 
 @pytest.mark.parametrize("glob", ["", "/etc/*", "../*.md", "a/../../b", "[z-a].md", "x\0"])
@@ -87,7 +87,7 @@ def test_two_documents_of_one_name_are_refused(tmp_path: Path, names: tuple[str,
 
 def test_one_stem_in_two_folders_is_two_documents(tmp_path: Path) -> None:
     lay(tmp_path, {"a/fees.md": "text", "b/fees.md": "text"})
-    assert found(tmp_path) == ["a/fees.md", "b/fees.md"]
+    assert listed(tmp_path) == ["a/fees.md", "b/fees.md"]
 
 
 def test_links_that_leave_the_folder_are_refused(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_links_within_the_folder_are_read_once_as_folders_and_as_files(tmp_path:
     (docs / "link").symlink_to(docs / "real")
     (docs / "b.md").symlink_to(docs / "real" / "a.md")
     (docs / "loop").symlink_to(docs)
-    assert found(docs) == ["b.md", "real/a.md"]
+    assert listed(docs) == ["b.md", "real/a.md"]
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:

@@ -107,18 +107,18 @@ def test_no_letter_of_markdown_is_lost(text: str) -> None:
 
 
 def test_text_in_any_marked_encoding_is_read(tmp_path: Path) -> None:
-    said = "Biaya naïf: خمسة"
+    text = "Biaya naïf: خمسة"
     lay(
         tmp_path,
         {
-            "a.txt": said.encode("utf-8-sig"),
-            "b.txt": said.encode("utf-16"),
-            "c.txt": said.encode("utf-32"),
-            "d.txt": f"one\r\ntwo\rthree\x0b\u2028{said}\x00".replace("\x00", ""),
+            "a.txt": text.encode("utf-8-sig"),
+            "b.txt": text.encode("utf-16"),
+            "c.txt": text.encode("utf-32"),
+            "d.txt": f"one\r\ntwo\rthree\x0b\u2028{text}\x00".replace("\x00", ""),
         },
     )
     texts = [text_of(document) for document in read_folder(tmp_path)]
-    assert texts == [said, said, said, f"one\ntwo\nthree \n{said}"]
+    assert texts == [text, text, text, f"one\ntwo\nthree \n{text}"]
 
 
 def test_text_that_is_none_is_refused(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_pdf_that_opens_without_a_password_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "reason"),
     [
         (encrypted_pdf("secret"), "is encrypted: save a copy without a password"),
         (pdf("", ""), "holds no text on its 2 pages: they are pictures: make the text readable by OCR first"),
@@ -199,10 +199,10 @@ def test_a_pdf_that_opens_without_a_password_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_pdf_that_gives_no_text_is_refused(
-    tmp_path: Path, data: bytes, said: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, data: bytes, reason: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     lay(tmp_path, {"a.pdf": data, "b.md": "text"})
-    assert said in refusal(tmp_path)
+    assert reason in refusal(tmp_path)
     assert capfd.readouterr() == ("", "")
 
 
@@ -210,8 +210,8 @@ def test_a_pdf_that_gives_no_text_is_refused(
 def test_a_missing_reader_is_one_sentence(
     tmp_path: Path, name: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for each in [module, *(known for known in sys.modules if known.startswith(f"{module}."))]:
-        monkeypatch.setitem(sys.modules, each, None)
+    for package in [module, *(known for known in sys.modules if known.startswith(f"{module}."))]:
+        monkeypatch.setitem(sys.modules, package, None)
     lay(tmp_path, {name: pdf("Biaya.")})
     sentence = refusal(tmp_path)
     assert (
@@ -233,7 +233,7 @@ def test_jsonl_gives_a_document_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "reason"),
     [
         ('{"text": "a"}\n{"txt": "b"}', "line 2 has no `text` that is a text"),
         ('{"text": 3}', "line 1 has no `text` that is a text"),
@@ -244,9 +244,9 @@ def test_jsonl_gives_a_document_a_line(tmp_path: Path) -> None:
         ("\udcff", "line 1 is not UTF-8"),
     ],
 )
-def test_a_row_that_is_no_document_is_refused(tmp_path: Path, lines: str, said: str) -> None:
+def test_a_row_that_is_no_document_is_refused(tmp_path: Path, lines: str, reason: str) -> None:
     lay(tmp_path, {"a.jsonl": lines.encode("utf-8", "surrogateescape")})
-    assert said in refusal(tmp_path)
+    assert reason in refusal(tmp_path)
 
 
 def test_one_bad_file_refuses_all_and_the_others_are_counted(tmp_path: Path) -> None:

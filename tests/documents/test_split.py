@@ -47,8 +47,8 @@ def texts(splitter: Splitter, text: str) -> list[str]:
 
 
 def pieces(text: str) -> list[str]:
-    found = find_words(text)
-    return [text[start:end] for start, end in zip(found.starts, found.ends, strict=True)]
+    words = find_words(text)
+    return [text[start:end] for start, end in zip(words.starts, words.ends, strict=True)]
 
 
 def is_within(words: Sequence[str], others: Sequence[str]) -> bool:
@@ -94,7 +94,7 @@ def test_overlap_repeats_the_end_of_the_passage_before(gaps: list[str], size: in
     text = "".join(f"{number}{gap}" for number, gap in enumerate(gaps))
     chunks = by_size(size, overlap).split(Document("a", (Block(0, text),)))
     ranges = [[int(piece.rstrip(".?")) for piece in pieces(chunk.text)] for chunk in chunks]
-    assert all(found == list(range(found[0], found[-1] + 1)) for found in ranges)
+    assert all(numbers == list(range(numbers[0], numbers[-1] + 1)) for numbers in ranges)
     assert (ranges[0][0], ranges[-1][-1]) == (0, len(gaps) - 1)
     for before, after in pairwise(ranges):
         assert before[0] < after[0]

@@ -39,15 +39,15 @@ def faults(text: str) -> list[Diagnostic]:
 
 def only(text: str) -> Diagnostic:
     """The one diagnostic of a text."""
-    found = faults(text)
-    assert len(found) == 1, to_text(found, color=False, width=100)
-    return found[0]
+    diagnostics = faults(text)
+    assert len(diagnostics) == 1, to_text(diagnostics, color=False, width=100)
+    return diagnostics[0]
 
 
 def clean(text: str) -> Syntax:
     """The syntax of a text without faults."""
-    syntax, found = parse(Source("test.recipe", text))
-    assert not found, to_text(found, color=False, width=100)
+    syntax, diagnostics = parse(Source("test.recipe", text))
+    assert not diagnostics, to_text(diagnostics, color=False, width=100)
     return syntax
 
 

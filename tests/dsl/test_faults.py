@@ -88,8 +88,8 @@ def test_a_brace_that_opens_nothing() -> None:
 
 def test_a_brace_left_open_beside_another_fault() -> None:
     text = "a = [1)\n\nb {\n  c {\n    d = 1\n  e = 2\n}\n\nf = 3\n"
-    syntax, found = parse(Source("t", text))
-    assert [(item.code, marked(item), item.primary and item.primary.start) for item in found] == [
+    syntax, diagnostics = parse(Source("t", text))
+    assert [(item.code, marked(item), item.primary and item.primary.start) for item in diagnostics] == [
         ("E003", ")", 6),
         ("E003", "{", text.index("{", text.index("c"))),
     ]
@@ -97,9 +97,9 @@ def test_a_brace_left_open_beside_another_fault() -> None:
 
 
 def test_a_text_without_opening_quotes() -> None:
-    found = edited("persona.recipe", 'prompt = """', "prompt =")
-    assert "E001" in rendered(found)
-    assert 'open it with `"""` at the end of line 51' in rendered(found)
+    diagnostics = edited("persona.recipe", 'prompt = """', "prompt =")
+    assert "E001" in rendered(diagnostics)
+    assert 'open it with `"""` at the end of line 51' in rendered(diagnostics)
     line_missing = rendered(without_line("persona.recipe", 51))
     assert line_missing.startswith("error[E001]: this text is never opened\n  --> persona.recipe:55:7")
 
@@ -288,9 +288,9 @@ def test_a_fault_on_the_next_line_is_folded() -> None:
 
 
 def test_independent_faults_are_all_reported() -> None:
-    found = faults('a =\n\nb = 5x\n\nc = [1\n\nd: text(3)\n\ne = "{{ }}"\n\n## f\n')
-    assert [fault.code for fault in found] == ["E002", "E004", "E003", "E002", "E005", "E007"]
-    places = [fault.primary.start for fault in found if fault.primary]
+    diagnostics = faults('a =\n\nb = 5x\n\nc = [1\n\nd: text(3)\n\ne = "{{ }}"\n\n## f\n')
+    assert [fault.code for fault in diagnostics] == ["E002", "E004", "E003", "E002", "E005", "E007"]
+    places = [fault.primary.start for fault in diagnostics if fault.primary]
     assert places == sorted(places)
 
 
@@ -311,10 +311,10 @@ def test_what_is_left_of_a_mended_statement() -> None:
 
 
 def test_a_dropped_statement_poisons_its_name_and_marks_its_block() -> None:
-    syntax, found = parse(
+    syntax, diagnostics = parse(
         Source("t", "set s {\n  a = 1\n  turn b = = 2 {\n    c {\n    }\n  }\n  d = 4\n}\ne")
     )
-    assert len(found) == 1
+    assert len(diagnostics) == 1
     assert syntax.poisoned == {"b"}
     first, last = syntax.statements
     assert isinstance(first, Statement)
@@ -347,8 +347,8 @@ def test_a_missing_type_is_none() -> None:
 def test_a_file_cut_short_names_the_blocks_that_are_open(name: str) -> None:
     text = RECIPES[name]
     for end in range(0, len(text), 97):
-        found = parse(Source(name, text[:end]))[1]
-        assert len(found) <= 2
+        diagnostics = parse(Source(name, text[:end]))[1]
+        assert len(diagnostics) <= 2
 
 
 def test_prose_where_a_statement_should_be() -> None:

@@ -345,10 +345,10 @@ def bodies(draw: st.DrawFn, depth: int) -> str:
     one_line = draw(st.booleans())
     breaks = st.just(",") if one_line else line_ends() | st.just(",")
     written = "{" + ("" if one_line else draw(st.just("") | line_ends()))
-    found = draw(st.lists(statements(depth), max_size=3))
-    for number, statement in enumerate(found):
+    children = draw(st.lists(statements(depth), max_size=3))
+    for number, statement in enumerate(children):
         written += draw(GAPS) + statement
-        if number < len(found) - 1 or draw(st.booleans()):
+        if number < len(children) - 1 or draw(st.booleans()):
             written += draw(breaks)
     return written + draw(GAPS) + "}"
 

@@ -54,9 +54,9 @@ TEXTS = {
 @pytest.mark.parametrize("name", TEXTS)
 def test_hostile_texts(name: str) -> None:
     text = TEXTS[name]
-    syntax, found = parse(Source("hostile.recipe", text))
+    syntax, diagnostics = parse(Source("hostile.recipe", text))
     check_spans(syntax)
-    shown = to_text(found[:20], color=False, width=80)
+    shown = to_text(diagnostics[:20], color=False, width=80)
     assert all(len(line) < 300 for line in shown.splitlines())
 
 
@@ -69,8 +69,8 @@ def test_depth_is_one_fault(name: str) -> None:
 def test_nesting_that_is_allowed_can_be_walked() -> None:
     """What the parser lets pass leaves room on the stack for those who walk the tree."""
     deep = "a {\n" * 63 + "x = " + "1" + "\n" + "}\n" * 63
-    syntax, found = parse(Source("deep.recipe", deep))
-    assert not found
+    syntax, diagnostics = parse(Source("deep.recipe", deep))
+    assert not diagnostics
     assert sys.getrecursionlimit() <= 1000
     assert repr(syntax)
     assert syntax == parse(Source("deep.recipe", deep))[0]
@@ -78,15 +78,15 @@ def test_nesting_that_is_allowed_can_be_walked() -> None:
 
 def test_the_statements_around_what_is_too_deep_are_kept() -> None:
     text = "a = 1\nb = " + "[" * 500 + "]" * 500 + "\nc = 2\n"
-    syntax, found = parse(Source("deep.recipe", text))
-    assert len(found) == 1
+    syntax, diagnostics = parse(Source("deep.recipe", text))
+    assert len(diagnostics) == 1
     assert [node.span.text.strip() for node in syntax.statements][::2] == ["a = 1", "c = 2"]
 
 
 def test_a_line_of_megabytes_is_quoted_around_its_fault() -> None:
     text = "x = [" + "1, " * 20_000 + "?, " + "2, " * 20_000 + "]"
-    found = parse(Source("long.recipe", text))[1]
-    lines = to_text(found, color=False, width=80).splitlines()
+    diagnostics = parse(Source("long.recipe", text))[1]
+    lines = to_text(diagnostics, color=False, width=80).splitlines()
     assert max(map(len, lines[:5])) <= 80
     assert "?" in lines[3]
     assert lines[3].index("?") == lines[4].index("^")
@@ -94,10 +94,10 @@ def test_a_line_of_megabytes_is_quoted_around_its_fault() -> None:
 
 def test_what_cannot_be_a_character_never_reaches_the_tree() -> None:
     source, unreadable = read_text('x = "a\0b\ud800c"\n\0y\ud801 = 1', "t")
-    syntax, found = parse(source)
+    syntax, diagnostics = parse(source)
     assert [item.message for item in unreadable] == [
         "this is a NUL character, which no text holds",
         "U+D800 is half of a character",
     ]
-    assert not found
+    assert not diagnostics
     repr(syntax).encode("utf-8")

@@ -37,9 +37,9 @@ def value(text: str) -> object:
 @pytest.mark.parametrize("name", PATHS)
 def test_recipes_have_no_faults(name: str) -> None:
     source, unreadable = read(PATHS[name])
-    syntax, found = parse(source)
+    syntax, diagnostics = parse(source)
     assert not unreadable
-    assert not found
+    assert not diagnostics
     assert syntax.statements
     assert not syntax.poisoned
     check_spans(syntax)
@@ -99,16 +99,16 @@ def test_conditions_stand_last_before_the_braces() -> None:
     node = statement(
         'turn last: user by one = "a" when talk.hard unless words in [2, 4] when n in -0.5.. { retry = 1 }'
     )
-    assert [(each.negated, str(each.reference)) for each in node.conditions] == [
+    assert [(condition.negated, str(condition.reference)) for condition in node.conditions] == [
         (False, "talk.hard"),
         (True, "words"),
         (False, "n"),
     ]
-    values = [each.values for each in node.conditions]
+    values = [condition.values for condition in node.conditions]
     assert values[0] is None
     assert isinstance(values[1], List)
     assert isinstance(values[2], Range)
-    assert [each.span.text for each in node.conditions] == [
+    assert [condition.span.text for condition in node.conditions] == [
         "when talk.hard",
         "unless words in [2, 4]",
         "when n in -0.5..",
@@ -225,8 +225,8 @@ def test_trees_are_equal_when_they_say_the_same() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_line_ends_of_other_systems(name: str) -> None:
     text = RECIPES[name]
-    there, found = parse(Source(name, text.replace("\n", "\r\n")))
-    assert not found
+    there, diagnostics = parse(Source(name, text.replace("\n", "\r\n")))
+    assert not diagnostics
     check_spans(there)
     assert there == parse(Source(name, text))[0]
 

@@ -21,12 +21,12 @@ def recipe(folder: Path, data: bytes, name: str = "a.recipe") -> Path:
 
 
 def one(folder: Path, data: bytes) -> tuple[Source, Diagnostic]:
-    source, found = read(recipe(folder, data))
-    assert len(found) == 1
-    assert found[0].code == "E008"
-    assert found[0].hint
-    assert to_text(found, color=False, width=80)
-    return source, found[0]
+    source, diagnostics = read(recipe(folder, data))
+    assert len(diagnostics) == 1
+    assert diagnostics[0].code == "E008"
+    assert diagnostics[0].hint
+    assert to_text(diagnostics, color=False, width=80)
+    return source, diagnostics[0]
 
 
 def place(source: Source, fault: Diagnostic) -> tuple[int, int]:
@@ -36,14 +36,14 @@ def place(source: Source, fault: Diagnostic) -> tuple[int, int]:
 
 def test_the_name_is_the_path_unless_given(tmp_path: Path) -> None:
     path = recipe(tmp_path, b"edition 1\n")
-    source, found = read(path)
-    assert (source.name, source.path, source.text, found) == (str(path), path, "edition 1\n", [])
+    source, diagnostics = read(path)
+    assert (source.name, source.path, source.text, diagnostics) == (str(path), path, "edition 1\n", [])
     assert read(path, name="mine")[0].name == "mine"
 
 
 def test_mark_and_line_ends_are_dropped(tmp_path: Path) -> None:
-    source, found = read(recipe(tmp_path, codecs.BOM_UTF8 + b"a\r\nb\n\r\nc"))
-    assert (source.text, found) == ("a\nb\n\nc", [])
+    source, diagnostics = read(recipe(tmp_path, codecs.BOM_UTF8 + b"a\r\nb\n\r\nc"))
+    assert (source.text, diagnostics) == ("a\nb\n\nc", [])
 
 
 def test_a_byte_that_is_not_utf_8(tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def test_bytes_outside_texts_are_reported_once(tmp_path: Path) -> None:
 
 
 def test_a_replacement_character_that_was_written_is_reported() -> None:
-    source, found = read_text("a = \ufffd\n", "t")
-    assert not found
+    source, diagnostics = read_text("a = \ufffd\n", "t")
+    assert not diagnostics
     assert [item.code for item in parse(source)[1]] == ["E002"]
 
 
@@ -82,8 +82,8 @@ def test_nul_characters(tmp_path: Path) -> None:
 def test_lone_surrogates(tmp_path: Path) -> None:
     source, fault = one(tmp_path, b'a = "\xed\xa0\x80"\n')
     assert place(source, fault) == (1, 6)
-    source, found = read_text('a = "\ud83d"', "t\ud83d")
-    assert [item.code for item in found] == ["E008"]
+    source, diagnostics = read_text('a = "\ud83d"', "t\ud83d")
+    assert [item.code for item in diagnostics] == ["E008"]
     (source.name + source.text).encode()
 
 
@@ -131,20 +131,21 @@ def test_a_file_without_permission(tmp_path: Path) -> None:
 @given(st.binary(max_size=200))
 @settings(deadline=None)
 def test_any_bytes(data: bytes) -> None:
-    source, found = decoded(data)
+    source, diagnostics = decoded(data)
     source.text.encode("utf-8")
     assert "\0" not in source.text
     assert all(
-        item.primary and 0 <= item.primary.start <= item.primary.end <= len(source.text) for item in found
+        item.primary and 0 <= item.primary.start <= item.primary.end <= len(source.text)
+        for item in diagnostics
     )
-    to_text([*found, *parse(source)[1]], color=True, width=60)
+    to_text([*diagnostics, *parse(source)[1]], color=True, width=60)
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0\r")))
 @settings(deadline=None)
 def test_any_text_is_read_as_it_is(text: str) -> None:
-    source, found = decoded(text.encode("utf-8"))
-    assert (source.text, found) == (text.removeprefix("\ufeff"), [])
+    source, diagnostics = decoded(text.encode("utf-8"))
+    assert (source.text, diagnostics) == (text.removeprefix("\ufeff"), [])
 
 
 def decoded(data: bytes) -> tuple[Source, list[Diagnostic]]:

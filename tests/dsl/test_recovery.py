@@ -49,20 +49,20 @@ TOKENS = [
 def check(text: str) -> int:
     """Parses, looks at everything that came out, and counts the diagnostics."""
     source = Source("damaged.recipe", text)
-    syntax, found = parse(source)
+    syntax, diagnostics = parse(source)
     check_spans(syntax)
-    for item in found:
+    for item in diagnostics:
         assert item.primary is not None
         for span in (item.primary, *(label.span for label in item.secondary)):
             assert 0 <= span.start <= span.end <= len(text)
         assert re.fullmatch(r"E00[1-79]", item.code)
         assert item.message[-1] not in ".!"
-    assert len(to_json(found)) == len(found)
-    assert len(to_github(found).splitlines()) == len(found)
-    to_text(found, color=True, width=80)
+    assert len(to_json(diagnostics)) == len(diagnostics)
+    assert len(to_github(diagnostics).splitlines()) == len(diagnostics)
+    to_text(diagnostics, color=True, width=80)
     again, same = parse(source)
-    assert (again, again.poisoned, same) == (syntax, syntax.poisoned, found)
-    return len(found)
+    assert (again, again.poisoned, same) == (syntax, syntax.poisoned, diagnostics)
+    return len(diagnostics)
 
 
 @st.composite
@@ -100,7 +100,7 @@ def test_a_line_a_bracket_or_a_quote_removed_gives_one_diagnostic(name: str) -> 
     lines = text.split("\n")
     damaged = ["\n".join(lines[:n] + lines[n + 1 :]) for n in range(len(lines))]
     damaged += [text[: match.start()] + text[match.end() :] for match in TOKEN.finditer(text)]
-    counts = Counter(len(parse(Source(name, each))[1]) for each in damaged)
+    counts = Counter(len(parse(Source(name, broken))[1]) for broken in damaged)
     assert counts[1] > counts.total() / 3
     assert sum(counts[n] for n in counts if n > 1) <= counts.total() / 50
     assert max(counts) <= 2
@@ -117,10 +117,12 @@ def test_a_damaged_statement_costs_no_other(name: str) -> None:
             if at < 0:
                 continue
             start = node.span.start + at
-            syntax, found = parse(Source(name, text[:start] + new + text[start + len(old) :]))
+            syntax, diagnostics = parse(Source(name, text[:start] + new + text[start + len(old) :]))
             # In a text a bracket is a character like any other.
-            assert found or old in "})"
-            assert others(syntax, node) == [each for n, each in enumerate(whole.statements) if n != index]
+            assert diagnostics or old in "})"
+            assert others(syntax, node) == [
+                statement for n, statement in enumerate(whole.statements) if n != index
+            ]
 
 
 def others(syntax: Syntax, damaged: object) -> list[object]:

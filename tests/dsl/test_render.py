@@ -260,9 +260,9 @@ def test_json() -> None:
         Diagnostic("E004", "`5x` has an unknown unit", span, "here", hint="h"),
         Diagnostic("W701", "m", None, command="synth"),
     ]
-    found = to_json(faults)
-    assert json.loads(json.dumps(found)) == found
-    assert found == [
+    records = to_json(faults)
+    assert json.loads(json.dumps(records)) == records
+    assert records == [
         {
             "code": "E004",
             "severity": "error",

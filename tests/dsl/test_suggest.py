@@ -52,8 +52,8 @@ def test_distance_counts_edits(a: str, b: str, c: str) -> None:
 @given(WORDS, st.lists(WORDS))
 @settings(deadline=None)
 def test_suggestions_are_legal_and_near(word: str, legal: list[str]) -> None:
-    found = suggest(word, legal)
-    if found is not None:
-        assert found in legal
-        assert 0 < distance(word, found) <= max(1, len(word) // 3)
-        assert found == suggest(word, reversed(legal))
+    guess = suggest(word, legal)
+    if guess is not None:
+        assert guess in legal
+        assert 0 < distance(word, guess) <= max(1, len(word) // 3)
+        assert guess == suggest(word, reversed(legal))

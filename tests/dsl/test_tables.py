@@ -44,8 +44,8 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def works() -> None:
-    syntax, found = parse(Source("t", TEXT))
-    assert not found
+    syntax, diagnostics = parse(Source("t", TEXT))
+    assert not diagnostics
     assert len(syntax.statements) == 2
 
 

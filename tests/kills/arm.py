@@ -28,9 +28,9 @@ def _arm() -> None:
     )
 
     def disarm() -> None:
-        found = {name: shim.kills_seen(index) for index, name in enumerate(OPS)}
+        counts = {name: shim.kills_seen(index) for index, name in enumerate(OPS)}
         shim.kills_arm(b"", -1, ctypes.c_long(0), 0)
-        Path(asked["counts"]).write_text(json.dumps(found))
+        Path(asked["counts"]).write_text(json.dumps(counts))
 
     atexit.register(disarm)
 

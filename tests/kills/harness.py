@@ -92,7 +92,7 @@ class Done:
 
 
 @dataclass(slots=True)
-class Found:
+class Findings:
     """What was wrong, a line each."""
 
     lost: list[str] = field(default_factory=list)
@@ -145,8 +145,8 @@ class Door:
         armed = {BEFORE: "tests.kills.arm", "KILLS": json.dumps(asked)}
         around = environment({**(env or {}), **armed})
         status, out, err = self._server.run(("-m", "synth", *arguments), cwd, around, timeout=300)
-        found = json.loads(counts.read_text()) if counts.exists() else {}
-        return Done(status, out.decode(), err.decode(), found)
+        seen = json.loads(counts.read_text()) if counts.exists() else {}
+        return Done(status, out.decode(), err.decode(), seen)
 
 
 @contextmanager
@@ -202,7 +202,7 @@ class Project:
             ]
             for number in range(NOTES)
         )
-        lines = "".join(json.dumps({"messages": each}) + "\n" for each in notes)
+        lines = "".join(json.dumps({"messages": messages}) + "\n" for messages in notes)
         (folder / "notes.jsonl").write_text(lines)
         return folder
 
@@ -219,30 +219,30 @@ class Project:
 
     # The scenes.
 
-    def run(self, kills: Sequence[Kill], found: Found, folder: Path) -> int:
+    def run(self, kills: Sequence[Kill], findings: Findings, folder: Path) -> int:
         """A run from nothing, killed again and again; how many of the kills it came to."""
         self.bare(folder)
-        killed = self._killed_run(kills, found, folder, ("run", "kills.recipe"))
+        killed = self._killed_run(kills, findings, folder, ("run", "kills.recipe"))
         done = self.do(folder, "materialize", "kills.recipe")
-        self._ended(done, f"run {told(kills)}", found)
+        self._ended(done, f"run {listed(kills)}", findings)
         for name in ("rows/train.jsonl", "rows/eval.jsonl", "mixed/train.jsonl"):
-            there, whole = (each / "out" / name for each in (folder, self.materialized))
+            there, whole = (root / "out" / name for root in (folder, self.materialized))
             if not there.exists() or there.read_bytes() != whole.read_bytes():
-                found.missing.append(f"run {told(kills)}: {name} has other rows")
-        _look_for_leftovers(f"run {told(kills)}", folder, self.materialized, found)
+                findings.missing.append(f"run {listed(kills)}: {name} has other rows")
+        _look_for_leftovers(f"run {listed(kills)}", folder, self.materialized, findings)
         return killed
 
-    def evaluate(self, kills: Sequence[Kill], found: Found, folder: Path) -> int:
+    def evaluate(self, kills: Sequence[Kill], findings: Findings, folder: Path) -> int:
         """The same of an evaluation of a student."""
         shutil.copytree(self.materialized, folder)
-        killed = self._killed_run(kills, found, folder, EVALUATE)
+        killed = self._killed_run(kills, findings, folder, EVALUATE)
         report, whole = folder / "report.json", self.whole / "report.json"
         if not report.exists() or _measured(report) != _measured(whole):
-            found.missing.append(f"evaluate {told(kills)}: the report is another")
-        _look_for_leftovers(f"evaluate {told(kills)}", folder, self.whole, found)
+            findings.missing.append(f"evaluate {listed(kills)}: the report is another")
+        _look_for_leftovers(f"evaluate {listed(kills)}", folder, self.whole, findings)
         return killed
 
-    def materialize(self, kills: Sequence[Kill], found: Found, folder: Path, *, over: bool) -> int:
+    def materialize(self, kills: Sequence[Kill], findings: Findings, folder: Path, *, over: bool) -> int:
         """The same of datasets from nothing, or `over` older ones."""
         shutil.copytree(self.ran, folder)
         if over:
@@ -252,50 +252,52 @@ class Project:
             killed += self.do(folder, "materialize", "kills.recipe", kill=kill).killed
             for name in EXPORTS:
                 place = folder / "out" / name
-                states = [_files(each / "out" / name) for each in (self.materialized, self.old)]
+                states = [_files(root / "out" / name) for root in (self.materialized, self.old)]
                 if not place.exists() and over:
-                    found.missing.append(f"materialize {kill}: {name} is gone")
+                    findings.missing.append(f"materialize {kill}: {name} is gone")
                 elif place.exists() and _files(place) not in states:
-                    found.missing.append(f"materialize {kill}: {name} is no whole dataset")
-        self._ended(self.do(folder, "materialize", "kills.recipe"), f"materialize {told(kills)}", found)
+                    findings.missing.append(f"materialize {kill}: {name} is no whole dataset")
+        self._ended(self.do(folder, "materialize", "kills.recipe"), f"materialize {listed(kills)}", findings)
         for name in EXPORTS:
             if _files(folder / "out" / name) != _files(self.materialized / "out" / name):
-                found.missing.append(f"materialize {told(kills)}: {name} is not as it is to be")
-        _look_for_leftovers(f"materialize {told(kills)}", folder, self.materialized, found)
+                findings.missing.append(f"materialize {listed(kills)}: {name} is not as it is to be")
+        _look_for_leftovers(f"materialize {listed(kills)}", folder, self.materialized, findings)
         return killed
 
-    def forget(self, kills: Sequence[Kill], found: Found, folder: Path) -> int:
+    def forget(self, kills: Sequence[Kill], findings: Findings, folder: Path) -> int:
         """The same of a log that is written anew: it is there whole or not at all, and the old one stays."""
         shutil.copytree(self.ran, folder)
         before, new, killed = (folder / "synth.duckdb").read_bytes(), folder / "new.duckdb", 0
         for kill in kills:
             killed += self.do(folder, *self.forgetting, kill=kill).killed
             if new.exists():
-                self._ended(self.do(folder, "materialize", *NEW), f"forget {kill}", found)
+                self._ended(self.do(folder, "materialize", *NEW), f"forget {kill}", findings)
                 new.unlink()
                 new.with_name("new.duckdb.witness").unlink(missing_ok=True)
-        self._ended(self.do(folder, *self.forgetting), f"forget {told(kills)}", found)
-        self._ended(self.do(folder, "materialize", *NEW), f"forget {told(kills)}", found)
+        self._ended(self.do(folder, *self.forgetting), f"forget {listed(kills)}", findings)
+        self._ended(self.do(folder, "materialize", *NEW), f"forget {listed(kills)}", findings)
         if (folder / "synth.duckdb").read_bytes() != before:
-            found.lost.append(f"forget {told(kills)}: the old log is another one")
-        self._look(f"forget {told(kills)}", folder, {"new.duckdb", "new.duckdb.witness"}, found)
+            findings.lost.append(f"forget {listed(kills)}: the old log is another one")
+        self._look(f"forget {listed(kills)}", folder, {"new.duckdb", "new.duckdb.witness"}, findings)
         return killed
 
-    def _look(self, what: str, folder: Path, more: set[str], found: Found) -> None:
+    def _look(self, what: str, folder: Path, more: set[str], findings: Findings) -> None:
         if left := _tree(folder) - _tree(self.materialized) - more:
-            found.leftovers.append(f"{what}: {sorted(left)}")
+            findings.leftovers.append(f"{what}: {sorted(left)}")
 
-    def _killed_run(self, kills: Sequence[Kill], found: Found, folder: Path, command: tuple[str, ...]) -> int:
+    def _killed_run(
+        self, kills: Sequence[Kill], findings: Findings, folder: Path, command: tuple[str, ...]
+    ) -> int:
         log, progress = folder / "synth.duckdb", folder / "progress.json"
         known, killed = committed(log), 0
         for kill in (*kills, None):
             progress.unlink(missing_ok=True)
             before = len(self.server.received)
             done = self.do(folder, *command, kill=kill)
-            what = f"{command[0]} {kill or told(kills)}"
+            what = f"{command[0]} {kill or listed(kills)}"
             killed += done.killed
             if kill is None:
-                self._ended(done, what, found)
+                self._ended(done, what, findings)
             acknowledged = json.loads(progress.read_text())["next_seq"] if progress.exists() else 0
             try:
                 logged, events = committed(log), count(log)
@@ -303,34 +305,34 @@ class Project:
                 # A log that was killed while it was made holds nothing that was acknowledged.
                 logged, events = set(), 0
                 if acknowledged or known:
-                    found.lost.append(f"{what}: the log cannot be read: {error}")
+                    findings.lost.append(f"{what}: the log cannot be read: {error}")
             if events < acknowledged or not known <= logged:
-                found.lost.append(f"{what}: {acknowledged} events were acknowledged, {events} are there")
+                findings.lost.append(f"{what}: {acknowledged} events were acknowledged, {events} are there")
             life = {asked(received.body) for received in self.server.received[before:]}
             if twice := life & known:
-                found.paid_twice.append(f"{what}: {len(twice)} logged calls were made again")
+                findings.paid_twice.append(f"{what}: {len(twice)} logged calls were made again")
             known = logged
         return killed
 
-    def _ended(self, done: Done, what: str, found: Found) -> None:
+    def _ended(self, done: Done, what: str, findings: Findings) -> None:
         if done.untold:
-            found.tracebacks.append(f"again after {what}: {done.err.strip()}")
+            findings.tracebacks.append(f"again after {what}: {done.err.strip()}")
         elif done.status != 0:
-            found.refused.append(f"again after {what}: {done.err.strip()}")
+            findings.refused.append(f"again after {what}: {done.err.strip()}")
 
 
 NEW = ("kills.recipe", "--log", "new.duckdb")
 EVALUATE = ("evaluate", "kills.recipe", "--student", "openai:tuned", "-o", "report.json")
 
 
-def told(kills: Sequence[Kill]) -> str:
+def listed(kills: Sequence[Kill]) -> str:
     return ", ".join(map(str, kills))
 
 
-def _look_for_leftovers(what: str, folder: Path, whole: Path, found: Found) -> None:
-    there, expected = (_tree(each) for each in (folder, whole))
+def _look_for_leftovers(what: str, folder: Path, whole: Path, findings: Findings) -> None:
+    there, expected = (_tree(root) for root in (folder, whole))
     if there - expected:
-        found.leftovers.append(f"{what}: {sorted(there - expected)}")
+        findings.leftovers.append(f"{what}: {sorted(there - expected)}")
 
 
 def _measured(report: Path) -> Any:
@@ -339,8 +341,10 @@ def _measured(report: Path) -> Any:
 
 def asked(body: Mapping[str, Any]) -> Key:
     """What a request asks, in terms that a log has as well."""
-    said = ((each["role"].replace("assistant", "model"), each["content"]) for each in body["messages"])
-    return body["model"], body["seed"], tuple(said)
+    messages = (
+        (message["role"].replace("assistant", "model"), message["content"]) for message in body["messages"]
+    )
+    return body["model"], body["seed"], tuple(messages)
 
 
 def committed(log: Path) -> set[Key]:
@@ -350,7 +354,7 @@ def committed(log: Path) -> set[Key]:
     payloads = [
         json.loads(row[0]) for row in _query(log, "SELECT payload FROM events WHERE kind = 'call.completed'")
     ]
-    return {asked({"model": each["identity"]["id"], **each}) for each in payloads}
+    return {asked({"model": payload["identity"]["id"], **payload}) for payload in payloads}
 
 
 def count(log: Path) -> int:

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from synth.base.leftovers import draft, sweep
-from tests.kills.harness import Found, Kill, Op, Project, Unavailable, When, opened
+from tests.kills.harness import Findings, Kill, Op, Project, Unavailable, When, opened
 from tests.kit.servers.openai import OpenAIServer
 
 
@@ -59,30 +59,30 @@ def _kills(project: Project, command: str, seed: int, many: int) -> list[Kill]:
 def test_a_killed_materialize_leaves_the_old_datasets_or_the_new(
     project: Project, tmp_path: Path, seed: int
 ) -> None:
-    found = Found()
+    findings = Findings()
     kills = _kills(project, "materialize", seed, 10)
-    assert project.materialize(kills, found, tmp_path / "cut", over=seed == 0) >= 9
-    assert found.lines() == []
+    assert project.materialize(kills, findings, tmp_path / "cut", over=seed == 0) >= 9
+    assert findings.lines() == []
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_killed_run_goes_on(project: Project, tmp_path: Path, seed: int) -> None:
-    found = Found()
-    assert project.run(_kills(project, "run", seed, 7), found, tmp_path / "cut") >= 5
-    assert found.lines() == []
+    findings = Findings()
+    assert project.run(_kills(project, "run", seed, 7), findings, tmp_path / "cut") >= 5
+    assert findings.lines() == []
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_killed_evaluation_goes_on(project: Project, tmp_path: Path, seed: int) -> None:
-    found = Found()
-    assert project.evaluate(_kills(project, "evaluate", seed, 6), found, tmp_path / "cut") >= 4
-    assert found.lines() == []
+    findings = Findings()
+    assert project.evaluate(_kills(project, "evaluate", seed, 6), findings, tmp_path / "cut") >= 4
+    assert findings.lines() == []
 
 
 def test_a_killed_forget_leaves_a_new_log_or_none(project: Project, tmp_path: Path) -> None:
-    found = Found()
-    assert project.forget(_kills(project, "forget", 0, 8), found, tmp_path / "cut") >= 6
-    assert found.lines() == []
+    findings = Findings()
+    assert project.forget(_kills(project, "forget", 0, 8), findings, tmp_path / "cut") >= 6
+    assert findings.lines() == []
 
 
 def test_what_a_live_neighbour_writes_stays(tmp_path: Path) -> None:

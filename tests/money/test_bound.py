@@ -93,8 +93,8 @@ def test_cached_and_reasoning_tokens_have_their_prices(tmp_path: Path, openai_se
     )
     toml = PRICES + "cached_input = 10.0\nreasoning = 500.0\n"
     report = run(tmp_path, openai_server, "--set", "n=3", "--json", toml=toml).json()
-    each = (1_000 * 100 + 9_000 * 10 + 20 * 1000 + 100 * 500) / 1e6
-    assert report["cost"] == pytest.approx(3 * each)
+    a_call = (1_000 * 100 + 9_000 * 10 + 20 * 1000 + 100 * 500) / 1e6
+    assert report["cost"] == pytest.approx(3 * a_call)
     (model,) = report["models"]
     assert (model["cached_tokens"], model["reasoning_tokens"]) == (27_000, 300)
     assert model["prices"] == "synth.toml"

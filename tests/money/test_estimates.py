@@ -41,7 +41,7 @@ def tokens(folder: Path, text: str, *arguments: str) -> dict[str, tuple[float, f
 
 
 def test_a_judge_reads_the_answer(tmp_path: Path) -> None:
-    found = tokens(
+    estimates = tokens(
         tmp_path,
         """
 conversation c times 100 {
@@ -50,13 +50,13 @@ conversation c times 100 {
 }
 """,
     )
-    assert found["c.a.approved_by"][0] > found["c.a"][1]
+    assert estimates["c.a.approved_by"][0] > estimates["c.a"][1]
 
 
 def test_a_prompt_is_counted_with_all_that_it_quotes(tmp_path: Path) -> None:
     """Composed turns, members of sets, fields of JSON, system texts and whole transcripts."""
     long = "a word and " * 400
-    found = tokens(
+    estimates = tokens(
         tmp_path,
         f"""
 schema craft {{ called: text, story: text }}
@@ -80,17 +80,17 @@ conversation c times 10 {{
 """,
     )
     whole = 1_100
-    assert found["c.a"][0] >= whole
-    assert found["c.b"][0] >= found["c.a"][0] + 200
-    assert whole / 2 <= found["c.told"][0] <= whole / 2 + 20, "half of the members are long"
-    assert found["c.warned"][0] >= whole
-    assert found["c.small"][0] < found["c.large"][0] < found["c.record"][1]
+    assert estimates["c.a"][0] >= whole
+    assert estimates["c.b"][0] >= estimates["c.a"][0] + 200
+    assert whole / 2 <= estimates["c.told"][0] <= whole / 2 + 20, "half of the members are long"
+    assert estimates["c.warned"][0] >= whole
+    assert estimates["c.small"][0] < estimates["c.large"][0] < estimates["c.record"][1]
 
 
 def test_passages_and_pairs_are_counted(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a.md").write_text("# A\n\nSomething.\n")
-    found = tokens(
+    estimates = tokens(
         tmp_path,
         """
 source docs: chunk from folder("docs") { split = by_heading(max_words = 100, overlap = 0) }
@@ -108,8 +108,8 @@ preference p from c {
 }
 """,
     )
-    assert found["c.b"][0] >= 4 * found["c.a"][0] > 400
-    assert found["p.padded"][0] > found["c.a"][1]
+    assert estimates["c.b"][0] >= 4 * estimates["c.a"][0] > 400
+    assert estimates["p.padded"][0] > estimates["c.a"][1]
 
 
 def test_what_the_log_measured_of_one_step_counts_for_those_that_quote_it(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ conversation c times 4 {
     )
     (tmp_path / "x.recipe").write_text(HEAD + first)
     assert synth("run", "x.recipe", "--simulate", cwd=tmp_path).status == 0
-    found = tokens(tmp_path, text, "--simulate", "--log", str(tmp_path / "synth.duckdb"))
-    assert 90 <= found["c.b"][0] <= 140
+    estimates = tokens(tmp_path, text, "--simulate", "--log", str(tmp_path / "synth.duckdb"))
+    assert 90 <= estimates["c.b"][0] <= 140
 
 
 def test_only_what_the_same_model_answered_is_measured(tmp_path: Path) -> None:

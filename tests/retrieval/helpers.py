@@ -125,9 +125,9 @@ def corpus(count: int, words: int = 120) -> Mapping[str, str]:
     vocabulary = [f"kata{number}" for number in range(60)]
     files = {"synth.toml": ""}
     for number in range(count):
-        said = [vocabulary[(number * 7 + at * (1 + number % 5)) % 60] for at in range(2 * words)]
+        sequence = [vocabulary[(number * 7 + at * (1 + number % 5)) % 60] for at in range(2 * words)]
         files[f"docs/f{number % 4}/d{number:04}.md"] = (
-            f"# Satu\n\n{' '.join(said[:words])}\n\n# Dua\n\n{' '.join(said[words:])}\n"
+            f"# Satu\n\n{' '.join(sequence[:words])}\n\n# Dua\n\n{' '.join(sequence[words:])}\n"
         )
     return files
 
@@ -136,6 +136,6 @@ def rows(folder: Path, name: str = "docs") -> dict[str, dict[str, Any]]:
     """What a table holds, by id."""
     import lancedb
 
-    found = lancedb.connect(folder / "index" / "docs").open_table(name).to_arrow().to_pylist()
-    assert len({row["id"] for row in found}) == len(found)
-    return {row["id"]: row for row in found}
+    held = lancedb.connect(folder / "index" / "docs").open_table(name).to_arrow().to_pylist()
+    assert len({row["id"] for row in held}) == len(held)
+    return {row["id"]: row for row in held}

@@ -63,6 +63,6 @@ class GeminiEmbeddings(GeminiServer):
         return Asked(key, request.match_info["model"], messages, None, None, body)
 
     def completion(self, asked: Asked, text: str, *, cut: bool) -> dict[str, Any]:
-        found = in_thread([text for _, text in asked.messages])
+        vectors = in_thread([text for _, text in asked.messages])
         size = asked.body["requests"][0].get("outputDimensionality")
-        return {"embeddings": [{"values": shortened(vector, size)} for vector in found]}
+        return {"embeddings": [{"values": shortened(vector, size)} for vector in vectors]}

@@ -95,17 +95,17 @@ def test_services_are_told_what_the_vectors_are_for() -> None:
 
 def test_an_index_is_made_by_a_service_and_asked_of_it_once(university: Path, service: Loopback) -> None:
     plan = source("hybrid")
-    found = ask(university, plan, "biaya kuliah", at(service, batch_size=2))
-    assert found[0]["document"] == "biaya/s1.md"
+    passages = ask(university, plan, "biaya kuliah", at(service, batch_size=2))
+    assert passages[0]["document"] == "biaya/s1.md"
     asked = service.total
     assert asked == 3 + 1
-    assert ask(university, plan, "biaya kuliah", at(service, batch_size=2)) == found
+    assert ask(university, plan, "biaya kuliah", at(service, batch_size=2)) == passages
     assert service.total == asked
     # Without the service, from its vectors alone.
     simulated_order = [
         p["id"] for p in ask(university, source("hybrid", uri="index/b"), "biaya kuliah", simulated())
     ]
-    assert [passage["id"] for passage in found] == simulated_order
+    assert [passage["id"] for passage in passages] == simulated_order
 
 
 def test_a_service_that_stutters_costs_nothing_but_time(university: Path, service: Loopback) -> None:
@@ -243,9 +243,9 @@ def test_vllm_embeds_with_a_pooling_model(university: Path, tiny_gemma: Path) ->
     options = {"kv_cache_gb": 0.25, "threads": 1, "dtype": "float32", "max_model_len": 128}
     embedder = open_embedder(spec("vllm", str(tiny_gemma), **options))
     texts = ["a persona is who", "a model says", "what it is for " * 200]
-    found = embed(embedder, texts)
-    assert found.shape == (3, 128)
-    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    vectors = embed(embedder, texts)
+    assert vectors.shape == (3, 128)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     again = open_embedder(spec("vllm", str(tiny_gemma), **options))
     assert len(ask(university, source("hybrid"), "biaya", again)) == 3
     with pytest.raises(EngineError, match="there is no such directory"):

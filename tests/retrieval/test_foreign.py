@@ -32,8 +32,8 @@ def store(
 
     lay(folder, {"synth.toml": ""})
     if dimension:
-        found = vectors([row["body"] for row in rows])
-        rows = [{**row, "vec": vector} for row, vector in zip(rows, found, strict=True)]
+        embedded = vectors([row["body"] for row in rows])
+        rows = [{**row, "vec": vector} for row, vector in zip(rows, embedded, strict=True)]
     data = pa.Table.from_pylist(rows)
     if dimension:
         place = data.schema.get_field_index("vec")
@@ -60,18 +60,20 @@ def test_rows_are_passages_with_their_columns(tmp_path: Path) -> None:
     report = ingest(folder, foreign())
     assert (report.documents, report.chunks) == (2, 3)
     assert report.warnings == ("1 document holds no text and is left out: `passages`",)
-    found = ask(folder, foreign(), "biaya", where="year > 2023")
-    assert [(passage["document"], passage["text"]) for passage in found] == [("biaya", "Biaya S1 lima juta.")]
-    assert found[0]["metadata"] == {"year": 2024}
+    passages = ask(folder, foreign(), "biaya", where="year > 2023")
+    assert [(passage["document"], passage["text"]) for passage in passages] == [
+        ("biaya", "Biaya S1 lima juta.")
+    ]
+    assert passages[0]["metadata"] == {"year": 2024}
     assert len({p["document"] for p in ask(folder, foreign(), "biaya asrama", documents=(2, None))}) == 2
     assert ingest(folder, foreign()).new == 0
 
 
 def test_without_a_document_column_each_row_is_one(tmp_path: Path) -> None:
     folder = store(tmp_path)
-    found = ask(folder, foreign({"document": None}), "asrama")
-    assert found[0]["document"] == "passages#3"
-    assert found[0]["metadata"] == {"page": "asrama"}
+    passages = ask(folder, foreign({"document": None}), "asrama")
+    assert passages[0]["document"] == "passages#3"
+    assert passages[0]["metadata"] == {"page": "asrama"}
 
 
 def test_a_store_that_changed_is_read_again(tmp_path: Path) -> None:
@@ -89,9 +91,9 @@ def test_a_store_that_changed_is_read_again(tmp_path: Path) -> None:
 def test_vectors_of_the_store_are_taken_over(tmp_path: Path) -> None:
     folder = store(tmp_path, ROWS[:3], dimension=256)
     embedder = Counting()
-    found = ask(folder, foreign({"vector": "vec"}, "hybrid"), "biaya S1", embedder)
+    passages = ask(folder, foreign({"vector": "vec"}, "hybrid"), "biaya S1", embedder)
     assert embedder.texts == ["biaya S1"]
-    assert [p["text"] for p in found] == [
+    assert [p["text"] for p in passages] == [
         p["text"] for p in ask(folder, foreign({}, "hybrid"), "biaya S1", simulated())
     ]
 
@@ -113,7 +115,7 @@ def test_rows_that_are_alike_are_passages_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "reason"),
     [
         ({"text": "bod"}, "has no column `bod`: did you mean `body`?"),
         ({"text": "zzz"}, "has no column `zzz`: it has `key`, `body`"),
@@ -126,12 +128,12 @@ def test_rows_that_are_alike_are_passages_of_their_own(tmp_path: Path) -> None:
         ({"vector": "year"}, "has no vector in `year` at row 1"),
     ],
 )
-def test_a_store_that_cannot_be_read_is_said(tmp_path: Path, arguments: dict[str, Any], said: str) -> None:
+def test_a_store_that_cannot_be_read_is_said(tmp_path: Path, arguments: dict[str, Any], reason: str) -> None:
     folder = store(tmp_path / "project")
     lay(folder, {"docs/a.md": "text"})
     with pytest.raises(ConfigError) as caught:
         ingest(folder, foreign(arguments, "vector" if "vector" in arguments else "text"), simulated())
-    assert said in str(caught.value)
+    assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

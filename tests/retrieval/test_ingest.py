@@ -87,11 +87,11 @@ def test_how_a_table_came_about_does_not_show(tmp_path: Path) -> None:
     lay(step_by_step, files)
     (step_by_step / "docs/x.md").unlink()
     for query in ("biaya", "asrama 3", "judul"):
-        found = [
+        rankings = [
             ask(folder, source("hybrid"), query, simulated(), top_k=9) for folder in (at_once, step_by_step)
         ]
-        assert found[0] == found[1]
-        assert len(found[0]) == 9
+        assert rankings[0] == rankings[1]
+        assert len(rankings[0]) == 9
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_vectors_made_before_a_fault_are_kept(university: Path) -> None:
 
 def test_an_ingestion_can_be_cancelled_and_goes_on(tmp_path: Path) -> None:
     folder = lay(tmp_path, {"synth.toml": "", **{f"docs/{n}.md": f"Teks {n}." for n in range(40)}})
-    told: list[tuple[int, int]] = []
+    reports: list[tuple[int, int]] = []
 
     async def go() -> None:
         embedder = Counting()
@@ -219,7 +219,7 @@ def test_an_ingestion_can_be_cancelled_and_goes_on(tmp_path: Path) -> None:
         task: asyncio.Task[Any]
 
         def progress(done: int, total: int) -> None:
-            told.append((done, total))
+            reports.append((done, total))
             if done:
                 task.cancel()
 
@@ -230,7 +230,7 @@ def test_an_ingestion_can_be_cancelled_and_goes_on(tmp_path: Path) -> None:
         assert embedder.closed == 1
 
     run(go())
-    assert told[0] == (0, 40)
+    assert reports[0] == (0, 40)
     rest = ingest(folder, source("vector"), Counting())
     assert rest.chunks == 40
     assert rest.embedded < 40
@@ -325,5 +325,5 @@ def test_the_spool_gives_passages_in_the_order_of_ids(university: Path) -> None:
     ingest(university, source())
     import lancedb
 
-    found = lancedb.connect(university / "index" / "docs").open_table("docs").to_arrow()["id"].to_pylist()
-    assert found == sorted(found)
+    ids = lancedb.connect(university / "index" / "docs").open_table("docs").to_arrow()["id"].to_pylist()
+    assert ids == sorted(ids)

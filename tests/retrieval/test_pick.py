@@ -28,8 +28,8 @@ def test_a_choice_keeps_to_its_bounds(ranking: list[Hit], count: int, low: int, 
         return
     assert len(chosen) == len(set(chosen)) <= count
     assert set(chosen) <= set(ranking)
-    found = {hit.document for hit in chosen}
-    assert low <= len(found) <= (high or len(documents))
+    chosen_documents = {hit.document for hit in chosen}
+    assert low <= len(chosen_documents) <= (high or len(documents))
     if high is None:
         assert len(chosen) == min(count, len(ranking))
 

@@ -34,14 +34,14 @@ def order(passages: Sequence[dict[str, Any]]) -> list[tuple[float, str]]:
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_passages_come_best_first_and_are_json(university: Path, search: str) -> None:
-    found = ask(university, source(search), "biaya kuliah", simulated(), top_k=3)
-    assert found[0]["document"] == "biaya/s1.md"
-    assert order(found) == sorted(order(found))
-    assert json.loads(json.dumps(found)) == found
-    assert set(found[0]) == {"id", "document", "heading", "text", "metadata", "score"}
-    assert found[0]["metadata"] == {"folder": "biaya"}
-    assert numbered(found).startswith("[1] Biaya kuliah\n\nBiaya S1")
-    assert cited(found).startswith("(biaya/s1.md)\n")
+    passages = ask(university, source(search), "biaya kuliah", simulated(), top_k=3)
+    assert passages[0]["document"] == "biaya/s1.md"
+    assert order(passages) == sorted(order(passages))
+    assert json.loads(json.dumps(passages)) == passages
+    assert set(passages[0]) == {"id", "document", "heading", "text", "metadata", "score"}
+    assert passages[0]["metadata"] == {"folder": "biaya"}
+    assert numbered(passages).startswith("[1] Biaya kuliah\n\nBiaya S1")
+    assert cited(passages).startswith("(biaya/s1.md)\n")
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_passages_come_from_as_many_documents_as_are_asked_for(tmp_path: Path, s
     async def go(index: Index) -> None:
         await index.ingest()
         for low, high in ((1, None), (2, None), (3, 3), (None, 1), (1, 2), (4, None)):
-            found = await index.retrieve("kata1 kata2 kata3", top_k=4, documents=(low, high))
-            documents = {passage["document"] for passage in found}
+            passages = await index.retrieve("kata1 kata2 kata3", top_k=4, documents=(low, high))
+            documents = {passage["document"] for passage in passages}
             assert (low or 1) <= len(documents) <= (high or 4)
             if high != 1:
-                assert len(found) == 4
+                assert len(passages) == 4
 
     with_index(folder, source(search), go, simulated())
 
@@ -101,8 +101,8 @@ def test_further_documents_are_looked_for_as_deep_as_it_takes(tmp_path: Path) ->
         tmp_path, {"synth.toml": "", "docs/a.md": many, "docs/b.md": "sekali biaya " + "kata " * 150}
     )
     plan = source()
-    found = ask(folder, plan, "biaya kuliah", top_k=3, documents=(2, None))
-    assert Tally(passage["document"] for passage in found) == {"a.md": 2, "b.md": 1}
+    passages = ask(folder, plan, "biaya kuliah", top_k=3, documents=(2, None))
+    assert Tally(passage["document"] for passage in passages) == {"a.md": 2, "b.md": 1}
 
 
 def test_too_few_documents_or_passages_is_a_reason(university: Path) -> None:
@@ -143,12 +143,12 @@ def test_variety_gives_each_sample_passages_of_its_own(tmp_path: Path) -> None:
         best = {passage["id"] for passage in await index.retrieve("kata1 kata2", top_k=24)}
         seen = set()
         for ordinal in range(85):
-            found = await index.retrieve("kata1 kata2", documents=(2, None), variety=ordinal)
-            assert found == await index.retrieve("kata1 kata2", documents=(2, None), variety=ordinal)
-            assert len({passage["document"] for passage in found}) >= 2
-            assert order(found) == sorted(order(found))
-            seen.add(tuple(passage["id"] for passage in found))
-            assert {passage["id"] for passage in found} <= best
+            passages = await index.retrieve("kata1 kata2", documents=(2, None), variety=ordinal)
+            assert passages == await index.retrieve("kata1 kata2", documents=(2, None), variety=ordinal)
+            assert len({passage["document"] for passage in passages}) >= 2
+            assert order(passages) == sorted(order(passages))
+            seen.add(tuple(passage["id"] for passage in passages))
+            assert {passage["id"] for passage in passages} <= best
         assert len(seen) > 70
 
     with_index(folder, source("hybrid"), go, simulated())
@@ -160,7 +160,7 @@ def test_samples_are_drawn_for_a_seed(tmp_path: Path) -> None:
     async def go(index: Index) -> None:
         await index.ingest()
         drawn = [await index.sample(2, seed=seed) for seed in range(120)]
-        tally = Tally(passage["id"] for found in drawn for passage in found)
+        tally = Tally(passage["id"] for passages in drawn for passage in passages)
         assert len(tally) > 55
         assert await index.sample(3, seed=5) == await index.sample(3, seed=5)
         assert len({passage["id"] for passage in await index.sample(60, seed=1)}) == 60
@@ -168,8 +168,8 @@ def test_samples_are_drawn_for_a_seed(tmp_path: Path) -> None:
             await index.sample(61)
         nearest = {passage["id"] for passage in await index.retrieve("kata1 kata2", top_k=20)}
         about = [await index.sample(2, "kata1 kata2", seed) for seed in range(40)]
-        assert all({passage["id"] for passage in found} <= nearest for found in about)
-        assert len({tuple(passage["id"] for passage in found) for found in about}) > 20
+        assert all({passage["id"] for passage in passages} <= nearest for passages in about)
+        assert len({tuple(passage["id"] for passage in passages) for passages in about}) > 20
         with pytest.raises(RetrievalShort, match="has 0 passages about `nothing`"):
             await index.sample(1, "nothing")
 
@@ -192,8 +192,8 @@ def test_asking_side_by_side_gives_what_asking_in_turn_does(tmp_path: Path) -> N
         assert len(embedder.texts) == len(set(embedder.texts)) == len({query.text for query in queries}) - 1
         assert len(embedder.asked) < len(embedder.texts)
         assert isinstance(together[-1], RetrievalShort)
-        for query, found in zip(queries[:-1], together[:-1], strict=True):
-            assert found == await index.retrieve(
+        for query, passages in zip(queries[:-1], together[:-1], strict=True):
+            assert passages == await index.retrieve(
                 query.text, query.top_k, query.documents, query.where, query.variety
             )
 
@@ -256,8 +256,8 @@ def test_hostile_queries_break_nothing(university: Path, search: str) -> None:
     async def go(index: Index) -> None:
         await index.ingest()
         for query in HOSTILE:
-            (found,) = await index.retrieve_many([Query(query + " biaya")])
-            assert len(str(found)) < 300 if isinstance(found, RetrievalShort) else found
+            (answer,) = await index.retrieve_many([Query(query + " biaya")])
+            assert len(str(answer)) < 300 if isinstance(answer, RetrievalShort) else answer
 
     with_index(university, source(search), go, simulated())
 
@@ -267,8 +267,8 @@ def test_hostile_queries_break_nothing(university: Path, search: str) -> None:
 def test_any_text_can_be_asked(university: Path, queries: list[str]) -> None:
     async def go(index: Index) -> None:
         await index.ingest()
-        for found in await index.retrieve_many([Query(query) for query in queries]):
-            assert isinstance(found, RetrievalShort) or order(found) == sorted(order(found))
+        for answer in await index.retrieve_many([Query(query) for query in queries]):
+            assert isinstance(answer, RetrievalShort) or order(answer) == sorted(order(answer))
 
     with_index(university, source("hybrid"), go, simulated())
 

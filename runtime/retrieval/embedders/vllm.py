@@ -144,9 +144,9 @@ class VllmEmbedder:
         length = self._model.llm_engine.model_config.max_model_len
         windows, owners = [], []
         for owner, text in enumerate(texts):
-            found = token_windows(self._tokenizer, text, length)
-            windows += found
-            owners += [owner] * len(found)
+            parts = token_windows(self._tokenizer, text, length)
+            windows += parts
+            owners += [owner] * len(parts)
         prompts = [{"prompt_token_ids": window} for window in windows]
         try:
             with self._turn:

@@ -26,12 +26,12 @@ def to_text(diagnostics: Iterable[Diagnostic], *, color: bool, width: int) -> st
 def to_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
     """For programs.  Lines and columns start at 1 and count code points; the end is exclusive.
     `file` and the places are None for a fault of the command line."""
-    found = []
+    records = []
     for item in diagnostics:
         place = dict.fromkeys(("file", "line", "column", "end_line", "end_column"))
         if item.primary is not None:
             place = _place(item.primary)
-        found.append(
+        records.append(
             {
                 "code": item.code,
                 "severity": item.severity.value,
@@ -40,7 +40,7 @@ def to_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
                 "hint": item.hint,
             }
         )
-    return found
+    return records
 
 
 def to_github(diagnostics: Iterable[Diagnostic]) -> str:

@@ -55,7 +55,7 @@ class Truth:
 
 
 @dataclass
-class Found:
+class Findings:
     """What came of damages.  `ends` counts how they ended; the others must stay empty."""
 
     ends: Counter[str] = field(default_factory=Counter)
@@ -106,7 +106,7 @@ def copy_events(source: Path, target: Path, first: int, end: int | None) -> Log:
     return log
 
 
-def check(truth: Truth, seed: int, folder: Path, found: Found) -> None:
+def check(truth: Truth, seed: int, folder: Path, findings: Findings) -> None:
     """Damages a copy of the log by a seed, and looks at what is said of it and what can be had."""
     chance = random.Random(seed)
     files = dict(truth.files)
@@ -115,69 +115,69 @@ def check(truth: Truth, seed: int, folder: Path, found: Found) -> None:
     for name, content in files.items():
         (folder / name).write_bytes(content)
     log = folder / "synth.duckdb"
-    end = _open(truth, log, case, found)
-    found.ends[end] += 1
+    end = _open(truth, log, case, findings)
+    findings.ends[end] += 1
     if end.startswith("refused"):
-        _salvage(truth, log, folder, case, found)
+        _salvage(truth, log, folder, case, findings)
 
 
-def _open(truth: Truth, log: Path, case: str, found: Found) -> str:
+def _open(truth: Truth, log: Path, case: str, findings: Findings) -> str:
     try:
         with Log(log) as opened:
             notices, events = opened.notices, _events(opened)
             if _wrong(events, truth.events[: len(events)]):
-                found.wrong.append(case)
-            if len(events) < len(truth.events) and not any("is short of" in each for each in notices):
-                found.silent.append(case)
+                findings.wrong.append(case)
+            if len(events) < len(truth.events) and not any("is short of" in notice for notice in notices):
+                findings.silent.append(case)
             rows = _rows(truth.plan, opened, log.parent / "out")
             if any(truth.rows.get(name) != row for name, row in rows.items()):
-                found.wrong.append(f"{case}: rows")
+                findings.wrong.append(f"{case}: rows")
     except LogError as error:
         if "synth doctor" not in str(error):
-            found.mute.append(f"{case}: {error}")
+            findings.mute.append(f"{case}: {error}")
         return "refused as damaged" if isinstance(error, LogDamaged) else "refused"
-    before = {each.name: each.read_bytes() for each in log.parent.iterdir() if each.is_file()}
+    before = {path.name: path.read_bytes() for path in log.parent.iterdir() if path.is_file()}
     try:
         Log(log, writer=True).close()
     except LogShort as error:
         if "synth doctor" not in str(error) or len(events) == len(truth.events):
-            found.mute.append(f"{case}: {error}")
-        if {each.name: each.read_bytes() for each in log.parent.iterdir() if each.is_file()} != before:
-            found.wrong.append(f"{case}: written")
+            findings.mute.append(f"{case}: {error}")
+        if {path.name: path.read_bytes() for path in log.parent.iterdir() if path.is_file()} != before:
+            findings.wrong.append(f"{case}: written")
         return "told what is missing"
     if len(events) < len(truth.events):
-        found.silent.append(f"{case}: written")
+        findings.silent.append(f"{case}: written")
     return "whole"
 
 
-def _salvage(truth: Truth, log: Path, folder: Path, case: str, found: Found) -> None:
-    before = {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}
+def _salvage(truth: Truth, log: Path, folder: Path, case: str, findings: Findings) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     new = folder / "new.duckdb"
     try:
         kept = salvage(log, log, new)
     except LogDamaged as error:
         if "nothing of" not in str(error):
-            found.mute.append(f"{case}: {error}")
-        found.nothing += 1
+            findings.mute.append(f"{case}: {error}")
+        findings.nothing += 1
         return
     if any((folder / name).read_bytes() != content for name, content in before.items()):
-        found.wrong.append(f"{case}: the old one was touched")
+        findings.wrong.append(f"{case}: the old one was touched")
     with Log(new) as opened:
         events = _events(opened)
         rows = _rows(truth.plan, opened, folder / "out")
     lost = [event for event in events if event[1] == Kind.EVENT_LOST.value]
     same = [(event, was) for event, was in zip(events, truth.events, strict=False) if event not in lost]
     if len(events) > len(truth.events) or any(event != was for event, was in same):
-        found.wrong.append(f"{case}: salvaged events")
+        findings.wrong.append(f"{case}: salvaged events")
     if any(truth.rows.get(name) != row for name, row in rows.items()):
-        found.wrong.append(f"{case}: salvaged rows")
+        findings.wrong.append(f"{case}: salvaged rows")
     if kept.first != next((event[0] for event in lost), len(events)) or len(lost) != kept.lost:
-        found.wrong.append(f"{case}: counts")
+        findings.wrong.append(f"{case}: counts")
     if kept.first < _least(truth, before):
-        found.short.append(f"{case}: {kept.first} of {_least(truth, before)} in a row")
-    found.salvaged += 1
-    found.kept += len(same)
-    found.of += len(truth.events)
+        findings.short.append(f"{case}: {kept.first} of {_least(truth, before)} in a row")
+    findings.salvaged += 1
+    findings.kept += len(same)
+    findings.of += len(truth.events)
 
 
 def _least(truth: Truth, files: dict[str, bytes]) -> int:

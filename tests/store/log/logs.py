@@ -37,7 +37,7 @@ class Candidate:
     reason: str = "is not as asked for"
 
     @property
-    def told(self) -> dict[str, Any]:
+    def recorded_marks(self) -> dict[str, Any]:
         """Its marks as the log has them."""
         assert self.marks is not None
         return {**self.marks, "total": sum(self.marks.values()), "why": f"For {self.text}"}
@@ -118,7 +118,7 @@ class Story:
         """A sample ends at whose steps there were candidates; gives its id.  The value of such a step is
         that of the one that was picked; `beside` are more values."""
         name = self.name(cohort, slot, ordinal)
-        said: dict[str, Any] = {**values, **(beside or {})}
+        recorded: dict[str, Any] = {**values, **(beside or {})}
         noted: dict[str, list[dict[str, Any]]] = {}
         refused: dict[str, list[dict[str, Any]]] = {}
         calls = {
@@ -127,28 +127,34 @@ class Story:
             if cohort.step(step).model is not None
         }
         for step, tried in candidates.items():
-            for each in tried:
-                call = self._call(cohort, name, step, each.round, each.text, thought=each.thought)
-                place = {"attempt": each.round, "call": call}
-                if each.k:
-                    place["candidate"] = each.k
-                if each.check:
-                    why = {"check": each.check, "reason": each.reason}
+            for candidate in tried:
+                call = self._call(
+                    cohort, name, step, candidate.round, candidate.text, thought=candidate.thought
+                )
+                place = {"attempt": candidate.round, "call": call}
+                if candidate.k:
+                    place["candidate"] = candidate.k
+                if candidate.check:
+                    why = {"check": candidate.check, "reason": candidate.reason}
                     refused.setdefault(step, []).append({**place, **why})
-                if each.marks is None and each.check not in (None, "most_common"):
+                if candidate.marks is None and candidate.check not in (None, "most_common"):
                     continue
-                marks = {} if each.marks is None else {"marks": each.told}
-                stood = {"stood": False} if each.check else {}
-                picked = {"picked": True} if each.picked else {}
+                marks = {} if candidate.marks is None else {"marks": candidate.recorded_marks}
+                stood = {"stood": False} if candidate.check else {}
+                picked = {"picked": True} if candidate.picked else {}
                 noted.setdefault(step, []).append({**place, **marks, **stood, **picked})
-                if each.picked:
+                if candidate.picked:
                     output = cohort.step(step).output
-                    said[step] = each.text if output.kind == "text" else json.loads(each.text)
+                    recorded[step] = candidate.text if output.kind == "text" else json.loads(candidate.text)
                     calls[step] = call
                     rubric = cohort.step(step).rubric
                     if marks and rubric is not None:
-                        said[f"{step}.{rubric.name}"] = each.told
-        payload: dict[str, Any] = {**self._place(cohort, slot, ordinal), "values": said, "attempts": noted}
+                        recorded[f"{step}.{rubric.name}"] = candidate.recorded_marks
+        payload: dict[str, Any] = {
+            **self._place(cohort, slot, ordinal),
+            "values": recorded,
+            "attempts": noted,
+        }
         if refused:
             payload["rejected"] = refused
         if lost:
@@ -185,7 +191,7 @@ class Story:
         self, preference: str, slot: Slot, values: Mapping[str, Any], *, ordinal: int | None = None
     ) -> str:
         """A preference makes its own sample from one of its conversation's."""
-        cohort = next(each for each in self.plan.pair_cohorts if each.name == preference)
+        cohort = next(entry for entry in self.plan.pair_cohorts if entry.name == preference)
         base = self.plan.cohort(self.plan.preference(preference).source)
         of = self.name(base, slot, ordinal)
         name = pair_id(self.plan, cohort, of)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.log.damage import Found, Truth, check, make
+from tests.store.log.damage import Findings, Truth, check, make
 
 
 @pytest.fixture(scope="module")
@@ -19,17 +19,17 @@ def truth(tmp_path_factory: pytest.TempPathFactory) -> Truth:
 
 
 def test_damaged_logs_are_told_of_and_salvaged(truth: Truth, tmp_path: Path) -> None:
-    found = Found()
+    findings = Findings()
     for seed in range(9):
         (folder := tmp_path / str(seed)).mkdir()
-        check(truth, seed, folder, found)
-    told = asdict(found)
-    assert {name: told[name] for name in ("silent", "wrong", "mute", "short")} == {
+        check(truth, seed, folder, findings)
+    counts = asdict(findings)
+    assert {name: counts[name] for name in ("silent", "wrong", "mute", "short")} == {
         "silent": [],
         "wrong": [],
         "mute": [],
         "short": [],
     }
-    assert set(found.ends) >= {"refused as damaged", "told what is missing"}
-    assert found.salvaged >= 2
-    assert found.kept > 0.5 * found.of
+    assert set(findings.ends) >= {"refused as damaged", "told what is missing"}
+    assert findings.salvaged >= 2
+    assert findings.kept > 0.5 * findings.of

@@ -19,15 +19,15 @@ from synth.store.log.log import Log
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many batches each opening hashes, in order."""
-    found: list[int] = []
+    counts: list[int] = []
     real = chain._altered_in
 
     def noted(cursor: duckdb.DuckDBPyConnection, batches: list[tuple[int, int, int, str, str]]) -> object:
-        found.append(len(batches))
+        counts.append(len(batches))
         return real(cursor, batches)
 
     monkeypatch.setattr(chain, "_altered_in", noted)
-    return found
+    return counts
 
 
 @pytest.fixture

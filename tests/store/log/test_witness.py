@@ -79,16 +79,16 @@ def test_what_is_missing_is_told_and_nothing_written_until_it_is_accepted(tmp_pa
     with pytest.raises(LogShort) as raised:
         Log(path, writer=True)
     assert files(tmp_path) == before
-    said = re.search(
+    claim = re.search(
         r"short of (\d+) events \((\d+) answers among them, which cost about ([\d.]+)\)", str(raised.value)
     )
-    assert said is not None, raised.value
-    missing = int(said[1])
+    assert claim is not None, raised.value
+    missing = int(claim[1])
     assert missing % 11 == 0
     assert missing == {"emptied": 55, "cut": missing}.get(way, 44)
     calls = missing // 11 * 10
-    assert int(said[2]) == calls
-    assert float(said[3]) == pytest.approx(calls * 0.0005)
+    assert int(claim[2]) == calls
+    assert float(claim[3]) == pytest.approx(calls * 0.0005)
     assert "synth doctor" in str(raised.value)
     if way != "emptied":
         with Log(path) as log:
@@ -178,7 +178,7 @@ def test_a_link_to_a_log_has_the_log_s_own_witness(tmp_path: Path) -> None:
     link.symlink_to(path)
     with Log(link, writer=True) as log:
         log.append([event(3)])
-    assert [each.name for each in (tmp_path / "here").iterdir()] == ["link.duckdb"]
+    assert [entry.name for entry in (tmp_path / "here").iterdir()] == ["link.duckdb"]
     with Log(path, writer=True) as log:
         assert (log.next_seq, log.notices) == (4, ())
 
