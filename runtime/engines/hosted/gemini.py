@@ -123,7 +123,7 @@ class GeminiEngine:
             id=spec.id,
             request=self.options.request("thinking_budget", "thinking_level", "include_thoughts"),
         )
-        self._name = spec.name
+        self._name, self._signs = spec.name, not _OLDER.search(spec.id)
         self.version = f"google-genai {package_version('google-genai')}"
         self.concurrency = self.options.concurrency
         self._variables = (self.options.api_key_env,) if self.options.api_key_env else KEY_VARIABLES
@@ -228,7 +228,7 @@ class GeminiEngine:
         omitted = self.options.omit
         messages = without_system(call.messages) if "system" in omitted else call.messages
         system = "\n\n".join(message.content for message in messages if message.role == "system")
-        request: dict[str, Any] = {"contents": contents(messages)}
+        request: dict[str, Any] = {"contents": contents(messages, signed=self._signs)}
         if system:
             request["systemInstruction"] = {"parts": [{"text": valid_text(system)}]}
         if call.tools:

@@ -19,6 +19,9 @@ MISCALLED = {
     "UNEXPECTED_TOOL_CALL": "the service says that what was called is no tool that it was given",
 }
 
+# What the service's documentation has in place of a signature for calls that it did not give itself.
+FOREIGN = "skip_thought_signature_validator"
+
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_.:-]")
 _LONGEST_NAME = 128
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/_-]+=*")
@@ -30,9 +33,10 @@ def declarations(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {"functionDeclarations": [_declared(function) for function in functions]}
 
 
-def contents(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def contents(messages: Sequence[Message], *, signed: bool) -> list[dict[str, Any]]:
     """The messages of a conversation, but for the system's, as a request has them.  What the calls of one
-    message came to is one content."""
+    message came to is one content.  Where calls are to be `signed`, those that the service never gave, of
+    another model or a file, are marked as such."""
     made: list[dict[str, Any]] = []
     before = None
     for message in messages:
@@ -43,7 +47,7 @@ def contents(messages: Sequence[Message]) -> list[dict[str, Any]]:
         elif message.role == "tool":
             made.append({"role": "user", "parts": [_response(message)]})
         else:
-            made.append({"role": message.role, "parts": _parts(message)})
+            made.append({"role": message.role, "parts": _parts(message, signed)})
         before = message.role
     return made
 
@@ -80,9 +84,13 @@ def _declared(function: Mapping[str, Any]) -> dict[str, Any]:
     return {named.get(name, name): value for name, value in function.items()}
 
 
-def _parts(message: Message) -> list[dict[str, Any]]:
+def _parts(message: Message, signed: bool) -> list[dict[str, Any]]:
     said = [{"text": valid_text(message.content)}] if message.content or not message.calls else []
-    return [*said, *map(_sent, message.calls)]
+    calls = [_sent(call) for call in message.calls]
+    # Of several calls the service signs the first alone.
+    if signed and calls and not any("thoughtSignature" in call for call in calls):
+        calls[0]["thoughtSignature"] = FOREIGN
+    return [*said, *calls]
 
 
 def _sent(call: ToolCall) -> dict[str, Any]:

@@ -13,8 +13,10 @@ from google.genai import Client, errors, types
 
 from synth.compiler.stdlib.tool_results import told
 from synth.runtime.engines.base import Call, Completion, Message, ToolCall
+from synth.runtime.engines.hosted.gemini import GeminiEngine
+from synth.runtime.engines.hosted.gemini_tools import FOREIGN
 from tests.engines.hosted.gemini_door import Door, error_body, reply, response
-from tests.kit.servers.asking import SECRET, ask, call, failure
+from tests.kit.servers.asking import SECRET, ask, call, failure, spec
 from tests.kit.servers.faults import Fault, FaultPlan
 from tests.kit.servers.gemini import GeminiServer, signature
 from tests.kit.servers.tools import UNKNOWN, Calling, together
@@ -49,6 +51,7 @@ def test_what_is_sent_is_what_the_client_would_send(gemini_server: GeminiServer)
     first = {"name": "lookup", "args": {"a": "é", "b": [1.5, None]}}
     signed = signature(first)
     second = signature({"name": "lookup", "args": {}})
+    gemini_server.signatures |= {signed, second}
     asked = with_tools(
         Message("model", "", (ToolCall("lookup", first["args"], signed), ToolCall("refund", {}))),  # type: ignore[arg-type]
         Message("tool", '{"state":"sent"}', name="lookup"),
@@ -231,26 +234,30 @@ def test_unknown_names_and_odd_texts_are_calls(gemini_server: GeminiServer) -> N
     assert SECRET not in repr(answer)
     assert second.signature is None
     turn = (Message("model", "", (first,)), Message("tool", "no", name=first.name))
-    assert "thought_signature" in str(failure(Door(gemini_server), with_tools(*turn)))
+    ask(Door(gemini_server), with_tools(*turn))
     sent = gemini_server.received[-1].body["contents"]
     assert sent[1]["parts"][0]["functionCall"]["name"] == "look_up"
     assert sent[2]["parts"][0]["functionResponse"] == {"name": "look_up", "response": {"output": "no"}}
 
 
-def test_another_services_signature_is_not_sent(gemini_server: GeminiServer) -> None:
+def test_calls_that_the_service_never_gave_are_marked(gemini_server: GeminiServer) -> None:
+    """Those of another model or of a file; models before the third generation want no signature."""
     gemini_server.answer = lambda asked: "Fine."
-    signed = ToolCall("lookup", {}, '{"google":{"thought_signature":"x"}}')
-    failed = failure(
-        Door(gemini_server), with_tools(Message("model", "", (signed,)), Message("tool", "x", name="lookup"))
-    )
-    assert "missing a thought_signature" in str(failed)
-    assert "thoughtSignature" not in gemini_server.received[0].body["contents"][1]["parts"][0]
+    others = (ToolCall("lookup", {}, '{"google":{"thought_signature":"x"}}'), ToolCall("refund", {}))
+    results = (Message("tool", "x", name="lookup"), Message("tool", "y", name="refund"))
+    asked = with_tools(Message("model", "", others), *results)
+    ask(Door(gemini_server), asked)
+    parts = gemini_server.received[0].body["contents"][1]["parts"]
+    assert [part.get("thoughtSignature") for part in parts] == [FOREIGN, None]
+    older = replace(spec("gemini", base_url=gemini_server.base_url), id="gemini-2.5-flash")
+    failure(lambda: GeminiEngine(older), asked)
+    assert "thoughtSignature" not in json.dumps(gemini_server.received[1].body)
 
 
 @pytest.mark.parametrize("content", ['{"a": ', '{"a": NaN}', '{"a":1}{', "[1]", "12", "{" * 5000, '"x"'])
 def test_what_is_no_object_is_wrapped_in_one(gemini_server: GeminiServer, content: str) -> None:
     gemini_server.answer = lambda asked: "Fine."
-    signed = ToolCall("lookup", {}, signature({"name": "lookup", "args": {}}))
+    signed = ToolCall("lookup", {})
     ask(
         Door(gemini_server),
         with_tools(Message("model", "", (signed,)), Message("tool", content, name="lookup")),

@@ -15,6 +15,8 @@ from tests.kit.servers.loopback import Asked, Loopback, Raw, main, retry_headers
 from tests.kit.servers.tools import Calling
 
 RETRY_INFO = "type.googleapis.com/google.rpc.RetryInfo"
+# What stands in place of a signature of calls that the service never gave.
+FOREIGN = "skip_thought_signature_validator"
 ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 STATUSES = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL"}
 
@@ -23,6 +25,11 @@ class GeminiServer(Loopback):
     """A loopback server that speaks Gemini generateContent."""
 
     route = "/{version}/models/{model}:generateContent"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Those of the calls that it gave.
+        self.signatures: set[str] = set()
 
     @property
     def base_url(self) -> str:
@@ -49,7 +56,7 @@ class GeminiServer(Loopback):
             results=tuple(
                 result["response"] for content in since for result in _those(content, "functionResponse")
             ),
-            fault=_fault(contents),
+            fault=self._fault(contents),
             key=key,
             model=request.match_info["model"],
             messages=tuple(messages),
@@ -90,7 +97,22 @@ class GeminiServer(Loopback):
         calls = [part for part in parts if "functionCall" in part]
         if calls:
             calls[0]["thoughtSignature"] = signature(calls[0]["functionCall"])
+            self.signatures.add(calls[0]["thoughtSignature"])
         return body
+
+    def _fault(self, contents: list[Mapping[str, Any]]) -> str | None:
+        """What the service says of calls that lack their results, or the signature that it gave them."""
+        for content, after in zip(contents, [*contents[1:], {"parts": ()}], strict=True):
+            calls = [part for part in content["parts"] if "functionCall" in part]
+            called = [part["functionCall"]["name"] for part in calls]
+            if called != [result["name"] for result in _those(after, "functionResponse")]:
+                return "the number of function response parts is not that of the function call parts"
+            if not calls:
+                continue
+            own = signature(calls[0]["functionCall"])
+            if calls[0].get("thoughtSignature") != (own if own in self.signatures else FOREIGN):
+                return "Function call is missing a thought_signature in functionCall parts"
+        return None
 
     def error(self, status: int, message: str, *, retry_after: float | None = None) -> Raw:
         details: list[dict[str, Any]] = []
@@ -126,18 +148,6 @@ def _since_the_user(contents: list[Mapping[str, Any]]) -> list[Mapping[str, Any]
         if content["role"] == "user" and not _those(content, "functionResponse")
     ]
     return contents[spoke[-1] :] if spoke else contents
-
-
-def _fault(contents: list[Mapping[str, Any]]) -> str | None:
-    """What the service says of calls that lack their results, or their signature."""
-    for content, after in zip(contents, [*contents[1:], {"parts": ()}], strict=True):
-        calls = [part for part in content["parts"] if "functionCall" in part]
-        called = [part["functionCall"]["name"] for part in calls]
-        if called != [result["name"] for result in _those(after, "functionResponse")]:
-            return "the number of function response parts is not that of the function call parts"
-        if calls and calls[0].get("thoughtSignature") != signature(calls[0]["functionCall"]):
-            return "Function call is missing a thought_signature in functionCall parts"
-    return None
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ JSON), `unknown_tool` (a name that nobody gave), `cut_call` (the limit of tokens
 others, such as `server_error` and `cut`, meet the requests between two calls too.
 
 Both servers refuse, with 400 as the services do, a conversation in which not every call has its result behind
-it; the Gemini server also wants back the signature that it gave with the first call of each message.
+it; the Gemini server also wants back the signature that it gave with the first call of each message, and with
+calls that it never gave the mark that the service's documentation has for them.
 """
 
 from __future__ import annotations
