@@ -42,6 +42,7 @@ METHODS = {
     "function_calling": Method("calls in five shapes, by exact shares", ("lib/travel.py",)),
     "agent_traces": Method("an agent works on files, checked at the end", ("data/jobs.jsonl", "lib/desk.py")),
     "text_to_sql": Method("questions and queries whose results agree", ("data/tables.jsonl", "lib/db.py")),
+    "code_with_tests": Method("tasks, tests, and code that passes them (--allow-code)"),
     "persona": Method("a persona, and what a frozen model says as it", given=("base_revision=main",)),
     "pillars": Method(
         "four behaviours of one agent, pairs and a mix",

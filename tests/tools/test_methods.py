@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from synth.cli.init import METHODS
+from synth.runtime.functions.running.sandbox import unfit
 from tests.judging.test_methods import materialized
 from tests.kit.servers.faults import FaultPlan
 from tests.kit.servers.gemini import GeminiServer
@@ -19,7 +20,7 @@ from tests.kit.servers.openai import OpenAIServer
 from tests.kit.servers.tools import Calling, one_by_one
 from tests.kit.support import query, rows, synth
 
-RECIPES = ("tools", "function_calling", "text_to_sql", "agent_traces")
+RECIPES = ("tools", "function_calling", "text_to_sql", "agent_traces", "code_with_tests")
 FAULTS = FaultPlan(
     rates={"rate_limit": 0.03, "server_error": 0.03, "bad_arguments": 0.03, "unknown_tool": 0.03}
 )
@@ -210,3 +211,32 @@ def test_an_agents_trace_stands_where_its_files_hold_what_they_should(tmp_path: 
         assert written == {"path": job["path"], "text": " ".join(job["holds"])}
     labels = Counter(row["label"] for row in made["agent_traces_kto"])
     assert labels[False] >= 5
+
+
+@pytest.mark.skipif(unfit() is not None, reason=str(unfit()))
+def test_code_passes_the_tests_that_were_made_with_it(tmp_path: Path) -> None:
+    """One task in four is solved wrongly at first, and half of the answers are wrong."""
+
+    def coder(asked: Asked) -> str:
+        wrong = asked.key[0] in ("0123" if asked.schema is not None else "01234567")
+        code = f"def double(n):\n    return n * {3 if wrong else 2}\n"
+        if asked.schema is None:
+            return f"Here it is.\n\n```python\n{code}```"
+        tests = "from solution import double\n\ndef test_double():\n    assert double(4) == 8\n"
+        return json.dumps({"task": f"Write double(n). {asked.key}", "code": code, "tests": tests})
+
+    assert synth("init", "--from", "code_with_tests", cwd=tmp_path).status == 0
+    recipe = tmp_path / "code_with_tests.recipe"
+    recipe.write_text(recipe.read_text("utf-8").replace("times 10", "times 1"), "utf-8")
+    with OpenAIServer(answer=coder) as server:
+        environment = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "k"}
+        given = ["run", recipe.name, *(f"--model={each}=openai:{each}" for each in ("teacher", "solver"))]
+        refused = synth(*given, cwd=tmp_path, env=environment)
+        assert (refused.status, "--allow-code" in refused.err, server.total) == (1, True, 0)
+        ran = synth(*given, "--allow-code", cwd=tmp_path, env=environment)
+        assert ran.status in (0, 3), ran.err
+    made = materialized(tmp_path, "code_with_tests")
+    assert made["code_with_tests"]
+    assert all("n * 2" in row["messages"][1]["content"] for row in made["code_with_tests"])
+    for row in made["code_with_tests_pairs"]:
+        assert ("n * 2" in str(row["chosen"]), "n * 3" in str(row["rejected"])) == (True, True)
