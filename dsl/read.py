@@ -37,25 +37,25 @@ def read(
     Raises ConfigError when there is no such file or it may not be read.  Faults of its
     content are returned (E008).
     """
-    shown = visible(str(path) if name is None else name)
+    display_name = visible(str(path) if name is None else name)
     try:
         if path.is_dir():
-            raise ConfigError(f"`{shown}` is a folder: name a recipe in it")
+            raise ConfigError(f"`{display_name}` is a folder: name a recipe in it")
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
     except FileNotFoundError:
-        raise ConfigError(f"there is no file `{shown}`: {_remedy(path)}") from None
+        raise ConfigError(f"there is no file `{display_name}`: {_remedy(path)}") from None
     except PermissionError:
-        raise ConfigError(f"`{shown}` may not be read: ask for read permission on it") from None
+        raise ConfigError(f"`{display_name}` may not be read: ask for read permission on it") from None
     except (OSError, ValueError) as fault:
         reason = visible(getattr(fault, "strerror", None) or str(fault))
-        raise ConfigError(f"`{shown}` cannot be read ({reason}): check the path") from None
+        raise ConfigError(f"`{display_name}` cannot be read ({reason}): check the path") from None
     if len(data) > max_bytes:
-        source = Source(shown, "", path)
+        source = Source(display_name, "", path)
         message = f"this file is longer than {max_bytes:_} bytes"
         hint = "a recipe holds no data: put the data into a file of its own and declare a `source`"
         return source, [Diagnostic("E008", message, Span(source, 0, 0), hint=hint)]
-    return _decode(data, shown, path)
+    return _decode(data, display_name, path)
 
 
 def read_text(text: str, name: str) -> tuple[Source, list[Diagnostic]]:

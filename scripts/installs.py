@@ -116,8 +116,8 @@ def _try(
     def run(*command: str | Path) -> None:
         done = subprocess.run(command, cwd=mine, env=environment, capture_output=True, text=True)
         if done.returncode != 0:
-            shown = " ".join(map(str, command))
-            raise SystemExit(f"Python {version} [{extra}]: {shown}\n{done.stdout}{done.stderr}")
+            command_line = " ".join(map(str, command))
+            raise SystemExit(f"Python {version} [{extra}]: {command_line}\n{done.stdout}{done.stderr}")
 
     run(python, "-m", "venv", place / "env")
     ours = place / "env/bin/python"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.lib.report import Bars, Lines, Plot, shown
+from bench.lib.report import Bars, Lines, Plot, cell_text
 
 # Told apart in print and by people who see few colours.
 _COLOURS = ("#0b6fa4", "#d9822b", "#3a8f5c", "#a03d6f", "#6b6b6b", "#b5a12a")
@@ -69,7 +69,7 @@ def _bars(plot: Bars, axis: Any) -> None:
         axis.barh([y for y, _ in drawn], [v for _, v in drawn], thick * 0.9, color=colour, label=label)
         for y, value in drawn:
             axis.annotate(
-                shown(value), (value, y), (3, 0), textcoords="offset points", va="center", fontsize=8
+                cell_text(value), (value, y), (3, 0), textcoords="offset points", va="center", fontsize=8
             )
         if name in plot.limit:
             axis.axvline(plot.limit[name], color=colour, linestyle=":", linewidth=1.2)

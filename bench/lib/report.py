@@ -110,7 +110,7 @@ def markdown(name: str, report: Report, facts: Mapping[str, Any]) -> str:
 
 def grid(table: Table) -> str:
     """A table in Markdown, its columns aligned so that it reads as plain text too."""
-    rows = [table.columns, *(tuple(shown(cell) for cell in row) for row in table.rows)]
+    rows = [table.columns, *(tuple(cell_text(cell) for cell in row) for row in table.rows)]
     numeric = [any(isinstance(row[i], int | float) for row in table.rows) for i in range(len(table.columns))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
     lines = [
@@ -129,7 +129,7 @@ def grid(table: Table) -> str:
     return "\n".join([lines[0], "|" + "|".join(rule) + "|", *lines[1:]])
 
 
-def shown(cell: Cell) -> str:
+def cell_text(cell: Cell) -> str:
     """A cell as people read it: three digits that count, thousands apart."""
     if cell is None:
         return "-"

@@ -54,13 +54,13 @@ class Shape:
 
     def options(self, gpu: bool) -> dict[str, Any]:
         """What `synth.toml` says of the model."""
-        given: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "load_format": "dummy",
             "max_model_len": CONTEXT,
             "max_num_seqs": self.seats,
         }
         on_cpu = {"kv_cache_gb": self.kv_cache_gb, "threads": 1, "dtype": "float32"}
-        return given if gpu else given | on_cpu
+        return settings if gpu else settings | on_cpu
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,9 @@ def simulated(samples: int, recipe: Path = RECIPE) -> Simulated:
     folder = BUILD / "simulated" / f"{recipe.stem}-{samples}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    command = synth("run", recipe, *given(recipe, samples), "--simulate", "--json", "--log", "synth.duckdb")
+    command = synth(
+        "run", recipe, *size_options(recipe, samples), "--simulate", "--json", "--log", "synth.duckdb"
+    )
     usage = measured(command, cwd=folder).require()
     counts: dict[str, Any] = json.loads(usage.out)
     with duckdb.connect(str(folder / "synth.duckdb"), read_only=True) as connection:
@@ -66,7 +68,7 @@ def simulated(samples: int, recipe: Path = RECIPE) -> Simulated:
     )
 
 
-def given(recipe: Path, samples: int) -> list[str]:
+def size_options(recipe: Path, samples: int) -> list[str]:
     """The options that give a recipe its size."""
     options = ["--set", f"conversations={samples}"]
     return options + (["--set", "base_revision=0000000"] if recipe == PERSONA else [])

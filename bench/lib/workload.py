@@ -100,8 +100,8 @@ async def persona(ask: EvalEntry, number: int) -> Messages:
         ask(user(opening), 4 * number + 1, False),
         ask(user(question_prompt(opening)), 4 * number + 2, False),
     )
-    shown = transcript(opening, acknowledgment, question)
-    return [*shown, {"role": "assistant", "content": await ask(shown, 4 * number + 3, False)}]
+    messages = transcript(opening, acknowledgment, question)
+    return [*messages, {"role": "assistant", "content": await ask(messages, 4 * number + 3, False)}]
 
 
 async def card(ask: EvalEntry, number: int) -> Messages:

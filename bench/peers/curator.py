@@ -77,9 +77,9 @@ def personas(job: Job) -> list[Messages]:
         [(user(openings[n]), 4 * n + 1) for n in numbers]
         + [(user(question_prompt(openings[n])), 4 * n + 2) for n in numbers]
     )
-    shown = [transcript(openings[n], sides[n], sides[job.samples + n]) for n in numbers]
-    answers = ask([(shown[n], 4 * n + 3) for n in numbers])
-    return [[*shown[n], {"role": "assistant", "content": answers[n]}] for n in numbers]
+    transcripts = [transcript(openings[n], sides[n], sides[job.samples + n]) for n in numbers]
+    answers = ask([(transcripts[n], 4 * n + 3) for n in numbers])
+    return [[*transcripts[n], {"role": "assistant", "content": answers[n]}] for n in numbers]
 
 
 def cards(job: Job) -> list[Messages]:

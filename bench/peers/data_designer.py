@@ -48,8 +48,8 @@ def columns(job: Job) -> list[Any]:
     async def answered(row: dict[str, Any], generator_params: None, models: dict[str, Any]) -> dict[str, Any]:
         from data_designer.engine.models.utils import ChatMessage
 
-        shown = transcript(row["persona"], row["acknowledgment"], row["question"])
-        response = await models["bench"].acompletion([ChatMessage(**message) for message in shown])
+        messages = transcript(row["persona"], row["acknowledgment"], row["question"])
+        response = await models["bench"].acompletion([ChatMessage(**message) for message in messages])
         row["answer"] = response.message.content
         return row
 
@@ -123,8 +123,8 @@ def count_bytes() -> None:
 def messages(job: Job, row: dict[str, Any]) -> Messages:
     if job.workload == "r1":
         return [*user(row["prompt"]), {"role": "assistant", "content": json.dumps(row["card"])}]
-    shown = transcript(row["persona"], row["acknowledgment"], row["question"])
-    return [*shown, {"role": "assistant", "content": row["answer"]}]
+    messages = transcript(row["persona"], row["acknowledgment"], row["question"])
+    return [*messages, {"role": "assistant", "content": row["answer"]}]
 
 
 def main(job: Job) -> None:

@@ -77,8 +77,8 @@ def main() -> None:
     parser.add_argument("--file", type=Path, required=True)
     parser.add_argument("--url", required=True)
     parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    MAPS[given.name](given.file, given.url, given.out)
+    arguments = parser.parse_args()
+    MAPS[arguments.name](arguments.file, arguments.url, arguments.out)
 
 
 if __name__ == "__main__":

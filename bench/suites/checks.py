@@ -100,20 +100,20 @@ def measure(count: int) -> dict[str, Any]:
         },
     }
     for language in ("en", "ar"):
-        given = texts(language, count, seed=1)
+        prose = texts(language, count, seed=1)
         passages = [
             {"document": str(number), "text": text}
             for number, text in enumerate(texts(language, _PASSAGES, seed=2))
         ]
         rates = {
-            name: rate(lambda text, name=name, arguments=arguments: run_check(name, arguments, text), given)  # type: ignore[misc]
+            name: rate(lambda text, name=name, arguments=arguments: run_check(name, arguments, text), prose)  # type: ignore[misc]
             for name, arguments in alone(language, passages)
         }
         style = rate(
-            lambda text: [run_check(name, arguments, text) for name, arguments in _HOUSE_STYLE], given
+            lambda text: [run_check(name, arguments, text) for name, arguments in _HOUSE_STYLE], prose
         )
         figures[language] = {
-            "characters_a_text": round(sum(map(len, given)) / count),
+            "characters_a_text": round(sum(map(len, prose)) / count),
             "house_style_texts_a_second": style,
             "texts_a_second": rates,
         }

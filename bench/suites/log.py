@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.lib.harness import Options, measured, median_by, synth
 from bench.lib.report import Lines, Report, Table
-from bench.lib.simulated import EVENTS_A_SAMPLE, RECIPE, Simulated, given, simulated
+from bench.lib.simulated import EVENTS_A_SAMPLE, RECIPE, Simulated, simulated, size_options
 from synth.runtime.events.recorder import BATCH_EVENTS
 
 # 256 calls at once, since a local engine is given twice what it runs, a quarter of a second each.
@@ -123,7 +123,7 @@ def _resume_s(run: Simulated, work: Path) -> float:
     """A run with a few more samples, on a copy of the log, up to its first call."""
     copy = work / "resumed.duckdb"
     shutil.copy(run.log, copy)
-    options = given(run.recipe, run.samples + 10)
+    options = size_options(run.recipe, run.samples + 10)
     command = synth("run", run.recipe, *options, "--simulate", "--max-calls", "0", "--log", copy)
     # The bound is reached, which is not what was asked for.
     usage = measured(command, cwd=work).require(3)

@@ -85,12 +85,12 @@ class Synth(Contender):
             shutil.copy(_RECIPES[cell.workload], recipe)
             models = ("author", "base") if cell.workload == "p4" else ("author",)
             (folder / "synth.toml").write_text("".join(_MODEL.format(name=name) for name in models))
-        given = [f"{_PARAMETERS[cell.workload]}={samples}"]
+        settings = [f"{_PARAMETERS[cell.workload]}={samples}"]
         models_given = ["author=openai:bench"]
         if cell.workload == "p4":
-            given.append("base_revision=0000000")
+            settings.append("base_revision=0000000")
             models_given.append("base=openai:bench")
-        options = [part for text in given for part in ("--set", text)]
+        options = [part for text in settings for part in ("--set", text)]
         options += [part for text in models_given for part in ("--model", text)]
         return synth("run", recipe, "--log", folder / "synth.duckdb", "--json", *options)
 

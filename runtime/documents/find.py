@@ -36,8 +36,8 @@ class Found:
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
-def find_files(folder: Path, glob: str, shown: str, allowed: Sequence[Path] = ()) -> Found:
-    """The readable files of a folder.  `shown` is what errors call the folder.
+def find_files(folder: Path, glob: str, label: str, allowed: Sequence[Path] = ()) -> Found:
+    """The readable files of a folder.  `label` is what errors call the folder.
 
     Raises ConfigError, with the first file's name and how many more there are, when there are
     none, when one is too large, no regular file, or a link that leads out of the folder and of
@@ -46,9 +46,9 @@ def find_files(folder: Path, glob: str, shown: str, allowed: Sequence[Path] = ()
     matches = compile_glob(glob)
     if not folder.is_dir():
         what = "is a file, and documents are read from a folder" if folder.exists() else "does not exist"
-        raise ConfigError(f"the folder {quoted(shown, 200)} {what}: check the path")
+        raise ConfigError(f"the folder {quoted(label, 200)} {what}: check the path")
     roots = (folder.resolve(), *(root.resolve() for root in allowed))
-    faults = FileFaults(shown)
+    faults = FileFaults(label)
     files: list[File] = []
     passed_over: Counter[str] = Counter()
     others: Counter[str] = Counter()
@@ -63,7 +63,7 @@ def find_files(folder: Path, glob: str, shown: str, allowed: Sequence[Path] = ()
     _require_distinct(files, faults)
     faults.raise_any()
     if not files:
-        raise ConfigError(_nothing(shown, glob, passed_over, others))
+        raise ConfigError(_nothing(label, glob, passed_over, others))
     return Found(tuple(sorted(files, key=lambda file: file.name)), passed_over)
 
 
@@ -136,16 +136,16 @@ def _require_distinct(files: Sequence[File], faults: FileFaults) -> None:
             faults.add(file.name, f"has the name of {quoted(first, 200)}", "rename one or remove it")
 
 
-def _nothing(shown: str, glob: str, passed_over: Counter[str], others: Counter[str]) -> str:
+def _nothing(label: str, glob: str, passed_over: Counter[str], others: Counter[str]) -> str:
     if not passed_over and not others:
-        return f"the folder {quoted(shown, 200)} holds no files: put documents there, or check the path"
+        return f"the folder {quoted(label, 200)} holds no files: put documents there, or check the path"
     if passed_over:
         return (
-            f"no file that {quoted(glob, 200)} matches in {quoted(shown, 200)} can be read "
+            f"no file that {quoted(glob, 200)} matches in {quoted(label, 200)} can be read "
             f"({_counted(passed_over)}): documents are {', '.join(SUFFIXES)}"
         )
     return (
-        f"{quoted(glob, 200)} matches nothing in {quoted(shown, 200)}, which holds "
+        f"{quoted(glob, 200)} matches nothing in {quoted(label, 200)}, which holds "
         f"{_counted(others)}: change the glob, or check the path"
     )
 

@@ -46,8 +46,8 @@ def read_html(data: bytes, name: str) -> Document:
         key, value = node.attributes.get("name"), node.attributes.get("content")
         if key in ("author", "description", "keywords", "date") and value:
             metadata[key] = " ".join(clean(value).split())
-    shown = " ".join(clean(title.text()).split()) if title is not None else ""
-    return Document(name, tuple(_blocks(tree.body)), shown, metadata)
+    heading = " ".join(clean(title.text()).split()) if title is not None else ""
+    return Document(name, tuple(_blocks(tree.body)), heading, metadata)
 
 
 def _blocks(body: Any) -> list[Block]:

@@ -102,15 +102,15 @@ class Splitter:
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """`path` are the headings above, and `shown` as many of the nearest as there is room for."""
+    """`path` are the headings above, and `nearest` as many of the nearest as there is room for."""
 
     path: Path
-    shown: Path
+    nearest: Path
     text: str
 
     @property
     def heading(self) -> str:
-        return _SEPARATOR.join(self.shown)
+        return _SEPARATOR.join(self.nearest)
 
     @property
     def heading_words(self) -> int:
@@ -127,7 +127,7 @@ def _sections(document: Document, room: int) -> list[_Section]:
         if block is not None and not (block.level and count_words(block.text) <= room):
             texts.append(block.text.strip("\n"))
             continue
-        sections.append(_Section(path, _shown(path, room), "\n\n".join(texts)))
+        sections.append(_Section(path, _nearest(path, room), "\n\n".join(texts)))
         if block is not None:
             path = _next_path(path, levels, block)
             texts = []
@@ -160,15 +160,15 @@ def _next_path(path: Path, levels: list[int], block: Block) -> Path:
     return (*path, block.text)
 
 
-def _shown(path: Path, room: int) -> Path:
+def _nearest(path: Path, room: int) -> Path:
     """The nearest headings of a path, as many as have together at most `room` words."""
-    shown: Path = ()
+    nearest: Path = ()
     for heading in reversed(path):
-        longer = (heading, *shown)
+        longer = (heading, *nearest)
         if count_words(_SEPARATOR.join(longer)) > room:
             break
-        shown = longer
-    return shown
+        nearest = longer
+    return nearest
 
 
 def _repeats(after: _Section | None, section: _Section, topmost: int) -> bool:
@@ -177,17 +177,17 @@ def _repeats(after: _Section | None, section: _Section, topmost: int) -> bool:
         after is not None
         and len(after.path) > len(section.path)
         and after.path[: len(section.path)] == section.path
-        and len(after.path) - len(after.shown) <= topmost
+        and len(after.path) - len(after.nearest) <= topmost
     )
 
 
 def _joined(sections: Sequence[_Section]) -> tuple[str, str]:
     """The heading that sections have in common, and their text, each below its own."""
-    common = sections[0].shown
+    common = sections[0].nearest
     for section in sections[1:]:
         length = next(
-            (n for n, (a, b) in enumerate(zip(common, section.shown, strict=False)) if a != b),
-            min(len(common), len(section.shown)),
+            (n for n, (a, b) in enumerate(zip(common, section.nearest, strict=False)) if a != b),
+            min(len(common), len(section.nearest)),
         )
         common = common[:length]
     text = "\n\n".join(_below(section.heading, section.text.strip()) for section in sections)

@@ -32,9 +32,9 @@ class Segment:
 
 
 class Corpus(Protocol):
-    """`settings` name how passages are made; `shown` is what errors call the corpus."""
+    """`settings` name how passages are made; `label` is what errors call the corpus."""
 
-    shown: str
+    label: str
     settings: Any
 
     def segments(self) -> tuple[list[Segment], list[str]]:

@@ -34,9 +34,9 @@ class FolderCorpus:
     """The documents of a folder; a part is a file, stamped by the sha256 of its bytes."""
 
     def __init__(
-        self, folder: Path, shown: str, glob: str, splitter: Splitter, allowed: Sequence[Path]
+        self, folder: Path, label: str, glob: str, splitter: Splitter, allowed: Sequence[Path]
     ) -> None:
-        self.shown = shown
+        self.label = label
         self.settings = ["folder", splitter.by_heading, splitter.max_words, splitter.overlap]
         self._folder = folder
         self._glob = glob
@@ -44,7 +44,7 @@ class FolderCorpus:
         self._allowed = allowed
 
     def segments(self) -> tuple[list[Segment], list[str]]:
-        listing = find_files(self._folder, self._glob, self.shown, self._allowed)
+        listing = find_files(self._folder, self._glob, self.label, self._allowed)
         warnings = []
         if listing.passed_over:
             kinds = ", ".join(
@@ -52,10 +52,10 @@ class FolderCorpus:
             )
             count = listing.passed_over.total()
             warnings.append(
-                f"{count} file{'s' * (count != 1)} in {quoted(self.shown, 200)} "
+                f"{count} file{'s' * (count != 1)} in {quoted(self.label, 200)} "
                 f"{'are' if count != 1 else 'is'} of no kind that is read, and left out: {kinds}"
             )
-        return [Segment(file.name, _hash(file, self.shown), file) for file in listing.files], warnings
+        return [Segment(file.name, _hash(file, self.label), file) for file in listing.files], warnings
 
     def read(self, segment: Segment) -> Iterator[Passages]:
         for document in read_file(segment.origin):

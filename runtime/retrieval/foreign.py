@@ -35,9 +35,9 @@ class ForeignTable:
     What the other columns hold becomes metadata, where it is text, a number or a truth value.
     """
 
-    def __init__(self, path: Path, shown: str, source: SourcePlan) -> None:
+    def __init__(self, path: Path, label: str, source: SourcePlan) -> None:
         arguments = source.reader.arguments
-        self.shown = shown
+        self.label = label
         self._path = path
         self._table = arguments.get("table")
         self._text = str(arguments.get("text") or "text")
@@ -63,7 +63,7 @@ class ForeignTable:
             if column not in known:
                 guess = suggest(column, known)
                 raise ConfigError(
-                    f"the table {quoted(table.name)} in {quoted(self.shown, 200)} has no column "
+                    f"the table {quoted(table.name)} in {quoted(self.label, 200)} has no column "
                     f"{quoted(column)}: "
                     + (
                         f"did you mean {quoted(guess)}?"
@@ -141,19 +141,19 @@ class ForeignTable:
         import lancedb
 
         if not self._path.is_dir():
-            raise ConfigError(f"there is no LanceDB store {quoted(self.shown, 200)}: check the path")
+            raise ConfigError(f"there is no LanceDB store {quoted(self.label, 200)}: check the path")
         store = lancedb.connect(self._path)
         names = sorted(store.list_tables(limit=_MOST_TABLES).tables)
         if self._table in names or (self._table is None and len(names) == 1):
             return store.open_table(str(self._table or names[0]))
-        shown = f"there is {', '.join(map(quoted, names[:8]))}" if names else "it holds none"
+        listing = f"there is {', '.join(map(quoted, names[:8]))}" if names else "it holds none"
         if self._table is None:
             fault = "is no LanceDB store" if not names else "has several tables"
-            raise ConfigError(f"{quoted(self.shown, 200)} {fault}: name the `table` to read; {shown}")
+            raise ConfigError(f"{quoted(self.label, 200)} {fault}: name the `table` to read; {listing}")
         guess = suggest(str(self._table), names)
         raise ConfigError(
-            f"{quoted(self.shown, 200)} has no table {quoted(str(self._table))}: "
-            + (f"did you mean {quoted(guess)}?" if guess else shown)
+            f"{quoted(self.label, 200)} has no table {quoted(str(self._table))}: "
+            + (f"did you mean {quoted(guess)}?" if guess else listing)
         )
 
 

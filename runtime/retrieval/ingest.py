@@ -141,7 +141,7 @@ class Ingestion:
 
     def _read(self, segments: Sequence[Segment], keeper: Keeper, spool: Spool) -> dict[str, Part]:
         """The passages of some parts, into the spool.  Raises ConfigError when one cannot be read."""
-        faults = FileFaults(self.corpus.shown)
+        faults = FileFaults(self.corpus.label)
         parts: dict[str, Part] = {}
         for segment in segments:
             documents: set[str] = set()
@@ -165,12 +165,12 @@ class Ingestion:
     def _require_passages(self, parts: Collection[Part]) -> None:
         if any(part.chunks for part in parts):
             return
-        shown = quoted(self.corpus.shown, 200)
+        label = quoted(self.corpus.label, 200)
         if any(part.documents for part in parts):
             raise ConfigError(
-                f"source `{self.source.name}`: `keep` leaves no passage of {shown}: ease its checks"
+                f"source `{self.source.name}`: `keep` leaves no passage of {label}: ease its checks"
             )
-        raise ConfigError(f"no document in {shown} holds any text: check what is in them")
+        raise ConfigError(f"no document in {label} holds any text: check what is in them")
 
     async def _write(self, table: AsyncTable | None, gone: Sequence[str], spool: Spool) -> AsyncTable:
         vectors, dimension = self.vectors, spool.dimension()
@@ -198,7 +198,7 @@ def _report(
     embedded: int,
     warnings: Sequence[str],
 ) -> IngestReport:
-    documents, new = (sum(part.documents for part in some) for some in (parts, fresh))
+    documents, new = (sum(part.documents for part in counted) for counted in (parts, fresh))
     without = [part for part in parts if part.empty]
     if without:
         count = sum(part.empty for part in without)

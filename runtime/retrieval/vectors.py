@@ -65,10 +65,10 @@ class Vectors:
         on_progress(done, total)
         waiting: set[asyncio.Task[int]] = set()
         try:
-            for some in _batches(self._all_missing(texts()), self._embedder.batch):
+            for batch in _batches(self._all_missing(texts()), self._embedder.batch):
                 if self._stop.stopping:
                     raise Stopped
-                waiting.add(asyncio.ensure_future(self._embed(some, "passage")))
+                waiting.add(asyncio.ensure_future(self._embed(batch, "passage")))
                 while len(waiting) >= self._embedder.concurrency:
                     ready, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                     done += sum(await asyncio.gather(*ready))
@@ -112,8 +112,8 @@ class Vectors:
             await self._embedder.close()
 
     def _all_missing(self, texts: Iterable[str]) -> Iterator[str]:
-        for some in _batches(texts, 500):
-            yield from self._missing(some, "passage")
+        for batch in _batches(texts, 500):
+            yield from self._missing(batch, "passage")
 
     def _missing(self, texts: Sequence[str], purpose: Purpose) -> list[str]:
         keys = {self._key(text, purpose): text for text in texts}
@@ -209,5 +209,5 @@ class Vectors:
 
 def _batches(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     texts = iter(texts)
-    while some := list(islice(texts, size)):
-        yield some
+    while batch := list(islice(texts, size)):
+        yield batch

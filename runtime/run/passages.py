@@ -84,7 +84,7 @@ async def _read(
             reading=READING, warnings=tuple(warnings),
             before=version_before(plan, source, version, names, log),
         )  # fmt: skip
-    spool, faults = RowSpool(source.name, version), FileFaults(corpus.shown)
+    spool, faults = RowSpool(source.name, version), FileFaults(corpus.label)
     empty: list[str] = []
     for segment in segments:
         await asyncio.to_thread(_segment, corpus, segment, spool, faults, empty)
@@ -92,7 +92,7 @@ async def _read(
             return None
     faults.raise_any()
     if not spool.rows:
-        raise NoRows(f"no document in {quoted(corpus.shown, 200)} holds any text: check what is in them")
+        raise NoRows(f"no document in {quoted(corpus.label, 200)} holds any text: check what is in them")
     spool.conclude()
     if empty:
         first = visible(min(empty))
@@ -130,7 +130,7 @@ def _segment(corpus: Corpus, segment: Segment, spool: RowSpool, faults: FileFaul
 
 def segment_name(corpus: Corpus, segment: Segment) -> str:
     """How the log names a part of some documents."""
-    return f"{corpus.shown.rstrip('/')}/{visible(segment.name)}"
+    return f"{corpus.label.rstrip('/')}/{visible(segment.name)}"
 
 
 def _file(corpus: Corpus, segment: Segment) -> SourceFile:

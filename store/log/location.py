@@ -53,10 +53,10 @@ def look(path: Path) -> Found:
 def refuse_addresses(path: Path) -> None:
     """Raises LogError for an address, or what a database would take for one."""
     if _ADDRESS.match(str(path)):
-        shown = _SLASH.sub(r"\1//", str(path))
+        address = _SLASH.sub(r"\1//", str(path))
         raise LogError(
-            f"{shown} is an address; `--log` names a file on this machine, by its whole path where there is "
-            "a colon in its name"
+            f"{address} is an address; `--log` names a file on this machine, by its whole path where there "
+            "is a colon in its name"
         )
 
 

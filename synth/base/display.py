@@ -116,8 +116,8 @@ def plural(count: int, noun: str) -> str:
 
 def quoted(text: str, limit: int = 40) -> str:
     """The text between backticks, made visible and cut to `limit` characters."""
-    shown = text if len(text) <= limit else text[: limit - 1] + "…"
-    return f"`{visible(shown)}`"
+    short = text if len(text) <= limit else text[: limit - 1] + "…"
+    return f"`{visible(short)}`"
 
 
 def code_point(char: str) -> str:

@@ -20,8 +20,8 @@ def html_table(caption: str, header: Sequence[str], rows: Sequence[Sequence[obje
 
 def _cell(value: object) -> str:
     if isinstance(value, int | float):
-        shown = f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-        return f'<td style="{_CELL.format(align="right")}">{shown}</td>'
+        number = f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+        return f'<td style="{_CELL.format(align="right")}">{number}</td>'
     text = "" if value is None else str(value)
     return f'<td dir="auto" style="{_CELL.format(align="start")}">{_text(text)}</td>'
 

@@ -203,8 +203,8 @@ def test_the_bound_makes_the_calls_of_the_run(tmp_path: Path) -> None:
     needs("vllm", "transformers")
     build(TINY, tmp_path / "model")
     shutil.copy(ROOT / "bench" / "recipes" / "chain.recipe", tmp_path)
-    given = {"backend": "vllm", "id": str(tmp_path / "model"), **TINY.options(gpu=False)}
-    lines = [f"{name} = {json.dumps(value)}" for name, value in given.items()]
+    settings = {"backend": "vllm", "id": str(tmp_path / "model"), **TINY.options(gpu=False)}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
     (tmp_path / "synth.toml").write_text("[models.base]\n" + "\n".join(lines), "utf-8")
     options, load = Options(tmp_path, quick=True), (4, TINY.seats, TINY.longest)
     ours = generate(["synth"], tmp_path, load, options)["synth"]
@@ -298,11 +298,11 @@ esac
         "utf-8",
     )
     python.chmod(0o755)
-    given = {"PYTHON": str(python), "VENV": str(folder / "venv"), **env}
+    variables = {"PYTHON": str(python), "VENV": str(folder / "venv"), **env}
     around = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     return subprocess.run(
         ["bash", str(ROOT / "bench" / "gpu.sh"), *arguments],
-        env={**around, **given},
+        env={**around, **variables},
         capture_output=True,
         text=True,
         timeout=60,

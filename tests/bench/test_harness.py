@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.lib.harness import Child, Options, measured, median_by, repeat
-from bench.lib.report import Bars, Lines, Report, Table, grid, index, markdown, shown, write
+from bench.lib.report import Bars, Lines, Report, Table, cell_text, grid, index, markdown, write
 
 FACTS = {
     "date": "2026-01-01",
@@ -113,7 +113,7 @@ def test_a_size_for_each_way_of_asking(tmp_path: Path) -> None:
     ],
 )
 def test_cells_have_three_digits_that_count(cell: str | int | float | None, text: str) -> None:
-    assert shown(cell) == text
+    assert cell_text(cell) == text
 
 
 def test_a_table_is_aligned() -> None:

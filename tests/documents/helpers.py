@@ -65,8 +65,8 @@ def pdf(*pages: str, extra: bytes = b"", trailer: bytes = b"") -> bytes:
     font = add(b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
     kids = []
     for page in pages:
-        shown = page.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
-        draw = f"BT /F1 12 Tf 72 720 Td ({shown}) Tj ET" if page else ""
+        escaped = page.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
+        draw = f"BT /F1 12 Tf 72 720 Td ({escaped}) Tj ET" if page else ""
         content = add(f"<< /Length {len(draw)} >>\nstream\n{draw}\nendstream".encode("latin-1"))
         kids.append(
             add(

@@ -62,9 +62,9 @@ def is_within(words: Sequence[str], others: Sequence[str]) -> bool:
 @example(Document("a", (Block(1, "a b c d"), Block(2, "e f g h"), Block(3, "i j"))), Splitter(True, 8, 0))
 @example(Document("a", (Block(1, "a"), Block(2, "b c"), Block(1, "d"))), Splitter(True, 4, 0))
 @example(Document("a", (Block(1, "a"), Block(2, "a"), Block(3, "a"))), Splitter(True, 6, 0))
-def test_no_word_is_lost_and_no_passage_is_too_long(given: Document, splitter: Splitter) -> None:
-    chunks = splitter.split(given)
-    wanted = [piece for block in given.blocks for piece in pieces(block.text)]
+def test_no_word_is_lost_and_no_passage_is_too_long(document: Document, splitter: Splitter) -> None:
+    chunks = splitter.split(document)
+    wanted = [piece for block in document.blocks for piece in pieces(block.text)]
     assert is_within(wanted, [piece for chunk in chunks for piece in pieces(chunk.text)])
     assert all(1 <= count_words(chunk.text) <= splitter.max_words for chunk in chunks)
     assert len({chunk.id for chunk in chunks}) == len(chunks)
@@ -103,13 +103,13 @@ def test_overlap_repeats_the_end_of_the_passage_before(gaps: list[str], size: in
 
 @given(st.lists(DOCUMENTS, min_size=1, max_size=3), DOCUMENTS, SPLITTERS)
 def test_ids_do_not_depend_on_other_documents(
-    others: list[Document], given: Document, splitter: Splitter
+    others: list[Document], document: Document, splitter: Splitter
 ) -> None:
-    alone = [chunk.id for chunk in splitter.split(given)]
+    alone = [chunk.id for chunk in splitter.split(document)]
     for number, other in enumerate(others):
         renamed = replace(other, name=f"other/{number}.md")
         assert not {chunk.id for chunk in splitter.split(renamed)} & set(alone)
-    assert [chunk.id for chunk in splitter.split(given)] == alone
+    assert [chunk.id for chunk in splitter.split(document)] == alone
 
 
 def test_a_passage_keeps_its_id_when_others_are_written_before_it() -> None:
@@ -161,8 +161,8 @@ def test_overlap_begins_with_a_sentence_where_one_begins() -> None:
 
 
 def test_a_title_stands_where_there_is_no_heading() -> None:
-    given = Document("a.html", (Block(0, "Teks awal."), Block(1, "Judul"), Block(0, "Isi.")), "Nama")
-    assert [chunk.text for chunk in by_heading(4).split(given)] == ["Nama\n\nTeks awal.", "Judul\n\nIsi."]
+    document = Document("a.html", (Block(0, "Teks awal."), Block(1, "Judul"), Block(0, "Isi.")), "Nama")
+    assert [chunk.text for chunk in by_heading(4).split(document)] == ["Nama\n\nTeks awal.", "Judul\n\nIsi."]
     assert by_heading().split(Document("a.md", (), "Only a title")) == []
 
 

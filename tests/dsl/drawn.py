@@ -21,5 +21,5 @@ def text(*diagnostics: Diagnostic, width: int = 120) -> str:
     return to_text(diagnostics, color=False, width=width)
 
 
-def shown(written: str) -> str:
+def dedented(written: str) -> str:
     return dedent(written).strip("\n")

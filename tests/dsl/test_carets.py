@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from synth.base.display import text_width
 from synth.dsl import Diagnostic, Fix, Label, Source, Span, to_github, to_json, to_text
-from tests.dsl.drawn import at, lines, shown, text
+from tests.dsl.drawn import at, dedented, lines, text
 
 
 def test_right_to_left_lines_have_no_carets() -> None:
@@ -18,7 +18,7 @@ def test_right_to_left_lines_have_no_carets() -> None:
     fault = Diagnostic(
         "E101", "m", at(source, 4, "brief"), "here", secondary=(Label(at(source, 4, "عرف"), "there"),)
     )
-    assert text(fault) == shown(
+    assert text(fault) == dedented(
         """
         error[E101]: m
           --> p.recipe:4:9

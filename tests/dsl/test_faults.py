@@ -11,12 +11,12 @@ from synth.dsl.syntax import Damaged, Integer, Statement
 from tests.dsl.helpers import RECIPES, edited, faults, marked, only, rendered, without_line
 
 
-def shown(text: str) -> str:
+def dedented(text: str) -> str:
     return dedent(text).strip("\n")
 
 
 def test_a_text_block_left_open() -> None:
-    assert rendered(without_line("persona.recipe", 56)) == shown(
+    assert rendered(without_line("persona.recipe", 56)) == dedented(
         '''
         error[E001]: this text is never closed
           --> persona.recipe:51:14
@@ -30,7 +30,7 @@ def test_a_text_block_left_open() -> None:
 
 
 def test_a_value_is_missing() -> None:
-    assert rendered(edited("persona.recipe", "temperature = 1.0", "temperature =")) == shown(
+    assert rendered(edited("persona.recipe", "temperature = 1.0", "temperature =")) == dedented(
         """
         error[E002]: expected a value, found the end of the line
           --> persona.recipe:18:16
@@ -44,7 +44,7 @@ def test_a_value_is_missing() -> None:
 
 
 def test_an_unknown_unit() -> None:
-    assert rendered(edited("persona.recipe", "split = 95%", "split = 95pct")) == shown(
+    assert rendered(edited("persona.recipe", "split = 95%", "split = 95pct")) == dedented(
         """
         error[E004]: `95pct` has an unknown unit
           --> persona.recipe:92:11
@@ -59,7 +59,7 @@ def test_an_unknown_unit() -> None:
 
 
 def test_a_brace_left_open_is_found_by_indentation() -> None:
-    assert rendered(without_line("persona.recipe", 64)) == shown(
+    assert rendered(without_line("persona.recipe", 64)) == dedented(
         """
         error[E003]: `{` is never closed
           --> persona.recipe:50:32
@@ -73,7 +73,7 @@ def test_a_brace_left_open_is_found_by_indentation() -> None:
 
 
 def test_a_brace_that_opens_nothing() -> None:
-    assert rendered(edited("persona.recipe", "user by author {", "user by author")) == shown(
+    assert rendered(edited("persona.recipe", "user by author {", "user by author")) == dedented(
         """
         error[E003]: `}` closes nothing
           --> persona.recipe:64:3

@@ -56,8 +56,8 @@ def test_hostile_texts(name: str) -> None:
     text = TEXTS[name]
     syntax, diagnostics = parse(Source("hostile.recipe", text))
     check_spans(syntax)
-    shown = to_text(diagnostics[:20], color=False, width=80)
-    assert all(len(line) < 300 for line in shown.splitlines())
+    excerpt = to_text(diagnostics[:20], color=False, width=80)
+    assert all(len(line) < 300 for line in excerpt.splitlines())
 
 
 @pytest.mark.parametrize("name", ["braces", "parentheses", "brackets", "nested blocks", "types", "crossed"])

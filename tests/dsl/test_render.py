@@ -6,7 +6,7 @@ import json
 import re
 
 from synth.dsl import Diagnostic, Fix, Label, Source, to_github, to_json, to_text
-from tests.dsl.drawn import at, lines, shown, text
+from tests.dsl.drawn import at, dedented, lines, text
 
 
 def test_a_secondary_line_far_away() -> None:
@@ -18,7 +18,7 @@ def test_a_secondary_line_far_away() -> None:
         secondary=(Label(at(source, 91, "ask"), "this turn is"),),
         hint="did you mean `ask`?",
     )
-    assert text(fault) == shown(
+    assert text(fault) == dedented(
         """
         error[E101]: `aks` is not defined here
            --> pillars.recipe:107:10
@@ -39,7 +39,7 @@ def test_a_secondary_line_below() -> None:
     fault = Diagnostic(
         "E110", "m", at(source, 69, "answer"), secondary=(Label(at(source, 82, "answer"), "said here"),)
     )
-    assert text(fault) == shown(
+    assert text(fault) == dedented(
         """
         error[E110]: m
           --> p.recipe:69:10
@@ -69,7 +69,7 @@ def test_several_labels_on_one_line() -> None:
         ),
         hint="6 x 50 = 300; write `times 50`, or declare 270",
     )
-    assert text(fault) == shown(
+    assert text(fault) == dedented(
         """
         error[E301]: `identity` is declared as 300 conversations and makes 270
           --> pillars.recipe:88:23
@@ -93,7 +93,7 @@ def test_labels_that_would_run_into_each_other() -> None:
         "the third",
         secondary=(Label(at(source, 1, "a"), "the first"), Label(at(source, 1, "b"), "the second")),
     )
-    assert text(fault) == shown(
+    assert text(fault) == dedented(
         """
         error[E301]: m
           --> p.recipe:1:5
@@ -124,7 +124,7 @@ def test_lines_that_follow_each_other_and_no_hint() -> None:
         at(source, 226, "training"),
         secondary=tuple(Label(at(source, line, word), "") for line, word in marks),
     )
-    assert text(fault) == shown(
+    assert text(fault) == dedented(
         """
         error[E302]: the shares of `training` sum to 105%, not 100%
            --> pillars.recipe:226:5
@@ -150,7 +150,7 @@ def test_a_label_left_of_the_primary_mark() -> None:
         at(source, 22, 'vllm("g")'),
         secondary=(Label(at(source, 22, "frozen"), "frozen here"),),
     )
-    assert text(fault) == shown(
+    assert text(fault) == dedented(
         """
         error[E402]: a frozen model needs a revision
           --> p.recipe:22:35
@@ -172,7 +172,7 @@ def test_the_command_line() -> None:
         hint="for example `--set per_category=10`",
         command="synth run rag.recipe --set per_category=many",
     )
-    assert text(fault) == shown(
+    assert text(fault) == dedented(
         """
         error[E602]: `per_category` is a count; `many` is not
           --> command line
@@ -189,7 +189,7 @@ def test_the_command_line() -> None:
 
 def test_a_command_line_without_the_word() -> None:
     fault = Diagnostic("E601", "`revision` is not given", None, command="synth run rag.recipe")
-    assert text(fault) == shown(
+    assert text(fault) == dedented(
         """
         error[E601]: `revision` is not given
           --> command line
@@ -205,7 +205,7 @@ def test_another_file() -> None:
     fault = Diagnostic(
         "E104", "m", at(here, 3, "style"), secondary=(Label(at(there, 120, "styles"), "declared here"),)
     )
-    assert text(fault) == shown(
+    assert text(fault) == dedented(
         """
         error[E104]: m
            --> a.recipe:3:5

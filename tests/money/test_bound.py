@@ -135,9 +135,9 @@ def test_what_the_service_does_not_count_is_counted_here(
         "SELECT prompt_tokens, payload ->> 'estimated' FROM events WHERE kind = 'call.completed'",
     )
     assert all(tokens > 0 and estimated == "true" for tokens, estimated in calls)
-    shown = run(tmp_path, openai_server, "--set", "n=400", "--max-cost", "0.2").out
-    assert "they are estimated" in shown
-    assert "prices by synth.toml" in shown
+    out = run(tmp_path, openai_server, "--set", "n=400", "--max-cost", "0.2").out
+    assert "they are estimated" in out
+    assert "prices by synth.toml" in out
 
 
 def test_thinking_that_the_service_does_not_count_is_counted_as_well(

@@ -181,12 +181,12 @@ conversation c times 1000 {
     assert "google gemini-2.5-flash" in steps["a"]["prices"]
     assert steps["a"]["cost"] > 0
     assert (steps["s"]["cost"], steps["t"]["cost"]) == (None, None)
-    shown = synth("compile", "x.recipe", cwd=tmp_path).out
-    assert "`w` by synth.toml" in shown
-    assert "`g` by genai-prices" in shown
-    assert "No price of `u` (openai:nobody-knows-1) is known" in shown
-    assert "`p`" not in shown
-    assert "with every one of them" in shown
+    out = synth("compile", "x.recipe", cwd=tmp_path).out
+    assert "`w` by synth.toml" in out
+    assert "`g` by genai-prices" in out
+    assert "No price of `u` (openai:nobody-knows-1) is known" in out
+    assert "`p`" not in out
+    assert "with every one of them" in out
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,8 @@ class Excerpt:
         for number, group in groupby(marks, key=lambda mark: mark.line):
             if last and number == last + 2:
                 start, end = _line_range(source, last + 1)
-                shown, _ = self.window(source.text, start, end, start, start, [])
-                drawn.append(self.row(str(last + 1), shown))
+                cut, _ = self.window(source.text, start, end, start, start, [])
+                drawn.append(self.row(str(last + 1), cut))
             elif last and number > last + 2:
                 drawn.append(" " * (self.gutter + 1) + "...")
             last = number
@@ -86,10 +86,10 @@ class Excerpt:
         marks = sorted(marks, key=lambda mark: (not mark.primary, mark.start))
         while marks:
             first = marks[0]
-            shown, placed = self.window(source.text, start, end, first.start, first.end, marks)
-            drawn.append(self.row(str(number), shown))
+            cut, placed = self.window(source.text, start, end, first.start, first.end, marks)
+            drawn.append(self.row(str(number), cut))
             here = [mark for mark in marks if id(mark) in placed]
-            if is_right_to_left(shown):
+            if is_right_to_left(cut):
                 drawn += (self.row("", self.repeated(mark)) for mark in here)
             else:
                 columns = (placed[id(mark)] for mark in here)
@@ -107,9 +107,9 @@ class Excerpt:
         at = source.text.rfind(word) if word else -1
         marks = [Mark(source, 1, at, at + len(word), label, True)] if at >= 0 else []
         first = max(at, 0)
-        shown, placed = self.window(source.text, 0, len(source.text), first, first + len(word), marks)
-        drawn = [self.row("", shown)]
-        if is_right_to_left(shown):
+        cut, placed = self.window(source.text, 0, len(source.text), first, first + len(word), marks)
+        drawn = [self.row("", cut)]
+        if is_right_to_left(cut):
             drawn += (self.row("", self.repeated(mark)) for mark in marks)
         else:
             underlines = [_Underline(*placed[id(mark)], visible(label), True) for mark in marks]
@@ -149,7 +149,7 @@ class Excerpt:
             left, right = self._cut(columns, first - low, min(last, high) - low)
         before = _CUT if low + left > start else ""
         after = _CUT if low + right < end else ""
-        shown = before + "".join(cells[left:right]) + after
+        cut = before + "".join(cells[left:right]) + after
         shift = len(before) - columns[left]
         placed: dict[int, tuple[int, int]] = {}
         for mark in marks:
@@ -158,7 +158,7 @@ class Excerpt:
                 stop = min(max(mark.end, mark.start), low + right)
                 a, b = columns[mark.start - low] + shift, columns[stop - low] + shift
                 placed[id(mark)] = (a, max(b, a + 1))
-        return shown, placed
+        return cut, placed
 
     def _cut(self, columns: list[int], first: int, last: int) -> tuple[int, int]:
         """The [left, right) of the cells to show: the marked ones in the middle, or from their

@@ -207,11 +207,11 @@ def _damage(truth: Truth, files: dict[str, bytes], chance: random.Random) -> str
         case "byte":
             content[at] = chance.randrange(256)
         case "noise":
-            some = chance.randrange(2, 600)
-            content[at : at + some] = chance.randbytes(len(content[at : at + some]))
+            size = chance.randrange(2, 600)
+            content[at : at + size] = chance.randbytes(len(content[at : at + size]))
         case "zeros":
-            some = chance.randrange(2, 5000)
-            content[at : at + some] = bytes(len(content[at : at + some]))
+            size = chance.randrange(2, 5000)
+            content[at : at + size] = bytes(len(content[at : at + size]))
         case "page":
             at -= at % 4096
             content[at : at + 4096] = bytes(len(content[at : at + 4096]))
