@@ -82,14 +82,14 @@ def _statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
 
 
 def _imports(name: str) -> set[str]:
-    found = set[str | None]()
+    modules = set[str | None]()
     for node in _statements(ast.parse(MODULES[name].read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {_module(each.name) for each in node.names}
+            modules |= {_module(alias.name) for alias in node.names}
         else:
             assert node.level == 0, f"{name} imports by a relative name"
-            found |= {_module(f"{node.module}.{each.name}") for each in node.names}
-    return {each for each in found if each is not None and each != name}
+            modules |= {_module(f"{node.module}.{alias.name}") for alias in node.names}
+    return {module for module in modules if module is not None and module != name}
 
 
 STAGES = [name for name in MODULES if name.split(".")[0] in LAYERS]
@@ -164,7 +164,9 @@ def test_imports_run_one_way() -> None:
 def test_what_is_shipped_imports_nothing_that_is_not() -> None:
     for name, imports in _all_imports().items():
         if name.split(".")[0] in (*LAYERS, "synth"):
-            assert not {each for each in imports if each.split(".")[0] in ("bench", "tests", "editors")}, name
+            assert not {other for other in imports if other.split(".")[0] in ("bench", "tests", "editors")}, (
+                name
+            )
 
 
 @pytest.mark.parametrize("rooms", [_rooms, _folders, lambda name, other: (name, other)])
@@ -180,7 +182,7 @@ def test_folders_and_files_can_be_taken_in() -> None:
     folders = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
     # One command a file.
     del folders[ROOT / "synth" / "cli"]
-    assert {str(each): count for each, count in folders.items() if count > MOST_MODULES} == {}
+    assert {str(folder): count for folder, count in folders.items() if count > MOST_MODULES} == {}
     lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in MODULES.items()}
     assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
@@ -199,7 +201,7 @@ def test_names_say_what_a_thing_is() -> None:
 
 
 def test_names_are_the_fields() -> None:
-    found = set()
+    old = set()
     for name in STAGES:
         assert name.rpartition(".")[2] not in OLD_FILES or MODULES[name].name == "__init__.py", name
         # Keys of events keep their names, and there they are names of fields.
@@ -208,5 +210,5 @@ def test_names_are_the_fields() -> None:
         text = MODULES[name].read_text("utf-8")
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.type == tokenize.NAME and OLD_NAMES.fullmatch(token.string):
-                found.add((name, token.string))
-    assert found == set()
+                old.add((name, token.string))
+    assert old == set()

@@ -30,8 +30,8 @@ def count_messages(messages: Sequence[Message]) -> int:
 def most(messages: Sequence[Message], beside: str) -> int:
     """The most tokens that a prompt can have: no tokenizer gives a byte more than one.  `beside` is the
     JSON that goes with it, of a schema and of tools, or nothing."""
-    content = sum(_bytes(message.content) + _bytes(_called(message)) for message in messages)
-    return content + _bytes(beside) + _AROUND_AT_MOST * (len(messages) + 1)
+    size = sum(_bytes(message.content) + _bytes(_called(message)) for message in messages)
+    return size + _bytes(beside) + _AROUND_AT_MOST * (len(messages) + 1)
 
 
 def _called(message: Message) -> str:

@@ -44,8 +44,8 @@ def tombstone(kind: str, text: str, payload: Mapping[str, Any], texts: Texts) ->
     mark = {MARK: sha256(text.encode("utf-8", "surrogatepass")).hexdigest()}
     if kind == Kind.PLAN_REGISTERED:
         recipe = payload["plan"].get("recipe", "")
-        stand_in = GONE if texts.stand_in(recipe) else recipe
-        return {**mark, "plan_hash": payload["plan_hash"], "plan": {"recipe": stand_in}}
+        name = GONE if texts.stand_in(recipe) else recipe
+        return {**mark, "plan_hash": payload["plan_hash"], "plan": {"recipe": name}}
     if kind in KEPT:
         return {
             **mark,

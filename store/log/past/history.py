@@ -254,12 +254,12 @@ class History:
 
     def answered(self, model: str, backend: str, id_: str) -> bool:
         """Whether a model has answered any call while it ran there.  May be asked from any thread."""
-        row = self.log.cursor().execute(
+        rows = self.log.cursor().execute(
             f"""SELECT 1 FROM events WHERE kind = ? AND model = ?
                AND ({payload_sql.IDENTITY_BACKEND}) = ? AND ({payload_sql.IDENTITY_ID}) = ? LIMIT 1""",
             [Kind.CALL_COMPLETED.value, model, backend, id_],
         )
-        return row.fetchone() is not None
+        return rows.fetchone() is not None
 
     def mean_tokens(self, step: str, model: str, identity: Mapping[str, Any]) -> tuple[float, float] | None:
         """Mean prompt and completion tokens of a step's calls that a model answered where it runs now,
