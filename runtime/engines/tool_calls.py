@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from synth.base.canonical import canonical_json
 from synth.base.display import visible
 from synth.base.text import valid_text
 from synth.runtime.engines.base import Message, ToolCall
@@ -20,8 +21,11 @@ from synth.runtime.engines.wire.fields import told
 
 _DEEPEST = 64
 _LONGEST_NAME = 200
-# No number of anything has more digits.
+# Those that a dataset can be read with.
+_WHOLE = range(-(1 << 63), 1 << 63)
 _MOST_DIGITS = 40
+# As many as a tool's result may have.
+_MOST_BYTES = 1 << 20
 _LONGEST_SHOWN = 60
 
 
@@ -74,6 +78,9 @@ def arguments_of(given: Any, sound: Callable[[str], str] = valid_text) -> dict[s
     if not isinstance(given, Mapping):
         raise Malformed(f"are {kind(given)} in place of an object")
     found: dict[str, Any] = _kept(given, sound, 0)
+    size = len(canonical_json(found).encode("utf-8", "surrogatepass"))
+    if size > _MOST_BYTES:
+        raise Malformed(f"are {size:,} bytes of JSON, and 1 MiB is the most")
     return found
 
 
@@ -135,7 +142,11 @@ def _kept(value: Any, sound: Callable[[str], str], depth: int) -> Any:
         return sound(value)
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int | float):
+    if isinstance(value, int):
+        if value not in _WHOLE:
+            raise Malformed("hold a whole number of more than 64 bits")
+        return value
+    if isinstance(value, float):
         if not math.isfinite(value):
             raise Malformed("hold a number that is none, or too large")
         return value
