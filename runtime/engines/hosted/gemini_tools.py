@@ -10,7 +10,7 @@ from typing import Any
 
 from synth.base.text import valid_text
 from synth.runtime.engines.base import Message, ToolCall
-from synth.runtime.engines.tool_calls import Called, Malformed, call_of, decode, kind
+from synth.runtime.engines.tool_calls import Called, Malformed, arguments_of, call_of, decode, kind
 from synth.runtime.engines.wire.fields import Reading
 
 # Answers that end so were to be calls, which the service itself could not read.
@@ -102,13 +102,15 @@ def _sent(call: ToolCall) -> dict[str, Any]:
 
 
 def _response(message: Message) -> dict[str, Any]:
-    """A tool's message, which the service wants as an object."""
+    """A tool's message, which the service wants as an object: one that would not come through a request as
+    it is, for its numbers, texts or depth, goes as a text."""
     content = valid_text(message.content)
     response: Any = {"output": content}
     if content.startswith("{"):
         with suppress(Malformed):
             found, end = decode(content)
-            response = found if end == len(content) else response
+            if end == len(content) and arguments_of(found) == found:
+                response = found
     return {"functionResponse": {"name": wire_name(message.name), "response": response}}
 
 

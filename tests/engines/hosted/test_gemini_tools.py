@@ -240,6 +240,26 @@ def test_unknown_names_and_odd_texts_are_calls(gemini_server: GeminiServer) -> N
     assert sent[2]["parts"][0]["functionResponse"] == {"name": "look_up", "response": {"output": "no"}}
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("1e999", "-1e400", "NaN", "9" * 60, str(2**63), '"\\ud800"', "[" * 70 + "]" * 70),
+        '1, "\\udfff": 2',
+    ],
+)
+def test_a_result_that_no_request_can_hold_goes_as_text(gemini_server: GeminiServer, value: str) -> None:
+    """What a tool says is anything at all; the service refuses a request that is not JSON as it reads it."""
+    gemini_server.answer = lambda asked: "Fine."
+    odd = f'{{"n": {value}}}'
+    given = (ToolCall("lookup", {}), ToolCall("lookup", {}))
+    results = [Message("tool", text, name="lookup") for text in (odd, '{"n": -9223372036854775808}')]
+    answer = ask(Door(gemini_server), with_tools(Message("model", "", given), *results))
+    assert answer.text == "Fine."
+    first, second = gemini_server.received[-1].body["contents"][2]["parts"]
+    assert first["functionResponse"]["response"] == {"output": odd}
+    assert second["functionResponse"]["response"] == {"n": -(2**63)}
+
+
 def test_calls_that_the_service_never_gave_are_marked(gemini_server: GeminiServer) -> None:
     """Those of another model or of a file; models before the third generation want no signature."""
     gemini_server.answer = lambda asked: "Fine."

@@ -56,7 +56,7 @@ class GeminiServer(Loopback):
             results=tuple(
                 result["response"] for content in since for result in _those(content, "functionResponse")
             ),
-            fault=self._fault(contents),
+            fault=_unreadable(body) or self._fault(contents),
             key=key,
             model=request.match_info["model"],
             messages=tuple(messages),
@@ -130,6 +130,20 @@ def signature(call: Mapping[str, Any]) -> str:
     """What this server gives with the first call of a message, and wants back with it."""
     text = json.dumps([call.get("name"), call.get("args") or {}], sort_keys=True)
     return base64.b64encode(sha256(text.encode()).digest()).decode()
+
+
+def _unreadable(body: Mapping[str, Any]) -> str | None:
+    """What the service says of JSON that its buffers cannot hold."""
+    try:
+        json.dumps(body, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        return "Invalid JSON payload received. Unexpected token."
+    return "Message too deep. Max recursion depth reached" if _deep(body, 100) else None
+
+
+def _deep(value: Any, most: int) -> bool:
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return most == 0 or any(_deep(part, most - 1) for part in parts)
 
 
 def _schema(declared: Mapping[str, Any]) -> Any:
