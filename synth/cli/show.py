@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,10 @@ def _print(cursor: Any, events: list[dict[str, Any]], as_json: bool) -> None:
         return
 
     source = events[0]["kind"] == "source.ingested"
-    told = _origin(events, _versions(cursor, events)) if source else _story(events, _steps(cursor, events))
+    if source:
+        told = _origin(events, _versions(cursor, events))
+    else:
+        told = chain([f"sample {events[0]['sample_id']}"], _story(events, _steps(cursor, events)))
     for line in told:
         terminal.block(line)
 
@@ -113,7 +117,7 @@ def _steps(cursor: Any, events: list[dict[str, Any]]) -> list[str]:
 
 def _versions(cursor: Any, events: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The `source.completed` of each version that has a row, by version."""
-    wanted = [event["payload"]["version"] for event in events if event["kind"] == "source.ingested"]
+    wanted = [event["payload"]["version"] for event in _readings(events)]
     if not wanted:
         return {}
     found = cursor.execute(
@@ -144,10 +148,10 @@ def _origin(events: list[dict[str, Any]], versions: dict[str, dict[str, Any]]) -
         yield _indented(f"rest: {canonical_json(first['rest'])}", "  | ")
     for message in first.get("messages", ()):
         marks = [f"weight {message['weight']}"] if "weight" in message else []
-        yield _indented(f"{', '.join([message['role'], *marks])}: {message['content']}", "  | ")
+        yield from _said(message, marks)
         if "thought" in message:
             yield _indented(f"thought: {message['thought']}", "  |   ")
-    for event in events:
+    for event in _readings(events):
         payload = event["payload"]
         version = versions.get(payload["version"])
         yield f"\n[{event['seq']}] read from {escaped(payload['file'])}, {_line(payload)}"
@@ -157,6 +161,22 @@ def _origin(events: list[dict[str, Any]], versions: dict[str, dict[str, Any]]) -
         yield f"  row {payload['row'] + 1} of {version['rows']}, read as `{version['shape']}`"
         file = next(each for each in version["files"] if each["path"] == payload["file"])
         yield f"  the file had {file['bytes']} bytes, sha256 {file['sha256']}"
+    # What functions said of a row, and when it was forgotten.
+    yield from _story([event for event in events if event["kind"] != "source.ingested"], [])
+
+
+def _readings(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [event for event in events if event["kind"] == "source.ingested"]
+
+
+def _said(message: dict[str, Any], marks: list[str]) -> Iterator[str]:
+    """What a message says and the calls that it makes."""
+    named = f"{message['role']} {message['name']}" if "name" in message else message["role"]
+    who = ", ".join([named, *marks])
+    if message["content"] or not message.get("calls"):
+        yield _indented(f"{who}: {message['content']}", "  | ")
+    for call in message.get("calls", ()):
+        yield _indented(f"{who} calls {_call(call)}", "  | ")
 
 
 def _line(payload: dict[str, Any]) -> str:
@@ -165,7 +185,6 @@ def _line(payload: dict[str, Any]) -> str:
 
 
 def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
-    yield f"sample {events[0]['sample_id']}"
     for event in events:
         payload = event["payload"]
         step = f"{event['step']}, attempt {(event['attempt'] or 0) + 1}"
@@ -191,12 +210,7 @@ def _story(events: list[dict[str, Any]], order: list[str]) -> Iterator[str]:
                     + "".join(f", {k} {v}" for k, v in payload["sampling"].items())
                 )
                 for message in payload["messages"]:
-                    said = message["content"]
-                    if said or not message.get("calls"):
-                        who = f"{message['role']} {message['name']}" if "name" in message else message["role"]
-                        yield _indented(f"{who}: {said}", "  | ")
-                    for call in message.get("calls", ()):
-                        yield _indented(f"{message['role']} calls {_call(call)}", "  | ")
+                    yield from _said(message, [])
                 if "thought" in payload:
                     yield _indented(f"thought: {payload['thought']}", "  >   ")
                 if payload["text"] or not payload.get("calls"):

@@ -20,7 +20,7 @@ from synth.runtime.sources.faults import Unusable
 from synth.runtime.sources.messages import message_list
 from synth.runtime.sources.notes import Notes
 from synth.runtime.sources.shapes import Form, conversation
-from tests.kit.support import synth
+from tests.kit.support import query, synth
 from tests.sources.helpers import write_lines
 from tests.sources.test_tools import FORMS
 
@@ -149,6 +149,29 @@ def test_what_stands_in_a_call_or_in_a_definition_is_forgotten(tmp_path: Path) -
         assert done.status == 0, done.err
         ((row,),) = product.materialize(plan, log=less, out=tmp_path)
         assert row["messages"][0]["content"] == "Hello."
+
+
+def test_the_story_of_a_row_has_its_calls_and_what_functions_said_of_it(tmp_path: Path) -> None:
+    (tmp_path / "seen.py").write_text(
+        "def short(text: list[dict[str, object]]) -> str | None:\n    return None\n"
+    )
+    recipe = (
+        'use seen from "seen.py"\n'
+        'source chats: messages from jsonl("chats.jsonl") { keep { seen.short() } }\n'
+        f'{MIXED}export out: messages from all to "out"\n'
+    )
+    run(tmp_path, recipe, BOTH[0])
+    ((row,),) = query(
+        tmp_path / "synth.duckdb", "SELECT sample_id FROM events WHERE kind = 'source.ingested'"
+    )
+    told = synth("show", row, cwd=tmp_path)
+    assert told.status == 0, told.err
+    lines = told.out.splitlines()
+    assert '  | model calls w({"c": "Oslo", "role": "a secret role"})' in lines
+    assert "  | tool w: 5C" in lines
+    assert "  | model: " not in lines
+    assert any("read from chats.jsonl, line 1" in line for line in lines)
+    assert any("keep: `seen.short`" in line for line in lines)
 
 
 def changed(value: Any, random: Random) -> Any:
