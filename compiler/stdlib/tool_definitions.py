@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from synth.base.canonical import is_too_large
+
 # What other forms call the parameters.
 _PARAMETERS = ("parameters", "input_schema", "inputSchema")
 
@@ -50,7 +52,15 @@ def _definition(value: Any, number: int) -> dict[str, Any]:
             raise ValueError(f"the parameters of `{name}` are no object")
         if each is not None:
             found[key] = each
+    if _holds_too_large(found):
+        raise ValueError(f"`{name}` has a number that is too large")
     return {"type": "function", "function": found}
+
+
+def _holds_too_large(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return any(map(_holds_too_large, value)) if isinstance(value, list) else is_too_large(value)
 
 
 def parsed(text: str) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from synth.base.canonical import is_too_large
 from synth.base.display import code_point, visible
 from synth.base.errors import ConfigError
 
@@ -60,12 +61,15 @@ def fit(text: str, where: str) -> str:
 
 
 def fit_json(value: _Json, where: str) -> _Json:
-    """The same of all texts and names in a JSON value."""
+    """The same of all texts and names in a JSON value.  Raises Unusable also for numbers that not all readers
+    of datasets take."""
     pending: list[Any] = [value]
     while pending:
         each = pending.pop()
         if isinstance(each, str):
             fit(each, where)
+        elif is_too_large(each):
+            raise Unusable("has a number that is too large", where)
         elif isinstance(each, Mapping):
             pending += (*each, *each.values())
         elif isinstance(each, list | tuple):

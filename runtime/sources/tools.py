@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -176,21 +178,52 @@ def _answered(
         raise Unusable(
             "has a call of a tool without a result", f"{missing} of {len(calls)} in message {place}"
         )
-    order = list(range(len(results)))
-    said = [result.ids[0] if result.ids else None for result in results]
-    if None not in said and None not in ids and len(set(ids)) == len(ids):
-        if set(said) != set(ids):
-            stray = next(index for index, id_ in enumerate(said) if id_ not in ids)
+    for call, index in zip(calls, _order(calls, ids, results, place), strict=True):
+        where = f"message {place + index + 1}"
+        message = fit_json(results[index].message, where)
+        if call["name"] and message.setdefault("name", call["name"]) != call["name"]:
             raise Unusable(
-                "has a result of a tool without a call",
-                f"message {place + stray + 1} answers {quoted(str(said[stray]))}",
+                "has a result of a tool under the name of another",
+                f"{quoted(message['name'])} for a call of {quoted(call['name'])} in {where}",
             )
-        order = [said.index(id_) for id_ in ids]
-    for call, index in zip(calls, order, strict=True):
-        message = fit_json(results[index].message, f"message {place + index + 1}")
-        if call["name"]:
-            message.setdefault("name", call["name"])
         yield message
+
+
+def _order(
+    calls: Sequence[ToolCall], ids: Sequence[str | None], results: list[Told], place: int
+) -> list[int]:
+    """Which result is that of each call: by the ids that both have, else by the names that results have,
+    else as they come."""
+    found: dict[int, int] = {}
+    counts = Counter(ids)
+    # Two calls of one id are told apart by nothing.
+    of_ids = {id_: number for number, id_ in enumerate(ids) if id_ is not None and counts[id_] == 1}
+    for index, result in enumerate(results):
+        id_ = result.ids[0] if result.ids else None
+        if id_ is None:
+            continue
+        where = f"message {place + index + 1} answers {quoted(id_)}"
+        if id_ not in of_ids:
+            if len(of_ids) == len(calls):
+                raise Unusable("has a result of a tool without a call", where)
+        elif of_ids[id_] in found:
+            raise Unusable("has two results of one call of a tool", where)
+        else:
+            found[of_ids[id_]] = index
+    for named in (True, False):
+        for index, result in enumerate(results):
+            name = result.message.get("name")
+            if index in found.values() or (name is not None) != named:
+                continue
+            left = [number for number in range(len(calls)) if number not in found]
+            same = [number for number in left if calls[number]["name"] in (name, "")] if named else left
+            if not same:
+                raise Unusable(
+                    "has a result of a tool that is not called",
+                    f"{quoted(str(name))} in message {place + index + 1}",
+                )
+            found[same[0]] = index
+    return [found[number] for number in range(len(calls))]
 
 
 def _apart(results: list[Told], calls: int) -> list[Told]:
@@ -241,10 +274,33 @@ def _arguments(value: Any, where: str) -> dict[str, Any]:
 
 
 def _json(text: str, where: str) -> Any:
+    """A call, or arguments: of two values of one key nobody knows which was meant."""
     try:
-        return parsed(text)
-    except ValueError:
+        return _DECODER.decode(text)
+    except _Twice as error:
+        key = quoted(str(error)[:60])
+        raise Unusable("has a call of a tool that names a key twice", f"{key} in {where}") from None
+    except (ValueError, RecursionError):
         raise Unusable("has a call of a tool that is not JSON", where) from None
+
+
+class _Twice(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return found
+
+
+def _none(word: str) -> Any:
+    raise ValueError(word)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_none)
 
 
 def _id(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -40,6 +41,14 @@ def canonical_text(text: str) -> str:
 def digest(value: Any) -> str:
     """sha256 of a value's canonical JSON, in hex.  Lone surrogates are hashed as they stand."""
     return sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_too_large(value: Any) -> bool:
+    """Whether a value is a number that readers of JSON do not all take: a whole one beyond 64 bits with its
+    sign, or one that is not finite."""
+    if isinstance(value, int):
+        return not -(2**63) <= value < 2**63
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 class Frozen(BaseModel):

@@ -225,7 +225,7 @@ def test_bad_rows_are_left_out_and_named(tmp_path: Path) -> None:
         "left out: 4 rows",
         "chat.jsonl:5 has an empty message (message 2)",
         "chat.jsonl:6 is not JSON (Expecting value at column 15)",
-        "chat.jsonl:7 has a call or an answer of a tool, and conversations here are text (`tool` in",
+        "chat.jsonl:7 has a result of a tool without a call (message 2)",
         "and 1 more",
     ):
         assert line in shown.out

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from synth.base.errors import ConfigError
 from tests.sources.helpers import ingest, logged, plan_for, write_lines
 
 ASK = {"role": "user", "content": "weather?"}
@@ -208,3 +209,92 @@ def test_a_table_adds_no_arguments(tmp_path: Path) -> None:
     assert first["messages"] == WANTED
     assert first["tools"] == [TOOL]
     assert second["messages"][1]["calls"] == [{"name": "v", "arguments": {"deep": {"x": 1}}}]
+
+
+def each(*names: str, ids: tuple[str | None, ...] = (None, None)) -> dict[str, Any]:
+    calls = [
+        {"function": {"name": name, "arguments": {}}} | ({"id": id_} if id_ else {})
+        for name, id_ in zip(names, ids, strict=True)
+    ]
+    return {"role": "assistant", "content": "", "tool_calls": calls}
+
+
+def gave(content: str, **more: str) -> dict[str, str]:
+    return {"role": "tool", "content": content, **more}
+
+
+@pytest.mark.parametrize(
+    ("calls", "results"),
+    [
+        (each("v", "w"), [gave("of w", name="w"), gave("of v", name="v")]),
+        (each("v", "w", ids=("a", None)), [gave("of w"), gave("of v", tool_call_id="a")]),
+        (each("v", "w", ids=("a", None)), [gave("of w", tool_call_id="b"), gave("of v", tool_call_id="a")]),
+        (each("v", "w"), [gave("of w"), gave("of v", name="v")]),
+        (each("v", "w"), [gave("of v", tool_call_id="1"), gave("of w", tool_call_id="2")]),
+        (each("w", "w"), [gave("of v", name="w"), gave("of w", name="w")]),
+    ],
+)
+def test_results_are_those_of_their_calls(calls: dict[str, Any], results: list[Any], tmp_path: Path) -> None:
+    (payload,) = read(tmp_path, {"messages": [ASK, calls, *results, TELL]})
+    names = [call["function"]["name"] for call in calls["tool_calls"]]
+    assert payload["messages"][2:4] == [
+        {"role": "tool", "content": content, "name": name}
+        for name, content in zip(names, ("of v", "of w"), strict=True)
+    ]
+
+
+def of(arguments: str) -> dict[str, Any]:
+    return each("v", "w") | {"function_call": {"name": "x", "arguments": arguments}}
+
+
+THREE = [gave("1"), gave("2"), gave("3")]
+
+
+@pytest.mark.parametrize(
+    ("calls", "results", "why"),
+    [
+        (each("v", "w"), [gave("5", name="v"), gave("6", name="u")], "is not called ('u' in message 4)"),
+        (
+            each("v", "w", ids=("a", "b")),
+            [gave("5", tool_call_id="a", name="w"), gave("6", tool_call_id="b")],
+            "under the name of another ('w' for a call of 'v' in message 3)",
+        ),
+        (
+            each("v", "w", ids=("a", "b")),
+            [gave("5", tool_call_id="a"), gave("6", tool_call_id="a")],
+            "has two results of one call of a tool (message 4 answers 'a')",
+        ),
+        (
+            each("v", "w", ids=("a", "b")),
+            [gave("5", tool_call_id="a"), gave("6", tool_call_id="c")],
+            "has a result of a tool without a call (message 4 answers 'c')",
+        ),
+        (of('{"n": 1, "n": 2}'), THREE, "names a key twice ('n' in call 1 of message 2)"),
+        (of('{"n": {"m": 1, "m": 1}}'), THREE, "names a key twice ('m' in call 1 of message 2)"),
+        (of('{"n": 9223372036854775808}'), THREE, "a number that is too large (a call of message 2)"),
+        (of('{"n": [1e999]}'), THREE, "a number that is too large (a call of message 2)"),
+        (
+            each("v", "w") | {"function_call": {"name": "x", "arguments": {"n": -(2**64)}}},
+            THREE,
+            "a number that is too large (a call of message 2)",
+        ),
+    ],
+)
+def test_what_nobody_can_tell_or_read_is_a_fault_of_its_row(
+    calls: dict[str, Any], results: list[Any], why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        read(tmp_path, {"messages": [ASK, calls, *results, TELL]})
+    what, _, detail = why.partition(" (")
+    told = str(raised.value).replace('"', "'").replace("`", "'")
+    assert f"{what}, line 1 ({detail}: mend or remove it" in told
+
+
+def test_a_definition_holds_no_number_that_datasets_do_not_read(tmp_path: Path) -> None:
+    tool = {"name": "w", "parameters": {"type": "object", "properties": {"n": {"maximum": 2**64}}}}
+    with pytest.raises(ConfigError, match=r"1 .`w` has a number that is too large"):
+        read(tmp_path, {"messages": [ASK, openai(), *RESULTS, TELL], "tools": [tool]})
+    largest = {"n": 2**63 - 1, "m": -(2**63)}
+    call = {"name": "w", "arguments": largest}
+    (payload,) = read(tmp_path, {"messages": [ASK, openai(tool_calls=[call]), RESULTS[0], TELL]})
+    assert payload["messages"][1]["calls"] == [call]
