@@ -18,6 +18,11 @@ _QUERIES: dict[str, str | None] = {
     "The query is\n\n```sql\nSELECT count(*) FROM orders;\n```": None,
     "WITH late AS (SELECT * FROM orders WHERE days_late > 0) SELECT max(days_late) FROM late": None,
     "SELECT price FROM orders": "no such column: price",
+    'SELECT "price" FROM orders': "no such column: price",
+    'SELECT "it""em`" FROM orders': 'no such column: it"em`',
+    'SELECT o."item", \'"price"\' AS "a `b" FROM "orders" o /* "x */ ORDER BY "a `b" -- "': None,
+    "EXPLAIN SELECT item FROM orders": "is no query: it only explains one",
+    "-- why\n/* so */ explain query plan SELECT item FROM orders": "is no query: it only explains one",
     "SELEC item FROM orders": 'near "SELEC": syntax error',
     "SELECT item FROM orders WHERE days_late > 99": "gives no row; at least 1 is asked for",
     "SELECT 1; SELECT 2": "holds more than one statement",
@@ -96,7 +101,7 @@ def test_a_query_holds_or_is_refused_with_what_sqlite_says(tmp_path: Path) -> No
     assert sorted(each.name for each in (tmp_path / "data").iterdir()) == ["asked.jsonl", "shop.db"]
     assert query(
         tmp_path / "synth.duckdb", "SELECT count(*) FROM events WHERE kind = 'sample.completed'"
-    ) == [(3,)]
+    ) == [(4,)]
     ((versions,),) = query(
         tmp_path / "synth.duckdb", "SELECT payload->'versions' FROM events WHERE kind = 'run.started'"
     )
