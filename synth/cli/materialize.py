@@ -120,6 +120,8 @@ def _shares(source: Mapping[str, Any]) -> Iterator[str]:
         yield f"{plural(below, 'pair')} left out, whose marks {near}"
     if without := source.get("without_marks"):
         yield f"{plural(without, 'sample')} left out, without marks"
+    if unread := source.get("unread"):
+        yield f"{plural(unread, 'attempt')} left out, with calls that cannot be read"
     for split, labels in source.get("labels", {}).items():
         yield f"{split}: {labels['true']:,} labelled true, {labels['false']:,} labelled false"
     for part in source.get("parts", ()):

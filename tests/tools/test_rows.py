@@ -226,7 +226,7 @@ def test_prompt_completion_has_a_row_for_each_trained_message(tmp_path: Path) ->
 
 def test_a_preference_compares_whole_traces(tmp_path: Path) -> None:
     dataset = made(tmp_path, "preference from found")
-    first, second, third = rows(dataset.folder / "train.jsonl")
+    first, second = rows(dataset.folder / "train.jsonl")
     assert first["prompt"] == [
         {"role": "system", "content": "Look it up."},
         {"role": "user", "content": "Where is A-1?"},
@@ -238,20 +238,24 @@ def test_a_preference_compares_whole_traces(tmp_path: Path) -> None:
         *("assistant", "tool", "assistant"),
     ]
     assert second["rejected"] == [*TRACE, TRACE[0]]
-    assert third["rejected"] == [{"role": "assistant", "content": "<tool_call>{"}]
+    assert (dataset.manifest["source"]["unread"], dataset.manifest["source"]["left_out"]) == (1, 0)
+    card = (dataset.folder / "README.md").read_text("utf-8")
+    assert "Left out: 1 attempt with calls that cannot be read." in card
     assert first["tools"] == [LOOK, PAY]
 
 
 def test_unpaired_and_rejected_have_whole_traces(tmp_path: Path) -> None:
     dataset = made(tmp_path, "unpaired from served", "[reply]")
     found = rows(dataset.folder / "train.jsonl")
-    assert [row["label"] for row in found] == [True, True, False, True, False, True, False]
+    assert [row["label"] for row in found] == [True, True, False, True, False, True]
     assert found[2]["completion"] == [*TRACE, {"role": "assistant", "content": "It is gone, it is gone."}]
     assert len(found[3]["completion"]) == 6
     dataset = made(tmp_path / "refused", "rejected from served")
     refused = rows(dataset.folder / "train.jsonl")
     assert [row["completion"] for row in refused] == [row["completion"] for row in found if not row["label"]]
     assert all(len(row["prompt"]) == 2 for row in refused)
+    assert all("<tool_call>" not in json.dumps(row) for row in (*found, *refused))
+    assert dataset.manifest["source"]["unread"] == 1
 
 
 def test_the_form_of_turns_has_calls_as_texts(tmp_path: Path) -> None:

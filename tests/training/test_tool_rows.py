@@ -160,4 +160,4 @@ def test_traces_are_compared_as_a_whole(method: str, form: str, home: Path, tiny
     refused = [text for text in found if '"A-7"' in text]
     assert any(text.endswith("It is gone, it is gone.<|im_end|>\n") for text in refused)
     assert any(text.count('"A-7"') == 2 for text in refused)
-    assert any("<tool_call>{<|im_end|>" in text for text in found)
+    assert not any("<tool_call>{<|im_end|>" in text for text in found)

@@ -196,10 +196,11 @@ def _origin(source: Mapping[str, Any]) -> str:
             + distances(source)
             + (left_out if source["left_out"] else "")
             + _unjudged(source)
+            + _unread(source)
             + _unshown(source)
         )
     if "rejected" in source:
-        return f"the attempts that were refused in samples of `{source['rejected']}`."
+        return f"the attempts that were refused in samples of `{source['rejected']}`.{_unread(source)}"
     planned = _of(source["samples"], source["quota"])
     if "ranked" in source:
         without = source["without_marks"]
@@ -214,6 +215,7 @@ def _origin(source: Mapping[str, Any]) -> str:
         return (
             f"from {source['samples']} samples of `{source['unpaired']}`{planned}: {true} trained turns as "
             f"accepted (`label` true), and {false} attempts at them that were refused (`label` false)."
+            f"{_unread(source)}"
         )
     return f"from {source['samples']} samples of `{source['conversation']}`{planned}."
 
@@ -226,6 +228,11 @@ def _unshown(source: Mapping[str, Any]) -> str:
 def _unjudged(source: Mapping[str, Any]) -> str:
     number = source.get("unjudged", 0)
     return f"  Left out: {plural(number, 'attempt')} that no judge judged." if number else ""
+
+
+def _unread(source: Mapping[str, Any]) -> str:
+    number = source.get("unread", 0)
+    return f"  Left out: {plural(number, 'attempt')} with calls that cannot be read." if number else ""
 
 
 def _of(there: int, quota: int | None) -> str:

@@ -67,7 +67,8 @@ def _at(column: array[Any], indexes: Sequence[int]) -> array[Any]:
 class Attempt:
     """An attempt that a side of a pair is: what the end of its sample tells of it, the seq of its call, its
     text, the thinking that came with it, whether it was cut at the limit of tokens and, as JSON where tools
-    can be called, what its model was shown and its calls."""
+    can be called, what its model was shown and its calls.  `malformed` says why there are calls in its text
+    that cannot be read."""
 
     told: Mapping[str, Any]
     call: int
@@ -76,6 +77,7 @@ class Attempt:
     cut: bool
     shown: str
     calls: str | None
+    malformed: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +116,10 @@ def read_pairs(
     snapshot: LogSnapshot, sides: Mapping[str, CallPlan], found: FoundPairs, *, calling: bool
 ) -> Iterator[Pair]:
     """Pairs in order, a chunk in memory at a time; `calling` ones with what their attempts called."""
-    more = "NULL, NULL"
+    more = "NULL, NULL, NULL"
     if calling:
-        more = f"CAST({payload_sql.MESSAGES} AS VARCHAR), CAST({payload_sql.CALLS} AS VARCHAR)"
+        as_text = (f"CAST({part} AS VARCHAR)" for part in (payload_sql.MESSAGES, payload_sql.CALLS))
+        more = ", ".join((*as_text, payload_sql.MALFORMED))
     bases = completed(snapshot.cursor(), found.base)
     own: Iterator[tuple[Any, Any]] = repeat((None, {}))
     if found.own and found.own[0] != NONE:
@@ -138,10 +141,9 @@ def read_pairs(
             plan, at = sides[side], found.attempts[side][index]
             part: Any = payload["rejected" if plan.name == "attempts" else "attempts"]
             told = part[plan.arguments["name"]][at]
-            call, text, thought, finish_reason, shown, calls = next(said)
-            attempts[side] = Attempt(
-                told, call, text.strip(), thought, finish_reason == "length", shown or "[]", calls
-            )
+            call, text, thought, finish_reason, shown, calls, malformed = next(said)
+            cut = finish_reason == "length"
+            attempts[side] = Attempt(told, call, text.strip(), thought, cut, shown or "[]", calls, malformed)
             if plan.name == "attempts":
                 refused = numbered(told)
         marks = {side: None if isnan(mark := column[index]) else mark for side, column in found.marks.items()}

@@ -92,7 +92,7 @@ class Pairs:
         self._calling = any(step.tools for step in (*self._cohort.steps, *preference.steps))
         # Samples that a run can still make a pair from, and pairs that were left out.
         self._open = 0
-        self._left_out = 0
+        self._left_out = self._unread = 0
         self._below = 0
         self._unshown = 0
         self._unjudged = 0
@@ -138,6 +138,8 @@ class Pairs:
             left_out.append(f"{self._below} left out {near}")
         if self._unjudged:
             left_out.append(f"{self._unjudged} left out that no judge judged")
+        if self._unread:
+            left_out.append(f"{self._unread} left out whose calls cannot be read")
         if self._unshown:
             left_out.append(f"{self._unshown} left out whose first prompt is not known")
         made = f"all samples of `{self._cohort.name}`"
@@ -189,6 +191,7 @@ class Pairs:
                 "left_out": self._left_out,
                 **({"unshown": self._unshown} if self._unshown else {}),
                 **({"unjudged": self._unjudged} if self._unjudged else {}),
+                **({"unread": self._unread} if self._unread else {}),
                 **by_marks,
             },
             **self._provenance.manifest(cursor),
@@ -321,14 +324,18 @@ class Pairs:
         """The pairs whose answers differ and say something."""
         kept = array("q")
         absent = 0
+        self._unread = 0
         for index, pair in enumerate(read_pairs(self._snapshot, self._sides, found, calling=self._calling)):
             if not all(map(pair.has, self._sides.values())):
                 absent += 1
                 continue
+            if any(attempt.malformed for attempt in pair.attempts.values()):
+                self._unread += 1
+                continue
             texts = {says(self._answer(pair, side)[0]) for side in self._sides}
             if len(texts) == 2 and "" not in texts:
                 kept.append(index)
-        self._left_out = len(found) - len(kept) - absent
+        self._left_out = len(found) - len(kept) - absent - self._unread
         return found.at(kept)
 
     def _choose(self, found: FoundPairs) -> FoundPairs:

@@ -31,8 +31,9 @@ _CHUNK = 1024
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """A refused attempt: what the log says of it, the seq of its call, its text with the thinking
-    that came with it and, as JSON, the messages that the model was shown and its calls of tools.  `end` is
-    the end of the sample that tells of it: the last one, or an earlier loss."""
+    that came with it and, as JSON, the messages that the model was shown and its calls of tools.
+    `malformed` says why there are calls in its text that cannot be read.  `end` is the end of the sample that
+    tells of it: the last one, or an earlier loss."""
 
     step: StepPlan
     told: RejectedAttempt
@@ -42,6 +43,7 @@ class Attempt:
     thought: str | None
     shown: str
     calls: str | None
+    malformed: str | None
 
     @property
     def is_empty(self) -> bool:
@@ -65,7 +67,7 @@ class Refused:
     that its dataset has.  Raises QuotaShort where it was never run.
 
     Samples are in the order of their cells and of their numbers there, attempts in that of the
-    steps.  An empty answer makes no row, nor does what no model wrote.
+    steps.  An empty answer makes no row, nor do calls that cannot be read or what no model wrote.
     """
 
     unit = "sample"
@@ -79,7 +81,7 @@ class Refused:
         )
         self._provenance = ProvenanceCounts(self._cohort, (step.name for step in self._cohort.steps))
         self._refused: dict[str, Counter[str]] = {}
-        self._empty = 0
+        self._empty = self._unread = 0
         self._losses = Losses(snapshot, self._config_hash)
         self._ends = ends(snapshot, self._cohort, self._config_hash, self._losses)
 
@@ -120,6 +122,7 @@ class Refused:
                 "lineage": self._config_hash,
                 "attempts": sum(counts.total() for counts in self._refused.values()),
                 "empty": self._empty,
+                **({"unread": self._unread} if self._unread else {}),
             },
             "rejected": refused,
             **counted,
@@ -140,6 +143,9 @@ class Refused:
         for attempt in found:
             if attempt.is_empty:
                 self._empty += 1
+                continue
+            if attempt.malformed:
+                self._unread += 1
                 continue
             made += 1
             step, told = attempt.step, attempt.told
@@ -198,7 +204,7 @@ def with_attempts(
             snapshot.cursor(),
             calls,
             f"{payload_sql.TEXT}, {payload_sql.THOUGHT}, CAST({payload_sql.MESSAGES} AS VARCHAR), "
-            f"CAST({payload_sql.CALLS} AS VARCHAR)",
+            f"CAST({payload_sql.CALLS} AS VARCHAR), {payload_sql.MALFORMED}",
         )
         for name, payload, found in samples:
             yield name, payload, [Attempt(*each, *next(answers)) for each in found]

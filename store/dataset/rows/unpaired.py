@@ -42,9 +42,10 @@ class Unpaired:
     """The trained turns of a conversation's samples with the label true, and the attempts at them
     that were refused with the label false; those of samples that were given up come last.
 
-    Left out are attempts that are empty, that equal the turn as accepted, that were refused for their
-    likeness to another sample or since a judge said nothing of them, or before which not all of the
-    conversation is known.  Raises QuotaShort where the conversation was never run.
+    Left out are attempts that are empty, that equal the turn as accepted, that have calls which cannot be
+    read, that were refused for their likeness to another sample or since a judge said nothing of them, or
+    before which not all of the conversation is known.  Raises QuotaShort where the conversation was never
+    run.
     """
 
     unit = "sample"
@@ -57,7 +58,7 @@ class Unpaired:
         self._provenance = ProvenanceCounts(self._cohort, (step.name for step in self._trained))
         self._labels: dict[str, Counter[bool]] = {}
         self._refused: dict[str, Counter[str]] = {}
-        self._left_out = 0
+        self._left_out = self._unread = 0
 
     @property
     def missing(self) -> int:
@@ -115,6 +116,7 @@ class Unpaired:
                     for side, labels in sorted(self._labels.items(), reverse=True)
                 },
                 "left_out": self._left_out,
+                **({"unread": self._unread} if self._unread else {}),
             },
             "trained_turns": [step.name for step in self._trained],
             "rejected": {name: dict(sorted(counts.items())) for name, counts in self._refused.items()},
@@ -147,6 +149,9 @@ class Unpaired:
         for attempt in attempts:
             step = attempt.step
             if step not in self._trained:
+                continue
+            if attempt.malformed:
+                self._unread += 1
                 continue
             if not self._is_sound(layout, payload, attempt, stands):
                 self._left_out += 1
