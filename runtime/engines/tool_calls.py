@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,6 +28,34 @@ _MOST_DIGITS = 40
 # As many as a tool's result may have.
 _MOST_BYTES = 1 << 20
 _LONGEST_SHOWN = 60
+
+# What models write around calls and answers of tools, in all forms that there are parsers of.
+_MARK = re.compile(
+    r"""<\s{0,3}/?\s{0,3}[|｜]?(?:\w{1,20}[:|])?(?:\w{1,20}_)?(?:tool|function)[_▁]?
+        (?:calls?|response|results?|outputs?)[\w▁]{0,20}\s{0,3}[|｜]?>
+      | <tools>(?=\s{0,9}[\[{])
+      | <function\s{0,3}(?:=|name=) | <invoke\s{1,3}name=
+      | <\|(?:python_(?:tag|start)|action_start|plugin|START_ACTION|tool[\w▁]{0,30})\|>
+      | <\|open\|>tools<\|sep\|> | <\|channel\|>commentary
+      | \[(?:TOOL_CALLS|TOOL_RESULTS|AVAILABLE_TOOLS)\]
+      | \bfunctools\[(?=\s{0,9}\{)
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_CODE = re.compile(r"(?<!`)`[^`\n]{1,400}`(?!`)")
+_QUOTES = frozenset("`\"'“‘«")
+_PYTHON = re.compile(r"(?:\w{1,20}\n)?\s*\[?\s*([\w.-]{1,64})\((?:\s*\w+\s*=.*)?\)\s*\]?\s*", re.DOTALL)
+_FIELDS = ("arguments", "parameters", "args", "input", "tool_input", "action_input")
+_NAMES = ("name", "function", "tool", "tool_name", "function_name", "action", "recipient_name")
+# Where calls stand in an object.
+_AROUND = ("function", "function_call", "tool_call", "tool_calls", "calls", "tool_uses")
+_OBJECT = re.compile(rf"""\{{\s*["'](?:type|id|{"|".join({*_FIELDS, *_NAMES, *_AROUND})})["']\s*:""")
+_NAMED = re.compile(rf"""["'](?:{"|".join(_NAMES)})["']\s*:\s*["']([^"'\\]{{1,200}})["']""")
+_FIELD = re.compile(rf"""["'](?:{"|".join(_FIELDS)})["']""")
+_BEFORE = re.compile(r"(?:\A|[\n`>])[ \t\[,;]*\Z")
+_AFTER = re.compile(r"[ \t\],;`]*(?:\n|\Z)")
+_NEAR = 400
+_MOST_OBJECTS = 32
 
 
 class Malformed(Exception):
@@ -110,6 +139,76 @@ def call_of(
 def shown(name: str) -> str:
     """A name as a clause has it."""
     return visible(name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}...")
+
+
+def in_text(text: str, tools: Sequence[Mapping[str, Any]], *, schema: bool = False) -> str | None:
+    """A clause for a text that writes a call of a tool, or what a tool answered, as what is said: a model
+    that is trained on it learns to talk of calls in place of making them.  A text in backquotes or behind a
+    quotation mark is spoken of.  An answer by a schema may well be JSON with the name of a tool in it."""
+    whole, bare = text.strip(), text.strip().strip("`")
+    plain = bare if whole[:1] == whole[-1:] == "`" and "`" not in bare else _CODE.sub("", whole)
+    mark = _mark_in(plain)
+    if mark is not None:
+        return f"the answer has `{shown(mark)}` in what it says"
+    named = [each["function"]["name"] for each in tools]
+    known = [name for name in named if name in plain]
+    if not known or schema:
+        return None
+    name = _named_alone(plain, known) or _named_in_json(plain, frozenset(known))
+    return None if name is None else f"the answer writes a call of `{shown(name)}` as what it says"
+
+
+def _mark_in(text: str) -> str | None:
+    if "<" not in text and "[" not in text:
+        return None
+    spoken = False
+    for mark in _MARK.finditer(text):
+        quoted = mark.start() > 0 and text[mark.start() - 1] in _QUOTES
+        if not (quoted or (spoken and "/" in mark[0])):
+            return mark[0]
+        spoken = spoken or quoted
+    return None
+
+
+def _named_alone(text: str, known: Sequence[str]) -> str | None:
+    """The tool that a text calls as Python does, where it says nothing else."""
+    called = _PYTHON.fullmatch(text)
+    return called[1] if called is not None and called[1] in known else None
+
+
+def _named_in_json(text: str, known: frozenset[str]) -> str | None:
+    """The first tool whose name stands with arguments in an object that begins or ends a line."""
+    at = 0
+    for _ in range(_MOST_OBJECTS):
+        found = _OBJECT.search(text, at)
+        if found is None:
+            return None
+        begins = _BEFORE.search(text, max(0, found.start() - _NEAR), found.start()) is not None
+        try:
+            value, at = decode(text, found.start())
+        except Malformed:
+            at = found.end()
+            broken = _NAMED.search(text, found.start(), at + _NEAR)
+            if begins and broken is not None and broken[1] in known and _FIELD.search(text, at):
+                return broken[1]
+            continue
+        if begins or _AFTER.match(text, at):
+            name = _name_in(value, known)
+            if name is not None:
+                return name
+    return None
+
+
+def _name_in(value: Any, known: frozenset[str]) -> str | None:
+    if isinstance(value, list):
+        return next(filter(None, (_name_in(each, known) for each in value)), None)
+    if not isinstance(value, dict):
+        return None
+    if any(field in value for field in _FIELDS):
+        for key in _NAMES:
+            if isinstance(value.get(key), str) and value[key] in known:
+                return str(value[key])
+    return next(filter(None, (_name_in(value.get(key), known) for key in _AROUND)), None)
 
 
 def cut(calls: Sequence[ToolCall]) -> str:

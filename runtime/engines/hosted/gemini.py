@@ -19,7 +19,7 @@ from synth.runtime.engines.hosted import session as hosted
 from synth.runtime.engines.hosted.gemini_tools import MISCALLED, calls_in, contents, declarations, written
 from synth.runtime.engines.options import read_options
 from synth.runtime.engines.thinking import parts_of
-from synth.runtime.engines.tool_calls import Called, cut
+from synth.runtime.engines.tool_calls import Called, cut, in_text
 from synth.runtime.engines.wire.address import require_address
 from synth.runtime.engines.wire.bodies import Arrived, Redirected, Reply, TooLarge, Unpackable
 from synth.runtime.engines.wire.fields import Reading, at, duration, told, wait_of
@@ -336,6 +336,9 @@ class GeminiEngine:
         calls, malformed = called or Called()
         if called is not None and is_cut:
             calls, malformed = (), cut(calls)
+        elif call.tools and malformed is None:
+            malformed = in_text(text, call.tools, schema=call.schema is not None)
+            calls = () if malformed else calls
         if malformed is not None:
             text = written(text, parts, at(candidate, "finishMessage"))
         elif calls and not text.strip():

@@ -25,7 +25,7 @@ from synth.runtime.engines.base import Call, Completion, EngineSpec, Message, Mo
 from synth.runtime.engines.hosted import openai_client
 from synth.runtime.engines.hosted import session as hosted
 from synth.runtime.engines.hosted.openai_schema import rooted_in_object, strict, unrooted
-from synth.runtime.engines.hosted.openai_tools import CALLING, KEYS, calls_in, conversation, written
+from synth.runtime.engines.hosted.openai_tools import CALLING, KEYS, calls_in, conversation, unparsed, written
 from synth.runtime.engines.options import read_options
 from synth.runtime.engines.thinking import joined, parts_of, reasoning_of, split
 from synth.runtime.engines.tool_calls import Called, cut
@@ -297,6 +297,9 @@ class OpenAIEngine:
         calls, malformed = called or Called()
         if called is not None and finish == "length":
             calls, malformed = (), cut(calls)
+        elif call.tools and malformed is None:
+            malformed = unparsed(said, call)
+            calls = () if malformed else calls
         if malformed is not None:
             said = written(said, message)
         elif calls:

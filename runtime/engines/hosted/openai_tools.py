@@ -9,8 +9,8 @@ from typing import Any
 
 from synth.base.canonical import canonical_json
 from synth.base.text import valid_text
-from synth.runtime.engines.base import Message, ToolCall
-from synth.runtime.engines.tool_calls import Called, Malformed, call_of, kind, numbered
+from synth.runtime.engines.base import Call, Message, ToolCall
+from synth.runtime.engines.tool_calls import Called, Malformed, call_of, in_text, kind, numbered
 from synth.runtime.engines.wire.fields import Reading, at
 
 ROLES = {"system": "system", "user": "user", "model": "assistant", "tool": "tool"}
@@ -37,6 +37,12 @@ def calls_in(message: Mapping[str, Any], read: Reading) -> Called | None:
         return Called(tuple(_calls(message[key], key, read)))
     except Malformed as error:
         return Called(malformed=str(error))
+
+
+def unparsed(said: str, call: Call) -> str | None:
+    """A clause for what is said that writes a call, which a server would have read with a parser."""
+    clause = in_text(said, call.tools, schema=call.schema is not None)
+    return None if clause is None else f"{clause}: the server needs a tool parser for this model"
 
 
 def written(said: str, message: Mapping[str, Any]) -> str:

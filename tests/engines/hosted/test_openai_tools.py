@@ -214,6 +214,30 @@ def test_what_is_not_a_list_is_malformed(openai_server: OpenAIServer) -> None:
     assert answer.malformed == "`tool_calls` is an object instead of a list"
 
 
+@pytest.mark.parametrize("calls", [{}, {"tool_calls": [wire()]}])
+def test_a_call_in_the_text_says_that_the_server_needs_a_parser(
+    openai_server: OpenAIServer, calls: dict[str, Any]
+) -> None:
+    said = '<tool_call>\n{"name": "lookup", "arguments": {"number": "A-1"}}\n</tool_call>'
+    answer = answered(openai_server, content=said, **calls)
+    clause = "the answer has `<tool_call>` in what it says: the server needs a tool parser for this model"
+    assert (answer.malformed, answer.calls) == (clause, ())
+    assert answer.text.startswith(said)
+    reply(openai_server, completion(said))
+    assert ask(Door(openai_server), call()).malformed is None, "it was given no tools"
+    bare = answered(openai_server, content='```json\n{"name": "lookup", "parameters": {}}\n```')
+    assert "writes a call of `lookup`" in str(bare.malformed)
+    spoken = answered(openai_server, content='`{"name": ...}` is JSON, and {"name": "Ada"} too.')
+    assert spoken.malformed is None
+
+
+def test_a_json_answer_may_name_a_tool(openai_server: OpenAIServer) -> None:
+    plan = '{"name": "lookup", "arguments": {}}'
+    reply(openai_server, completion(plan))
+    answer = ask(Door(openai_server), with_tools(schema={"type": "object"}))
+    assert (answer.text, answer.malformed) == (plan, None)
+
+
 def test_ended_with_calls_and_without_any(openai_server: OpenAIServer) -> None:
     body = completion("<tool_call>")
     body["choices"][0]["finish_reason"] = "tool_calls"

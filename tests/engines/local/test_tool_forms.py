@@ -16,7 +16,7 @@ from synth.runtime.engines.base import Call, Completion, FinishReason, ToolCall
 from synth.runtime.engines.hosted.openai_tools import calls_in
 from synth.runtime.engines.local.tools.forms import HERMES, LLAMA, Form
 from synth.runtime.engines.local.tools.template import FormParser, ToolReader
-from synth.runtime.engines.tool_calls import arguments_of
+from synth.runtime.engines.tool_calls import arguments_of, in_text
 from synth.runtime.engines.wire.fields import Reading
 
 NAMES = ("lookup", "refund")
@@ -81,7 +81,10 @@ def test_calls_in_tags(text: str, said: str, calls: tuple[ToolCall, ...], though
         "It is on its way.",
         'Send {"name": "lookup", "arguments": {}} to it.',
         "One writes `<tool_call>{...}</tool_call>` there.",
-        "The tag <tool_call> opens a call.",
+        "The tags `<tool_call>` and `</tool_call>` are put around a call.",
+        '{"name": "Ada", "arguments": {}}',
+        "lookup(number) and refund(number) are there (both of them)",
+        "It is <b>there</b>, see [TOOLS] and `functools[{`.",
         '"<tool_call>{"name": 1}</tool_call>" is what I said.',
         "<think>I could write <tool_call>{</think>No.",
         "<think>and it never ends <tool_call>{",
@@ -153,7 +156,6 @@ BARE = '{"name": "lookup", "parameters": {"number": "A-1"}}'
         ('{"name": "Ada", "age": 36}', '{"name": "Ada", "age": 36}', ()),
         ('{"state": "sent"}', '{"state": "sent"}', ()),
         (f"Write {BARE}.", f"Write {BARE}.", ()),
-        (f"```json\n{BARE}\n```", f"```json\n{BARE}\n```", ()),
         ("{{ name }}", "{{ name }}", ()),
         ("Two <|x|>words.", "Two words.", ()),
     ],
@@ -180,6 +182,42 @@ def test_json_that_begins_a_call_and_is_none_is_malformed(text: str, clause: str
     assert answer.malformed is not None
     assert clause in answer.malformed
     assert (answer.text, answer.calls) == (text, ())
+
+
+MARK, CALLED = "the answer has `", "the answer writes a call of `lookup` as what it says"
+
+
+@pytest.mark.parametrize(
+    ("text", "clause"),
+    [
+        ("The tag <tool_call> opens a call.", MARK),
+        ('{"name": "lookup", "arguments": {}}\n</tool_call>', MARK),
+        ('Sure. <tool_call>[{"name": "lookup", "arguments": {}}]</tool_call>', MARK),
+        ('<tools>{"name": "lookup", "arguments": {}}</tools>', MARK),
+        ("It is sent. <tool_response>\nsent\n</tool_response>", MARK),
+        ("<TOOL_CALL>lookup</TOOL_CALL>", MARK),
+        ('<function=lookup>{"number": "1"}</function>', MARK),
+        ('[TOOL_CALLS] [{"name": "lookup"', MARK),
+        ("<｜tool▁calls▁begin｜>", MARK),
+        ("<|tool_call_start|>[lookup()]", MARK),
+        ("<minimax:tool_call>", MARK),
+        ('"<tool_call>{"name": "lookup", "arguments": {}}</tool_call>"', CALLED),
+        ('Let me look: {"name": "lookup", "parameters": {}}', CALLED),
+        ('```json\n[{"name": "lookup", "arguments": {}}]\n```', CALLED),
+        ('Now:\n{"function": {"name": "lookup", "arguments": "{}"}}', CALLED),
+        ('{"tool_calls": [{"name": "lookup", "arguments": {}}]}', CALLED),
+        ('`{"arguments": {}, "name": "lookup"}`', CALLED),
+        ('So.\n{"name": "lookup", "arguments": {"number": ', CALLED),
+        ('```tool_code\nlookup(number="1")\n```', CALLED),
+    ],
+)
+def test_a_call_that_is_said_is_malformed_where_tools_are_given(text: str, clause: str) -> None:
+    answer = read(HERMES, text)
+    assert answer.malformed is not None
+    assert answer.malformed.startswith(clause)
+    assert (answer.text, answer.calls) == (text, ())
+    assert read(LLAMA, text).malformed is not None or text.startswith('{"name"')
+    assert in_text(text, ()) is None or clause == MARK
 
 
 def test_one_call_at_a_time_is_said_where_a_template_takes_no_more() -> None:
@@ -289,7 +327,7 @@ def test_ten_thousand_texts_are_read_or_refused() -> None:
         )
         assert service is not None
         assert service.malformed
-    assert min(seen.values()) > 300
+    assert min(seen.values()) > 200
 
 
 @pytest.mark.parametrize(

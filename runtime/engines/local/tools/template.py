@@ -16,7 +16,7 @@ from synth.base.errors import CallFailed
 from synth.runtime.engines.base import Call, Completion, Message, ToolCall
 from synth.runtime.engines.local.tools.forms import HERMES, LLAMA, Form
 from synth.runtime.engines.thinking import leading
-from synth.runtime.engines.tool_calls import Malformed, cut
+from synth.runtime.engines.tool_calls import Malformed, cut, in_text
 
 # Shows a conversation with tools as a template does; raises CallFailed where the template refuses it.
 Show = Callable[[Sequence[Message], Sequence[Mapping[str, Any]]], str]
@@ -129,10 +129,12 @@ class ToolReader:
         said, thought = leading(answer.text)
         try:
             found = self._parser.read(said, call.tools)
+            words, calls = (said, ()) if found is None else found
+            malformed = in_text(words, call.tools, schema=call.schema is not None)
             if found is None:
-                return replace(answer, text=self._plain(answer.text))
-            words, calls = found
-            malformed = self._refused(calls)
+                text = answer.text if malformed else self._plain(answer.text)
+                return replace(answer, text=text, malformed=malformed)
+            malformed = malformed or self._refused(calls)
         except Malformed as error:
             calls, malformed = (), str(error)
         if answer.finish_reason == "length":
