@@ -20,17 +20,17 @@ def check_turns(conversation: Conversation, diagnostics: Diagnostics) -> None:
     reported: set[tuple[str, ...]] = set()
     goes_on: dict[str, Step] = {}
     try:
-        for said in _ways(conversation, turns):
-            for before, after in _goes_on(said):
+        for way in _ways(conversation, turns):
+            for before, after in _goes_on(way):
                 first = goes_on.setdefault(before.name, after)
                 if first.role != after.role and ("", before.name) not in reported:
                     reported.add(("", before.name))
                     diagnostics.add(_two_roles(before, first, after))
-            for found in _faults(conversation, turns, said):
-                key = (found.code, found.message.split(" where ")[0])
+            for fault in _faults(conversation, turns, way):
+                key = (fault.code, fault.message.split(" where ")[0])
                 if key not in reported:
                     reported.add(key)
-                    diagnostics.add(found)
+                    diagnostics.add(fault)
     except TooManyWays:
         diagnostics.add(
             Diagnostic(
@@ -50,9 +50,9 @@ def _ways(conversation: Conversation, turns: Sequence[Step]) -> Iterator[list[St
 
 
 def _faults(conversation: Conversation, turns: Sequence[Step], every: Sequence[Step]) -> Iterator[Diagnostic]:
-    said = [turn for turn in every if turn.role != "system"]
+    spoken = [turn for turn in every if turn.role != "system"]
     yield from _opens(every)
-    for before, after in pairwise(said):
+    for before, after in pairwise(spoken):
         if before.role == after.role != "messages":
             between = turns[turns.index(before) + 1 : turns.index(after)]
             yield Diagnostic(
@@ -64,21 +64,21 @@ def _faults(conversation: Conversation, turns: Sequence[Step], every: Sequence[S
                 if between
                 else "turns alternate between user and model; write a `step` for what is not said",
             )
-    if said and said[0].role == "model":
-        between = [turn for turn in turns[: turns.index(said[0])] if turn.role != "system"]
+    if spoken and spoken[0].role == "model":
+        between = [turn for turn in turns[: turns.index(spoken[0])] if turn.role != "system"]
         yield Diagnostic(
             "E502",
-            f"`{said[0].name}` is said before the user said anything{_where(between)}",
-            said[0].role_span,
+            f"`{spoken[0].name}` is said before the user said anything{_where(between)}",
+            spoken[0].role_span,
             secondary=_left_out(between),
             hint="a conversation begins with a user turn",
         )
     trained = [turn for turn in turns if turn.name in conversation.train_on]
     trained = trained or [turn for turn in turns if turn.role == conversation.train_every]
     sayable = [turn for turn in turns if turn.role != "system"]
-    if (sayable and not said) or (trained and not any(turn in said for turn in trained)):
-        what = "nothing is said" if not said else "nothing is trained on"
-        absent = trained if said else sayable
+    if (sayable and not spoken) or (trained and not any(turn in spoken for turn in trained)):
+        what = "nothing is said" if not spoken else "nothing is trained on"
+        absent = trained if spoken else sayable
         yield Diagnostic(
             "E507",
             f"{what} in the samples of `{conversation.name}`{_where(absent)}",
@@ -92,9 +92,9 @@ def _faults(conversation: Conversation, turns: Sequence[Step], every: Sequence[S
 def _opens(every: Sequence[Step]) -> Iterator[Diagnostic]:
     """The system speaks once and first, and what was said before comes before all that is said."""
     for index, turn in enumerate(every):
-        above = [each for each in every[:index] if turn.role == "system" or each.role != "system"]
+        above = [earlier for earlier in every[:index] if turn.role == "system" or earlier.role != "system"]
         if turn.role in ("system", "messages") and above:
-            twice = next((each for each in above if each.role == turn.role), None)
+            twice = next((earlier for earlier in above if earlier.role == turn.role), None)
             what = "the system's turn" if turn.role == "system" else "what was said before"
             yield Diagnostic(
                 "E502",

@@ -210,8 +210,8 @@ def _context_length(model: str) -> int | None:
     except (OSError, ValueError):
         return None
     config = config.get("text_config", config) if isinstance(config, dict) else {}
-    found = config.get("max_position_embeddings")
-    return found if isinstance(found, int) else None
+    length = config.get("max_position_embeddings")
+    return length if isinstance(length, int) else None
 
 
 def _personas(step: Step, conversation: Conversation, diagnostics: Diagnostics) -> None:
@@ -238,9 +238,13 @@ def _able(model: Model, word: str, bound: Bound, before: str = "by ") -> str:
     `before`."""
     ways = []
     if word in BACKENDS[model.plan.backend].capabilities:
-        claimed = ", ".join(each for each in CAPABILITIES if each in (*model.plan.capabilities, word))
+        claimed = ", ".join(
+            capability for capability in CAPABILITIES if capability in (*model.plan.capabilities, word)
+        )
         ways.append(f"{model.plan.backend} can: declare `model<{claimed}>`")
-    other = next((name for name, each in bound.models.items() if word in each.plan.capabilities), None)
+    other = next(
+        (name for name, candidate in bound.models.items() if word in candidate.plan.capabilities), None
+    )
     if other is not None:
         ways.append(f"write `{before}{other}`")
     return ", or ".join(ways)

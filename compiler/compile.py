@@ -52,12 +52,12 @@ class Diagnosed:
 
 
 def diagnose(
-    source: Source, found: list[Diagnostic], overrides: Mapping[str, str], *, lenient: bool = False
+    source: Source, earlier: list[Diagnostic], overrides: Mapping[str, str], *, lenient: bool = False
 ) -> Diagnosed:
     """Everything there is to say about a recipe or library."""
     diagnostics = Diagnostics()
-    diagnostics.extend(found)
-    if found and not source.text:
+    diagnostics.extend(earlier)
+    if earlier and not source.text:
         # Nothing could be read, and nothing more is to be said.
         return Diagnosed(None, diagnostics)
     syntax, faults = parse(source)
@@ -77,9 +77,9 @@ def diagnose(
 
 
 def _compile(
-    source: Source, found: list[Diagnostic], overrides: Mapping[str, str], lenient: bool = False
+    source: Source, faults: list[Diagnostic], overrides: Mapping[str, str], lenient: bool = False
 ) -> Compiled:
-    diagnosed = diagnose(source, found, overrides, lenient=lenient)
+    diagnosed = diagnose(source, faults, overrides, lenient=lenient)
     if diagnosed.library and not diagnosed.diagnostics.has_errors:
         raise ConfigError(f"{source.name} is a library: compile a recipe that uses it")
     if diagnosed.plan is None:

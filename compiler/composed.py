@@ -37,7 +37,7 @@ _SHOWN = 60
 
 def _remedy(template: Template | None) -> str:
     for part in template or ():
-        if isinstance(part, RefPlan) and any(each.name == "json" for each in part.filters):
+        if isinstance(part, RefPlan) and any(call.name == "json" for call in part.filters):
             return (
                 "`| json` prints all of a member, its name and null for what it lacks: "
                 f"`{{{{ {'.'.join(part.path)} | fields }}}}` prints the fields that it has"
@@ -52,7 +52,7 @@ def check_composed(bound: Bound, plan: Plan, diagnostics: Diagnostics) -> None:
         for step in conversation.steps:
             _check(step, cohort, plan, diagnostics)
     for preference in bound.preferences.values():
-        pairs = next((each for each in plan.pair_cohorts if each.name == preference.name), None)
+        pairs = next((cohort for cohort in plan.pair_cohorts if cohort.name == preference.name), None)
         for step in preference.steps:
             if pairs is not None:
                 _check(step, pairs, plan, diagnostics)
@@ -69,17 +69,17 @@ def ingredients(cohort: CohortPlan, step: StepPlan, *, checks: bool = False) -> 
         quoted_names |= {value.path[0] for value in arguments if isinstance(value, RefPlan)}
     # Of a draw in parts each sample has a value of its own.
     varies = {*varying(cohort), "nth"} - {draw.name for draw in cohort.draws if draw.in_parts}
-    quoted_names |= {each.path[0] for each in step.when}
-    found: set[str] = set()
+    quoted_names |= {condition.path[0] for condition in step.when}
+    varied: set[str] = set()
     for name in quoted_names:
-        earlier = next((each for each in cohort.steps if each.name == name), None)
+        earlier = next((other for other in cohort.steps if other.name == name), None)
         within = {name} & varies if earlier is None else ingredients(cohort, earlier)
         if not within:
             if earlier is not None and within is not None:
                 continue
             return None
-        found |= within
-    return found
+        varied |= within
+    return varied
 
 
 def _check(step: Step, cohort: CohortPlan, plan: Plan, diagnostics: Diagnostics) -> None:
@@ -181,21 +181,21 @@ def _alike(plan: Plan, cohort: CohortPlan, step: StepPlan, names: set[str], simi
             return None
         different = len(set(texts.values()))
         return f"there are {different} texts for it" if different < cohort.quota else None
-    shown: Counter[str] = Counter()
+    by_text: Counter[str] = Counter()
     for labels, count in counts.items():
         if labels in texts:
-            shown[texts[labels]] += count
-    if not shown:
+            by_text[texts[labels]] += count
+    if not by_text:
         return None
-    text, most = max(shown.items(), key=lambda each: each[1])
+    text, most = max(by_text.items(), key=lambda item: item[1])
     if most > 1:
         return f"{most} of them say {quoted(text, _SHOWN)}"
     if similarity < 1:
         index = NearDuplicates(similarity)
-        for text in shown:
-            found = index.find(text)
-            if found is not None:
-                return f"{quoted(text, _SHOWN)} is {found[1]:.0%} like {quoted(found[0], _SHOWN)}"
+        for text in by_text:
+            near = index.find(text)
+            if near is not None:
+                return f"{quoted(text, _SHOWN)} is {near[1]:.0%} like {quoted(near[0], _SHOWN)}"
             index.keep(text, text)
     return None
 
@@ -221,9 +221,9 @@ def _combinations(cohort: CohortPlan, names: set[str]) -> Iterator[dict[str, Mem
     """The members of axes and draws that go together, by name, axes first as in a cell's labels."""
     ordered = [name for name in varying(cohort) if name in names]
     for members in product(*_members(cohort, names)):
-        found = dict(zip(ordered, members, strict=True))
-        if goes_with(cohort, found):
-            yield found
+        combination = dict(zip(ordered, members, strict=True))
+        if goes_with(cohort, combination):
+            yield combination
 
 
 def _text(cohort: CohortPlan, step: StepPlan, members: Mapping[str, Member]) -> str:

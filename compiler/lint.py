@@ -63,7 +63,7 @@ def _read_elsewhere(conversation: Conversation, bound: Bound) -> Iterator[str]:
     for export in bound.exports.values():
         for column in export.columns:
             if not isinstance(column, str):
-                yield from (each.path[0] for each in column.places if each.source == conversation.name)
+                yield from (place.path[0] for place in column.places if place.source == conversation.name)
         if export.source == conversation.name:
             exported.add(export.name)
             yield from (column for column in export.columns if isinstance(column, str))
@@ -95,18 +95,18 @@ def _read_elsewhere(conversation: Conversation, bound: Bound) -> Iterator[str]:
 def _read_above(other: Conversation, conversation: Conversation) -> Iterator[str]:
     """Names of a conversation that another looks up, whose samples are made of its."""
     above: list[str] = []
-    found = other
-    while found.parent is not None and found.table is not None:
-        above.append(found.table.name)
-        found = found.parent
-        if found is conversation:
+    ancestor = other
+    while ancestor.parent is not None and ancestor.table is not None:
+        above.append(ancestor.table.name)
+        ancestor = ancestor.parent
+        if ancestor is conversation:
             break
     else:
         return
     assert other.table is not None
     paths = uses_of({above[0]}, (*other.steps, *paths_kept(other.keep)))
-    paths += [(above[0], *each.path) for each in other.table.lists]
-    paths += [each.of for each in other.dealt]
+    paths += [(above[0], *listed.path) for listed in other.table.lists]
+    paths += [draw.of for draw in other.dealt]
     for path in paths:
         if path[: len(above)] == tuple(above) and len(path) > len(above):
             yield path[len(above)]
@@ -138,13 +138,13 @@ def _tools(tool: Tool, diagnostics: Diagnostics) -> None:
 def _unused_pairs(bound: Bound, diagnostics: Diagnostics) -> None:
     """W701: a turn of a preference that is neither of its two answers, nor a column."""
     columns = [c for export in bound.exports.values() for c in export.columns if not isinstance(c, str)]
-    shown = {(place.source, place.path[0]) for column in columns for place in column.places}
+    exported = {(place.source, place.path[0]) for column in columns for place in column.places}
     for preference in bound.preferences.values():
         sides = (preference.chosen, preference.rejected)
         read = {str(side.arguments["name"]) for side in sides if side.name == "step"}
         read |= {need for step in preference.steps for need in step.needs}
         for step in preference.steps:
-            if step.name not in read and (preference.name, step.name) not in shown:
+            if step.name not in read and (preference.name, step.name) not in exported:
                 diagnostics.add(
                     Diagnostic(
                         "W701",
@@ -205,8 +205,8 @@ def _first_alone(step: Step, diagnostics: Diagnostics) -> None:
 
 def _not_exported(bound: Bound, diagnostics: Diagnostics) -> None:
     """W706: what is made and is in no dataset."""
-    made: dict[str, Span] = {name: each.span for name, each in bound.conversations.items()}
-    made |= {name: each.span for name, each in bound.preferences.items()}
+    made: dict[str, Span] = {name: conversation.span for name, conversation in bound.conversations.items()}
+    made |= {name: preference.span for name, preference in bound.preferences.items()}
     if made and not bound.exports:
         name, span = next(iter(made.items()))
         form = "preference" if name in bound.preferences else "messages"
@@ -222,7 +222,11 @@ def _not_exported(bound: Bound, diagnostics: Diagnostics) -> None:
     read = {export.source for export in bound.exports.values()}
     read |= {name for mix in bound.mixes.values() for part in mix.parts for name in part.sources}
     read |= {preference.source for preference in bound.preferences.values()}
-    read |= {each.parent.name for each in bound.conversations.values() if each.parent is not None}
+    read |= {
+        conversation.parent.name
+        for conversation in bound.conversations.values()
+        if conversation.parent is not None
+    }
     for name, span in made.items():
         if name not in read:
             diagnostics.add(

@@ -17,8 +17,8 @@ from synth.compiler.stdlib.running import RUNNING
 
 def lower(bound: Bound) -> Plan:
     """The plan of a recipe that has no faults.  Models nobody uses are left out."""
-    steps = [step for each in bound.conversations.values() for step in each.steps]
-    steps += [step for each in bound.preferences.values() for step in each.steps]
+    steps = [step for conversation in bound.conversations.values() for step in conversation.steps]
+    steps += [step for preference in bound.preferences.values() for step in preference.steps]
     steps += [use.tool.played for step in steps for use in step.calling.uses if use.tool.played is not None]
     used = {step.model.plan.name for step in steps if step.model is not None}
     used |= {str(check.arguments["judge"]) for s in steps for check in s.checks if "judge" in check.arguments}
@@ -74,14 +74,14 @@ def _cohort(conversation: Conversation, bound: Bound) -> CohortPlan:
 
 def _opened(step: StepPlan, conversation: Conversation) -> StepPlan:
     """A turn of messages, which are cut where the next turn goes on."""
-    names = [each.name for each in conversation.steps]
+    names = [turn.name for turn in conversation.steps]
     after = conversation.steps[names.index(step.name) + 1 :]
-    role = next((each.role for each in after if each.role in ("user", "model")), None)
+    role = next((turn.role for turn in after if turn.role in ("user", "model")), None)
     assert step.call is not None
     arguments: dict[str, ArgumentValue] = dict(step.call.arguments)
     if role is not None:
         arguments["until"] = "user" if role == "model" else "model"
-    if any(each.role == "system" for each in conversation.steps):
+    if any(turn.role == "system" for turn in conversation.steps):
         arguments["system"] = True
     return step.model_copy(update={"call": step.call.model_copy(update={"arguments": arguments})})
 
@@ -165,13 +165,17 @@ def _functions(bound: Bound, steps: list[Step]) -> Iterator[FunctionPlan]:
     calls = [call for step in steps for call in (step.call, step.choosing.pick.call)]
     calls += [use.plan.call for step in steps for use in step.calling.uses]
     called |= {(call.name, call.source) for call in calls if call is not None}
-    called |= {(check.name, check.source) for each in bound.sources.values() for check in each.plan.keep}
-    called |= {(check.name, check.source) for each in bound.conversations.values() for check in each.keep}
+    called |= {(check.name, check.source) for source in bound.sources.values() for check in source.plan.keep}
+    called |= {
+        (check.name, check.source)
+        for conversation in bound.conversations.values()
+        for check in conversation.keep
+    }
     for function in bound.functions:
         if (function.name, function.source) in called:
             called.remove((function.name, function.source))
             yield function
-    yield from (each for each in RUNNING.values() if (each.name, each.source) in called)
+    yield from (function for function in RUNNING.values() if (function.name, function.source) in called)
 
 
 def _asked_by_measures(bound: Bound) -> Iterator[object]:

@@ -31,8 +31,23 @@ distinct runnable calls bind judging keep shares found past lookup hosted tries
 """.split()
 # Rooms in which no name is one of these words, which hide what a thing is.
 VAGUE_NAMES = {"found", "said", "told", "each"}
+# Of a conversation over rows, and of a step.
+PUBLIC_FIELDS = {"each", "said"}
+STARTS = {tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE, tokenize.NL}
 NAMED_ROOMS = """
-base dsl store.log store.rescue store.forget
+base dsl
+compiler.plan compiler.outside compiler.check compiler.lint compiler.lower compiler.composed
+compiler.alternation compiler.graph compiler.compile
+compiler.bind.blocks compiler.bind.conversations compiler.bind.declarations
+compiler.bind.expressions compiler.bind.functions compiler.bind.judging
+compiler.bind.file compiler.bind.imports compiler.bind.overrides
+compiler.stdlib.filters compiler.stdlib.folds compiler.stdlib.near_duplicates compiler.stdlib.render
+compiler.stdlib.requirements compiler.stdlib.running compiler.stdlib.tool_definitions
+compiler.stdlib.verdict
+runtime.cohorts runtime.calls.applied runtime.calls.attempt runtime.calls.breaker runtime.calls.held
+runtime.calls.models runtime.calls.reservation runtime.calls.retry
+runtime.calls.rules runtime.calls.validate
+store.log store.rescue store.forget
 runtime.documents runtime.events runtime.money runtime.retrieval runtime.service
 bench scripts
 tests.bench tests.documents tests.dsl tests.kills tests.money tests.retrieval tests.store.log
@@ -187,15 +202,26 @@ def test_folders_and_files_can_be_taken_in() -> None:
     assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
 
 
+def _threes(tokens: Iterable[tokenize.TokenInfo]) -> Iterator[tuple[tokenize.TokenInfo, ...]]:
+    for (before, token), (_, after) in pairwise(pairwise(tokens)):
+        yield before, token, after
+
+
+def _is_field(before: tokenize.TokenInfo, token: tokenize.TokenInfo, after: tokenize.TokenInfo) -> bool:
+    """Whether it is one of `PUBLIC_FIELDS`: looked up, declared, or given by name."""
+    declared = before.string == "def" or (before.type in STARTS and after.string == ":")
+    by_name = after.string == "=" and after.start == token.end
+    return token.string in PUBLIC_FIELDS and (before.string == "." or declared or by_name)
+
+
 def test_names_say_what_a_thing_is() -> None:
     vague = set()
     for name, path in MODULES.items():
         if f"{name}.".startswith(tuple(f"{room}." for room in NAMED_ROOMS)):
             tokens = tokenize.generate_tokens(io.StringIO(path.read_text("utf-8")).readline)
-            for before, token in pairwise(tokens):
-                # A conversation over rows has a field `each`.
-                is_field = before.string == "." and token.string == "each"
-                if token.type == tokenize.NAME and token.string.strip("_") in VAGUE_NAMES and not is_field:
+            for before, token, after in _threes(tokens):
+                vaguely = token.type == tokenize.NAME and token.string.strip("_") in VAGUE_NAMES
+                if vaguely and not _is_field(before, token, after):
                     vague.add((name, token.string))
     assert vague == set()
 

@@ -130,10 +130,10 @@ def _statements(syntax: Syntax, holder: str, scope: Scope) -> list[tuple[Stateme
     paired = check_shape(syntax.statements, holder, scope.diagnostics)
     statements = [(s, kind) for s, kind in paired if isinstance(s, Statement)]
     known = {id(s) for s, _ in statements}
-    for each in syntax.statements:
-        if isinstance(each, Statement) and id(each) not in known:
+    for statement in syntax.statements:
+        if isinstance(statement, Statement) and id(statement) not in known:
             # `Message { ... }` lacks its kind: whatever it was to declare is not asked for again.
-            scope.poisoned.update(name.text for name in (each.kind, each.name) if name is not None)
+            scope.poisoned.update(name.text for name in (statement.kind, statement.name) if name is not None)
     for statement, kind in statements:
         misspelt = statement.kind.text != kind.word
         if statement.name is not None and (statement.damaged or misspelt):
@@ -319,11 +319,11 @@ def _bind_let(statement: Statement, context: Context) -> None:
     if statement.name is None or statement.value is None:
         return
     scope, name = context.scope, statement.name.text
-    found = infer(statement.value, scope)
-    if found is None:
+    inferred = infer(statement.value, scope)
+    if inferred is None:
         scope.poisoned.add(name)
     else:
-        scope.declare(Declared(name, "let", statement.name.span, *found, constant=True))
+        scope.declare(Declared(name, "let", statement.name.span, *inferred, constant=True))
 
 
 def _bind_check(statement: Statement, context: Context) -> None:

@@ -25,7 +25,9 @@ def project_root(folder: Path) -> Path:
     """The folder that paths of a recipe in `folder` may not leave: the nearest with a synth.toml
     at or above it, else the folder itself."""
     folder = folder.resolve()
-    return next((each for each in (folder, *folder.parents) if (each / PROJECT_FILE).is_file()), folder)
+    return next(
+        (ancestor for ancestor in (folder, *folder.parents) if (ancestor / PROJECT_FILE).is_file()), folder
+    )
 
 
 class Importer:
@@ -101,7 +103,9 @@ class Importer:
         if path.is_file():
             return True
         suffix = PYTHON if written.endswith(PYTHON) else ".recipe"
-        nearby = sorted(each.relative_to(self.root).as_posix() for each in path.parent.glob(f"*{suffix}"))
+        nearby = sorted(
+            sibling.relative_to(self.root).as_posix() for sibling in path.parent.glob(f"*{suffix}")
+        )
         guess = suggest(path.relative_to(self.root).as_posix(), nearby)
         scope.report(
             "E106",
@@ -122,8 +126,8 @@ class Importer:
             scope.report("E106", str(error), place)
             return None
         self.diagnostics.extend(faults)
-        syntax, found = parse(source)
-        self.diagnostics.extend(found)
+        syntax, of_parsing = parse(source)
+        self.diagnostics.extend(of_parsing)
         self._open.append((path, place))
         try:
             self._done[path] = self._bind(syntax, self)

@@ -82,10 +82,10 @@ def _parse(text: str, type_: Type) -> Any:
                 raise ValueError(text)
             return ends
         case "duration":
-            found = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)(ms|s|m|h)", text, re.ASCII)
-            if found is None:
+            duration = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)(ms|s|m|h)", text, re.ASCII)
+            if duration is None:
                 raise ValueError(text)
-            return number(Decimal(found[1].replace("_", "")) * _UNITS[found[2]])
+            return number(Decimal(duration[1].replace("_", "")) * _UNITS[duration[2]])
         case "boolean" if text in ("true", "false"):
             return text == "true"
         case "enum" if text in type_.words:

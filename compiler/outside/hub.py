@@ -61,20 +61,22 @@ def likely_licence(written: str) -> str | None:
     name = written.strip().lower().replace(" ", "-").removesuffix("-only").removesuffix("-or-later")
     if name in LICENCES:
         return name
-    longer = sorted((each for each in LICENCES if name and each.startswith(f"{name}-")), reverse=True)
+    longer = sorted(
+        (licence for licence in LICENCES if name and licence.startswith(f"{name}-")), reverse=True
+    )
     return longer[0] if longer else suggest(name, sorted(LICENCES))
 
 
 def language(written: str) -> str | None:
     """A language tag in the letters that BCP 47 recommends (`pt-BR`), or None where it is none."""
-    found = _TAG.fullmatch(written.strip().replace("_", "-"))
-    if found is None:
+    tag = _TAG.fullmatch(written.strip().replace("_", "-"))
+    if tag is None:
         return None
-    code = found["language"].lower()
+    code = tag["language"].lower()
     if len(code) == 2 and code not in _TWO_LETTERS:
         return None
-    script, region = (found["script"] or "").title(), (found["region"] or "").upper()
-    return f"{code}{script}{region}{found['variants'].lower()}"
+    script, region = (tag["script"] or "").title(), (tag["region"] or "").upper()
+    return f"{code}{script}{region}{tag['variants'].lower()}"
 
 
 def likely_language(written: str) -> str | None:

@@ -60,7 +60,7 @@ def _agrees(condition: ConditionPlan, value: Any) -> bool:
     if value is None:
         return False
     if condition.values is not None:
-        return any(same(value, each) for each in condition.values)
+        return any(same(value, wanted) for wanted in condition.values)
     if condition.range is None:
         return value is not False
     if isinstance(value, bool) or not isinstance(value, int | float):

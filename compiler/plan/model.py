@@ -167,7 +167,7 @@ class Plan(Frozen):
     def function(self, called: CallPlan | CheckPlan) -> FunctionPlan:
         """The Python function that a call or check is of."""
         wanted = (called.name, called.source)
-        return next(each for each in self.functions if (each.name, each.source) == wanted)
+        return next(function for function in self.functions if (function.name, function.source) == wanted)
 
     def preference(self, name: str) -> PreferencePlan:
         return next(preference for preference in self.preferences if preference.name == name)
@@ -199,15 +199,15 @@ class Plan(Frozen):
     def pair_cohorts(self) -> tuple[CohortPlan, ...]:
         """The preferences that generate, each as a cohort over the grid of the one it is made
         from.  Its quota is the number of pairs; without one, every sample gets a pair."""
-        found = []
+        cohorts = []
         for pair in self.preferences:
             if pair.steps:
                 base, quota = self.cohort(pair.source), pair.quota
                 quota = base.quota if quota is None else quota
                 update = {"name": pair.name, "quota": quota, "steps": pair.steps, "keep": (), "tags": ()}
                 # Made by copying, so that its steps stay the very ones of the preference.
-                found.append(base.model_copy(update={**update, "transcript": None, "train_on": ()}))
-        return tuple(found)
+                cohorts.append(base.model_copy(update={**update, "transcript": None, "train_on": ()}))
+        return tuple(cohorts)
 
     def fingerprint(self, cohort: CohortPlan) -> str:
         """Names what is generated for a cohort: everything but how much and what is exported.
@@ -230,20 +230,20 @@ class Plan(Frozen):
     def tables(self) -> frozenset[str]:
         """The names of the sources that conversations are over or draw from, or that checks compare with."""
         rows = (cohort.rows for cohort in self.cohorts if cohort.rows is not None)
-        over = {each.table for each in rows if each.kind == "source"}
-        over |= {each.table for cohort in self.cohorts for each in cohort.dealt if each.table}
+        over = {table.table for table in rows if table.kind == "source"}
+        over |= {draw.table for cohort in self.cohorts for draw in cohort.dealt if draw.table}
         return frozenset(over | {check.against[0] for check in self.comparing})
 
     @cached_property
     def over_rows(self) -> frozenset[str]:
         """The names of the conversations and preferences whose samples are made of tables' rows."""
-        return frozenset(each.name for each in (*self.cohorts, *self.pair_cohorts) if each.of_tables)
+        return frozenset(cohort.name for cohort in (*self.cohorts, *self.pair_cohorts) if cohort.of_tables)
 
     @cached_property
     def comparing(self) -> tuple[CheckPlan, ...]:
         """The checks that compare a value with the rows of a source."""
         made: tuple[CohortPlan | PreferencePlan, ...] = (*self.cohorts, *self.preferences)
-        return tuple(check for each in made for check in comparing(each.steps))
+        return tuple(check for cohort in made for check in comparing(cohort.steps))
 
     def parent_of(self, cohort: CohortPlan) -> CohortPlan | None:
         """The conversation whose samples a conversation is over."""

@@ -34,7 +34,7 @@ class MixPlan(Frozen):
         """A part's share of the rows in words: `40%`, or `all` of what it has."""
         if self.whole:
             return "all"
-        return f"{100 * part.share / sum(each.share for each in self.parts):.4g}%"
+        return f"{100 * part.share / sum(other.share for other in self.parts):.4g}%"
 
 
 class MetricPlan(Frozen):

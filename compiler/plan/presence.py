@@ -45,7 +45,7 @@ def _may_hold(cohort: CohortPlan, condition: ConditionPlan, known: Mapping[str, 
     first, *rest = condition.path
     if first in known:
         return holds(condition, there(rest, known[first]))
-    step = next((each for each in cohort.steps if each.name == first), None)
+    step = next((step for step in cohort.steps if step.name == first), None)
     if step is not None and step.when and not may_be_there(cohort, step, known):
         return holds(condition, None)
     return True
@@ -62,11 +62,11 @@ def samples_with(plan: Plan, cohort: CohortPlan, step: StepPlan, samples: int) -
         return samples
     if cohort.rows is None and samples == cohort.quota <= _COUNTED:
         return sum(count for members, count in _counted(plan, cohort) if _is_in(cohort, step, members))
-    total = found = 0
+    total = present = 0
     for members, weight in _weighed(cohort, names):
         total += weight
-        found += weight * _is_in(cohort, step, members)
-    return round(samples * found / total) if total else 0
+        present += weight * _is_in(cohort, step, members)
+    return round(samples * present / total) if total else 0
 
 
 def _is_in(cohort: CohortPlan, step: StepPlan, members: Mapping[str, Member]) -> bool:
@@ -76,12 +76,12 @@ def _is_in(cohort: CohortPlan, step: StepPlan, members: Mapping[str, Member]) ->
 def _decided_by(cohort: CohortPlan, step: StepPlan) -> set[str]:
     """The axes and draws that a step's conditions go by, also those of the steps that they name."""
     varies = set(varying(cohort))
-    found: set[str] = set()
+    names: set[str] = set()
     for condition in step.when:
         first = condition.path[0]
-        other = next((each for each in cohort.steps if each.name == first), None)
-        found |= {first} & varies if other is None else _decided_by(cohort, other)
-    return found
+        other = next((other for other in cohort.steps if other.name == first), None)
+        names |= {first} & varies if other is None else _decided_by(cohort, other)
+    return names
 
 
 def _counted(plan: Plan, cohort: CohortPlan) -> Iterator[tuple[dict[str, Member], int]]:
@@ -94,11 +94,11 @@ def _counted(plan: Plan, cohort: CohortPlan) -> Iterator[tuple[dict[str, Member]
 def _weighed(cohort: CohortPlan, names: set[str]) -> Iterator[tuple[dict[str, Member], int]]:
     """Combinations of members with how often they go together, in proportion."""
     members: dict[str, Sequence[Member]] = {axis.name: axis.members for axis in cohort.axes}
-    members |= {draw.name: [each for each in draw.members if each.weight] for draw in cohort.draws}
-    members = {name: each for name, each in members.items() if name in names}
+    members |= {draw.name: [member for member in draw.members if member.weight] for draw in cohort.draws}
+    members = {name: choices for name, choices in members.items() if name in names}
     drawn_names = {draw.name for draw in cohort.draws}
-    for found in islice(product(*members.values()), _WEIGHED):
-        chosen = dict(zip(members, found, strict=True))
+    for combination in islice(product(*members.values()), _WEIGHED):
+        chosen = dict(zip(members, combination, strict=True))
         if not goes_with(cohort, chosen):
             continue
-        yield chosen, prod(each.weight for name, each in chosen.items() if name in drawn_names)
+        yield chosen, prod(member.weight for name, member in chosen.items() if name in drawn_names)

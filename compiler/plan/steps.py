@@ -195,10 +195,10 @@ def asking(steps: Iterable[StepPlan]) -> tuple[StepPlan, ...]:
     """Those of some steps that ask a model, and after each step those of the models that play its tools
     and of its judges."""
     return tuple(
-        each
+        prompted
         for step in steps
-        for each in (step, *step.players, *step.judged_by, *step.marked_by)
-        if each.model is not None
+        for prompted in (step, *step.players, *step.judged_by, *step.marked_by)
+        if prompted.model is not None
     )
 
 

@@ -171,7 +171,7 @@ def stretches(plan: Plan, cohort: CohortPlan) -> Iterator[tuple[Sequence[Cell], 
                 else:
                     drawn.append(deal.stretch(start, length))
             together = zip(*drawn, strict=True)
-            yield cells.found, [cells[each] for each in together] if deals else [cells[()]] * length
+            yield cells.listed, [cells[drawn] for drawn in together] if deals else [cells[()]] * length
 
 
 def dependent_draws(plan: Plan, cohort: CohortPlan) -> Dependent:
@@ -195,7 +195,7 @@ class _Cells(dict[tuple[int, ...], int]):
     """The cells of a row by what was drawn: each gets its index when it is first asked for."""
 
     def __init__(self, cohort: CohortPlan, row: int, fixed: tuple[Member, ...]) -> None:
-        self.found: list[Cell] = []
+        self.listed: list[Cell] = []
         self.fixed_labels = tuple(
             (axis.name, member.label) for axis, member in zip(cohort.axes, fixed, strict=True)
         )
@@ -205,8 +205,8 @@ class _Cells(dict[tuple[int, ...], int]):
     def __missing__(self, drawn: tuple[int, ...]) -> int:
         members = tuple(draw.members[i] for draw, i in zip(self._draws, drawn, strict=True))
         labels = tuple((draw.name, member.label) for draw, member in zip(self._draws, members, strict=True))
-        self[drawn] = len(self.found)
-        self.found.append(Cell(self._row, self.fixed_labels + labels, self._fixed + members))
+        self[drawn] = len(self.listed)
+        self.listed.append(Cell(self._row, self.fixed_labels + labels, self._fixed + members))
         return self[drawn]
 
 
@@ -223,15 +223,15 @@ def member_counts(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> tuple[int, 
 def count_rows(plan: Plan, cohort: CohortPlan, draw: DrawPlan) -> list[tuple[int, ...]]:
     """The different counts that rows have of a draw's members, as far as the first two."""
     rows = list(product(*(axis.members for axis in cohort.axes)))
-    found: list[tuple[int, ...]] = []
+    different: list[tuple[int, ...]] = []
     for number, row in enumerate(rows):
         labels = tuple((axis.name, m.label) for axis, m in zip(cohort.axes, row, strict=True))
         counts = row_counts(plan, cohort, draw, number, len(rows), Deck(plan, cohort, draw, labels))
-        if counts not in found:
-            found.append(counts)
-        if len(found) == 2:
+        if counts not in different:
+            different.append(counts)
+        if len(different) == 2:
             break
-    return found
+    return different
 
 
 def row_counts(
@@ -318,12 +318,12 @@ class Deck:
     def counts(self, length: int) -> list[int]:
         """How many of the first `length` are each member."""
         blocks, rest = divmod(length, len(self._content))
-        found = [0] * self._members
+        totals = [0] * self._members
         for member in self._content:
-            found[member] += blocks
+            totals[member] += blocks
         for member in self._block(blocks)[:rest]:
-            found[member] += 1
-        return found
+            totals[member] += 1
+        return totals
 
     def _block(self, number: int) -> list[int]:
         if self._orders is not None:

@@ -39,13 +39,13 @@ class Type:
     def __str__(self) -> str:
         if self == COUNTS:
             return "range of counts"
-        shown = self.schema.name if self.schema is not None else self.name
+        text = self.schema.name if self.schema is not None else self.name
         inner = [str(argument) for argument in self.arguments] or list(self.words)
         if inner:
-            shown += f"<{', '.join(inner)}>"
+            text += f"<{', '.join(inner)}>"
         if self.low is not None or self.high is not None:
-            shown += f"({_end(self.low)}..{_end(self.high)})"
-        return shown + ("?" if self.optional else "")
+            text += f"({_end(self.low)}..{_end(self.high)})"
+        return text + ("?" if self.optional else "")
 
     @property
     def required(self) -> Type:
@@ -186,7 +186,7 @@ def _beyond(type_: Type, known: frozenset[str]) -> Type | None:
     if type_.name not in known:
         return type_
     inner = [*type_.arguments, *(field for _, field in (type_.schema.fields if type_.schema else ()))]
-    return next((found for each in inner if (found := _beyond(each, known)) is not None), None)
+    return next((beyond for argument in inner if (beyond := _beyond(argument, known)) is not None), None)
 
 
 def json_schema(type_: Type) -> dict[str, Any]:

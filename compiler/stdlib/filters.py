@@ -61,8 +61,8 @@ def fields(record: Mapping[str, Any], *names: str) -> str:
 
 
 FILTERS: Mapping[str, TemplateFilter] = {
-    each.name: each
-    for each in (
+    filter_.name: filter_
+    for filter_ in (
         TemplateFilter(
             "json",
             ("json", "record", "list", "text", "count", "number", "boolean", "enum"),
@@ -80,8 +80,8 @@ FILTERS: Mapping[str, TemplateFilter] = {
 
 def printers(type_: Type) -> tuple[str, ...]:
     """The filters that print a type, for hints: those made for it, else `json`."""
-    found = [each.name for each in FILTERS.values() if can_print(each, type_)]
-    return tuple(name for name in found if name not in ("json", "fields")) or tuple(found[:1])
+    names = [filter_.name for filter_ in FILTERS.values() if can_print(filter_, type_)]
+    return tuple(name for name in names if name not in ("json", "fields")) or tuple(names[:1])
 
 
 def record_of(type_: Type) -> Schema | None:
@@ -89,12 +89,12 @@ def record_of(type_: Type) -> Schema | None:
     return type_.arguments[0].schema if type_.name == "json" else type_.schema
 
 
-def can_print(each: TemplateFilter, type_: Type) -> bool:
+def can_print(filter_: TemplateFilter, type_: Type) -> bool:
     """Whether a filter prints a type.  Chunks and conversations are kinds of list."""
-    if each.by_field:
+    if filter_.by_field:
         return record_of(type_) is not None
     if type_.name == "chunk":
-        return "chunks" in each.accepts
+        return "chunks" in filter_.accepts
     if type_.name == "list" and type_.arguments[0].name == "chunk":
-        return "chunks" in each.accepts or "list" in each.accepts
-    return type_.name in each.accepts or ("messages" in each.accepts and is_transcript(type_))
+        return "chunks" in filter_.accepts or "list" in filter_.accepts
+    return type_.name in filter_.accepts or ("messages" in filter_.accepts and is_transcript(type_))

@@ -16,19 +16,21 @@ _OPENS = ("role", "content", "thought", "calls", "name")
 def either(call: CallPlan, values: Mapping[str, Any]) -> Any:
     """The first of its arguments that is there in a sample, or None."""
     arguments = call.arguments.values()
-    given = (there(each.path, values) if isinstance(each, RefPlan) else each for each in arguments)
-    return next((value for value in given if value is not None), None)
+    choices = (
+        there(argument.path, values) if isinstance(argument, RefPlan) else argument for argument in arguments
+    )
+    return next((value for value in choices if value is not None), None)
 
 
 def opening(call: CallPlan, values: Mapping[str, Any]) -> Any:
     """The messages that a conversation opens with: those given up to the last one of the role `until`,
     without what the system says where the conversation says that itself; or a Refusal."""
-    given = resolved(call.arguments, values)
-    until, messages = given.get("until"), given["messages"]
+    arguments = resolved(call.arguments, values)
+    until, messages = arguments.get("until"), arguments["messages"]
     kept = [
-        {key: each[key] for key in _OPENS if each.get(key) is not None}
-        for each in messages
-        if each["role"] != "system" or not given.get("system")
+        {key: message[key] for key in _OPENS if message.get(key) is not None}
+        for message in messages
+        if message["role"] != "system" or not arguments.get("system")
     ]
     if until is not None:
         # A model that calls tools goes on once they have answered.

@@ -100,14 +100,14 @@ def _trigrams(folded: str) -> list[bytes]:
     data = folded.encode("utf-32-le", "surrogatepass")
     if len(folded) < 3:
         return [data]
-    found: list[bytes] = []
+    trigrams: list[bytes] = []
     for start in (0, 4, 8):
         blocks, rest = divmod((len(data) - start) // 12, _BLOCK)
         end = start + blocks * _BLOCK * 12
         for block in _cutter(_BLOCK).iter_unpack(memoryview(data)[start:end]):
-            found += block
-        found += _cutter(rest).unpack_from(data, end)
-    return found
+            trigrams += block
+        trigrams += _cutter(rest).unpack_from(data, end)
+    return trigrams
 
 
 @lru_cache(maxsize=_BLOCK + 1)

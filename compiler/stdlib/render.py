@@ -24,8 +24,8 @@ def render(template: Template, values: Mapping[str, Any]) -> str:
 
 def references(template: Template | None) -> tuple[str, ...]:
     """The first names of all references, in order of appearance, each once."""
-    found = (part.path[0] for part in template or () if isinstance(part, RefPlan))
-    return tuple(dict.fromkeys(found))
+    names = (part.path[0] for part in template or () if isinstance(part, RefPlan))
+    return tuple(dict.fromkeys(names))
 
 
 def look_up(reference: RefPlan, values: Mapping[str, Any]) -> Any:
@@ -44,7 +44,7 @@ def look_up(reference: RefPlan, values: Mapping[str, Any]) -> Any:
 
 def _show(part: RefPlan, values: Mapping[str, Any]) -> str:
     value = look_up(part, values)
-    for each in part.filters:
-        value = FILTERS[each.name].function(value, *each.arguments)
+    for filter_ in part.filters:
+        value = FILTERS[filter_.name].function(value, *filter_.arguments)
     # An optional field that a member does not give prints as nothing.
     return "" if value is None else value if isinstance(value, str) else str(value)

@@ -25,8 +25,8 @@ def _function(name: str, version: int, **parameters: Kind) -> FunctionPlan:
         path="",
         function=name,
         parameters=tuple(
-            ParameterPlan(name=each, type=ValueType(kind=kind), required=number == 0)
-            for number, (each, kind) in enumerate(parameters.items())
+            ParameterPlan(name=name, type=ValueType(kind=kind), required=number == 0)
+            for number, (name, kind) in enumerate(parameters.items())
         ),
         returns=_REASON,
         source=digest([name, version]),
@@ -35,8 +35,8 @@ def _function(name: str, version: int, **parameters: Kind) -> FunctionPlan:
 
 
 RUNNING: Mapping[str, FunctionPlan] = {
-    each.name: each
-    for each in (
+    function.name: function
+    for function in (
         _function(
             "sql_runs", 1, query="text", schema="text", schema_file="path", database="path", rows="range"
         ),
@@ -66,11 +66,11 @@ def by_place(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def as_called(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of a check as its function takes them."""
-    found = by_place(arguments)
-    if found.get("database") is not None:
+    called = by_place(arguments)
+    if called.get("database") is not None:
         # A query that gives nothing of real rows seldom asks what was meant.
-        found.setdefault("rows", [1, None])
-    return found
+        called.setdefault("rows", [1, None])
+    return called
 
 
 def is_running(function: FunctionPlan) -> bool:
@@ -84,7 +84,7 @@ def of_text(value: str) -> bool:
 
 def run_by(plan: Plan) -> Iterator[CheckPlan]:
     """The checks of a plan that run what was written."""
-    sources = {(each.name, each.source) for each in plan.functions if is_running(each)}
+    sources = {(function.name, function.source) for function in plan.functions if is_running(function)}
     if not sources:
         return
     for cohort in (*plan.cohorts, *plan.pair_cohorts):

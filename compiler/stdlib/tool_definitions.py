@@ -22,12 +22,12 @@ def definitions_of(value: Any) -> list[dict[str, Any]]:
         value = [value]
     if not isinstance(value, list):
         raise ValueError("they are no list")
-    found = [_definition(each, number) for number, each in enumerate(value, 1)]
-    names = [each["function"]["name"] for each in found]
+    definitions = [_definition(tool, number) for number, tool in enumerate(value, 1)]
+    names = [definition["function"]["name"] for definition in definitions]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"two have the name `{twice}`")
-    return found
+    return definitions
 
 
 def _definition(value: Any, number: int) -> dict[str, Any]:
@@ -37,24 +37,24 @@ def _definition(value: Any, number: int) -> dict[str, Any]:
         raise ValueError(f"number {number} is no object")
     function = value.get("function")
     if function is None and value.get("type") in (None, "function", "custom"):
-        function = {key: each for key, each in value.items() if key != "type"}
+        function = {key: item for key, item in value.items() if key != "type"}
     if not isinstance(function, Mapping):
         raise ValueError(f"number {number} has no function")
     name = function.get("name")
     if not isinstance(name, str) or not name.strip():
         raise ValueError(f"number {number} has no name")
-    found: dict[str, Any] = {"name": name}
-    for key, each in function.items():
+    definition: dict[str, Any] = {"name": name}
+    for key, item in function.items():
         key = "parameters" if key in _PARAMETERS else key
-        if key == "parameters" and isinstance(each, str):
-            each = parsed(each)
-        if key == "parameters" and each is not None and not isinstance(each, Mapping):
+        if key == "parameters" and isinstance(item, str):
+            item = parsed(item)
+        if key == "parameters" and item is not None and not isinstance(item, Mapping):
             raise ValueError(f"the parameters of `{name}` are no object")
-        if each is not None:
-            found[key] = each
-    if _holds_too_large(found):
+        if item is not None:
+            definition[key] = item
+    if _holds_too_large(definition):
         raise ValueError(f"`{name}` has a number that is too large")
-    return {"type": "function", "function": found}
+    return {"type": "function", "function": definition}
 
 
 def _holds_too_large(value: Any) -> bool:

@@ -43,7 +43,7 @@ def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | 
     checks whose arguments are each sample's own."""
     if not step.checks and not step.must_fail:
         return None
-    said = step.said(value) if step.thinks else value
+    text = step.said(value) if step.thinks else value
     for check in step.checks:
         # What a judge is asked about is judged once the value holds otherwise.
         # So is what a Python function is asked about, and what is compared with many rows.
@@ -53,7 +53,7 @@ def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | 
             return Refusal(check.label or check.name, reason)
     for group in dict.fromkeys(group_of(check) for check in step.must_fail):
         checks = [check for check in step.must_fail if group_of(check) == group]
-        if all(reason_against(check, said, values) is None for check in checks):
+        if all(reason_against(check, text, values) is None for check in checks):
             return Refusal("must_fail", f"passes `{group}`, which it is meant to fail")
     return None
 
@@ -86,9 +86,9 @@ def own_marks_refusal(step: StepPlan, marks: Mapping[str, Any]) -> Refusal | Non
 
 def _why(marks: Mapping[str, Any], path: tuple[str, ...]) -> str:
     """What judges said of a criterion, or of all that a total is the sum of."""
-    said = [line for line in marks["why"].split("\n") if line.strip()]
-    own = [line for line in said if re.match(rf"{re.escape(path[-1])}( \(|:)", line)]
-    return "; ".join(own or said)
+    lines = [line for line in marks["why"].split("\n") if line.strip()]
+    own = [line for line in lines if re.match(rf"{re.escape(path[-1])}( \(|:)", line)]
+    return "; ".join(own or lines)
 
 
 def composed_value(step: StepPlan, text: str, values: Mapping[str, Any]) -> Any:
@@ -132,7 +132,7 @@ def reason_against(check: CheckPlan, value: Any, values: Mapping[str, Any]) -> s
     arguments = resolved(check.arguments, values)
     if not is_complete(arguments):
         return None
-    reasons = (run_check(check.name, arguments, each) for each in parts_of(value, check.of))
+    reasons = (run_check(check.name, arguments, part) for part in parts_of(value, check.of))
     reason = next((reason for reason in reasons if reason is not None), None)
     if reason is None or CHECKS[check.name].takes != "number":
         return reason

@@ -198,8 +198,8 @@ class Breakers:
         cohort, whose samples come to nothing without it; but judges go on to speak of what is in doubt."""
         if not self._doubtful or (own := self._by_step.get(id(step))) is None:
             return None
-        some = self._doubtful.get(own.cohort, ())
-        return next((each for each in some if each.doubtful and _held_by(own, each)), None)
+        doubtful = self._doubtful.get(own.cohort, ())
+        return next((breaker for breaker in doubtful if breaker.doubtful and _held_by(own, breaker)), None)
 
     def begin(self, step: StepPlan) -> None:
         """A try is issued; `end` follows."""
@@ -256,18 +256,20 @@ class Breakers:
     def gave_up(self, step: StepPlan, reason: str) -> None:
         """An attempt failed for good at the service, or found nothing."""
         named = _KIND.match(reason)
-        kind, said = named.groups() if named else ("failed", reason)
-        self.refused(step, kind, said)
+        kind, why = named.groups() if named else ("failed", reason)
+        self.refused(step, kind, why)
 
     # What the run asks
 
     def is_stuck(self, cohort: str) -> bool:
         """Whether no further sample of a cohort can be completed in this run."""
-        return bool(self._doubtful) and any(each.open for each in self._doubtful.get(cohort, ()))
+        return bool(self._doubtful) and any(breaker.open for breaker in self._doubtful.get(cohort, ()))
 
     def stuck(self) -> tuple[Stuck, ...]:
         """The steps that nothing passed, once nothing is in flight."""
-        return tuple(each.stuck() for some in self._doubtful.values() for each in some if each.open)
+        return tuple(
+            breaker.stuck() for breakers in self._doubtful.values() for breaker in breakers if breaker.open
+        )
 
 
 def _held_by(own: _Breaker, other: _Breaker) -> bool:

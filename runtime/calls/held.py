@@ -40,8 +40,8 @@ class SharedRuns:
     def _of(self, text: str) -> Iterator[bytes]:
         words = _WORD.findall(text.casefold())
         for start in range(len(words) - self._length + 1):
-            said = " ".join(words[start : start + self._length]).encode("utf-8", "surrogatepass")
-            yield blake2b(said, digest_size=8).digest()
+            run = " ".join(words[start : start + self._length]).encode("utf-8", "surrogatepass")
+            yield blake2b(run, digest_size=8).digest()
 
 
 _WORD = re.compile(r"\w+")
@@ -73,12 +73,12 @@ class HeldRows:
         path, _, bound = key = _key(check)
         index = self._indexes[key]
         for part in parts_of(value, check.of):
-            found = index.find(_text(part))
-            if isinstance(found, str):
-                place = f"`{'.'.join(path[1:])}` of {quoted(found)} in `{path[0]}`"
+            held = index.find(_text(part))
+            if isinstance(held, str):
+                place = f"`{'.'.join(path[1:])}` of {quoted(held)} in `{path[0]}`"
                 return f"shares {bound:g} words in a row with {place}"
-            if found is not None:
-                name, alike = found
+            if held is not None:
+                name, alike = held
                 return f"is {alike:.0%} like `{'.'.join(path[1:])}` of {quoted(name)} in `{path[0]}`"
         return None
 

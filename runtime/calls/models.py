@@ -78,7 +78,7 @@ class Models:
     def __init__(
         self, plan: Plan, settings: Settings, patience: float | None = None, *, asked: bool = True
     ) -> None:
-        said = settings.check(plan)
+        notes = settings.check(plan)
         self.where = settings
         self._running: dict[str, RunningModel] = {}
         self._starting: dict[int, asyncio.Future[None]] = {}
@@ -103,7 +103,7 @@ class Models:
             self._set_up_before[model.name] = _set_up_before(spec, engine)
         if asked:
             self._require_tools(plan)
-        self.warnings = said + _warnings(plan.models, self._running)
+        self.warnings = notes + _warnings(plan.models, self._running)
 
     def _require_tools(self, plan: Plan) -> None:
         """Raises EngineError for a turn with tools whose model can call none where it runs."""
@@ -157,16 +157,16 @@ class Models:
         `versions` are those of sources, by name: what a check compares with is `held` in the entry, and in
         its name.
         """
-        found: dict[str, CohortLineage] = {}
+        hashes: dict[str, CohortLineage] = {}
         for cohort in plan.cohorts:
             parent = plan.parent_of(cohort)
-            of = None if parent is None else found[parent.name]["lineage"]
-            found[cohort.name] = self._config_hash(plan, cohort, plan.fingerprint(cohort), of, versions)
+            of = None if parent is None else hashes[parent.name]["lineage"]
+            hashes[cohort.name] = self._config_hash(plan, cohort, plan.fingerprint(cohort), of, versions)
         for pairs in plan.pair_cohorts:
             preference = plan.preference(pairs.name)
-            of, fingerprint = found[preference.source]["lineage"], plan.pair_fingerprint(preference)
-            found[pairs.name] = self._config_hash(plan, pairs, fingerprint, of, versions)
-        return found
+            of, fingerprint = hashes[preference.source]["lineage"], plan.pair_fingerprint(preference)
+            hashes[pairs.name] = self._config_hash(plan, pairs, fingerprint, of, versions)
+        return hashes
 
     def settings(self, plan: Plan) -> dict[str, str]:
         """A digest of how the models of each cohort and preference are set up: options and the versions of
@@ -195,14 +195,14 @@ class Models:
         models = {name: self[name].engine.identity.model_dump(mode="json") for name in _used(cohort)}
         # What a simulation makes up in place of functions is no sample of a run that calls them.
         made_up = self.where.everywhere == "simulated" and _calls_functions(cohort)
-        told: list[Any] = [*([] if of is None else [of]), *(["simulated functions"] if made_up else [])]
+        inputs: list[Any] = [*([] if of is None else [of]), *(["simulated functions"] if made_up else [])]
         held = {name: (versions or {}).get(name, "") for name in _held(cohort)}
         # What is let through of the rows decides as well.
-        told += [
+        inputs += [
             [name, version, [check.model_dump(mode="json") for check in plan.source(name).keep]]
             for name, version in held.items()
         ]
-        config_hash = digest([fingerprint, models, *told])[:16]
+        config_hash = digest([fingerprint, models, *inputs])[:16]
         entry: CohortLineage = {"lineage": config_hash, "fingerprint": fingerprint, "models": models}
         if of is not None:
             entry["of"] = of
@@ -237,7 +237,7 @@ class Models:
                 )
         return [
             f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} not answered for "
-            f"{spoken(silence)}{f' ({said})' if (said := service.absent) else ''}, waiting up to "
+            f"{spoken(silence)}{f' ({absence})' if (absence := service.absent) else ''}, waiting up to "
             f"{spoken(service.waits)}"
             for names, service, silence in silent.values()
         ] + [
@@ -341,24 +341,24 @@ def _warnings(models: Sequence[ModelPlan], running: Mapping[str, RunningModel]) 
             poorer.setdefault((str(engine.identity), lacking), []).append(model.name)
         if _moves(engine.identity) and "frozen" not in model.capabilities:
             moving.setdefault(str(engine.identity), []).append(model.name)
-    found = []
+    warnings = []
     for place, names in moving.items():
         verb, whose = ("runs", "its") if len(names) == 1 else ("run", "their")
-        found.append(
+        warnings.append(
             f"{_listed(names)} {verb} on {place} without a revision: {whose} answers are kept under that "
             "name, whatever weights it stands for later; add @REVISION"
         )
     if simulated:
         verb, whose = ("is", "its") if len(simulated) == 1 else ("are", "their")
-        found.append(f"{_listed(simulated)} {verb} simulated: {whose} answers are a simulation, not data")
+        warnings.append(f"{_listed(simulated)} {verb} simulated: {whose} answers are a simulation, not data")
     for (identity, lacking), names in poorer.items():
         verb = "runs" if len(names) == 1 else "run"
         meaning = "; ".join(_MEANING[word] for word in lacking)
-        found.append(f"{_listed(names)} {verb} on {identity}, which lacks {', '.join(lacking)}: {meaning}")
+        warnings.append(f"{_listed(names)} {verb} on {identity}, which lacks {', '.join(lacking)}: {meaning}")
     for (identity, note), names in noted.items():
         verb = "runs" if len(names) == 1 else "run"
-        found.append(f"{_listed(names)} {verb} on {identity}: {note}, so that changes nothing")
-    return found
+        warnings.append(f"{_listed(names)} {verb} on {identity}: {note}, so that changes nothing")
+    return warnings
 
 
 def _listed(names: Sequence[str]) -> str:

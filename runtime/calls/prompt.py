@@ -41,26 +41,26 @@ def messages_for(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) 
     is evaluated, its messages; otherwise the prompt alone.  A user's turn with a prompt is asked that, and
     then sees the turns with roles exchanged, without what the system says.
     """
-    found: list[Message] = []
+    messages: list[Message] = []
     if step.system is not None:
-        found.append(Message("system", render(step.system, values)))
+        messages.append(Message("system", render(step.system, values)))
     if step.sees in ("transcript", "template"):
         turns = _turns(cohort, step, values)
         if step.prompt is None:
-            found += turns
+            messages += turns
         else:
-            found.append(Message("user", render(step.prompt, values)))
-            found += [
+            messages.append(Message("user", render(step.prompt, values)))
+            messages += [
                 Message(_EXCHANGED[turn.role], turn.content)
                 for turn in turns
                 # What only calls tools says nothing to the user.
                 if turn.role in _EXCHANGED and (turn.content or not turn.calls)
             ]
     elif step.sees == "row":
-        found += [message_of(message) for message in values["row"]]
+        messages += [message_of(message) for message in values["row"]]
     elif step.prompt is not None:
-        found.append(Message("user", render(step.prompt, values)))
-    return tuple(found)
+        messages.append(Message("user", render(step.prompt, values)))
+    return tuple(messages)
 
 
 def _turns(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) -> Iterator[Message]:
@@ -82,9 +82,9 @@ def _turns(cohort: CohortPlan, step: StepPlan, values: Mapping[str, Any]) -> Ite
 
 def _opening(messages: Sequence[Mapping[str, Any]], *, system: bool) -> Iterator[Message]:
     """What was said before, without what was thought, and perhaps without what the system says."""
-    for each in messages:
-        if system or each["role"] != "system":
-            yield message_of(each)
+    for message in messages:
+        if system or message["role"] != "system":
+            yield message_of(message)
 
 
 def message_of(message: Mapping[str, Any]) -> Message:
@@ -95,19 +95,19 @@ def message_of(message: Mapping[str, Any]) -> Message:
     return Message(
         message["role"],
         message["content"],
-        tuple(ToolCall(each["name"], each["arguments"], each.get("signature")) for each in calls or ()),
+        tuple(ToolCall(call["name"], call["arguments"], call.get("signature")) for call in calls or ()),
         message.get("name", ""),
     )
 
 
 def tool_messages(called: Sequence[CalledTool]) -> Iterator[Message]:
     """The messages in which a turn called tools, and what they answered."""
-    for _, some in groupby(called, key=lambda each: each["message"]):
-        calls = list(some)
-        asked = tuple(ToolCall(each["name"], each["arguments"], each.get("signature")) for each in calls)
+    for _, exchange in groupby(called, key=lambda call: call["message"]):
+        calls = list(exchange)
+        asked = tuple(ToolCall(call["name"], call["arguments"], call.get("signature")) for call in calls)
         yield Message("model", calls[0].get("content", ""), asked)
-        for each in calls:
-            yield Message("tool", told(each.get("result"), each.get("fault")), name=each["name"])
+        for call in calls:
+            yield Message("tool", told(call.get("result"), call.get("fault")), name=call["name"])
 
 
 def logged_message(message: Message) -> LoggedMessage:

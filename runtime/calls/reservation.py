@@ -202,7 +202,7 @@ class Budget:
         waiting = [entry[3] for entry in self._waiting if not entry[2].done()]
         if self._in_flight or not waiting:
             return
-        wanted = min(waiting, key=lambda each: each.amount)
+        wanted = min(waiting, key=lambda waiter: waiter.amount)
         less = "" if wanted.limited else ", less with `max_tokens`"
         self._stop.stop(
             "out_of_budget",

@@ -116,8 +116,8 @@ def verdict_on(
     that is what is asked."""
     if step.calls_tools:
         calls = [{"name": call.name, "arguments": dict(call.arguments)} for call in answer.calls]
-        found: dict[str, Any] = {"text": answer.text, "calls": calls}
-        return Accepted(found if answer.malformed is None else {**found, "malformed": answer.malformed})
+        spoken: dict[str, Any] = {"text": answer.text, "calls": calls}
+        return Accepted(spoken if answer.malformed is None else {**spoken, "malformed": answer.malformed})
     if not step.scores:
         return validate(step, answer.text, answer.finish_reason, values, thought=answer.thought, rules=rules)
     return Accepted({"logprob": answer.logprob, "tokens": answer.scored_tokens})

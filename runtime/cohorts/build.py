@@ -85,15 +85,15 @@ def finished_samples(
 ) -> dict[str, Finished]:
     """What the log has finished of each lineage, by the cohort's name, for a run that losses under these
     settings of each bind."""
-    found = {
+    finished_of = {
         name: history.finished(
             config_hash, name, settings[name], retry_lost=retry_lost, versions=name in plan.over_rows
         )
         for name, config_hash in config_hashes.items()
     }
-    for name, finished in found.items():
+    for name, finished in finished_of.items():
         finished.values = partial(logged_values, history, config_hashes[name])
-    return found
+    return finished_of
 
 
 def remember(
@@ -104,12 +104,12 @@ def remember(
 ) -> None:
     """Tells the checks over many samples of those that earlier runs completed; over a table, of those
     that fit its present rows."""
-    for each in sample_sources:
-        if isinstance(each, Cohort) and each.deduplicator.sits:
+    for source in sample_sources:
+        if isinstance(source, Cohort) and source.deduplicator.sits:
             versions = None
-            if each.plan.of_tables:
+            if source.plan.of_tables:
                 assert tables is not None
                 log = history.log
-                standing = tables.standing_versions(each.plan, config_hashes, log.cursor, log.next_seq)
+                standing = tables.standing_versions(source.plan, config_hashes, log.cursor, log.next_seq)
                 versions = SampleIds.of(standing)
-            each.remember(history.values(config_hashes[each.plan.name], versions))
+            source.remember(history.values(config_hashes[source.plan.name], versions))

@@ -105,17 +105,17 @@ class Cohort:
 
     def remember(self, values: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Takes the samples that earlier runs completed: later ones are judged beside them."""
-        for name, found in values:
-            self.deduplicator.remember(name, found)
+        for name, sample_values in values:
+            self.deduplicator.remember(name, sample_values)
 
     def shortage(self) -> str | None:
         """Which cells were given up, what they lost, and what to do."""
         stuck, unlucky = list[str](), list[str]()
         for labels, lost, wanted, why in self._given_up:
             cell = ", ".join(f"{name} {label}" for name, label in labels) or "its samples"
-            said = f"{cell} after losing {lost:,} for {wanted:,} to have{f' ({why})' if why else ''}"
-            (stuck if self._stuck.among(labels) else unlucky).append(said)
-        told = [
+            cell_text = f"{cell} after losing {lost:,} for {wanted:,} to have{f' ({why})' if why else ''}"
+            (stuck if self._stuck.among(labels) else unlucky).append(cell_text)
+        remedies = [
             f"`{self.plan.name}` gave up on {_some(cells)}; {remedy}"
             for cells, remedy in (
                 (stuck, "nothing passes there: change the check, or what is asked for"),
@@ -123,7 +123,7 @@ class Cohort:
             )
             if cells
         ]
-        return "; ".join(told) or None
+        return "; ".join(remedies) or None
 
     def requests(self) -> Iterator[SampleRequest]:
         """The slots that need a sample, in order; those the log has are counted on the way."""
@@ -147,7 +147,7 @@ class Cohort:
             for cell in cells[len(names) :]:
                 names.append(CellNames(self._recipe, self.plan, cell.labels))
                 counts.append(0)
-            told = set[int]()
+            reported = set[int]()
             for index in dealt:
                 ordinal = counts[index]
                 counts[index] += 1
@@ -162,8 +162,8 @@ class Cohort:
                     # All that is told of it below comes to this: it is done, and nobody asks which.
                     counters.completed += 1
                     counters.in_log += 1
-                    if index not in told:
-                        told.add(index)
+                    if index not in reported:
+                        reported.add(index)
                         self._stuck.completed(cells[index].group)
                     continue
                 slot = Slot(position - 1, cells[index], ordinal)

@@ -32,16 +32,16 @@ class DealtCohort(Cohort):
         limit: int | None,
     ) -> None:
         self._dealt_slots = slots
-        names = frozenset(each.name for each in cohort.dealt)
+        names = frozenset(draw.name for draw in cohort.dealt)
         within = finished.ordinals
 
         def ordinals() -> Mapping[Labels, int]:
             """The last ordinal of each group, whatever its samples drew."""
-            found: dict[Labels, int] = {}
+            ordinal_of: dict[Labels, int] = {}
             for labels, last in within().items():
-                group = tuple(each for each in labels if each[0] not in names)
-                found[group] = max(last, found.get(group, -1))
-            return found
+                group = tuple(label for label in labels if label[0] not in names)
+                ordinal_of[group] = max(last, ordinal_of.get(group, -1))
+            return ordinal_of
 
         counted = replace(finished, ordinals=ordinals)
         super().__init__(plan, cohort, counted, observer, progress, limit)

@@ -97,9 +97,9 @@ class Deduplicator:
     def _judge(self, sample: Sample) -> tuple[str, Rejected] | None:
         for step, check, index in self._indexes:
             for text in _texts(step, check, sample.values[step.name]):
-                found = index.find(text)
-                if found is not None:
-                    name, likeness = found
+                match = index.find(text)
+                if match is not None:
+                    name, likeness = match
                     return step.name, Rejected(check.name, f"is {likeness:.0%} like that of sample {name}")
         for step, check, index in self._indexes:
             for text in _texts(step, check, sample.values[step.name]):

@@ -32,22 +32,24 @@ class LoggedPast:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="synth-history")
 
     async def calls(self, cohort: str, requests: Sequence[SampleRequest]) -> Mapping[str, LoggedSample]:
-        known = {each.name: each.slot.inputs for each in requests if self._history.knows(each.name)}
+        known = {
+            request.name: request.slot.inputs for request in requests if self._history.knows(request.name)
+        }
         if not known:
             return {}
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
+        logged_samples = await loop.run_in_executor(
             self._worker, self._history.calls, known, self._config_hashes[cohort]
         )
-        return {name: logged.made_of(known[name]) for name, logged in found.items()}
+        return {name: logged.made_of(known[name]) for name, logged in logged_samples.items()}
 
     async def values(self, base: BaseSample) -> Mapping[str, Any]:
         if self._settle is not None:
             await self._settle()
         loop = asyncio.get_running_loop()
         config_hash = self._config_hashes[base.cohort]
-        found = await loop.run_in_executor(self._worker, self._history.endings, config_hash, [base.name])
-        values = found[sample_version(base.name, base.inputs)].values
+        endings = await loop.run_in_executor(self._worker, self._history.endings, config_hash, [base.name])
+        values = endings[sample_version(base.name, base.inputs)].values
         assert values is not None, "only completed samples are asked for"
         return values
 

@@ -60,9 +60,9 @@ class RowCohort(TableCohort):
         return [rows * times + min(max(rest - row * times, 0), times) for row in range(self._grid)]
 
     def shortage(self) -> str | None:
-        told = super().shortage()
-        if told is not None:
-            return told
+        why = super().shortage()
+        if why is not None:
+            return why
         counters = self._counters
         if self.plan.each:
             if counters.completed:
@@ -86,7 +86,7 @@ class RowCohort(TableCohort):
         """Why there is no row to go through."""
         table = self.plan.rows
         assert table is not None
-        paths = [each.path for each in table.lists] + [each.of[1:] for each in self.plan.dealt if each.of]
+        paths = [listed.path for listed in table.lists] + [draw.of[1:] for draw in self.plan.dealt if draw.of]
         lists = " and ".join(f"`{'.'.join(path)}`" for path in paths)
         has = f" that has any {lists}" if self._table.empty else ""
         return (
@@ -98,8 +98,8 @@ class RowCohort(TableCohort):
         yield from super().replacements()
         while self._unfilled and self._is_quiet and not self._closing:
             # A round at a time, in a fixed order: which rows are taken depends on nobody's speed.
-            some, self._unfilled = sorted(self._unfilled, key=lambda cell: (cell.row, cell.group)), []
-            for cell in some:
+            cells, self._unfilled = sorted(self._unfilled, key=lambda cell: (cell.row, cell.group)), []
+            for cell in cells:
                 request = self._from_any(cell)
                 if request is None:
                     # All rows were tried, which `shortage` tells of.
@@ -125,8 +125,8 @@ class RowCohort(TableCohort):
 
     def _places_in_order(self) -> Iterator[Slot]:
         for start in range(0, self._planned, _AT_ONCE):
-            some = self._order[start : min(start + _AT_ONCE, self._planned)]
-            for number, entry in enumerate(self._table.entries(some), start):
+            order = self._order[start : min(start + _AT_ONCE, self._planned)]
+            for number, entry in enumerate(self._table.entries(order), start):
                 yield from self._deals.slots(entry, number)
 
     @property
@@ -207,7 +207,7 @@ class _Spares:
         places = self._by_cell[cell.row]
         # Those of its own group are dealt by their numbers.
         passed = self._used.union(self._by_group[cell.row, cell.group])
-        free = next((each for each in places if each not in passed), None)
+        free = next((place for place in places if place not in passed), None)
         if free is None:
             return None
         self._used.add(free)

@@ -112,9 +112,9 @@ class Scheduler:
         self._room.release()
 
     async def _open_all(self, cohort: SampleSource, requests: Iterator[SampleRequest]) -> None:
-        while not self._is_over(cohort) and (some := list(islice(requests, _LOOKAHEAD))):
-            known = await self._past.calls(cohort.plan.name, some)
-            for request in some:
+        while not self._is_over(cohort) and (ahead := list(islice(requests, _LOOKAHEAD))):
+            known = await self._past.calls(cohort.plan.name, ahead)
+            for request in ahead:
                 await self._open_sample(cohort, request, known.get(request.name) or LoggedSample())
                 await self._open_replacements()
 
@@ -157,10 +157,10 @@ class Scheduler:
     async def _of(self, base: BaseSample) -> dict[str, Any]:
         """What can be looked up of the sample that another is made from."""
         values = await self._past.values(base) if base.values is None else base.values
-        found = {**base.outside, **values}
+        looked_up = {**base.outside, **values}
         if base.base is not None:
-            found[base.base.shown_as] = await self._of(base.base)
-        return found
+            looked_up[base.base.shown_as] = await self._of(base.base)
+        return looked_up
 
     async def _live(
         self, cohort: SampleSource, request: SampleRequest, sample: Sample, earlier: LoggedSample

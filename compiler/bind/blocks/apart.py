@@ -41,7 +41,7 @@ def _bind_same(rule: Rule, scope: Scope) -> Iterator[CheckPlan]:
     if (
         len(values) != 2
         or len(rule.arguments) != 2
-        or not all(isinstance(each, Reference) for each in values)
+        or not all(isinstance(value, Reference) for value in values)
     ):
         scope.report(
             "E202",
@@ -50,15 +50,15 @@ def _bind_same(rule: Rule, scope: Scope) -> Iterator[CheckPlan]:
             hint="for example `same(shown, voted)`",
         )
         return
-    found = [path_of(each, scope) for each in values if isinstance(each, Reference)]
-    paths = [each[1] for each in found if each is not None]
+    typed_paths = [path_of(value, scope) for value in values if isinstance(value, Reference)]
+    paths = [typed[1] for typed in typed_paths if typed is not None]
     if len(paths) == 2:
         references = {name: RefPlan(path=path) for name, path in zip(names, paths, strict=True)}
         yield CheckPlan(name="same", arguments=dict(references))
 
 
 def _report_misplaced(rule: Rule, scope: Scope) -> None:
-    said = {
+    reasons = {
         "same": "compares two values of a finished sample, which the `keep` of a conversation judges",
         "marked": "says by its path what it is of, and a check of its own is of any text",
         "distinct": "compares samples with each other, and a `keep` judges each by itself",
@@ -69,7 +69,7 @@ def _report_misplaced(rule: Rule, scope: Scope) -> None:
         "marked": "ask for it in the `check { }` of a turn or step",
     }
     name = rule.name.text
-    scope.report("E202", f"`{name}` {said[name]}", rule.name.span, hint=hint.get(name, ""))
+    scope.report("E202", f"`{name}` {reasons[name]}", rule.name.span, hint=hint.get(name, ""))
 
 
 def _bind_marked(rule: Rule, subject: Subject, scope: Scope) -> Iterator[CheckPlan]:
@@ -84,10 +84,10 @@ def _bind_marked(rule: Rule, subject: Subject, scope: Scope) -> Iterator[CheckPl
             hint=f"for example `{check.example}`",
         )
         return
-    found = _number(first.value, subject, scope)
-    if found is None:
+    number = _number(first.value, subject, scope)
+    if number is None:
         return
-    path, type_ = found
+    path, type_ = number
     arguments = bind_arguments(
         check.name, rule.arguments[1:], check.parameters, rule.span, check.example, scope
     )
@@ -125,14 +125,14 @@ def _number(reference: Reference, subject: Subject, scope: Scope) -> tuple[tuple
                 f"`keep {{ marked({reference}, ...) }}`",
             )
         return None
-    found = subject.below(reference, scope)
-    if found is None and declared is None and not subject.sample:
+    below = subject.below(reference, scope)
+    if below is None and declared is None and not subject.sample:
         report_no_field(subject.type, parts[0], scope)
-    elif found is None and scope.resolve_path(reference)[0] is not None:
+    elif below is None and scope.resolve_path(reference)[0] is not None:
         scope.report("E202", f"`{reference}` is nothing of a sample that could be in a range", reference.span)
-    if not found:
+    if not below:
         return None
-    path, type_ = found
+    path, type_ = below
     if _is_marks(type_):
         path, type_ = (*path, "total"), _field(type_, "total")
     if type_.name not in _NUMBERS:
@@ -172,11 +172,11 @@ def _of_own_marks(
         scope.report("E202", f"`{reference}` is text, and a range is of numbers", reference.span)
         return None
     if type_ is None or len(rest) > 1:
-        names = [each.name for each in rubric.plan.criteria]
+        names = [criterion.name for criterion in rubric.plan.criteria]
         guess = suggest(rest[0].text, [*names, "total"])
         scope.report(
             "E102",
-            f"`{name}` has no mark `{'.'.join(each.text for each in rest)}`",
+            f"`{name}` has no mark `{'.'.join(part.text for part in rest)}`",
             rest[0].span,
             hint=f"did you mean `{guess}`?" if guess else f"it has {some_of([*names, 'total'])}",
         )
@@ -188,10 +188,12 @@ def _is_marks(type_: Type) -> bool:
     """Whether a record is of marks: a number for each question, their total and the reasons."""
     fields = type_.schema.fields if type_.name == "record" and type_.schema is not None else ()
     names = [name for name, _ in fields]
-    return names[-2:] == ["total", "why"] and all(each.name == "number" for _, each in fields[:-1])
+    return names[-2:] == ["total", "why"] and all(
+        field_type.name == "number" for _, field_type in fields[:-1]
+    )
 
 
 def _field(type_: Type, name: str) -> Type:
-    found = type_.schema.field(name) if type_.schema is not None else None
-    assert found is not None
-    return found
+    inner = type_.schema.field(name) if type_.schema is not None else None
+    assert inner is not None
+    return inner

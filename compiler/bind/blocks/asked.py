@@ -57,10 +57,10 @@ def bounds_as_check(output: Type) -> list[CheckPlan]:
 
 def asked_model(statement: Statement, scope: Scope) -> Model | None:
     clause = statement.clause("by")
-    found: Model | None = None
+    model: Model | None = None
     if clause is not None:
-        found = scope.thing(clause.value, (Model,), "a model", hint=declared_as(clause.value))
-    return found
+        model = scope.thing(clause.value, (Model,), "a model", hint=declared_as(clause.value))
+    return model
 
 
 def clause_span(statement: Statement, word: str) -> Span | None:
@@ -69,13 +69,13 @@ def clause_span(statement: Statement, word: str) -> Span | None:
 
 
 def field_template(fields: Fields, key: str, scope: Scope) -> Template | None:
-    given = fields.get(key)
-    if given is None or given[0].value is None:
+    entry = fields.get(key)
+    if entry is None or entry[0].value is None:
         return None
-    value = given[0].value
+    value = entry[0].value
     if isinstance(value, Text):
         return bind_template(value, scope)
-    written = constant(value, TEXT, scope, f"`{given[0].kind}`")
+    written = constant(value, TEXT, scope, f"`{entry[0].kind}`")
     return None if written is FAILED else (written,)
 
 

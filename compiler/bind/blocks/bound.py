@@ -58,8 +58,11 @@ class Rubric:
     def marks(self) -> Type:
         """What marks are to templates, conditions, columns and checks: numbers, and the reasons for them."""
         asked, parts = self.plan.criteria, len(self.judges) or None
-        marks = [(each.name, Type("number", low=each.low, high=each.high, steps=parts)) for each in asked]
-        least, most = sum(each.low for each in asked), sum(each.high for each in asked)
+        marks = [
+            (criterion.name, Type("number", low=criterion.low, high=criterion.high, steps=parts))
+            for criterion in asked
+        ]
+        least, most = sum(criterion.low for criterion in asked), sum(criterion.high for criterion in asked)
         total = Type("number", low=least, high=most, steps=parts)
         return Type("record", schema=Schema(self.plan.name, (*marks, ("total", total), ("why", TEXT))))
 

@@ -67,16 +67,16 @@ def bind_block(
 ) -> list[CheckPlan]:
     """The checks of a block, for values of a type; None takes any.  With a `subject`, the first argument of
     a check may say what of the value is checked."""
-    found: list[CheckPlan] = []
+    checks: list[CheckPlan] = []
     whole = checked
     for rule, _ in check_shape(statement.body or (), "checks", scope.diagnostics):
         if not isinstance(rule, Rule):
             continue
         if len(rule.function.parts) > 1:
-            found += _bind_function(rule, whole, scope, subject)
+            checks += _bind_function(rule, whole, scope, subject)
             continue
         if is_apart(rule, subject):
-            found += bind_apart(rule, statement.kind.text, subject, scope)
+            checks += bind_apart(rule, statement.kind.text, subject, scope)
             continue
         check = CHECKS.get(rule.name.text)
         if check is None:
@@ -120,10 +120,10 @@ def bind_block(
         if arguments is not None and _may_be_asked(statement, rule, check, arguments, checked, scope):
             if check.name in RUNNING:
                 arguments, source = as_called(arguments), RUNNING[check.name].source
-                found.append(CheckPlan(name=check.name, of=of, arguments=arguments, source=source))
+                checks.append(CheckPlan(name=check.name, of=of, arguments=arguments, source=source))
             else:
-                found.append(CheckPlan(name=check.name, of=of, against=against or (), arguments=arguments))
-    return found
+                checks.append(CheckPlan(name=check.name, of=of, against=against or (), arguments=arguments))
+    return checks
 
 
 def _bind_function(
@@ -181,7 +181,7 @@ def named_checks(expression: Expression, what: str, checked: Type, scope: Scope)
             "E202", f"`{what}` is a list of checks", expression.span, hint=f"for example `{what} = [plain]`"
         )
         return []
-    found: list[CheckPlan] = []
+    checks: list[CheckPlan] = []
     for item in expression.items:
         instead = {"rubric": f"its marks are asked for below: `check {{ marked({item.span.text}, 4..) }}`"}
         named: NamedCheck | None = scope.thing(item, (NamedCheck,), "a check", instead=instead)
@@ -194,8 +194,10 @@ def named_checks(expression: Expression, what: str, checked: Type, scope: Scope)
                 item.span,
             )
             continue
-        found += [plan.model_copy(update={"label": f"{item.span.text}.{plan.name}"}) for plan in named.checks]
-    return found
+        checks += [
+            plan.model_copy(update={"label": f"{item.span.text}.{plan.name}"}) for plan in named.checks
+        ]
+    return checks
 
 
 def varying(plan: CheckPlan) -> Iterator[str]:
@@ -218,20 +220,20 @@ def _taken(
     if subject is None:
         return None
     if first is not None and first.name is None and isinstance(first.value, Reference):
-        found = subject.below(first.value, scope)
-        if found is not None:
-            return found
+        below = subject.below(first.value, scope)
+        if below is not None:
+            return below
         if subject.name is None and scope.find(first.value.parts[0].text) is None:
             report_no_field(subject.type, first.value.parts[0], scope)
             return False
     if subject.name is None:
         fields = [name for name, _ in subject.type.schema.fields] if subject.type.schema is not None else []
-        shown = f", such as `{check.name}({fields[0]}, ...)`" if fields else ""
+        example = f", such as `{check.name}({fields[0]}, ...)`" if fields else ""
         scope.report(
             "E202",
             f"`{check.name}` does not say {'what' if subject.sample else 'which field'} it is of",
             rule.name.span,
-            hint=f"name {'it' if subject.sample else 'a field'} first{shown}",
+            hint=f"name {'it' if subject.sample else 'a field'} first{example}",
         )
         return False
     return None
@@ -268,7 +270,7 @@ def _asks_a_model(written: Sequence[Argument], check: Check) -> bool:
     place, judge = next(((n, p) for n, p in enumerate(check.parameters) if p.type == MODEL), (0, None))
     if judge is None:
         return False
-    named = [each.name.text for each in written if each.name is not None]
+    named = [argument.name.text for argument in written if argument.name is not None]
     return not judge.optional or judge.name in named or len(written) - len(named) > place
 
 
@@ -286,7 +288,12 @@ def _may_be_asked(
         scope.report("E202", fault.message, written_at(rule, fault.value), hint=fault.hint)
         return False
     shared = next(
-        (each for each in rule.arguments if each.name is not None and each.name.text == "share"), None
+        (
+            argument
+            for argument in rule.arguments
+            if argument.name is not None and argument.name.text == "share"
+        ),
+        None,
     )
     if "judge" in arguments and shared is not None:
         scope.report(

@@ -50,20 +50,20 @@ def rows_compared(
             hint="read the file as rows: `source held: Held from ...`",
         )
         return False
-    found = record(CHUNK_SCHEMA) if source.plan.type == "chunk" else source.type
+    type_ = record(CHUNK_SCHEMA) if source.plan.type == "chunk" else source.type
     for part in reference.parts[1:]:
-        owner = found.schema
+        owner = type_.schema
         inner = owner.field(part.text) if owner is not None else None
         if inner is None:
-            report_no_field(found, part, scope)
+            report_no_field(type_, part, scope)
             return False
-        found = _item(inner)
-    if len(reference.parts) == 1 or found.name not in _COMPARED:
-        fields = [name for name, _ in found.schema.fields] if found.schema is not None else []
+        type_ = _item(inner)
+    if len(reference.parts) == 1 or type_.name not in _COMPARED:
+        fields = [name for name, _ in type_.schema.fields] if type_.schema is not None else []
         example = f"{reference}.{fields[0]}" if fields else ""
         scope.report(
             "E202",
-            f"`differs_from` compares with text, and `{reference}` is {article(found)}",
+            f"`differs_from` compares with text, and `{reference}` is {article(type_)}",
             first.span,
             secondary=label,
             hint=f"name a field, such as `{example}`" if example else "",
@@ -74,7 +74,7 @@ def rows_compared(
 
 def compared_by(written: Sequence[Argument]) -> tuple[Parameter, ...]:
     """How values are compared with rows: by likeness, or by runs of words that they share."""
-    if any(each.name is not None and each.name.text == "ngram" for each in written):
+    if any(argument.name is not None and argument.name.text == "ngram" for argument in written):
         return (Parameter("ngram", COUNT),)
     return (Parameter("similarity", NUMBER, 0.8),)
 

@@ -18,9 +18,9 @@ _OF_SAMPLES = ("axis", "draw", "let", "step", "turn", "number of the sample in i
 def bind_keep(statement: Statement, name: str, scope: Scope) -> list[CheckPlan]:
     """The checks of a finished sample of the conversation `name`, whose names `scope` has."""
     fields: dict[str, Type] = {
-        each.name: each.type
-        for each in scope.names.values()
-        if each.type is not None and each.what in _OF_SAMPLES
+        declared.name: declared.type
+        for declared in scope.names.values()
+        if declared.type is not None and declared.what in _OF_SAMPLES
     }
     inner = Scope(scope.diagnostics, "this `keep`", outer=scope)
     sample = record(Schema(name, tuple(fields.items())))

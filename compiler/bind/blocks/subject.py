@@ -49,17 +49,17 @@ class Subject:
             path = path[1:]
         elif _field(self.type, path[0].text) is None:
             return None
-        found = _items(self.type) if self.name is not None and not path else self.type
-        whole = found
+        type_ = _items(self.type) if self.name is not None and not path else self.type
+        whole = type_
         for part in path:
-            inner = _field(found, part.text)
+            inner = _field(type_, part.text)
             if inner is None and whole.beside is not None:
                 inner = whole.beside.field(part.text)
             if inner is None:
-                report_no_field(found, part, scope)
+                report_no_field(type_, part, scope)
                 return False
-            found, whole = _items(inner), inner
-        return tuple(part.text for part in path), found
+            type_, whole = _items(inner), inner
+        return tuple(part.text for part in path), type_
 
 
 def _field(type_: Type, name: str) -> Type | None:

@@ -78,14 +78,14 @@ def _paths(part: object) -> Iterator[tuple[str, ...]]:
         # What a model that plays it looks up are its arguments.
         yield from _paths(part.plan)
     elif isinstance(part, Step | Choosing | Calling):
-        for each in dataclass_fields(part):
-            yield from _paths(getattr(part, each.name))
+        for field in dataclass_fields(part):
+            yield from _paths(getattr(part, field.name))
     elif isinstance(part, Mapping):
-        for each in part.values():
-            yield from _paths(each)
+        for value in part.values():
+            yield from _paths(value)
     elif isinstance(part, tuple | list):
-        for each in part:
-            yield from _paths(each)
+        for item in part:
+            yield from _paths(item)
 
 
 def _is_of_a_row(path: Sequence[str], parent: Conversation) -> bool:
@@ -216,8 +216,8 @@ def _bind_list(clause: Clause, declared: Declared, axes: Axes, scope: Scope) -> 
             hint=f"put a conversation over it in between, or draw from it in `{axes.parent.name}`",
         )
         return None
-    found = ListPlan(name=clause.name.text, path=path[1:], plain=item.name != "record")
-    axes.rows = rows.model_copy(update={"lists": (*rows.lists, found)})
+    plan = ListPlan(name=clause.name.text, path=path[1:], plain=item.name != "record")
+    axes.rows = rows.model_copy(update={"lists": (*rows.lists, plan)})
     return item
 
 
@@ -261,11 +261,11 @@ def list_in(
         scope.report("E202", unfit[0], reference.span, hint=unfit[1])
         return None
     if type_ is None or type_.name != "list":
-        shown = "nothing" if type_ is None else article(type_)
+        kind = "nothing" if type_ is None else article(type_)
         lists = _lists(declared.type)
         scope.report(
             "E202",
-            f"`{reference}` is {shown}, and {use}",
+            f"`{reference}` is {kind}, and {use}",
             reference.span,
             secondary=(Label(declared.span, f"this {declared.what}"),),
             hint=f"lists in its schema: {some_of(lists)}"
@@ -329,20 +329,20 @@ def bind_count(statement: Statement, axes: Axes, times: int, scope: Scope) -> in
             f"takes all",
         )
         return 0
-    each = axes.cells * times
-    if axes.whole and each and declared.value % each:
+    per_row = axes.cells * times
+    if axes.whole and per_row and declared.value % per_row:
         written = [clause for clause in statement.clauses if clause.word == "times"]
-        near = max(each, round(declared.value / each) * each)
+        near = max(per_row, round(declared.value / per_row) * per_row)
         scope.report(
             "E301",
-            f"`{statement.name}` is declared as {declared.value} conversations, and each row makes {each}",
+            f"`{statement.name}` is declared as {declared.value} conversations, and each row makes {per_row}",
             declared.span,
             label="declared",
             secondary=(
                 *(Label(axis.span, f"{len(axis.set.members)} {axis.name}s") for axis in axes.sets),
                 *(Label(clause.span, f"{times} of each") for clause in written),
             ),
-            hint=f"declare a multiple of {each}, such as {near}; without a count every row is asked for",
+            hint=f"declare a multiple of {per_row}, such as {near}; without a count every row is asked for",
         )
     return declared.value
 
@@ -373,7 +373,7 @@ def order_conversations(statements: Sequence[Statement], scope: Scope) -> list[S
             over = str(clause.value) if clause.word == "over" and isinstance(clause.value, Reference) else ""
             if over in open_ and over != statement.name.text:
                 circle = " by way of ".join(
-                    f"`{each}`" for each in (over, *reversed(open_[open_.index(over) + 1 :]))
+                    f"`{name}`" for name in (over, *reversed(open_[open_.index(over) + 1 :]))
                 )
                 scope.report(
                     "E206",

@@ -65,7 +65,7 @@ def bind_conversation(
     tags: tuple[str, ...] = ()
     kept: Statement | None = None
     for s, kind in inner:
-        if kind.word == "draw" and draws_from_table(s, axes, {each.plan.name for each in dealt}, scope):
+        if kind.word == "draw" and draws_from_table(s, axes, {drawn.plan.name for drawn in dealt}, scope):
             if (drawn := bind_dealt(s, axes, scope)) is not None:
                 dealt.append(drawn)
         elif kind.word == "let" and samples_rows(s, scope):
@@ -77,8 +77,8 @@ def bind_conversation(
                 draws.append(draw)
                 # The members of one in parts are examples of what it can be.
                 if draw.spread is None or not draw.spread.in_parts:
-                    some = [member for member in draw.members if member.weight]
-                    ways.members[draw.name] = seen(some, plain=not draw.source)
+                    weighted = [member for member in draw.members if member.weight]
+                    ways.members[draw.name] = seen(weighted, plain=not draw.source)
         elif kind.word in ("turn", "step", "let"):
             if kind.word == "let":
                 step = bind_let(s, steps, draws, bound, scope)
@@ -132,11 +132,11 @@ def bind_conversation(
         axes=tuple(axes.sets),
         table=axes.with_uses(looking),
         dealt=tuple(
-            each.plan.model_copy(update={"uses": tuple(uses_of((each.plan.name,), looking))})
-            for each in dealt
+            drawn.plan.model_copy(update={"uses": tuple(uses_of((drawn.plan.name,), looking))})
+            for drawn in dealt
         ),
         keep=tuple(keep),
-        outside=(*axes.types, *((each.plan.name, each.type) for each in dealt)),
+        outside=(*axes.types, *((drawn.plan.name, drawn.type) for drawn in dealt)),
         each=count is None,
         parent=axes.parent,
         draws=tuple(draws),
@@ -189,9 +189,9 @@ def _check_quota(
     elif declared.value != made:
         cells = prod(len(axis.set.members) for axis in axes)
         labels = tuple(Label(axis.span, f"{len(axis.set.members)} {axis.name}s") for axis in axes)
-        each, left = divmod(declared.value, cells) if cells else (0, 1)
+        per_cell, left = divmod(declared.value, cells) if cells else (0, 1)
         hint = (
-            f"{cells} x {each} = {declared.value}; write `times {each}`, or declare {made}"
+            f"{cells} x {per_cell} = {declared.value}; write `times {per_cell}`, or declare {made}"
             if not left
             else (f"declare {made}")
         )
@@ -206,8 +206,8 @@ def _check_quota(
 
 
 def _set_of(expression: Expression, scope: Scope) -> SetOf | None:
-    found: SetOf | None = scope.thing(expression, (SetOf,), "a set")
-    return found
+    set_: SetOf | None = scope.thing(expression, (SetOf,), "a set")
+    return set_
 
 
 def _bind_transcript(written: Expression | None, steps: list[Step], scope: Scope) -> str | None:
@@ -275,23 +275,23 @@ def _bind_train_on(written: Expression | None, steps: list[Step], scope: Scope) 
             hint="for example `train_on = [answer]` or `train_on = every(model)`",
         )
         return []
-    found: list[tuple[str, Span]] = []
+    trained: list[tuple[str, Span]] = []
     for item in written.items:
         name = item.parts[0] if isinstance(item, Reference) and len(item.parts) == 1 else None
         if name is None:
             scope.report(
                 "E202", "`train_on` lists turns", item.span, hint="for example `train_on = [answer]`"
             )
-        elif name.text in [known for known, _ in found]:
+        elif name.text in [known for known, _ in trained]:
             scope.report("E104", f"`{name}` is listed twice", name.span, hint="keep one of them")
         elif name.text in turns:
             if turns[name.text].role != "model":
                 _refuse_user_turn(turns[name.text], name, written, own, scope)
             else:
-                found.append((name.text, name.span))
+                trained.append((name.text, name.span))
         else:
             scope.resolve(name, among=[step.name for step in own], what="model turn")
-    return found
+    return trained
 
 
 _ROLES = {"user": "a user turn", "system": "a system turn", "messages": "what was said before"}

@@ -50,12 +50,12 @@ def bind_dealt(statement: Statement, axes: Axes, scope: Scope) -> Dealt | None:
         return None
     name = statement.name.text
     scope.later.pop(name, None)
-    found = _from(name, clause.value, axes, scope)
-    if found is None:
+    dealt = _from(name, clause.value, axes, scope)
+    if dealt is None:
         scope.poisoned.add(name)
         return None
-    declared = Declared(name, "draw", statement.name.span, found.type)
-    return found if scope.declare(declared) else None
+    declared = Declared(name, "draw", statement.name.span, dealt.type)
+    return dealt if scope.declare(declared) else None
 
 
 def _from(name: str, written: Reference, axes: Axes, scope: Scope) -> Dealt | None:
@@ -121,11 +121,11 @@ def bind_sample(statement: Statement, scope: Scope) -> Dealt | None:
     if name is None or not isinstance(value, Call):
         return None
     scope.later.pop(name.text, None)
-    found = _sampled(name.text, statement, value, scope)
-    if found is None:
+    sampled = _sampled(name.text, statement, value, scope)
+    if sampled is None:
         scope.poisoned.add(name.text)
         return None
-    return found if scope.declare(Declared(name.text, "let", name.span, found.type)) else None
+    return sampled if scope.declare(Declared(name.text, "let", name.span, sampled.type)) else None
 
 
 def _sampled(name: str, statement: Statement, value: Call, scope: Scope) -> Dealt | None:

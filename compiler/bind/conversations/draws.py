@@ -29,25 +29,25 @@ def bind_draw(statement: Statement, axes: Sequence[Axis], draws: Sequence[Draw],
     scope.later.pop(name, None)
     personas, spread = False, None
     of: tuple[str, ...] = ()
-    found: _Dealt | None
+    dealt: _Dealt | None
     if isinstance(clause.value, List):
-        found = _listed(clause.value, scope)
+        dealt = _listed(clause.value, scope)
     elif isinstance(clause.value, Reference) and (values := _list_of(clause.value, scope)) is not None:
-        found = _dealt(*values, clause.value, scope)
+        dealt = _dealt(*values, clause.value, scope)
     elif isinstance(clause.value, Reference) and (above := _above(clause.value, axes, draws, scope)):
         of = tuple(part.text for part in clause.value.parts)
-        found = _dependent(clause.value, above, scope)
+        dealt = _dependent(clause.value, above, scope)
     elif isinstance(clause.value, Call):
         spread = bind_spread(clause.value, scope)
-        found = None if spread is None else _spread_out(spread)
+        dealt = None if spread is None else _spread_out(spread)
     else:
         set_ = _set(clause.value, name, scope)
-        found = None if set_ is None else (set_.name, set_.members, record(set_.schema))
+        dealt = None if set_ is None else (set_.name, set_.members, record(set_.schema))
         personas = set_ is not None and set_.what == "personas"
-    if found is None:
+    if dealt is None:
         scope.poisoned.add(name)
         return None
-    source, members, type_ = found
+    source, members, type_ = dealt
     if not scope.declare(Declared(name, "draw", span, type_)):
         return None
     return Draw(name, source, personas, members, type_, span, spread, of)
@@ -56,8 +56,8 @@ def bind_draw(statement: Statement, axes: Sequence[Axis], draws: Sequence[Draw],
 def _set(expression: Expression, name: str, scope: Scope) -> SetOf | None:
     over = f"samples are made of its rows where the conversation is `over {name} in {expression}`"
     instead = {"source": over, "conversation": over}
-    found: SetOf | None = scope.thing(expression, (SetOf,), "a set", instead=instead)
-    return found
+    set_: SetOf | None = scope.thing(expression, (SetOf,), "a set", instead=instead)
+    return set_
 
 
 def _spread_out(spread: SpreadPlan) -> _Dealt:
@@ -86,10 +86,10 @@ def _dependent(written: Reference, above: Sequence[Member], scope: Scope) -> _De
     if type_ is None or type_.name != "list":
         fields = declared.type.schema.fields if declared and declared.type and declared.type.schema else ()
         lists = [name for name, field in fields if field.name == "list"]
-        shown = "nothing" if type_ is None else article(type_)
+        kind = "nothing" if type_ is None else article(type_)
         scope.report(
             "E202",
-            f"`{written}` is {shown}, and values are drawn from a list",
+            f"`{written}` is {kind}, and values are drawn from a list",
             written.span,
             hint=f"for example `{written.parts[0]}.{lists[0]}`" if lists else "",
         )
@@ -97,10 +97,10 @@ def _dependent(written: Reference, above: Sequence[Member], scope: Scope) -> _De
     values: dict[str, Any] = {}
     item = type_.arguments[0]
     for member in above:
-        found: Any = member.fields
+        value: Any = member.fields
         for part in rest:
-            found = None if found is None else found.get(part.text)
-        if not found:
+            value = None if value is None else value.get(part.text)
+        if not value:
             scope.report(
                 "E303",
                 f"`{written}` of `{member.label}` is empty, so there is nothing to draw from",
@@ -108,9 +108,9 @@ def _dependent(written: Reference, above: Sequence[Member], scope: Scope) -> _De
                 hint="give each member at least one value",
             )
             return None
-        if (dealt := _dealt(found, item, written, scope)) is None:
+        if (dealt := _dealt(value, item, written, scope)) is None:
             return None
-        values |= {each.label: each.fields["value"] for each in dealt[1]}
+        values |= {drawn.label: drawn.fields["value"] for drawn in dealt[1]}
     return _dealt(list(values.values()), item, written, scope)
 
 
@@ -131,9 +131,9 @@ def _list_of(written: Reference, scope: Scope) -> tuple[Any, Type] | None:
 
 def _listed(values: List, scope: Scope) -> _Dealt | None:
     """Members of `draw turns from [2, 4, 6]`: each value is its own label."""
-    said = [_type_said(item, scope) for item in values.items]
-    type_ = next((each for each in said if each is not None), TEXT)
-    if type_.name == "count" and NUMBER in said:
+    types = [_type_said(item, scope) for item in values.items]
+    type_ = next((type_ for type_ in types if type_ is not None), TEXT)
+    if type_.name == "count" and NUMBER in types:
         type_ = NUMBER
     items = constant(values, Type("list", (type_,)), scope, "each value")
     return None if items is FAILED else _dealt(items, type_, values, scope)

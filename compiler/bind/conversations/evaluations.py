@@ -192,8 +192,9 @@ def _check_rows(
     if conversation is not None:
         varies = (*conversation.draws, *conversation.axes)
     if measure.name == "tone" and not any(
-        (isinstance(each, Draw) and each.personas) or (isinstance(each, Axis) and each.set.what == "personas")
-        for each in varies
+        (isinstance(varied, Draw) and varied.personas)
+        or (isinstance(varied, Axis) and varied.set.what == "personas")
+        for varied in varies
     ):
         scope.report(
             "E202",
@@ -204,10 +205,10 @@ def _check_rows(
     if "among" in arguments:
         labels = [
             member.label
-            for each in varies
-            for member in (each.members if isinstance(each, Draw) else each.set.members)
+            for varied in varies
+            for member in (varied.members if isinstance(varied, Draw) else varied.set.members)
         ]
-        sets = [each.source if isinstance(each, Draw) else each.set.name for each in varies]
+        sets = [varied.source if isinstance(varied, Draw) else varied.set.name for varied in varies]
         # A member that was at fault is missing here for that alone.
         whole = all(bound.sets[name].whole for name in sets if name in bound.sets)
         if arguments["among"] not in labels and whole and scope.first(f"{arguments['among']} is no row"):
@@ -224,7 +225,7 @@ def _check_rows(
 
 def _check_columns(rule: Rule, measure: MetricPlan, export: ExportPlan, scope: Scope) -> None:
     """Columns of the rows that a measure goes by."""
-    names = [each if isinstance(each, str) else each.name for each in export.columns]
+    names = [column if isinstance(column, str) else column.name for column in export.columns]
     for value in measure.arguments.values():
         column = value.get("column") if isinstance(value, dict) else None
         if column is not None and column not in names:

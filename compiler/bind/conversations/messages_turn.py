@@ -49,10 +49,10 @@ def bind_opening(statement: Statement, earlier: Sequence[Step], own: Scope, scop
                 hint=f"for example `{_EXAMPLE}`",
             )
         return None
-    found = path_of(value, own)
-    if found is None:
+    typed_path = path_of(value, own)
+    if typed_path is None:
         return None
-    held, path = found
+    held, path = typed_path
     if not is_transcript(held) or held.optional:
         own.report(
             "E202",
@@ -67,13 +67,13 @@ def bind_opening(statement: Statement, earlier: Sequence[Step], own: Scope, scop
     if not scope.declare(declared):
         return None
     known = {step.name for step in earlier}
-    quoted = (path[0], *(each.path[0] for each in own.under))
+    quoted = (path[0], *(condition.path[0] for condition in own.under))
     return Step(
         name=name.text,
         role="messages",
         output=MESSAGES,
         call=CallPlan(name="opening", arguments={"messages": RefPlan(path=path)}),
-        needs=tuple(dict.fromkeys(each for each in quoted if each in known)),
+        needs=tuple(dict.fromkeys(first for first in quoted if first in known)),
         span=name.span,
         role_span=type_.span,
         when=own.under,

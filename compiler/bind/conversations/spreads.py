@@ -70,8 +70,8 @@ def _uniform(ends: Any, call: Call, scope: Scope) -> SpreadPlan | None:
     if digits > _MOST_DIGITS or max(abs(first), abs(last)) >= _EXACT:
         _refuse(f"`{written.span.text}` has more digits than a number holds", call, scope)
         return None
-    shown = f"uniform({low}..{high})"
-    return SpreadPlan(kind="uniform", text=shown, low=first, count=last - first + 1, digits=digits)
+    text = f"uniform({low}..{high})"
+    return SpreadPlan(kind="uniform", text=text, low=first, count=last - first + 1, digits=digits)
 
 
 def _normal(arguments: Mapping[str, Any], call: Call, scope: Scope) -> SpreadPlan | None:
@@ -82,8 +82,8 @@ def _normal(arguments: Mapping[str, Any], call: Call, scope: Scope) -> SpreadPla
     if digits > _MOST_DIGITS or max(abs(mean), sd) >= 1e15:
         _refuse(f"`{call.span.text}` has more digits than a number holds", call, scope)
         return None
-    shown = f"normal({mean}, {sd}, digits = {digits})"
-    return SpreadPlan(kind="normal", text=shown, mean=mean, sd=sd, digits=digits)
+    text = f"normal({mean}, {sd}, digits = {digits})"
+    return SpreadPlan(kind="normal", text=text, mean=mean, sd=sd, digits=digits)
 
 
 def _dates(arguments: Mapping[str, Any], call: Call, scope: Scope) -> SpreadPlan | None:
@@ -100,5 +100,5 @@ def _dates(arguments: Mapping[str, Any], call: Call, scope: Scope) -> SpreadPlan
     if last < first:
         _refuse(f"no day lies between {first} and {last}: the earlier one comes first", call, scope)
         return None
-    shown = f'dates("{first}", "{last}")'
-    return SpreadPlan(kind="dates", text=shown, low=first.toordinal(), count=(last - first).days + 1)
+    text = f'dates("{first}", "{last}")'
+    return SpreadPlan(kind="dates", text=text, low=first.toordinal(), count=(last - first).days + 1)

@@ -79,8 +79,8 @@ def bind_step(
     on_length = length_kept(fields, output, own)
     sampling = Sampling()
     if model is not None:
-        given = model.plan.sampling.model_dump(exclude_unset=True)
-        sampling = Sampling(**{**given, **bind_sampling(statement, word, own)})
+        defaults = model.plan.sampling.model_dump(exclude_unset=True)
+        sampling = Sampling(**{**defaults, **bind_sampling(statement, word, own)})
     calling = bind_calling(fields, role, name.text, own) if model is not None else Calling()
     if calling.span is not None:
         output = replace(output, beside=Schema(name.text, (("calls", CALLS),)))
@@ -92,7 +92,7 @@ def bind_step(
             choosing = replace(choosing, whole=False)
     subject = Subject(output if choosing.whole else UNKNOWN, name.text, rubric=choosing.rubric)
     checks = bounds_as_check(output)
-    checks += [plan for each in written for plan in bind_block(each, output, own, subject)]
+    checks += [plan for block in written for plan in bind_block(block, output, own, subject)]
     forbidden = [word for plan in checks if plan.name == "no_words" for word in words_of(plan)]
     checks += _named_checks(fields, "checks", output, own)
     # A field that was not understood may be the prompt.
@@ -108,8 +108,8 @@ def bind_step(
         return None
     if word == "turn" and role is None:
         return None
-    known = {each.name for each in earlier}
-    needs = [each.name for each in earlier if sees != "prompt" and each.role is not None]
+    known = {step.name for step in earlier}
+    needs = [step.name for step in earlier if sees != "prompt" and step.role is not None]
     for template in (value, system, prompt):
         needs += [ref for ref in references(template) if ref in known]
     refused = _named_checks(fields, "must_fail", output, own)
@@ -126,7 +126,7 @@ def bind_step(
                 hint="name checks of one text, such as `no_words(...)`",
             )
     needs += [ref for plan in (*checks, *refused) for ref in varying(plan) if ref in known]
-    needs += [each.path[0] for each in own.under if each.path[0] in known]
+    needs += [condition.path[0] for condition in own.under if condition.path[0] in known]
     needs += [ref for ref in (*quoted(choosing), *quoted_by_tools(calling)) if ref in known]
     return Step(
         name=name.text,

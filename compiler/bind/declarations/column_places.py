@@ -28,7 +28,7 @@ class Columns:
         """A column that there could be."""
         name, conversation = next(iter(self.places.items()), ("chats", None))
         known = list(self.values(conversation)) if conversation is not None else []
-        return f"{name}.{next((each for each in known if each != 'nth'), 'nth')}"
+        return f"{name}.{next((column for column in known if column != 'nth'), 'nth')}"
 
     def values(self, conversation: Conversation | Preference) -> dict[str, tuple[Type, bool]]:
         """What of a sample, or of a pair beside its sample, can be a column: the type of each, and whether
@@ -37,14 +37,14 @@ class Columns:
             sides = ("chosen", "rejected") if conversation.marked else ()
             marks = {f"{side}_mark": (_mark_of(conversation, side), False) for side in sides}
             return {step.name: (_there(step), False) for step in conversation.steps} | marks
-        found: dict[str, tuple[Type, bool]] = {
+        types: dict[str, tuple[Type, bool]] = {
             axis.name: (Type("record", schema=axis.set.schema), True) for axis in conversation.axes
         }
-        found |= {name: (type_, False) for name, type_ in conversation.outside}
-        found |= {draw.name: (draw.record, bool(draw.source)) for draw in conversation.draws}
+        types |= {name: (type_, False) for name, type_ in conversation.outside}
+        types |= {draw.name: (draw.record, bool(draw.source)) for draw in conversation.draws}
         if not self.attempts:
-            found |= {step.name: (_there(step), False) for step in conversation.steps}
-        return found | {"nth": (COUNT, False)}
+            types |= {step.name: (_there(step), False) for step in conversation.steps}
+        return types | {"nth": (COUNT, False)}
 
 
 def _there(step: Step) -> Type:

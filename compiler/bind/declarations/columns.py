@@ -46,18 +46,18 @@ def bind_columns(statement: Statement, known: Columns, scope: Scope) -> tuple[st
             hint="write all of them in the block: `name = path`",
         )
         return ()
-    found: dict[str, str | ColumnPlan] = {}
+    columns: dict[str, str | ColumnPlan] = {}
     for name, written in _written(statement, known, scope):
-        places = [each for item in written if (each := _place(item, known, scope)) is not None]
+        places = [place for item in written if (place := _place(item, known, scope)) is not None]
         if len(places) < len(written) or not places:
             continue
         if (column := _column(name, places, known, scope)) is None:
             continue
-        if name.text in found:
-            _report_twice(name, found[name.text], column, scope)
+        if name.text in columns:
+            _report_twice(name, columns[name.text], column, scope)
         elif not _is_taken(name, places, statement.value is not None, known, scope):
-            found[name.text] = column
-    return tuple(found.values())
+            columns[name.text] = column
+    return tuple(columns.values())
 
 
 def _written(
@@ -204,22 +204,22 @@ def _type_of(
         if type_.name == "unknown":
             return UNKNOWN
         schema = CHUNK_SCHEMA if type_.name == "chunk" else type_.schema
-        found = schema.field(name.text) if schema is not None else None
-        if found is None:
-            found = TEXT if member and number == 0 and name.text == "name" else marks
-        if found is None:
+        inner = schema.field(name.text) if schema is not None else None
+        if inner is None:
+            inner = TEXT if member and number == 0 and name.text == "name" else marks
+        if inner is None:
             fields = [field for field, _ in schema.fields] if schema is not None else []
             guess = suggest(name.text, fields)
-            before = ".".join([conversation.name, *(each.text for each in path[: number + 1])])
-            shown = "" if schema is not None else f"{article(type_)}, which has no fields: it "
+            before = ".".join([conversation.name, *(part.text for part in path[: number + 1])])
+            kind = "" if schema is not None else f"{article(type_)}, which has no fields: it "
             scope.report(
                 "E102",
-                f"`{before}` {'is ' + shown if shown else ''}has no `{name}`",
+                f"`{before}` {'is ' + kind if kind else ''}has no `{name}`",
                 name.span,
                 hint=f"did you mean `{guess}`?" if guess else (f"it has {some_of(fields)}" if fields else ""),
             )
             return None
-        type_ = found
+        type_ = inner
     type_ = type_.arguments[0] if type_.name == "json" else type_
     return replace(type_, optional=optional or type_.optional)
 
@@ -229,7 +229,7 @@ def _is_row(conversation: Conversation | Preference, path: Sequence[Name]) -> bo
     if isinstance(conversation, Preference):
         return False
     table, above = conversation.table, conversation.parent
-    if len(path) == 1 and any(each.table and each.name == path[0].text for each in conversation.dealt):
+    if len(path) == 1 and any(draw.table and draw.name == path[0].text for draw in conversation.dealt):
         return dict(conversation.outside)[path[0].text].name == "record"
     if table is None or not path or path[0].text != table.name:
         return False
@@ -243,7 +243,7 @@ def _report_unknown(
 ) -> None:
     values = known.values(conversation)
     if isinstance(conversation, Preference):
-        sample = next((each for each in known.places.values() if isinstance(each, Conversation)), None)
+        sample = next((place for place in known.places.values() if isinstance(place, Conversation)), None)
         guess = suggest(name.text, values)
         if guess is None and sample is not None and name.text in known.values(sample):
             guess = f"{sample.name}.{name}"
@@ -256,7 +256,7 @@ def _report_unknown(
         return
     if known.attempts and any(step.name == name.text for step in conversation.steps):
         # The sample may have been given up before the step had a value.
-        first = next((each for each in values if each != "nth"), "nth")
+        first = next((value for value in values if value != "nth"), "nth")
         scope.report(
             "E202",
             f"`{name}` is no column of refused attempts: theirs are axes and draws",
@@ -297,8 +297,10 @@ def _report_twice(name: Name, first: str | ColumnPlan, second: str | ColumnPlan,
     if first == second:
         scope.report("E104", f"`{name}` is listed twice", name.span, hint="keep one of them")
         return
-    ones, others = ((each.places[0] if isinstance(each, ColumnPlan) else None) for each in (first, second))
-    paths = [".".join((each.source, *each.path)) for each in (ones, others) if each is not None]
+    ones, others = (
+        (column.places[0] if isinstance(column, ColumnPlan) else None) for column in (first, second)
+    )
+    paths = [".".join((place.source, *place.path)) for place in (ones, others) if place is not None]
     in_one = len(paths) == 2 and ones is not None and others is not None and ones.source != others.source
     scope.report(
         "E104",
@@ -323,32 +325,32 @@ def _column(name: Name, places: list[_Found], known: Columns, scope: Scope) -> s
             hint="give each a column of its own",
         )
         return None
-    for number, each in enumerate(places[1:], 1):
-        before = next((one for one in places[:number] if one.place.source == each.place.source), None)
+    for number, other in enumerate(places[1:], 1):
+        before = next((one for one in places[:number] if one.place.source == other.place.source), None)
         if before is not None:
             scope.report(
                 "E104",
-                f"`{name}` has two places in `{each.place.source}`",
-                each.span,
+                f"`{name}` has two places in `{other.place.source}`",
+                other.span,
                 secondary=(Label(before.span, "one"),),
                 hint="a column has one place in each conversation",
             )
             return None
-        if each.rest != first.rest:
+        if other.rest != first.rest:
             scope.report(
                 "E202",
                 f"`{name}` is the other columns of a row in one place, and a value in the other",
-                each.span,
+                other.span,
                 hint="give them names of their own",
             )
             return None
-        both = common_type(type_, without_bounds(each.type))
+        both = common_type(type_, without_bounds(other.type))
         if both is None:
             scope.report(
                 "E202",
                 f"`{name}` is {article(without_bounds(first.type))} in `{first.place.source}` and "
-                f"{article(without_bounds(each.type))} in `{each.place.source}`",
-                each.span,
+                f"{article(without_bounds(other.type))} in `{other.place.source}`",
+                other.span,
                 secondary=(Label(first.span, f"{article(without_bounds(first.type))} here"),),
                 hint="a column has one type: give them names of their own",
             )
@@ -366,6 +368,6 @@ def _column(name: Name, places: list[_Found], known: Columns, scope: Scope) -> s
     return ColumnPlan(
         name=name.text,
         type=value_type(type_),
-        places=tuple(each.place for each in places),
+        places=tuple(one.place for one in places),
         rest=first.rest,
     )

@@ -232,8 +232,8 @@ def _step_named(
         return name.text
     elif name.text not in conversation.poisoned:
         guess = suggest(name.text, fit)
-        said = f"did you mean `{guess}`?" if guess else hint
-        scope.report("E202", f"`{written}` {lacks}", name.span, hint=said)
+        remedy = f"did you mean `{guess}`?" if guess else hint
+        scope.report("E202", f"`{written}` {lacks}", name.span, hint=remedy)
     return None
 
 
@@ -249,8 +249,8 @@ def in_the_way(export: ExportPlan, others: Iterable[ExportPlan]) -> str | None:
 
 def _licence(written: Expression, value: str, scope: Scope) -> str | None:
     """A licence as hubs write it: `"cc-by-4.0"`."""
-    found = licence(value)
-    if found is None:
+    known = licence(value)
+    if known is None:
         guess = likely_licence(value)
         scope.report(
             "E202",
@@ -258,13 +258,13 @@ def _licence(written: Expression, value: str, scope: Scope) -> str | None:
             written.span,
             hint=f'did you mean `"{guess}"`?' if guess else 'for one of your own, `licence = "other"`',
         )
-    return found
+    return known
 
 
 def _languages(written: Expression, values: Sequence[str], scope: Scope) -> tuple[str, ...]:
     """Codes of languages, each once: `["en", "pt-BR"]`."""
     items = written.items if isinstance(written, List) else [written] * len(values)
-    found: list[str] = []
+    tags: list[str] = []
     for item, value in zip(items, values, strict=True):
         tag = language(value)
         if tag is None:
@@ -275,9 +275,9 @@ def _languages(written: Expression, values: Sequence[str], scope: Scope) -> tupl
                 item.span,
                 hint=f'did you mean `"{guess}"`?' if guess else 'languages are ISO codes: `"en"`, `"pt-BR"`',
             )
-        elif tag not in found:
-            found.append(tag)
-    return tuple(found)
+        elif tag not in tags:
+            tags.append(tag)
+    return tuple(tags)
 
 
 # Fields that are checked, and written as hubs write them.

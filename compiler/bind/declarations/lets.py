@@ -88,7 +88,7 @@ def bind_let(
                     hint=f"for example `let evidence = {EXAMPLES['retrieve']}`",
                 )
             return None
-    quoted = [*references(template), *shown(choosing), *(each.path[0] for each in own.under)]
+    quoted = [*references(template), *shown(choosing), *(condition.path[0] for condition in own.under)]
     if call is not None:
         quoted += [value.path[0] for value in call.arguments.values() if isinstance(value, RefPlan)]
     declared = Declared(name.text, "let", name.span, output, when=own.under, written=written_as(statement))
@@ -177,8 +177,8 @@ def _check_documents(
 ) -> None:
     """E304: passages cannot come from more documents than there are passages."""
     wanted, top_k = arguments.get("documents"), arguments["top_k"]
-    shown = _argument_span(value.arguments, "top_k") or value.span
-    param = bound.params.get(shown.text)
+    top_k_span = _argument_span(value.arguments, "top_k") or value.span
+    param = bound.params.get(top_k_span.text)
     origin = f"{top_k}, from line {param.span.source.position(param.span.start)[0]}" if param else str(top_k)
     if not isinstance(top_k, int):
         return
@@ -188,7 +188,7 @@ def _check_documents(
             "E304",
             f"{wanted[0]} documents are needed, and {top_k} passages are retrieved",
             span,
-            secondary=(Label(shown, origin),),
+            secondary=(Label(top_k_span, origin),),
             hint="raise `top_k`, or ask for fewer documents",
         )
     if not isinstance(wanted, RefPlan) or len(wanted.path) != 2:
@@ -205,7 +205,7 @@ def _check_documents(
                 "E304",
                 f"`{member.label}` needs {low} documents, and {top_k} passages are retrieved",
                 set_.places.get((member.label, wanted.path[1]), set_.span),
-                secondary=(Label(shown, origin),),
+                secondary=(Label(top_k_span, origin),),
                 hint=f"raise `top_k`, or lower `{wanted.path[1]}`",
             )
 

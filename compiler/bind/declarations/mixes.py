@@ -109,7 +109,7 @@ def _order(statement: Statement, names: dict[str, Statement], scope: Scope) -> t
     if not isinstance(value, List):
         scope.report("E202", "`order` lists the parts of the mix", statement.span, hint=hint)
         return ()
-    found: list[str] = []
+    order: list[str] = []
     for item in value.items:
         if not isinstance(item, Reference) or str(item) not in names:
             guess = suggest(str(item), names) if isinstance(item, Reference) else None
@@ -120,11 +120,11 @@ def _order(statement: Statement, names: dict[str, Statement], scope: Scope) -> t
                 hint=f"did you mean `{guess}`?" if guess else hint,
             )
             return ()
-        if str(item) in found:
+        if str(item) in order:
             scope.report("E104", f"`{item}` is listed twice", item.span, hint="keep one of them")
             return ()
-        found.append(str(item))
-    if lacking := [name for name in names if name not in found]:
+        order.append(str(item))
+    if lacking := [name for name in names if name not in order]:
         scope.report(
             "E107",
             f"`order` does not say where `{lacking[0]}` comes",
@@ -133,7 +133,7 @@ def _order(statement: Statement, names: dict[str, Statement], scope: Scope) -> t
             hint="list every part, or drop `order`: the parts are then interleaved",
         )
         return ()
-    return tuple(found)
+    return tuple(order)
 
 
 def _check_whole(name: str, fields: dict[str, Statement], scope: Scope) -> None:
@@ -150,7 +150,7 @@ def _check_whole(name: str, fields: dict[str, Statement], scope: Scope) -> None:
 def _sources(expression: Expression, placed: dict[str, Span], scope: Scope) -> list[str]:
     """The places of a part.  `placed` are those of the whole mix so far: a row is in it once."""
     items = expression.items if isinstance(expression, List) else (expression,)
-    found: list[str] = []
+    places: list[str] = []
     for item in items:
         thing: Conversation | Source | None = scope.thing(
             item, (Conversation, Source), "a conversation or a source of them"
@@ -158,9 +158,9 @@ def _sources(expression: Expression, placed: dict[str, Span], scope: Scope) -> l
         if thing is None:
             continue
         if isinstance(thing, Source) and thing.plan.type != "messages":
-            given = "chunks" if thing.plan.type == "chunk" else "rows"
+            kind = "chunks" if thing.plan.type == "chunk" else "rows"
             scope.report(
-                "E202", f"`{thing.plan.name}` gives {given}, and a mix is of conversations", item.span
+                "E202", f"`{thing.plan.name}` gives {kind}, and a mix is of conversations", item.span
             )
             continue
         name = thing.name if isinstance(thing, Conversation) else thing.plan.name
@@ -174,8 +174,8 @@ def _sources(expression: Expression, placed: dict[str, Span], scope: Scope) -> l
             )
             continue
         placed[name] = item.span
-        found.append(name)
-    return found
+        places.append(name)
+    return places
 
 
 def _check_size(plan: MixPlan, written: list[Statement], bound: Bound, scope: Scope) -> None:

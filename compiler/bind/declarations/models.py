@@ -113,7 +113,7 @@ def _reasoning(statement: Statement, scope: Scope) -> Any:
 
 def bind_sampling(statement: Statement, holder: str, scope: Scope) -> dict[str, Any]:
     """The sampling fields given in a body, by name."""
-    found: dict[str, Any] = {}
+    sampling: dict[str, Any] = {}
     for inner, kind in check_shape(statement.body or (), holder, scope.diagnostics):
         if not isinstance(inner, Statement) or inner.value is None or kind.word not in SAMPLING_FIELDS:
             continue
@@ -126,8 +126,8 @@ def bind_sampling(statement: Statement, holder: str, scope: Scope) -> dict[str, 
         if problem:
             scope.report("E202", f"`{kind.word}` is {problem}, not {value}", inner.value.span)
         else:
-            found[kind.word] = tuple(value) if isinstance(value, list) else value
-    return found
+            sampling[kind.word] = tuple(value) if isinstance(value, list) else value
+    return sampling
 
 
 def _out_of_range(field: str, value: Any) -> str:
@@ -148,10 +148,10 @@ def _id_of(place: Expression) -> str:
 
 def _arguments(call: Call, model: str, scope: Scope) -> dict[str, Any] | None:
     backend = BACKENDS[str(call.function)]
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for argument in call.arguments:
         key = argument.name.text if argument.name is not None else "id"
-        if key not in (*backend.arguments, *(("id",) if backend.needs_id else ())) or key in found:
+        if key not in (*backend.arguments, *(("id",) if backend.needs_id else ())) or key in arguments:
             scope.report(
                 "E202",
                 f"{backend.name} takes no such argument",
@@ -161,17 +161,17 @@ def _arguments(call: Call, model: str, scope: Scope) -> dict[str, Any] | None:
             return None
         # What need not be given can be a parameter that was not given.
         wanted = TEXT if key == "id" else replace(TEXT, optional=True)
-        found[key] = constant(argument.value, wanted, scope, f"`{key}`")
-        if found[key] == "":
+        arguments[key] = constant(argument.value, wanted, scope, f"`{key}`")
+        if arguments[key] == "":
             scope.report("E202", f"`{key}` is empty", argument.span, hint=f"for example `{backend.example}`")
             return None
-    if backend.needs_id and "id" not in found:
+    if backend.needs_id and "id" not in arguments:
         scope.report(
             "E202", f"{backend.name} needs the model's id", call.span, hint=f"for example `{backend.example}`"
         )
         return None
-    found.setdefault("id", "")
-    return None if found["id"] is FAILED else found
+    arguments.setdefault("id", "")
+    return None if arguments["id"] is FAILED else arguments
 
 
 def _elsewhere(argument: Argument, model: str) -> str:

@@ -27,7 +27,7 @@ def order_schemas(statements: Sequence[Statement], scope: Scope) -> list[Stateme
             name = written.name.text
             if name in open_:
                 through = [name, *reversed(open_[open_.index(name) + 1 :])]
-                circle = " by way of ".join(f"`{each}`" for each in through)
+                circle = " by way of ".join(f"`{schema}`" for schema in through)
                 scope.report(
                     "E206",
                     f"{circle} holds itself",

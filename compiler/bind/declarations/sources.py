@@ -49,8 +49,8 @@ _OF_MESSAGES = ("prompt", "response", "messages", "thought")
 _SEARCH = Type("choice", words=("text", "vector", "hybrid"))
 
 READERS: Mapping[str, Function] = {
-    each.name: each
-    for each in (
+    function.name: function
+    for function in (
         Function("jsonl", (_PATH, *_COLUMNS), 'jsonl("data/chat.jsonl")', MESSAGES),
         Function("json", (_PATH, *_COLUMNS), 'json("data/chat.json")', MESSAGES),
         Function("csv", (_PATH, *_COLUMNS), 'csv("data/chat.csv", prompt = "q", response = "a")', MESSAGES),
@@ -74,8 +74,8 @@ READERS: Mapping[str, Function] = {
 }
 
 SPLITTERS: Mapping[str, Function] = {
-    each.name: each
-    for each in (
+    function.name: function
+    for function in (
         Function(
             "by_heading",
             (Parameter("max_words", COUNT, 220), Parameter("overlap", COUNT, 30)),

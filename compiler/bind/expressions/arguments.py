@@ -38,7 +38,7 @@ def bind_arguments(
     for argument in arguments:
         parameter = _parameter(argument, parameters, values)
         if parameter is None:
-            names = [each.name for each in parameters if not each.variadic]
+            names = [other.name for other in parameters if not other.variadic]
             guess = suggest(argument.name.text, names) if argument.name is not None else None
             scope.report(
                 "E202",
@@ -109,10 +109,10 @@ def _value(expression: Expression, parameter: Parameter, scope: Scope, what: str
         value = _value(expression, replace(parameter, type=meant), scope, what)
         return [value, value] if isinstance(value, int) else value
     if parameter.variadic and isinstance(expression, Reference | List):
-        found = infer(expression, scope)
-        if found is None:
+        inferred = infer(expression, scope)
+        if inferred is None:
             return FAILED
-        type_, value = found
+        type_, value = inferred
         if fits(type_, wanted) or (type_.name == "list" and fits(type_.arguments[0], wanted)):
             return value
         scope.report("E202", f"{what} takes {article(wanted)}, not {article(type_)}", expression.span)
@@ -129,8 +129,8 @@ def _value(expression: Expression, parameter: Parameter, scope: Scope, what: str
 def _names_file(expression: Expression, value: Any, scope: Scope) -> bool:
     """Whether what is to be a text or a file is a file: by its type, or a constant by how it ends."""
     if isinstance(value, RefPlan) and isinstance(expression, Reference):
-        found = path_of(expression, scope)
-        return found is not None and found[0].name == "path"
+        typed_path = path_of(expression, scope)
+        return typed_path is not None and typed_path[0].name == "path"
     return isinstance(value, str) and not of_text(value)
 
 
@@ -174,10 +174,10 @@ def _varying(expression: Reference, parameter: Parameter, scope: Scope, what: st
         return FAILED
     if declared.constant or declared.type is None:
         return None
-    found = path_of(expression, scope)
-    if found is None:
+    typed_path = path_of(expression, scope)
+    if typed_path is None:
         return FAILED
-    type_, path = found
+    type_, path = typed_path
     if not fits(type_, wanted) and not (wanted.name == "text" and type_.name == "json"):
         scope.report(
             "E202",

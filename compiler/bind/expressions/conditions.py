@@ -41,10 +41,10 @@ def _bind(condition: Condition, scope: Scope) -> ConditionPlan | None:
     reference = condition.reference
     # Whether a step that is not in every sample is there is what may be asked of it.
     asks = len(reference.parts) == 1 and condition.values is None
-    found = lookup_reference(reference, scope, absent=asks)
-    if found is None:
+    looked_up = lookup_reference(reference, scope, absent=asks)
+    if looked_up is None:
         return None
-    type_, _, path = found
+    type_, _, path = looked_up
     declared = scope.find(reference.parts[0].text)
     if path is None or declared is None:
         scope.report(
@@ -121,12 +121,12 @@ def _compared(condition: Condition, type_: Type, path: Path, scope: Scope) -> Co
         if known is not None and not _all_possible(condition, values, known, scope):
             return None
         plan = ConditionPlan(path=path, negated=condition.negated, values=tuple(values))
-    if known is not None and not any(holds(plan, each) for each in known):
+    if known is not None and not any(holds(plan, value) for value in known):
         scope.report(
             "E202",
             f"{what} is never {'other than' if condition.negated else 'in'} `{given.span.text}`",
             given.span,
-            hint=f"it is {some_of([str(each) for each in dict.fromkeys(map(str, known))], 'or')}",
+            hint=f"it is {some_of([str(value) for value in dict.fromkeys(map(str, known))], 'or')}",
         )
         return None
     _know(path, type_, scope)
@@ -150,8 +150,8 @@ def _is_reached(condition: Condition, type_: Type, ends: Sequence[Any], scope: S
 
 def _all_possible(condition: Condition, values: list[Any], known: list[Any], scope: Scope) -> bool:
     for value in values:
-        if not any(same(value, each) for each in known):
-            names = [str(each) for each in dict.fromkeys(map(str, known))]
+        if not any(same(value, possible) for possible in known):
+            names = [str(possible) for possible in dict.fromkeys(map(str, known))]
             guess = suggest(str(value), names)
             scope.report(
                 "E202",
@@ -163,18 +163,18 @@ def _all_possible(condition: Condition, values: list[Any], known: list[Any], sco
     return True
 
 
-def _is_range(given: Any, scope: Scope) -> bool:
+def _is_range(written: Any, scope: Scope) -> bool:
     """Whether a name stands for a range."""
-    if not isinstance(given, Reference) or len(given.parts) != 1:
+    if not isinstance(written, Reference) or len(written.parts) != 1:
         return False
-    declared = scope.find(given.parts[0].text)
+    declared = scope.find(written.parts[0].text)
     return declared is not None and declared.type is not None and declared.type.name == "range"
 
 
 def _members(name: str, scope: Scope) -> list[Any] | None:
     """What an axis or a draw can be, or None for what nobody knows beforehand."""
-    found = scope.known_ways().members.get(name)
-    return None if found is None else list(found)
+    members = scope.known_ways().members.get(name)
+    return None if members is None else list(members)
 
 
 def _is_label(name: str, scope: Scope) -> bool:

@@ -42,10 +42,10 @@ def bind_either(call: Call, scope: Scope) -> tuple[CallPlan, Type] | None:
             type_, path = TEXT, None
             arguments[str(number)] = value.plain
         else:
-            found = lookup_reference(value, scope, absent=len(value.parts) == 1)
-            if found is None:
+            looked_up = lookup_reference(value, scope, absent=len(value.parts) == 1)
+            if looked_up is None:
                 return None
-            type_, constant, path = found
+            type_, constant, path = looked_up
             arguments[str(number)] = constant if path is None else RefPlan(path=path)
         if output is None:
             output = type_.required
@@ -74,8 +74,8 @@ def bind_either(call: Call, scope: Scope) -> tuple[CallPlan, Type] | None:
 
 def _is_certain(plan: CallPlan, scope: Scope) -> bool:
     """Whether one of the choices is there wherever the `let` is."""
-    given = plan.arguments.values()
-    paths = [each.path for each in given if isinstance(each, RefPlan)]
+    choices = plan.arguments.values()
+    paths = [choice.path for choice in choices if isinstance(choice, RefPlan)]
     if len(paths) < len(plan.arguments):
         return True
     ways = scope.known_ways()

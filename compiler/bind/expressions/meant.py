@@ -66,8 +66,8 @@ def written_as(expression: Expression, wanted: Type) -> str:
         return (
             f"a list stands in brackets: `[{expression.span.text}]`" if fits and _is_short(expression) else ""
         )
-    found = _one(expression, wanted)
-    return found if found.startswith("`..") or not found else f"write `{found}`"
+    meant = _one(expression, wanted)
+    return meant if meant.startswith("`..") or not meant else f"write `{meant}`"
 
 
 def _one(expression: Expression, wanted: Type) -> str:
@@ -76,8 +76,8 @@ def _one(expression: Expression, wanted: Type) -> str:
         case "enum" if plain in wanted.words:
             return str(plain)
         case "boolean":
-            said = plain if plain is not None else expression.span.text
-            return _TRUTHS.get(said.lower(), "")
+            text = plain if plain is not None else expression.span.text
+            return _TRUTHS.get(text.lower(), "")
         case "ratio":
             return _ratio(plain if plain is not None else expression.span.text)
         case "duration" if isinstance(expression, Integer | Number):
@@ -107,8 +107,8 @@ def meant_by(text: str, wanted: Type) -> str:
 
 def counted(name: str) -> str:
     """The number that a name such as `x5` was meant to be, or `""`."""
-    found = re.fullmatch(r"[xX](\d+)|(\d+)[xX]", name)
-    return (found[1] or found[2]) if found is not None else ""
+    match = re.fullmatch(r"[xX](\d+)|(\d+)[xX]", name)
+    return (match[1] or match[2]) if match is not None else ""
 
 
 def of_marks(what: str, written: str) -> str:
@@ -134,11 +134,11 @@ def declared_as(written: Expression) -> str:
     return f"declare it, as in `model author: model<chat> from {place}`, and write `by author`"
 
 
-def _ratio(said: str) -> str:
-    if _PLAIN["ratio"].fullmatch(said):
-        return said
+def _ratio(text: str) -> str:
+    if _PLAIN["ratio"].fullmatch(text):
+        return text
     try:
-        value = Decimal(said.replace("_", ""))
+        value = Decimal(text.replace("_", ""))
     except InvalidOperation:
         return ""
     if not value.is_finite() or not 0 <= value <= 100:

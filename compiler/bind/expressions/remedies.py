@@ -81,10 +81,10 @@ def elsewhere(holder: str, word: str) -> str:
         if own is None or meant not in own.clauses:
             return ""
         return f"`{meant}` stands before the braces: `{own.example}`"
-    found = _holders_of(meant)
-    places = [HOLDERS[name].phrase for name in found]
+    holders = _holders_of(meant)
+    places = [HOLDERS[name].phrase for name in holders]
     listed = places[0] if len(places) == 1 else f"{', '.join(places[:-1])} or {places[-1]}"
-    kind = HOLDERS[found[0]].kinds[meant]
+    kind = HOLDERS[holders[0]].kinds[meant]
     return f"`{meant}` stands in {listed}: `{kind.example}`"
 
 
@@ -114,41 +114,41 @@ def lint_text(text: Text, scope: Scope) -> None:
     """W705, E005: braces that would stay as they are, where something else was meant."""
     if text.quotes.startswith("r"):
         return
-    told: set[str] = set()
-    for found in _SINGLE.finditer(text.span.text):
-        name = found["name"]
+    reported: set[str] = set()
+    for braces in _SINGLE.finditer(text.span.text):
+        name = braces["name"]
         declared = scope.find(name.split(".")[0])
-        if declared is None or declared.what == "schema" or name in told:
+        if declared is None or declared.what == "schema" or name in reported:
             continue
-        told.add(name)
+        reported.add(name)
         scope.use(declared.name)
         scope.report(
             "W705",
-            f"`{found[0]}` stays as it stands here",
-            _within(text, found),
+            f"`{braces[0]}` stays as it stands here",
+            _within(text, braces),
             hint=f"what is to be filled in stands between two braces: `{{{{ {name} }}}}`; "
             'an `r"""` block says that braces are meant',
         )
-    for found in _blocks(text):
+    for block in _blocks(text):
         scope.report(
             "E005",
-            f"`{found[0]}` is no reference: a template prints names and does nothing else",
-            _within(text, found),
-            hint=_NO_BLOCKS.get(found["word"] or "", _NO_BLOCKS["raw"]),
+            f"`{block[0]}` is no reference: a template prints names and does nothing else",
+            _within(text, block),
+            hint=_NO_BLOCKS.get(block["word"] or "", _NO_BLOCKS["raw"]),
         )
 
 
 def _blocks(text: Text) -> Iterator[re.Match[str]]:
     """The first statement of each kind; those that end or go on with it say nothing more."""
-    told: set[str] = set()
-    for found in _BLOCK.finditer(text.span.text):
-        word = found["word"] or ""
-        if word.startswith(("end", "el")) or word in told:
+    reported: set[str] = set()
+    for block in _BLOCK.finditer(text.span.text):
+        word = block["word"] or ""
+        if word.startswith(("end", "el")) or word in reported:
             continue
-        told.add(word)
-        yield found
+        reported.add(word)
+        yield block
 
 
-def _within(text: Text, found: re.Match[str]) -> Span:
+def _within(text: Text, match: re.Match[str]) -> Span:
     start = text.span.start
-    return Span(text.span.source, start + found.start(), start + found.end())
+    return Span(text.span.source, start + match.start(), start + match.end())

@@ -83,10 +83,10 @@ class Scope:
 
     def find(self, name: str) -> Declared | None:
         """What a name stands for here; nothing, where the nearest declaration of it failed."""
-        found = self.names.get(name)
-        if found is None and self.outer is not None and name not in self.poisoned:
+        declared = self.names.get(name)
+        if declared is None and self.outer is not None and name not in self.poisoned:
             return self.outer.find(name)
-        return found
+        return declared
 
     def use(self, name: str) -> None:
         """Marks a name as used in the scope that declares it."""
@@ -117,13 +117,13 @@ class Scope:
     ) -> Declared | None:
         """What a name stands for; reports an unknown one (E101), one said later (E110), and one that is not
         in every sample (E111), unless it may be `absent`."""
-        found = self.find(name.text)
-        if found is not None:
+        declared = self.find(name.text)
+        if declared is not None:
             self.use(name.text)
-            if not absent and not self._is_there(found):
-                self._report_absent(name, found)
+            if not absent and not self._is_there(declared):
+                self._report_absent(name, declared)
                 return None
-            return found
+            return declared
         if self.is_poisoned(name.text):
             return None
         if name.text in self.later:
@@ -158,9 +158,9 @@ class Scope:
         )
         return None
 
-    def _is_there(self, found: Declared) -> bool:
+    def _is_there(self, declared: Declared) -> bool:
         """Whether what is declared is there wherever the statement being bound is."""
-        return not found.when or self.known_ways().implies(self.under, found.when)
+        return not declared.when or self.known_ways().implies(self.under, declared.when)
 
     def certain(self, path: Path, type_: Type) -> bool:
         """Whether the conditions of the statement being bound say that something optional is there."""
@@ -172,23 +172,23 @@ class Scope:
             return self.ways
         return Ways() if self.outer is None else self.outer.known_ways()
 
-    def _report_absent(self, name: Name, found: Declared) -> None:
-        verb = {"turn": "said", "let": "there"}.get(found.what, "made")
+    def _report_absent(self, name: Name, declared: Declared) -> None:
+        verb = {"turn": "said", "let": "there"}.get(declared.what, "made")
         self.report(
             "E111",
             f"`{name}` is not {verb} in every sample in which {self.place} is",
             name.span,
-            secondary=(Label(found.span, f"{verb} only `{found.written}`"),),
-            hint=f"put `{found.written}` before the braces of {self.place}, or quote a `let` that is "
+            secondary=(Label(declared.span, f"{verb} only `{declared.written}`"),),
+            hint=f"put `{declared.written}` before the braces of {self.place}, or quote a `let` that is "
             f"`either({name}, ...)`",
         )
 
     def _meant(self, guess: str | None, name: Name) -> tuple[Label, ...]:
         """Shows what was probably meant, where it is a step of the same conversation."""
-        found = self.find(guess) if guess is not None else None
-        if found is None or found.what not in ("turn", "step", "let", "draw"):
+        declared = self.find(guess) if guess is not None else None
+        if declared is None or declared.what not in ("turn", "step", "let", "draw"):
             return ()
-        return (Label(found.span, f"this {found.what} is"),)
+        return (Label(declared.span, f"this {declared.what} is"),)
 
     def resolve_path(
         self, reference: Reference, *, absent: bool = False
@@ -200,8 +200,8 @@ class Scope:
         if declared is None or declared.what != "library" or not rest:
             return declared, rest
         inner: Scope = declared.thing
-        found = inner.names.get(rest[0].text)
-        if found is None:
+        member = inner.names.get(rest[0].text)
+        if member is None:
             if not inner.is_poisoned(rest[0].text):
                 guess = suggest(rest[0].text, inner.names)
                 self.report(
@@ -213,7 +213,7 @@ class Scope:
                 )
             return None, ()
         self.used.add(declared.name)
-        return found, rest[1:]
+        return member, rest[1:]
 
     def thing(
         self,

@@ -37,15 +37,15 @@ def bind_template(text: Text, scope: Scope) -> Template:
 
 
 def _bind(part: Interpolation, scope: Scope) -> str | RefPlan | None:
-    found = _lookup(part.value, scope)
-    if found is None:
+    looked_up = _lookup(part.value, scope)
+    if looked_up is None:
         return None
-    type_, value, path = found
+    type_, value, path = looked_up
     filters: list[FilterPlan] = []
-    for each in part.filters:
-        if not _check_filter(each, type_, scope):
+    for filter_ in part.filters:
+        if not _check_filter(filter_, type_, scope):
             return None
-        filters.append(FilterPlan(name=each.name.text, arguments=_fields(each, type_)))
+        filters.append(FilterPlan(name=filter_.name.text, arguments=_fields(filter_, type_)))
         type_ = TEXT
     if not prints(type_):
         _refuse(part, type_, scope)
@@ -56,14 +56,14 @@ def _bind(part: Interpolation, scope: Scope) -> str | RefPlan | None:
         value = FILTERS[plan.name].function(value, *plan.arguments)
     if value is None:
         return ""
-    unit = _UNITS.get(found[0].name, "") if not filters else ""
+    unit = _UNITS.get(looked_up[0].name, "") if not filters else ""
     return value if isinstance(value, str) else f"{value}{unit}"
 
 
-def _fields(each: Filter, type_: Type) -> tuple[str, ...]:
+def _fields(filter_: Filter, type_: Type) -> tuple[str, ...]:
     """The names that a filter goes by: of a record's fields, for one that prints those."""
     schema = record_of(type_)
-    if schema is None or not FILTERS[each.name.text].by_field:
+    if schema is None or not FILTERS[filter_.name.text].by_field:
         return ()
     return tuple(name for name, _ in schema.fields)
 
@@ -163,31 +163,31 @@ def _report_field(
     )
 
 
-def _check_filter(each: Filter, type_: Type, scope: Scope) -> bool:
-    known = FILTERS.get(each.name.text)
+def _check_filter(filter_: Filter, type_: Type, scope: Scope) -> bool:
+    known = FILTERS.get(filter_.name.text)
     if known is None:
-        guess = OTHER_FILTERS.get(each.name.text) or suggest(each.name.text, FILTERS)
+        guess = OTHER_FILTERS.get(filter_.name.text) or suggest(filter_.name.text, FILTERS)
         listed = f"{', '.join(list(FILTERS)[:-1])} and {list(FILTERS)[-1]}"
         scope.report(
             "E203",
-            f"there is no filter `{each.name}`",
-            each.name.span,
+            f"there is no filter `{filter_.name}`",
+            filter_.name.span,
             hint=f"did you mean `{guess}`?"
             if guess
             else f"filters are {listed}: they print what is no text, and change no text",
         )
         return False
-    if each.arguments:
+    if filter_.arguments:
         scope.report(
             "E202",
             f"`{known.name}` takes no arguments",
-            each.arguments[0].span,
+            filter_.arguments[0].span,
             hint=f"write `| {known.name}`",
         )
         return False
     if not can_print(known, type_):
         scope.report(
-            "E202", f"`{known.name}` prints {', '.join(known.accepts)}, not {article(type_)}", each.span
+            "E202", f"`{known.name}` prints {', '.join(known.accepts)}, not {article(type_)}", filter_.span
         )
         return False
     return True
@@ -207,5 +207,5 @@ def _refuse(part: Interpolation, type_: Type, scope: Scope) -> None:
         )
     else:
         hint = ""
-    shown = f"a {schema.name}" if type_.name == "record" and schema is not None else article(type_)
-    scope.report("E201", f"`{written}` is {shown}; a template takes text", part.value.span, hint=hint)
+    kind = f"a {schema.name}" if type_.name == "record" and schema is not None else article(type_)
+    scope.report("E201", f"`{written}` is {kind}; a template takes text", part.value.span, hint=hint)

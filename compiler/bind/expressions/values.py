@@ -70,8 +70,8 @@ def constant(expression: Expression, wanted: Type, scope: Scope, what: str) -> A
         return _refuse(expression, wanted, scope, what, beyond) if beyond else items
     if isinstance(expression, Call):
         return _refuse(expression, wanted, scope, what, "a call")
-    found, value = literal(expression)
-    if found is None:
+    type_, value = literal(expression)
+    if type_ is None:
         scope.report(
             "E202",
             f"{what} is a fixed value and takes no `{{{{ }}}}`",
@@ -87,8 +87,8 @@ def constant(expression: Expression, wanted: Type, scope: Scope, what: str) -> A
             hint="the smaller end comes first",
         )
         return FAILED
-    if not fits(found, wanted):
-        return _refuse(expression, wanted, scope, what, f"a {found.name}" if found != TEXT else "text")
+    if not fits(type_, wanted):
+        return _refuse(expression, wanted, scope, what, f"a {type_.name}" if type_ != TEXT else "text")
     beyond = outside(value, wanted)
     return _refuse(expression, wanted, scope, what, beyond) if beyond else value
 
@@ -115,27 +115,27 @@ def infer(expression: Expression, scope: Scope) -> tuple[Type, Any] | None:
     if isinstance(expression, Call):
         scope.report("E202", "a call is no value here", expression.span)
         return None
-    found, value = literal(expression)
-    if found is None:
+    type_, value = literal(expression)
+    if type_ is None:
         scope.report("E202", "a fixed value takes no `{{ }}`", expression.span)
         return None
-    return found, value
+    return type_, value
 
 
 def _infer_list(expression: List, scope: Scope) -> tuple[Type, Any] | None:
     items = [infer(item, scope) for item in expression.items]
-    found = [item for item in items if item is not None]
-    if len(found) != len(items):
+    inferred = [item for item in items if item is not None]
+    if len(inferred) != len(items):
         return None
-    if not found:
+    if not inferred:
         scope.report("E202", "an empty list says no type", expression.span, hint='for example `["word"]`')
         return None
-    first = found[0][0]
-    for item, (type_, _) in zip(expression.items, found, strict=True):
+    first = inferred[0][0]
+    for item, (type_, _) in zip(expression.items, inferred, strict=True):
         if type_ != first:
             scope.report("E202", f"this list holds {article(first)} first, then {article(type_)}", item.span)
             return None
-    return Type("list", (first,)), [value for _, value in found]
+    return Type("list", (first,)), [value for _, value in inferred]
 
 
 def field_type(type_: Type, name: str) -> Type | None:
@@ -240,10 +240,10 @@ def _referenced(expression: Reference, wanted: Type, scope: Scope, what: str) ->
     return _refuse(expression, wanted, scope, what, beyond) if beyond else declared.value
 
 
-def _refuse(expression: Expression, wanted: Type, scope: Scope, what: str, found: str) -> Any:
+def _refuse(expression: Expression, wanted: Type, scope: Scope, what: str, actual: str) -> Any:
     written = expression.span.text
-    shown = written if len(written) <= 40 and "\n" not in written else written.split("\n")[0][:36] + "..."
-    message = f"{what} takes {article(wanted)}, and `{shown}` is {found}"
+    excerpt = written if len(written) <= 40 and "\n" not in written else written.split("\n")[0][:36] + "..."
+    message = f"{what} takes {article(wanted)}, and `{excerpt}` is {actual}"
     scope.report("E202", message, expression.span, hint=written_as(expression, wanted))
     return FAILED
 

@@ -52,8 +52,10 @@ class Ways:
         if when:
             self.steps[name] = when
         if call is not None and call.name == "either":
-            given = call.arguments.values()
-            self.eithers[name] = tuple(each.path if isinstance(each, RefPlan) else None for each in given)
+            choices = call.arguments.values()
+            self.eithers[name] = tuple(
+                choice.path if isinstance(choice, RefPlan) else None for choice in choices
+            )
 
     def implies(self, given: Conditions, wanted: Conditions) -> bool:
         """Whether some conditions hold wherever others do."""
@@ -111,12 +113,15 @@ class Ways:
         else:
             candidates = _candidates(self.types.get(part), asked)
             paths = [()] * len(asked)
-        found: dict[tuple[Any, ...], Any] = {}
+        by_answers: dict[tuple[Any, ...], Any] = {}
         for value in candidates:
             known = [there(path, value) if path else value for path in paths]
-            told = [(holds(c, each), each is None) for c, each in zip(asked, known, strict=True)]
-            found.setdefault(tuple(told), value)
-        return list(found.values())
+            answers = [
+                (holds(c, known_value), known_value is None)
+                for c, known_value in zip(asked, known, strict=True)
+            ]
+            by_answers.setdefault(tuple(answers), value)
+        return list(by_answers.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +167,16 @@ def _candidates(type_: Type | None, asked: Sequence[ConditionPlan]) -> list[Any]
     """Values of a type among which are all that conditions tell apart."""
     named = [value for condition in asked for value in condition.values or ()]
     ends = [end for condition in asked for end in condition.range or () if end is not None]
-    found: list[Any]
+    values: list[Any]
     if type_ is not None and type_.name == "boolean":
-        found = [True, False]
+        values = [True, False]
     elif type_ is not None and type_.name == "enum":
-        found = list(type_.words)
+        values = list(type_.words)
     elif type_ is not None and type_.name in ("count", "number", "ratio"):
-        found = _numbers([*named, *ends], type_)
+        values = _numbers([*named, *ends], type_)
     else:
-        found = [*named, _OTHER if named else _THERE]
-    return [*found, None] if type_ is None or type_.optional else found
+        values = [*named, _OTHER if named else _THERE]
+    return [*values, None] if type_ is None or type_.optional else values
 
 
 def _numbers(named: Sequence[Any], type_: Type) -> list[Any]:
@@ -181,12 +186,12 @@ def _numbers(named: Sequence[Any], type_: Type) -> list[Any]:
         return [_THERE]
     if type_.name == "count":
         around = {int(value) + step for value in ordered for step in (-1, 0, 1)}
-        found: list[Any] = sorted(value for value in around if value >= 0)
+        numbers: list[Any] = sorted(value for value in around if value >= 0)
     else:
         between = [(low + high) / 2 for low, high in pairwise(ordered)]
-        found = sorted({*ordered, *between, ordered[0] - 1, ordered[-1] + 1})
+        numbers = sorted({*ordered, *between, ordered[0] - 1, ordered[-1] + 1})
     return [
         value
-        for value in found
+        for value in numbers
         if (type_.low is None or value >= type_.low) and (type_.high is None or value <= type_.high)
     ] or [_THERE]

@@ -81,8 +81,8 @@ def resolve_type(written: TypeName, scope: Scope, schemas: dict[str, Schema]) ->
     schema = schemas.get(name) or BUILT_IN_SCHEMAS.get(name)
     if schema is not None:
         scope.use(name)
-        found = record(schema)
-        return Type("record", schema=found.schema, optional=written.optional)
+        resolved = record(schema)
+        return Type("record", schema=resolved.schema, optional=written.optional)
     if not scope.is_poisoned(name):
         legal: Sequence[str] = (*SCALARS, "list", "json", "enum", *schemas, *BUILT_IN_SCHEMAS)
         guess = suggest(name, legal)
@@ -134,10 +134,10 @@ def _is_bare_enough(written: TypeName, scope: Scope) -> bool:
 
 def _are_bare(written: TypeName, scope: Scope) -> bool:
     """Whether the arguments of `enum` or `model` are words and nothing else."""
-    for each in written.arguments:
-        if each.arguments or each.bounds is not None or each.optional:
+    for argument in written.arguments:
+        if argument.arguments or argument.bounds is not None or argument.optional:
             scope.report(
-                "E202", f"`{written.name}` lists words", each.span, hint=f"write `{each.name}` alone"
+                "E202", f"`{written.name}` lists words", argument.span, hint=f"write `{argument.name}` alone"
             )
             return False
     return True

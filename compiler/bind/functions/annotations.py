@@ -72,20 +72,20 @@ class Annotations:
             inner = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise self._bad(node, f"`{text}` is no type", _LEGAL) from None
-        for each in ast.walk(inner):
-            ast.copy_location(each, node)
+        for child in ast.walk(inner):
+            ast.copy_location(child, node)
         return self.type(inner)
 
     def _either(self, node: ast.expr, sides: list[ast.expr]) -> Type:
-        given = [side for side in sides if not _is_none(side)]
-        if len(given) != 1:
+        present = [side for side in sides if not _is_none(side)]
+        if len(present) != 1:
             raise self._bad(
                 node,
                 f"`{ast.unparse(node)}` is of several types, and a value of a recipe is of one",
                 "write one type, or `object` for any JSON",
             )
-        found = self.type(given[0])
-        return replace(found, optional=found.optional or len(given) < len(sides))
+        type_ = self.type(present[0])
+        return replace(type_, optional=type_.optional or len(present) < len(sides))
 
     def _subscript(self, node: ast.Subscript) -> Type:
         name, inner = _last(node.value), node.slice
@@ -112,13 +112,13 @@ class Annotations:
         raise self._bad(node, f"`{written}` is no type that a recipe has", _INSTEAD.get(name, _LEGAL))
 
     def _literal(self, node: ast.Subscript, parts: list[ast.expr]) -> Type:
-        given = [part for part in parts if not _is_none(part)]
-        words = [part.value for part in given if isinstance(part, ast.Constant)]
-        if len(words) != len(given) or not words or not all(isinstance(word, str) for word in words):
+        present = [part for part in parts if not _is_none(part)]
+        words = [part.value for part in present if isinstance(part, ast.Constant)]
+        if len(words) != len(present) or not words or not all(isinstance(word, str) for word in words):
             raise self._bad(
                 node, f"`{ast.unparse(node)}` holds more than words", 'write `Literal["yes", "no"]`'
             )
-        return Type("enum", words=tuple(map(str, words)), optional=len(given) < len(parts))
+        return Type("enum", words=tuple(map(str, words)), optional=len(present) < len(parts))
 
     def _named(self, node: ast.Name | ast.Attribute) -> Type:
         name = _last(node)
@@ -139,22 +139,24 @@ class Annotations:
         if (self.file.name, name) in self.open:
             raise self._bad(node, f"`{name}` is made of itself, and a value of a recipe ends", "")
         within = replace(self, open=(*self.open, (self.file.name, name)))
-        for each in reversed(self.file.tree.body):
-            match each:
-                case ast.ClassDef() if each.name == name:
-                    return within._record(each)
+        for statement in reversed(self.file.tree.body):
+            match statement:
+                case ast.ClassDef() if statement.name == name:
+                    return within._record(statement)
                 case ast.Assign(targets=[ast.Name(id=target)]) if target == name:
-                    return within.type(each.value)
+                    return within.type(statement.value)
                 case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if target == name:
                     return within.type(value)
                 case ast.ImportFrom():
-                    alias = next((a for a in each.names if (a.asname or a.name) == name), None)
-                    path = alias and imported_from(self.file, each, self.project.main.path.parent, self.root)
+                    alias = next((a for a in statement.names if (a.asname or a.name) == name), None)
+                    path = alias and imported_from(
+                        self.file, statement, self.project.main.path.parent, self.root
+                    )
                     file = self.project.file(path) if path else None
                     if file is not None and alias is not None:
                         return replace(within, file=file)._declared(alias.name, node)
-                case _ if type(each).__name__ == "TypeAlias" and _last(each.name) == name:  # type: ignore[attr-defined]
-                    return within.type(each.value)  # type: ignore[attr-defined]
+                case _ if type(statement).__name__ == "TypeAlias" and _last(statement.name) == name:  # type: ignore[attr-defined]
+                    return within.type(statement.value)  # type: ignore[attr-defined]
         return None
 
     def _record(self, declared: ast.ClassDef) -> Type:
@@ -175,25 +177,27 @@ class Annotations:
             if _last(base) == "TypedDict":
                 is_record = True
                 continue
-            found = self._declared(_last(base), base) if isinstance(base, ast.Name) else None
-            if found is None or found.schema is None:
+            type_ = self._declared(_last(base), base) if isinstance(base, ast.Name) else None
+            if type_ is None or type_.schema is None:
                 return None
-            fields |= dict(found.schema.fields)
+            fields |= dict(type_.schema.fields)
             is_record = True
         if not is_record:
             return None
         total = not any(
-            each.arg == "total" and isinstance(each.value, ast.Constant) and each.value.value is False
-            for each in declared.keywords
+            keyword.arg == "total"
+            and isinstance(keyword.value, ast.Constant)
+            and keyword.value.value is False
+            for keyword in declared.keywords
         )
-        for each in declared.body:
-            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
-                written = each.annotation
+        for statement in declared.body:
+            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                written = statement.annotation
                 marks = _last(written.value) if isinstance(written, ast.Subscript) else ""
                 inner = written.slice if isinstance(written, ast.Subscript) else written
-                found = self.type(inner if marks == "NotRequired" else written)
+                type_ = self.type(inner if marks == "NotRequired" else written)
                 lacks = marks == "NotRequired" or (not total and marks != "Required")
-                fields[each.target.id] = replace(found, optional=found.optional or lacks)
+                fields[statement.target.id] = replace(type_, optional=type_.optional or lacks)
         return fields
 
     def _bad(self, node: ast.AST, message: str, hint: str) -> BadPython:

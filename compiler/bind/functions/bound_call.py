@@ -57,7 +57,9 @@ def bind_call(
             _report_surplus(function, argument, first_given, scope)
             return None
         values[parameter.name] = argument_of(function, argument.value, parameter, scope)
-    lacking = next((each for each in parameters if each.required and each.name not in values), None)
+    lacking = next(
+        (parameter for parameter in parameters if parameter.required and parameter.name not in values), None
+    )
     if lacking is not None:
         scope.report(
             "E202",
@@ -96,19 +98,19 @@ def given_value(
         if declared is None:
             return FAILED
         if declared.constant and declared.what != "schema":
-            found = infer(expression, scope)
+            typed_value = infer(expression, scope)
         else:
             path = path_of(expression, scope)
-            found = None if path is None else (path[0], RefPlan(path=path[1]))
-        if found is None:
+            typed_value = None if path is None else (path[0], RefPlan(path=path[1]))
+        if typed_value is None:
             return FAILED
-        if takes(found[0], wanted):
-            return found[1]
-        may_lack = found[0].optional and takes(replace(found[0], optional=False), wanted)
-        given = "may be absent" if may_lack else f"is {article(found[0])}"
+        if takes(typed_value[0], wanted):
+            return typed_value[1]
+        may_lack = typed_value[0].optional and takes(replace(typed_value[0], optional=False), wanted)
+        fault = "may be absent" if may_lack else f"is {article(typed_value[0])}"
         scope.report(
             "E202",
-            f"{what} is {article(wanted)}, and `{expression}` {given}",
+            f"{what} is {article(wanted)}, and `{expression}` {fault}",
             expression.span,
             secondary=(Label(declared_at, "declared here"),),
             hint=absent if may_lack else "",
@@ -137,7 +139,7 @@ def takes(given: Type, wanted: Type) -> bool:
             return False
         if wanted.schema is None:
             values = [type_.required for _, type_ in schema.fields] if schema is not None else []
-            return not wanted.arguments or all(takes(each, wanted.arguments[0]) for each in values)
+            return not wanted.arguments or all(takes(value, wanted.arguments[0]) for value in values)
         if schema is None:
             return False
         return all(
@@ -186,14 +188,14 @@ def gives_reason(function: PythonFunction, called: Reference, scope: Scope) -> b
 def _parameter(
     argument: Argument, parameters: Sequence[PythonParameter], values: dict[str, Any]
 ) -> PythonParameter | None:
-    free = [each for each in parameters if each.name not in values]
+    free = [parameter for parameter in parameters if parameter.name not in values]
     if argument.name is not None:
-        return next((each for each in free if each.name == argument.name.text), None)
+        return next((parameter for parameter in free if parameter.name == argument.name.text), None)
     return free[0] if free else None
 
 
 def _report_surplus(function: PythonFunction, argument: Argument, first_given: bool, scope: Scope) -> None:
-    names = [each.name for each in function.parameters]
+    names = [parameter.name for parameter in function.parameters]
     guess = suggest(argument.name.text, names) if argument.name is not None else None
     if guess:
         hint = f"did you mean `{guess}`?"

@@ -43,8 +43,8 @@ class PythonFile:
         line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
         start = self._offset(line, column)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found = self.source.text.find(node.name, start + len("def "))
-            return Span(self.source, found, found + len(node.name))
+            at = self.source.text.find(node.name, start + len("def "))
+            return Span(self.source, at, at + len(node.name))
         end = self._offset(getattr(node, "end_lineno", line) or line, getattr(node, "end_col_offset", 0) or 0)
         return Span(self.source, start, max(end, start + 1))
 
@@ -86,8 +86,8 @@ def read_python(path: Path, root: Path) -> PythonFile:
         at = min(start + max((error.offset or 1) - 1, 0), max(len(text) - 1, 0))
         raise BadPython(f"this is no Python: {error.msg}", Span(source, at, at + 1)) from None
     except (ValueError, RecursionError, MemoryError) as error:
-        said = str(error) or type(error).__name__
-        raise BadPython(f"`{name}` cannot be parsed: {said}", Span(source, 0, min(1, len(text)))) from None
+        reason = str(error) or type(error).__name__
+        raise BadPython(f"`{name}` cannot be parsed: {reason}", Span(source, 0, min(1, len(text)))) from None
     return PythonFile(path, name, source, tree)
 
 
@@ -103,62 +103,62 @@ class Project:
     @property
     def digest(self) -> str:
         """sha256 of what all of them do, in hex."""
-        found = sha256()
-        for file in (self.main, *sorted(self.files[1:], key=lambda each: each.name)):
+        digest = sha256()
+        for file in (self.main, *sorted(self.files[1:], key=lambda other: other.name)):
             # By place beside the first: a project that is moved keeps its digests.
             beside = _beside(file.path, self.main.path.parent)
-            found.update(f"{beside}\0{len(file.bytes_named)}\0".encode("utf-8", "surrogatepass"))
-            found.update(file.bytes_named)
-        return found.hexdigest()
+            digest.update(f"{beside}\0{len(file.bytes_named)}\0".encode("utf-8", "surrogatepass"))
+            digest.update(file.bytes_named)
+        return digest.hexdigest()
 
     def file(self, path: Path) -> PythonFile | None:
-        return next((each for each in self.files if each.path == path), None)
+        return next((file for file in self.files if file.path == path), None)
 
 
 def gather(path: Path, root: Path) -> Project:
     """Reads a file of the project at `root` and what it imports.  Raises BadPython."""
     main = read_python(path, root)
-    found: dict[Path, PythonFile] = {path: main}
+    files: dict[Path, PythonFile] = {path: main}
     packages: set[str] = set()
     due = [main]
     # A package around the file runs when the file is imported.
     around = [folder / "__init__.py" for folder in path.parents if folder.is_relative_to(root)]
-    for each in around:
-        if each.is_file() and each not in found and each.parent != root:
-            found[each] = read_python(each, root)
-            due.append(found[each])
+    for init in around:
+        if init.is_file() and init not in files and init.parent != root:
+            files[init] = read_python(init, root)
+            due.append(files[init])
     while due:
         file = due.pop()
         for imported in _imports(file, path.parent, root):
             if isinstance(imported, str):
                 packages.add(imported)
-            elif imported not in found:
-                found[imported] = read_python(imported, root)
-                due.append(found[imported])
-    return Project(main, tuple(found.values()), tuple(sorted(packages)))
+            elif imported not in files:
+                files[imported] = read_python(imported, root)
+                due.append(files[imported])
+    return Project(main, tuple(files.values()), tuple(sorted(packages)))
 
 
 def imported_from(file: PythonFile, node: ast.ImportFrom, beside: Path, root: Path) -> Path | None:
     """The project's file that `from x import y` reads names from."""
-    found = _from(file, node, beside, root)
-    return found[-1] if found else None
+    paths = _from(file, node, beside, root)
+    return paths[-1] if paths else None
 
 
 def _imports(file: PythonFile, beside: Path, root: Path) -> Iterator[Path | str]:
     """The files of the project and the names of packages that a file imports."""
     for node in ast.walk(file.tree):
         if isinstance(node, ast.Import):
-            for each in node.names:
-                yield from _absolute(each.name.split("."), beside, root) or _foreign(each.name)
+            for alias in node.names:
+                yield from _absolute(alias.name.split("."), beside, root) or _foreign(alias.name)
         elif isinstance(node, ast.ImportFrom):
-            found = _from(file, node, beside, root)
-            yield from found
+            paths = _from(file, node, beside, root)
+            yield from paths
             folder = _folder(file, node, beside, root)
-            for each in node.names:
-                inner = _module(folder, each.name, root) if folder is not None else None
+            for alias in node.names:
+                inner = _module(folder, alias.name, root) if folder is not None else None
                 if inner is not None:
                     yield inner
-            if not found and folder is None and not node.level and node.module:
+            if not paths and folder is None and not node.level and node.module:
                 yield from _foreign(node.module)
 
 
@@ -194,12 +194,12 @@ def _absolute(parts: list[str], beside: Path, root: Path) -> list[Path]:
 
 def _below(base: Path, parts: list[str], root: Path) -> list[Path]:
     """The files that importing a dotted name runs."""
-    found: list[Path] = []
+    modules: list[Path] = []
     for number in range(1, len(parts) + 1):
         module = _module(base.joinpath(*parts[: number - 1]), parts[number - 1], root)
         if module is not None:
-            found.append(module)
-    return found
+            modules.append(module)
+    return modules
 
 
 def _module(folder: Path, name: str, root: Path) -> Path | None:
@@ -245,13 +245,13 @@ def _named(tree: ast.Module) -> Iterator[str]:
             values = list(value) if isinstance(value, list) else [value]
             if field == "body" and isinstance(node, _WITH_DOCS) and _is_docstring(values):
                 values = values[1:]
-            given = [each for each in values if each is not None]
-            if not given or field in ("type_comment", "kind", "ctx"):
+            present = [item for item in values if item is not None]
+            if not present or field in ("type_comment", "kind", "ctx"):
                 continue
             inner.append(field)
             # A gap in a list says something: `{**a}` has a key that is none.
-            for each in values:
-                inner.append(each if isinstance(each, ast.AST) else _constant(each))
+            for item in values:
+                inner.append(item if isinstance(item, ast.AST) else _constant(item))
         inner.append(")")
         due.extend(reversed(inner))
 

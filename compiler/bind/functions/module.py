@@ -59,13 +59,13 @@ class PythonModule:
 
     def _function(self, name: Name, scope: Scope) -> PythonFunction | None:
         declared = {
-            each.name: each
-            for each in self.project.main.tree.body
-            if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)
+            node.name: node
+            for node in self.project.main.tree.body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         }
         if name.text not in declared:
             guess = suggest(name.text, declared)
-            public = [each for each in declared if not each.startswith("_")]
+            public = [known for known in declared if not known.startswith("_")]
             scope.report(
                 "E101",
                 f"`{self.name}` has no function `{name}`",
@@ -86,8 +86,8 @@ class PythonModule:
         file, called = self.project.main, f"`{declared.name}`"
         if isinstance(declared, ast.AsyncFunctionDef):
             raise BadPython(f"{called} is async, and recipes call plain functions", file.span(declared))
-        given = declared.args
-        for many, stars in ((given.vararg, "*"), (given.kwarg, "**")):
+        arguments = declared.args
+        for many, stars in ((arguments.vararg, "*"), (arguments.kwarg, "**")):
             if many is not None:
                 raise BadPython(
                     f"{called} takes `{stars}{many.arg}`, and each argument of a recipe has a type",
@@ -95,16 +95,18 @@ class PythonModule:
                     "write the parameters out; a `list[...]` holds any number",
                 )
         read = Annotations(self.project, file, self.root)
-        plain = [*given.posonlyargs, *given.args]
-        required = [True] * (len(plain) - len(given.defaults)) + [False] * len(given.defaults)
-        required += [default is None for default in given.kw_defaults]
+        plain = [*arguments.posonlyargs, *arguments.args]
+        required = [True] * (len(plain) - len(arguments.defaults)) + [False] * len(arguments.defaults)
+        required += [default is None for default in arguments.kw_defaults]
         parameters = []
-        for each, needed in zip([*plain, *given.kwonlyargs], required, strict=True):
-            if each.annotation is None:
+        for argument, needed in zip([*plain, *arguments.kwonlyargs], required, strict=True):
+            if argument.annotation is None:
                 raise BadPython(
-                    f"`{each.arg}` of {called} has no type", file.span(each), f"for example `{each.arg}: str`"
+                    f"`{argument.arg}` of {called} has no type",
+                    file.span(argument),
+                    f"for example `{argument.arg}: str`",
                 )
-            parameters.append(PythonParameter(each.arg, read.type(each.annotation), needed))
+            parameters.append(PythonParameter(argument.arg, read.type(argument.annotation), needed))
         if declared.returns is None:
             raise BadPython(
                 f"{called} does not say what it gives",
@@ -118,12 +120,14 @@ class PythonModule:
             path=file.name,
             function=declared.name,
             parameters=tuple(
-                ParameterPlan(name=each.name, type=value_type(each.type), required=each.required)
-                for each in parameters
+                ParameterPlan(
+                    name=parameter.name, type=value_type(parameter.type), required=parameter.required
+                )
+                for parameter in parameters
             ),
             returns=value_type(returns or Type("any", optional=True)),
             source=self.project.digest,
-            files=tuple(each.name for each in self.project.files),
+            files=tuple(imported.name for imported in self.project.files),
             packages=self.project.packages,
         )
         docs = ast.get_docstring(declared) or ""

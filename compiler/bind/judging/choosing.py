@@ -38,8 +38,8 @@ def bind_choosing(
     """
     candidates: int | None = 1
     if (written := _value(fields, "candidates")) is not None:
-        found = constant(written, _CANDIDATES, scope, "`candidates`")
-        candidates = None if found is FAILED else found
+        count = constant(written, _CANDIDATES, scope, "`candidates`")
+        candidates = None if count is FAILED else count
     rubric: Rubric | None = None
     given: dict[str, Template | RefPlan] = {}
     if (written := _value(fields, "marks")) is not None:
@@ -89,12 +89,12 @@ def beside(name: str, output: Type, choosing: Choosing) -> Type:
 
 def quoted(choosing: Choosing) -> Iterable[str]:
     """The first names of all that a step's judges and its revision are shown."""
-    for each in choosing.given.values():
-        yield from references(each) if isinstance(each, tuple) else (each.path[0],)
+    for value in choosing.given.values():
+        yield from references(value) if isinstance(value, tuple) else (value.path[0],)
     for template in (choosing.of, choosing.revise):
         yield from references(template)
     arguments = choosing.pick.call.arguments.values() if choosing.pick.call is not None else ()
-    yield from (each.path[0] for each in arguments if isinstance(each, RefPlan))
+    yield from (argument.path[0] for argument in arguments if isinstance(argument, RefPlan))
 
 
 def _value(fields: Fields, key: str) -> Expression | None:
@@ -178,7 +178,9 @@ def _bind_most_common(written: Expression, name: str, output: Type, scope: Scope
         if arguments is None:
             return None
         call = CallPlan(name=str(written.function), arguments=arguments, source=function.plan.source)
-        looks = any(isinstance(each, RefPlan) and each.path[0] == name for each in arguments.values())
+        looks = any(
+            isinstance(argument, RefPlan) and argument.path[0] == name for argument in arguments.values()
+        )
         if function.returns is not None and looks:
             return PickPlan(by="most_common", call=call)
         scope.report(
@@ -198,10 +200,10 @@ def _bind_most_common(written: Expression, name: str, output: Type, scope: Scope
             hint=f"for example `pick = most_common({name})`; by their marks one is taken with `pick = best`",
         )
         return None
-    found = lookup_reference(written, inner) if isinstance(written, Reference) else None
-    if isinstance(written, Reference) and found is None:
+    looked_up = lookup_reference(written, inner) if isinstance(written, Reference) else None
+    if isinstance(written, Reference) and looked_up is None:
         return None
-    path = None if found is None else found[2]
+    path = None if looked_up is None else looked_up[2]
     if path is None or path[0] != name:
         scope.report(
             "E202",

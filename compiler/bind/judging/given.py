@@ -69,10 +69,10 @@ def _shown(value: Expression, scope: Scope) -> Template | RefPlan | None:
             "E202", "judges read texts and names", value.span, hint="for example `quality(answer, evidence)`"
         )
         return None
-    found = lookup_reference(value, scope)
-    if found is None:
+    looked_up = lookup_reference(value, scope)
+    if looked_up is None:
         return None
-    type_, known, path = found
+    type_, known, path = looked_up
     if path is None:
         if prints(type_):
             return (str(known),)

@@ -31,7 +31,7 @@ def bind_measured(rule: Rule, example: str, scope: Scope) -> tuple[Rubric, str] 
     mark = ".".join(part.text for part in reference.parts[1:]) or "total"
     type_ = mark_type(rubric, mark)
     if type_ is None or type_.name != "number":
-        names = [*(each.name for each in rubric.plan.criteria), "total"]
+        names = [*(criterion.name for criterion in rubric.plan.criteria), "total"]
         guess = suggest(mark, names)
         scope.report(
             "E102",

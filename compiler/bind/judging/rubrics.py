@@ -125,12 +125,12 @@ def _criterion(statement: Statement, scope: Scope) -> CriterionPlan | None:
             hint="the worst mark comes first, then a higher one: `1..5`",
         )
         return None
-    said = constant(question, TEXT, scope, f"the question of `{name}`")
-    if said is FAILED:
+    text = constant(question, TEXT, scope, f"the question of `{name}`")
+    if text is FAILED:
         return None
-    if not str(said).strip():
+    if not str(text).strip():
         scope.report(
             "E202", f"`{name}` asks nothing", question.span, hint=f"a question stands there: {_EXAMPLE}"
         )
         return None
-    return CriterionPlan(name=name.text, low=scale.low, high=scale.high, question=str(said).strip())
+    return CriterionPlan(name=name.text, low=scale.low, high=scale.high, question=str(text).strip())

@@ -141,7 +141,7 @@ def bind_margin(
     if step.choosing.rubric is None:
         return None
     criteria = step.choosing.rubric.plan.criteria
-    most = sum(each.high - each.low for each in criteria)
+    most = sum(criterion.high - criterion.low for criterion in criteria)
     if margin > most:
         scope.report(
             "E202",
@@ -151,8 +151,8 @@ def bind_margin(
             hint=f"ask for {most} at most",
         )
         return None
-    found: float = margin
-    return found
+    least: float = margin
+    return least
 
 
 def same_prompt(

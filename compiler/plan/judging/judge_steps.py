@@ -55,7 +55,7 @@ def is_unjudged(step: StepPlan, check: str, reason: str) -> bool:
     bad."""
     if step.rubric is not None and check == step.rubric.name:
         return reason in {no_marks(judging.model) for judging in step.marked_by}
-    judges = {each.label or each.name for each in step.checks if "judge" in each.arguments}
+    judges = {judging.label or judging.name for judging in step.checks if "judge" in judging.arguments}
     return check in judges and reason in {no_verdict(judging.model) for judging in step.judged_by}
 
 

@@ -48,17 +48,17 @@ def marking(
 
 def _schema(rubric: RubricPlan) -> dict[str, Any]:
     marks = {
-        each.name: {
+        criterion.name: {
             "type": "object",
             # The reason comes first, so that the mark follows from it.
             "properties": {
                 "why": {"type": "string", "maxLength": _LONGEST_REASON},
-                "mark": {"type": "integer", "minimum": each.low, "maximum": each.high},
+                "mark": {"type": "integer", "minimum": criterion.low, "maximum": criterion.high},
             },
             "required": ["why", "mark"],
             "additionalProperties": False,
         }
-        for each in rubric.criteria
+        for criterion in rubric.criteria
     }
     return {
         "type": "object",
@@ -69,19 +69,22 @@ def _schema(rubric: RubricPlan) -> dict[str, Any]:
 
 
 def _prompt(rubric: RubricPlan, given: Mapping[str, Template | RefPlan], of: Template | None) -> Template:
-    shown: list[str | RefPlan] = ["Mark a text by each of these questions.\n"]
-    for each in rubric.criteria:
-        shown.append(f"\n- {each.name}, from {each.low} (least) to {each.high} (most): {each.question}")
+    prompt: list[str | RefPlan] = ["Mark a text by each of these questions.\n"]
+    for criterion in rubric.criteria:
+        prompt.append(
+            f"\n- {criterion.name}, from {criterion.low} (least) to {criterion.high} (most): "
+            f"{criterion.question}"
+        )
     if of is None:
-        shown += ["\n\nWhat comes before the text:\n", RefPlan(path=(BEFORE,))]
+        prompt += ["\n\nWhat comes before the text:\n", RefPlan(path=(BEFORE,))]
     for name, value in given.items():
-        shown += [f"\n\n{name}:\n", *_given(value)]
-    shown += ["\n\nThe text:\n", *((RefPlan(path=(JUDGED,)),) if of is None else of)]
-    shown.append(
+        prompt += [f"\n\n{name}:\n", *_given(value)]
+    prompt += ["\n\nThe text:\n", *((RefPlan(path=(JUDGED,)),) if of is None else of)]
+    prompt.append(
         "\n\nReply with JSON: for each question `why` in one sentence, then the whole number `mark`."
     )
     merged: list[str | RefPlan] = []
-    for part in shown:
+    for part in prompt:
         if isinstance(part, str) and merged and isinstance(merged[-1], str):
             merged[-1] += part
         else:

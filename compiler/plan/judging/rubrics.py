@@ -29,17 +29,19 @@ class RubricPlan(Frozen):
     criteria: Annotated[tuple[CriterionPlan, ...], Field(min_length=1)]
 
 
-def marks_of(rubric: RubricPlan, said: Sequence[Mapping[str, Any]], judges: Sequence[str]) -> dict[str, Any]:
+def marks_of(
+    rubric: RubricPlan, replies: Sequence[Mapping[str, Any]], judges: Sequence[str]
+) -> dict[str, Any]:
     """The marks of a rubric from what each of its judges said: a number for each criterion, their sum as
     `total` and the reasons as `why`."""
     marks: dict[str, Any] = {}
-    for each in rubric.criteria:
-        marks[each.name] = _mean([one[each.name]["mark"] for one in said])
+    for criterion in rubric.criteria:
+        marks[criterion.name] = _mean([one[criterion.name]["mark"] for one in replies])
     marks["total"] = _plain(round(sum(marks.values()), _DIGITS))
     marks["why"] = "\n".join(
-        f"{each.name}{f' ({judge})' if len(said) > 1 else ''}: {one[each.name]['why'].strip()}"
-        for each in rubric.criteria
-        for judge, one in zip(judges, said, strict=True)
+        f"{criterion.name}{f' ({judge})' if len(replies) > 1 else ''}: {one[criterion.name]['why'].strip()}"
+        for criterion in rubric.criteria
+        for judge, one in zip(judges, replies, strict=True)
     )
     return marks
 

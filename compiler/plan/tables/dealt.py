@@ -59,24 +59,24 @@ class Dealer:
 
     def is_empty(self, values: Mapping[str, Any]) -> bool:
         """Whether a row with these values has nothing in a list that is drawn from."""
-        return any(each.of and not there(each.of, values) for each in self._dealt)
+        return any(draw.of and not there(draw.of, values) for draw in self._dealt)
 
     def read(self, over: Labels, places: range) -> None:
         """Reads what is drawn at some places together."""
-        for each in self._dealt:
-            if each.table:
-                at = (index for place in places for index in self._rows(each, over, place, None))
-                self._tables[each.name].read(at)
+        for draw in self._dealt:
+            if draw.table:
+                at = (index for place in places for index in self._rows(draw, over, place, None))
+                self._tables[draw.name].read(at)
 
     def of(self, over: Labels, values: Mapping[str, Any], place: int, spare: Labels | None = None) -> Row:
         """What is drawn at a place, from 0, over a row of some labels and values by name, in which no list is
         empty; or by the `place`-th spare of a group."""
         labels: list[tuple[str, str]] = []
         members: list[Member] = []
-        for each in self._dealt:
-            label, value = self._drawn(each, over, values, place, spare)
-            labels.append((each.name, label))
-            members.append(_member(label, value, each.plain or each.count is not None))
+        for draw in self._dealt:
+            label, value = self._drawn(draw, over, values, place, spare)
+            labels.append((draw.name, label))
+            members.append(_member(label, value, draw.plain or draw.count is not None))
         return tuple(labels), tuple(members)
 
     def _drawn(
@@ -136,13 +136,13 @@ def below(cohort: CohortPlan, parent: Row) -> Iterator[Row]:
     conversation goes through none."""
     assert cohort.rows is not None
     lists, (labels, members) = cohort.rows.lists, parent
-    items = [there(each.path, members[0].fields) or () for each in lists]
-    named = [zip(item_names(some), some, strict=True) for some in items]
-    for found in product(*named):
-        pairs = list(zip(lists, found, strict=True))
+    items = [there(listed.path, members[0].fields) or () for listed in lists]
+    named = [zip(item_names(values), values, strict=True) for values in items]
+    for combination in product(*named):
+        pairs = list(zip(lists, combination, strict=True))
         yield (
-            labels + tuple((each.name, f"{name:016x}") for each, (name, _) in pairs),
-            members + tuple(_member(f"{name:016x}", item, each.plain) for each, (name, item) in pairs),
+            labels + tuple((listed.name, f"{name:016x}") for listed, (name, _) in pairs),
+            members + tuple(_member(f"{name:016x}", item, listed.plain) for listed, (name, item) in pairs),
         )
 
 
@@ -153,24 +153,24 @@ def wants_values(plan: Plan, cohort: CohortPlan) -> bool:
 
 def unknown_lists(plan: Plan, cohort: CohortPlan) -> dict[str, Any]:
     """Values of the parent's steps while nobody knows them: each list has one item, which is null."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for first, *rest in _written_lists(plan, cohort):
         if not rest:
-            found[first] = [None]
+            values[first] = [None]
             continue
-        inner = found.setdefault(first, {})
+        inner = values.setdefault(first, {})
         for name in rest[:-1]:
             inner = inner.setdefault(name, {})
         inner[rest[-1]] = [None]
-    return found
+    return values
 
 
 def _written_lists(plan: Plan, cohort: CohortPlan) -> list[tuple[str, ...]]:
     parent = plan.parent_of(cohort)
     if parent is None or cohort.rows is None:
         return []
-    paths = [each.path for each in cohort.rows.lists]
-    paths += [each.of[1:] for each in cohort.dealt if each.of and each.of[0] == cohort.rows.name]
+    paths = [listed.path for listed in cohort.rows.lists]
+    paths += [draw.of[1:] for draw in cohort.dealt if draw.of and draw.of[0] == cohort.rows.name]
     steps = {step.name for step in parent.steps}
     return [path for path in paths if path[0] in steps]
 
@@ -214,9 +214,10 @@ def item_names(items: Sequence[Any]) -> Iterator[int]:
 
 def item_of(items: Sequence[Any] | None, name: str) -> Any:
     """The item of a list that has a name; None where none has it."""
-    some = items or ()
+    known = items or ()
     return next(
-        (item for number, item in zip(item_names(some), some, strict=True) if f"{number:016x}" == name), None
+        (item for number, item in zip(item_names(known), known, strict=True) if f"{number:016x}" == name),
+        None,
     )
 
 

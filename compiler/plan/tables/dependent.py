@@ -33,7 +33,7 @@ def choices(draw: DrawPlan, member: Member) -> tuple[int, ...]:
     values: Any = member.fields
     for name in draw.of[1:]:
         values = values[name]
-    indexes = {_key(each.fields["value"]): index for index, each in enumerate(draw.members)}
+    indexes = {_key(option.fields["value"]): index for index, option in enumerate(draw.members)}
     return tuple(indexes[_key(value)] for value in values)
 
 
@@ -115,11 +115,11 @@ class Dependent:
         if not draw.of:
             return list(self._independent(draw, row))
         above, _ = self._above(draw)
-        found = [0] * len(draw.members)
+        totals = [0] * len(draw.members)
         for member, counts in self._exact(draw)[row].items():
             for index, count in zip(choices(draw, above[member]), counts, strict=True):
-                found[index] += count
-        return found
+                totals[index] += count
+        return totals
 
     def total(self, draw: DrawPlan) -> tuple[int, ...]:
         """How many samples of the whole cohort have each member of a draw."""
@@ -128,9 +128,9 @@ class Dependent:
 
     def _above(self, draw: DrawPlan) -> tuple[Sequence[Member], int | None]:
         """The members of what a draw depends on, and its place among the draws."""
-        for place, each in enumerate(self._cohort.draws):
-            if each.name == draw.of[0]:
-                return each.members, place
+        for place, other in enumerate(self._cohort.draws):
+            if other.name == draw.of[0]:
+                return other.members, place
         return next(axis for axis in self._cohort.axes if axis.name == draw.of[0]).members, None
 
     def _below(self, draw: DrawPlan, row: int, member: int) -> tuple[DrawPlan, Labels]:
@@ -155,16 +155,16 @@ class Dependent:
     def _of_row(self, draw: DrawPlan, row: int) -> dict[int, list[int]]:
         _, place = self._above(draw)
         if place is None:
-            axis = [each.name for each in self._cohort.axes].index(draw.of[0])
+            axis = [other.name for other in self._cohort.axes].index(draw.of[0])
             samples = {self._rows[row][axis]: self._cohort.times}
         else:
             samples = dict(enumerate(self.counts(self._cohort.draws[place], row)))
-        found = {}
+        shares = {}
         for member, count in samples.items():
             if count:
                 deck = self._deck(*self._below(draw, row, member))
-                found[member] = list(self._shares(count, deck.counts(count)))
-        return found
+                shares[member] = list(self._shares(count, deck.counts(count)))
+        return shares
 
 
 def _make_exact(counts: Sequence[list[int]], shares: Callable[[int, Sequence[int]], Sequence[int]]) -> None:

@@ -39,5 +39,5 @@ class DrawPlan(Frozen):
         """What the name of a draw that is of no set stands for, in the sample of these labels and ordinal."""
         if self.spread is None or not self.spread.in_parts:
             return member.fields["value"]
-        part = next(index for index, each in enumerate(self.members) if each.label == member.label)
+        part = next(index for index, other in enumerate(self.members) if other.label == member.label)
         return self.spread.value(part, (cohort, sorted(labels), ordinal, self.name))

@@ -38,7 +38,10 @@ def row_values(cohort: CohortPlan, members: Iterable[Member]) -> dict[str, Any]:
     table, values = cohort.rows, dict[str, Any]()
     if table is not None:
         rest = iter(members)
-        for name, plain in ((table.name, table.plain), *((each.name, each.plain) for each in table.lists)):
+        for name, plain in (
+            (table.name, table.plain),
+            *((listed.name, listed.plain) for listed in table.lists),
+        ):
             fields = next(rest).fields
             values[name] = fields["value"] if plain else fields
     return values

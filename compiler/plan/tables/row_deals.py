@@ -153,23 +153,23 @@ class RowDeals:
         """A draw from the list of what a sample has of an axis or an earlier draw: a deck for each."""
         members = self._above(draw)
         above = [members[index] for index in self._indexes_above(draw, cell, earlier)]
-        seen, found = Counter[str](), []
+        seen, indexes = Counter[str](), []
         for member in above:
             chosen = choices(draw, member)
             part = draw.model_copy(update={"members": tuple(draw.members[index] for index in chosen)})
             deck = Deck(self._plan, self._cohort, part, (*labels, (draw.of[0], member.label)))
-            found.append(chosen[deck.at(seen[member.label])])
+            indexes.append(chosen[deck.at(seen[member.label])])
             seen[member.label] += 1
-        return found
+        return indexes
 
     def _above(self, draw: DrawPlan) -> Sequence[Member]:
         """The members of what a draw depends on."""
         members = {axis.name: axis.members for axis in self._cohort.axes}
-        return (members | {each.name: each.members for each in self._cohort.draws})[draw.of[0]]
+        return (members | {other.name: other.members for other in self._cohort.draws})[draw.of[0]]
 
     def _indexes_above(self, draw: DrawPlan, cell: int, earlier: Sequence[Sequence[int]]) -> Sequence[int]:
         """Which of these the places of a row's cell have."""
-        names = [each.name for each in self._cohort.draws]
+        names = [other.name for other in self._cohort.draws]
         if draw.of[0] in names:
             return earlier[names.index(draw.of[0])]
         axes = [axis.name for axis in self._cohort.axes]
@@ -183,21 +183,21 @@ class RowDeals:
         dealt, above = (array("H" if len(draw.members) < 1 << 16 else "L"), array("L"))
         for number in range(rows):
             row = planned(number)
-            for cell, each in enumerate(self._set_labels):
-                earlier = self._columns(row, cell, row + each) if draw.of else ()
-                dealt.extend(self._column(draw, cell, row + each, earlier))
+            for cell, set_labels in enumerate(self._set_labels):
+                earlier = self._columns(row, cell, row + set_labels) if draw.of else ()
+                dealt.extend(self._column(draw, cell, row + set_labels, earlier))
                 if draw.of:
                     above.extend(self._indexes_above(draw, cell, earlier))
         weights = [member.weight for member in draw.members]
         if not draw.of:
             return self._moved(draw, planned, dealt, weights, range(len(dealt)))
-        found: dict[tuple[Labels, int], int] = {}
+        moved: dict[tuple[Labels, int], int] = {}
         for index, member in enumerate(self._above(draw)):
             there = choices(draw, member)
-            alike = [int(each in there) for each in range(len(weights))]
+            alike = [int(choice in there) for choice in range(len(weights))]
             places = [at for at, other in enumerate(above) if other == index]
-            found |= self._moved(draw, planned, dealt, alike, places)
-        return found
+            moved |= self._moved(draw, planned, dealt, alike, places)
+        return moved
 
     def _moved(
         self,
@@ -237,8 +237,8 @@ class RowDeals:
                 places = (at for at in among if dealt[at] == member)
                 chosen += nsmallest(many, ((rank(at), at) for at in places))
         chosen.sort()
-        found: dict[tuple[Labels, int], int] = {}
+        moved: dict[tuple[Labels, int], int] = {}
         for (_, at), member in zip(chosen, missing, strict=True):
             number, place = divmod(at, a_row)
-            found[planned(number), place] = member
-        return found
+            moved[planned(number), place] = member
+        return moved

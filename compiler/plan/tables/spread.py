@@ -64,15 +64,15 @@ class SpreadPlan(Frozen):
         """The value at a place in a part, of 2**40 places."""
         if self.kind != "normal":
             return self._at(((part << _BITS) + place) * self.count // (PARTS << _BITS))
-        found = self._quantile(((part << _BITS) + place + 0.5) / (PARTS << _BITS))
+        value = self._quantile(((part << _BITS) + place + 0.5) / (PARTS << _BITS))
         # No number is written `-0.0`.
-        return (round(found, self.digits) + 0.0) if self.digits else round(found)
+        return (round(value, self.digits) + 0.0) if self.digits else round(value)
 
     def _at(self, index: int) -> str | int | float:
         if self.kind == "dates":
             return date.fromordinal(self.low + index).isoformat()
-        found = self.low + index
-        return found / 10**self.digits if self.digits else found
+        scaled = self.low + index
+        return scaled / 10**self.digits if self.digits else scaled
 
     def _quantile(self, probability: float) -> float:
         return NormalDist(self.mean, self.sd).inv_cdf(probability)
