@@ -51,6 +51,11 @@ store.log store.rescue store.forget
 runtime.documents runtime.events runtime.money runtime.retrieval runtime.service
 bench scripts
 tests.bench tests.documents tests.dsl tests.kills tests.money tests.retrieval tests.store.log
+tests.compiler.conversations tests.compiler.systems tests.compiler.test_bounds
+tests.compiler.test_catalogue tests.compiler.test_checks tests.compiler.test_damage
+tests.compiler.test_evaluations tests.compiler.test_hostile tests.compiler.test_kinds
+tests.compiler.test_marks tests.compiler.test_mistakes tests.compiler.test_newcomers
+tests.compiler.test_outputs tests.compiler.test_systems tests.draws tests.reference
 """.split()
 MOST_MODULES = 15
 MOST_LINES = 400

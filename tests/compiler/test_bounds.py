@@ -18,11 +18,15 @@ def compiled(text: str, **overrides: str) -> Plan:
     return compile_text(HEAD + text, "bounds.recipe", overrides).plan
 
 
-def said(text: str, **overrides: str) -> list[tuple[str, str]]:
+def errors(text: str, **overrides: str) -> list[tuple[str, str]]:
     """Message and hint of each error."""
     with pytest.raises(RecipeError) as caught:
         compiled(text, **overrides)
-    return [(each.message, each.hint) for each in caught.value.diagnostics if each.code.startswith("E")]
+    return [
+        (diagnostic.message, diagnostic.hint)
+        for diagnostic in caught.value.diagnostics
+        if diagnostic.code.startswith("E")
+    ]
 
 
 def turn(text: str) -> str:
@@ -30,7 +34,7 @@ def turn(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("declared", "inside", "outside", "found"),
+    ("declared", "inside", "outside", "message"),
     [
         ("count(1..5)", "5", "900", "more than 5"),
         ("count(2..)", "2", "1", "less than 2"),
@@ -46,19 +50,19 @@ def turn(text: str) -> str:
     ],
 )
 def test_bounds_hold_for_defaults_members_and_constants(
-    declared: str, inside: str, outside: str, found: str
+    declared: str, inside: str, outside: str, message: str
 ) -> None:
     param = f"param p: {declared} = %s\nlet q = p\n" + turn("{{ nth }}")
     assert compiled(param % inside).params
-    assert found in said(param % outside)[0][0]
+    assert message in errors(param % outside)[0][0]
     member = f"schema S {{ v: {declared} }}\nset all: S {{ one {{ v = %s }} }}\n"
     member += 'conversation c times 2 { draw s from all\n turn ask: user = "{{ s.v | json }}" }\n'
     assert compiled(member % inside).cohorts
-    assert found in said(member % outside)[0][0]
+    assert message in errors(member % outside)[0][0]
     if not declared.startswith("list"):
         named = member % "value"
         assert compiled(f"let value = {inside}\n{named}").cohorts
-        assert found in said(f"let value = {outside}\n{named}")[0][0]
+        assert message in errors(f"let value = {outside}\n{named}")[0][0]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +77,7 @@ def test_bounds_hold_for_defaults_members_and_constants(
 def test_bounds_hold_for_overrides(declared: str, default: str, inside: str, outside: str) -> None:
     text = f"param p: {declared} = {default}\n" + turn("{{ p }}")
     assert str(compiled(text, p=inside).params["p"]) == inside
-    [(message, hint)] = said(text, p=outside)
+    [(message, hint)] = errors(text, p=outside)
     assert message == f"`p` is a {declared}; `{outside}` is not"
     assert compiled(text, p=hint.split("p=")[1].strip("`")), "the example is one that is taken"
 
@@ -122,7 +126,7 @@ def test_the_bounds_of_what_a_step_or_turn_writes_are_a_check_of_its_length() ->
     }"""
     steps = compiled(text).cohorts[0].steps
     assert [step.checks[0].arguments["characters"] for step in steps] == [[1, 9], [None, 20], [1, 3]]
-    assert "fails `length`" in said(text.replace("abc", "abcd"))[0][0]
+    assert "fails `length`" in errors(text.replace("abc", "abcd"))[0][0]
 
 
 @pytest.mark.parametrize(
@@ -180,10 +184,10 @@ def test_the_bounds_of_what_a_step_or_turn_writes_are_a_check_of_its_length() ->
     ],
 )
 def test_what_would_say_nothing_is_refused(text: str, message: str, hint: str) -> None:
-    found = said(f"{text}\n{turn('x')}")
-    assert len(found) == 1, found
-    assert message in found[0][0]
-    assert hint in found[0][1]
+    faults = errors(f"{text}\n{turn('x')}")
+    assert len(faults) == 1, faults
+    assert message in faults[0][0]
+    assert hint in faults[0][1]
 
 
 @pytest.mark.parametrize(
@@ -198,5 +202,5 @@ def test_a_range_has_signs_and_decimals_in_a_recipe_and_on_the_command_line(text
 
 @pytest.mark.parametrize("text", ["nan..", "..inf", "1e3..", "2..1", "..", "-0.5..-1", "1.5", "1.. 2"])
 def test_what_is_no_range_is_refused_on_the_command_line(text: str) -> None:
-    [(message, _)] = said(f"param p: range = 1..2\n{turn('x')}", p=text)
+    [(message, _)] = errors(f"param p: range = 1..2\n{turn('x')}", p=text)
     assert message == f"`p` is a range; `{text}` is not"

@@ -20,9 +20,9 @@ def only(name: str, old: str, new: str, **overrides: str) -> Diagnostic:
     path: Path = RECIPES / f"{name}.recipe"
     text = path.read_text("utf-8")
     assert old in text
-    source, found = read_text(text.replace(old, new, 1), path.name)
+    source, faults = read_text(text.replace(old, new, 1), path.name)
     placed = Source(source.name, source.text, path, source.replaced)
-    (diagnostic,) = diagnose(placed, found, overrides, lenient=True).diagnostics.sorted()
+    (diagnostic,) = diagnose(placed, faults, overrides, lenient=True).diagnostics.sorted()
     return diagnostic
 
 
@@ -133,19 +133,19 @@ def test_the_examples_of_the_catalogue(
     secondary: list[tuple[str, str]],
     hint: str,
 ) -> None:
-    found = only(name, *edit)
-    assert (found.code, found.message, found.hint) == (code, message, hint)
-    assert found.primary is not None
-    assert found.primary.text == primary
-    assert [(label.span.text, label.text) for label in found.secondary] == secondary
+    diagnostic = only(name, *edit)
+    assert (diagnostic.code, diagnostic.message, diagnostic.hint) == (code, message, hint)
+    assert diagnostic.primary is not None
+    assert diagnostic.primary.text == primary
+    assert [(label.span.text, label.text) for label in diagnostic.secondary] == secondary
 
 
 def test_an_override_of_the_wrong_type() -> None:
-    found = only("rag", "edition 1", "edition 1", per_category="many")
-    assert (found.code, found.message) == ("E602", "`per_category` is a count; `many` is not")
-    assert found.primary is None
-    assert found.command == "--set per_category=many"
-    assert [(label.span.text, label.text) for label in found.secondary] == [
+    diagnostic = only("rag", "edition 1", "edition 1", per_category="many")
+    assert (diagnostic.code, diagnostic.message) == ("E602", "`per_category` is a count; `many` is not")
+    assert diagnostic.primary is None
+    assert diagnostic.command == "--set per_category=many"
+    assert [(label.span.text, label.text) for label in diagnostic.secondary] == [
         ("per_category", "declared in rag.recipe")
     ]
-    assert found.hint == "for example `--set per_category=10`"
+    assert diagnostic.hint == "for example `--set per_category=10`"

@@ -59,10 +59,10 @@ def test_near_duplicates_are_found_and_named() -> None:
     index = NearDuplicates(0.9)
     index.keep("first", BASE)
     assert index.find(BASE.upper().replace(" ", "  ")) == ("first", 1.0), "case and space do not count"
-    found = index.find(BASE.replace("Ada", "Ida"))
-    assert found is not None
-    assert found[0] == "first"
-    assert 0.9 <= found[1] < 1
+    match = index.find(BASE.replace("Ada", "Ida"))
+    assert match is not None
+    assert match[0] == "first"
+    assert 0.9 <= match[1] < 1
     assert index.find("You are a harbour pilot who reads tide tables for small boats at dawn.") is None
 
 
@@ -74,9 +74,9 @@ def test_equal_texts_are_always_near_duplicates(texts: list[str], similarity: fl
     index = NearDuplicates(similarity)
     for number, text in enumerate(texts):
         index.keep(str(number), text)
-        found = index.find(text)
-        assert found is not None
-        assert found[1] == 1.0
+        match = index.find(text)
+        assert match is not None
+        assert match[1] == 1.0
 
 
 def test_what_a_model_wrote_is_never_a_template() -> None:

@@ -42,8 +42,8 @@ def test_the_persona_plan_is_the_seeds_workflow() -> None:
     plan = compile_file(PERSONA, PARAMS).plan
     (cohort,) = plan.cohorts
     assert (cohort.quota, plan.seed, plan.recipe) == (1000, 11, "persona")
-    found = [(step.name, step.role, step.model, step.sees) for step in cohort.steps]
-    assert found == [
+    steps = [(step.name, step.role, step.model, step.sees) for step in cohort.steps]
+    assert steps == [
         ("persona", "user", "author", "prompt"),
         ("acknowledgment", "model", "base", "transcript"),
         ("question", "user", "author", "prompt"),
@@ -75,7 +75,7 @@ def test_a_plan_survives_its_json_and_names_itself() -> None:
 
 def test_the_plan_hash_is_the_same_in_any_process() -> None:
     script = "import synth, sys; print(synth.compile(sys.argv[1]).plan_hash)"
-    found = {
+    hashes = {
         subprocess.run(
             [sys.executable, "-c", script, str(QUICKSTART)],
             env=environment({"PYTHONHASHSEED": seed}),
@@ -86,7 +86,7 @@ def test_the_plan_hash_is_the_same_in_any_process() -> None:
         ).stdout.strip()
         for seed in ("0", "1", "2")
     }
-    assert found == {compile_file(QUICKSTART).plan.plan_hash}
+    assert hashes == {compile_file(QUICKSTART).plan.plan_hash}
 
 
 def test_a_fingerprint_ignores_what_generates_nothing() -> None:
@@ -114,7 +114,7 @@ def test_constants_are_folded_into_templates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "code", "place", "said"),
+    ("change", "code", "place", "message"),
     [
         (("train_on = [answer]", "train_on = [question]"), "E501", "[question]", "only model turns"),
         (("train_on = [answer]", "train_on = [anwser]"), "E101", "anwser", "no model turn"),
@@ -157,15 +157,15 @@ def test_constants_are_folded_into_templates() -> None:
     ],
 )
 def test_faults_have_a_code_a_place_and_words(
-    change: tuple[str, str], code: str, place: str, said: str
+    change: tuple[str, str], code: str, place: str, message: str
 ) -> None:
-    found = faults(persona(change), PARAMS)
-    mine = [each for each in found if each.code == code]
-    assert mine, [(each.code, each.message) for each in found]
+    errors = faults(persona(change), PARAMS)
+    mine = [error for error in errors if error.code == code]
+    assert mine, [(error.code, error.message) for error in errors]
     if place:
         assert quoted(mine[0]) == place
-    assert said in mine[0].message
-    assert len(found) == 1, [(each.code, each.message) for each in found]
+    assert message in mine[0].message
+    assert len(errors) == 1, [(error.code, error.message) for error in errors]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_faults_have_a_code_a_place_and_words(
 def test_an_edit_that_breaks_rules_hears_of_each(
     change: tuple[str, str], said: list[tuple[str, str]]
 ) -> None:
-    assert [(each.code, quoted(each)) for each in faults(persona(change), PARAMS)] == said
+    assert [(fault.code, quoted(fault)) for fault in faults(persona(change), PARAMS)] == said
 
 
 def test_a_composed_turn_is_not_asked_of_a_model() -> None:
@@ -203,11 +203,11 @@ def test_a_composed_turn_is_not_asked_of_a_model() -> None:
 
 def test_checks_without_retry_are_warned_of() -> None:
     compiled: Compiled = compile_text(persona(("    retry = 3\n", "")), overrides=PARAMS)
-    assert [(each.code, quoted(each)) for each in compiled.warnings] == [("W703", "persona")]
+    assert [(warning.code, quoted(warning)) for warning in compiled.warnings] == [("W703", "persona")]
 
 
 def test_several_faults_are_said_at_once() -> None:
-    found = faults(
+    errors = faults(
         persona(
             ("{{ world.about }}", "{{ wrold.about }}"),
             ("plain 50%", "plain 60%"),
@@ -216,7 +216,7 @@ def test_several_faults_are_said_at_once() -> None:
         ),
         PARAMS,
     )
-    assert sorted(each.code for each in found) == ["E101", "E102", "E302", "E501"]
+    assert sorted(error.code for error in errors) == ["E101", "E102", "E302", "E501"]
 
 
 def test_overrides_are_parsed_by_type() -> None:

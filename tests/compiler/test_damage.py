@@ -24,13 +24,13 @@ TEXTS = {name: path.read_text("utf-8") for name, path in PATHS.items()}
 
 def how_many(text: str, path: Path) -> int:
     """How many diagnostics a text gets, as if it stood in a file."""
-    source, found = read_text(text, path.name)
+    source, faults = read_text(text, path.name)
     placed = Source(source.name, source.text, path, source.replaced)
-    return len(diagnose(placed, found, {}, lenient=True).diagnostics.sorted())
+    return len(diagnose(placed, faults, {}, lenient=True).diagnostics.sorted())
 
 
 def share_of_few(counts: Counter[int]) -> float:
-    return sum(n for found, n in counts.items() if found <= 2) / counts.total()
+    return sum(n for number, n in counts.items() if number <= 2) / counts.total()
 
 
 @pytest.mark.parametrize("name", PATHS)
@@ -39,7 +39,7 @@ def test_losing_any_line_bracket_or_quote_is_said_in_two_words_at_most(name: str
     lines = text.split("\n")
     damaged = ["\n".join(lines[:i] + lines[i + 1 :]) for i in range(len(lines))]
     damaged += [text[:i] + text[i + 1 :] for i, c in enumerate(text) if c in '{}()[]<>"']
-    counts = Counter(how_many(each, path) for each in (damaged if SOAK else damaged[::3]))
+    counts = Counter(how_many(variant, path) for variant in (damaged if SOAK else damaged[::3]))
     assert share_of_few(counts) >= 0.95, counts
     assert max(counts) <= 6, counts
 

@@ -48,9 +48,9 @@ def faults(*measures: str, of: str = "train") -> list[tuple[str, str, str]]:
     with pytest.raises(RecipeError) as caught:
         compiled(*measures, of=of)
     return [
-        (each.code, each.primary.text if each.primary else "", each.message)
-        for each in caught.value.diagnostics
-        if each.code.startswith("E")
+        (diagnostic.code, diagnostic.primary.text if diagnostic.primary else "", diagnostic.message)
+        for diagnostic in caught.value.diagnostics
+        if diagnostic.code.startswith("E")
     ]
 
 
@@ -84,7 +84,9 @@ def test_where_a_capability_is_to_be_had() -> None:
     ):
         with pytest.raises(RecipeError) as caught:
             compiled(measure)
-        assert [each.hint for each in caught.value.diagnostics if each.code == "E401"] == [hint]
+        assert [diagnostic.hint for diagnostic in caught.value.diagnostics if diagnostic.code == "E401"] == [
+            hint
+        ]
 
 
 @pytest.mark.parametrize(
@@ -155,8 +157,8 @@ def test_every_measure_has_an_example_that_compiles() -> None:
         example = measure.example
         for word, other in models.items():
             example = example.replace(word, other)
-        ((found,),) = (evaluation.measures for evaluation in compiled(example).evaluations)
-        assert found.name == name
+        ((measured,),) = (evaluation.measures for evaluation in compiled(example).evaluations)
+        assert measured.name == name
 
 
 def test_a_revision_need_not_be_given_where_it_need_not_be_known() -> None:
@@ -169,4 +171,4 @@ def test_a_revision_need_not_be_given_where_it_need_not_be_known() -> None:
     frozen = text.replace("model<chat, logprobs>", "model<chat, logprobs, frozen>")
     with pytest.raises(RecipeError) as caught:
         compile_text(frozen)
-    assert "E402" in {each.code for each in caught.value.diagnostics}
+    assert "E402" in {diagnostic.code for diagnostic in caught.value.diagnostics}

@@ -37,12 +37,14 @@ def test_hostile_files_get_one_sentence(name: str, tmp_path: Path) -> None:
     result = synth("check", recipe, "--format", "json", cwd=tmp_path, timeout=30)
     after = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     assert "Traceback" not in result.err
-    found = [each["code"] for each in json.loads(result.out) if each["severity"] == "error"]
+    errors = [
+        diagnostic["code"] for diagnostic in json.loads(result.out) if diagnostic["severity"] == "error"
+    ]
     if codes is None:
-        assert found
+        assert errors
     else:
-        assert found == codes
-    assert result.status == (1 if found else 0)
+        assert errors == codes
+    assert result.status == (1 if errors else 0)
     assert after <= max(before, 400_000), "KiB of memory"
 
 
@@ -50,7 +52,7 @@ def test_libraries_in_a_circle_get_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "a.recipe").write_text('edition 1\nlibrary a\nuse b from "b.recipe"\n')
     (tmp_path / "b.recipe").write_text('edition 1\nlibrary b\nuse a from "a.recipe"\n')
     result = synth("check", "a.recipe", "--format", "json", cwd=tmp_path)
-    assert [each["code"] for each in json.loads(result.out)] == ["E105"]
+    assert [diagnostic["code"] for diagnostic in json.loads(result.out)] == ["E105"]
 
 
 def test_a_faulty_recipe_is_never_a_traceback_in_any_command(tmp_path: Path) -> None:

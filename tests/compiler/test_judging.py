@@ -34,11 +34,11 @@ def steps(body: str, before: str = "", over: str = "times 4") -> dict[str, StepP
     return {step.name: step for step in plan.cohorts[0].steps}
 
 
-def said(body: str, before: str = "", after: str = "") -> list[tuple[str, str]]:
+def errors(body: str, before: str = "", after: str = "") -> list[tuple[str, str]]:
     """Codes and messages of what is wrong."""
     with pytest.raises(RecipeError) as caught:
         compile_text(f"{HEAD}{before}conversation chats times 4 {{\n{body}\n}}\n{after}{EXPORT}")
-    return [(each.code, each.message) for each in caught.value.diagnostics]
+    return [(diagnostic.code, diagnostic.message) for diagnostic in caught.value.diagnostics]
 
 
 ASK = '  turn ask: user = "What of tides?"\n'
@@ -65,17 +65,17 @@ def test_a_judge_is_asked_each_question_once_and_gives_reasons_first() -> None:
     mark = schema["properties"]["brief"]
     assert list(mark["properties"]) == ["why", "mark"]
     assert mark["properties"]["mark"] == {"type": "integer", "minimum": -1, "maximum": 1}
-    shown = prompt(judging)
-    assert "- brief, from -1 (least) to 1 (most): Is it brief?" in shown
-    assert "What comes before the text:\n<all before>" in shown
-    assert "ask:\n<ask>" in shown
-    assert shown.index("ask:\n<ask>") < shown.index("The text:\n<the value>")
+    text = prompt(judging)
+    assert "- brief, from -1 (least) to 1 (most): Is it brief?" in text
+    assert "What comes before the text:\n<all before>" in text
+    assert "ask:\n<ask>" in text
+    assert text.index("ask:\n<ask>") < text.index("The text:\n<the value>")
 
 
 def test_each_of_several_judges_keeps_its_own_temperature() -> None:
     fair = 'rubric fair by [judge, cool] { fair 1..5 = "Is it fair?" }\n'
     made = steps(answer("marks = fair") + '  let m = quality("{{ ask }}: {{ answer }}", ask)', fair)
-    assert [(each.name, each.sampling.temperature) for each in made["answer"].marked_by] == [
+    assert [(step.name, step.sampling.temperature) for step in made["answer"].marked_by] == [
         ("answer.fair.judge", 0.0),
         ("answer.fair.cool", 0.2),
     ]
@@ -164,8 +164,10 @@ def test_candidates_agree_on_what_a_function_gives(tmp_path: Path) -> None:
     assert pick.call is not None
     assert (pick.by, pick.of, pick.call.name) == ("most_common", (), "lib.last")
     assert pick.call.arguments == {"text": RefPlan(path=("answer",))}
-    assert [each.name for each in compiled.plan.functions] == ["lib.last"]
-    assert "`unused` is never used" in [each.message for each in compiled.warnings if each.code == "W701"]
+    assert [function.name for function in compiled.plan.functions] == ["lib.last"]
+    assert "`unused` is never used" in [
+        warning.message for warning in compiled.warnings if warning.code == "W701"
+    ]
     for wrong, message in (
         ("lib.last(ask)", "`lib.last` is not given `answer`, so there is nothing to agree on"),
         ("ask", "`ask` is the same for all candidates of `answer`"),
@@ -174,7 +176,9 @@ def test_candidates_agree_on_what_a_function_gives(tmp_path: Path) -> None:
         recipe.write_text(text.replace("lib.last(answer)", wrong), "utf-8")
         with pytest.raises(RecipeError) as caught:
             compile_file(recipe)
-        assert message == next(each.message for each in caught.value.diagnostics if each.code != "W701")
+        assert message == next(
+            diagnostic.message for diagnostic in caught.value.diagnostics if diagnostic.code != "W701"
+        )
 
 
 @pytest.mark.parametrize(
@@ -269,7 +273,7 @@ def test_candidates_agree_on_what_a_function_gives(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_asked_is_refused(body: str, before: str, found: tuple[str, str]) -> None:
-    assert found in said(body, before)
+    assert found in errors(body, before)
 
 
 def test_what_was_refused_is_known_where_it_is_revised() -> None:
@@ -277,7 +281,7 @@ def test_what_was_refused_is_known_where_it_is_revised() -> None:
     body += '  turn more: user = "{{ refused }}"\n'
     with pytest.raises(RecipeError) as caught:
         compile_text(f"{HEAD}conversation chats times 4 {{\n{body}}}\n{EXPORT}")
-    assert [(each.message, each.hint) for each in caught.value.diagnostics] == [
+    assert [(diagnostic.message, diagnostic.hint) for diagnostic in caught.value.diagnostics] == [
         ("`answer` cannot be quoted in itself", "what was refused is `{{ refused }}`"),
         ("`refused` is not defined here", "only `revise` knows what was refused, and the reason"),
     ]
@@ -287,13 +291,13 @@ def test_marks_that_are_misspelt_are_reported_once() -> None:
     body = answer("marks = qualty, check { marked(quality, 3..) }, retry = 1")
     body += '  turn more: user = "{{ answer.quality.why }}" when answer.quality.total in 3..\n'
     body += "  keep { marked(answer.quality.helpful, 4..) }\n"
-    assert said(body) == [("E101", "`qualty` is not defined here")]
+    assert errors(body) == [("E101", "`qualty` is not defined here")]
 
 
 def test_pairs_by_marks_are_of_one_turn_and_of_marks() -> None:
     body = answer("candidates = 2, marks = quality, pick = best")
     padded = 'turn padded: model by writer { prompt = "{{ chats.ask }}" }'
-    for pair, found in (
+    for pair, fault in (
         (
             "chosen = best(chats.answer), rejected = padded, margin = 1",
             (
@@ -310,7 +314,7 @@ def test_pairs_by_marks_are_of_one_turn_and_of_marks() -> None:
             ("E203", "`median` gives no answer"),
         ),
     ):
-        assert found in said(body, after=f"preference pairs from chats {{ {padded}\n{pair} }}\n")
+        assert fault in errors(body, after=f"preference pairs from chats {{ {padded}\n{pair} }}\n")
 
 
 def test_compile_says_how_many_answers_there_are_and_which_is_taken(tmp_path: Path) -> None:
@@ -319,10 +323,10 @@ def test_compile_says_how_many_answers_there_are_and_which_is_taken(tmp_path: Pa
     pairs = f"preference pairs from chats {{ {sides}, margin = 2 }}"
     recipe = tmp_path / "made.recipe"
     recipe.write_text(f"{HEAD}conversation chats times 4 {{\n{body}}}\n{pairs}\n{EXPORT}", "utf-8")
-    said = synth("compile", recipe, cwd=tmp_path).out
-    assert "  answer: 4 candidates, marked by quality (judge), the best of those that hold is taken\n" in said
-    assert "pairs: all pairs from chats, with marks 2 apart at least\n" in said
-    assert [line.split()[:3] for line in said.splitlines() if line.startswith("  chats.")] == [
+    out = synth("compile", recipe, cwd=tmp_path).out
+    assert "  answer: 4 candidates, marked by quality (judge), the best of those that hold is taken\n" in out
+    assert "pairs: all pairs from chats, with marks 2 apart at least\n" in out
+    assert [line.split()[:3] for line in out.splitlines() if line.startswith("  chats.")] == [
         ["chats.answer", "writer", "16"],
         ["chats.answer.quality", "judge", "16"],
     ]

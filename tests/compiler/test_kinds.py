@@ -30,13 +30,16 @@ def faults(path: Path, *changes: tuple[str, str], **params: str) -> list[tuple[s
         text = text.replace(old, new, 1)
     path.write_text(text, "utf-8")
     try:
-        found = compile_file(path, params).warnings
+        diagnostics = compile_file(path, params).warnings
     except RecipeError as error:
-        found = error.diagnostics
-    return [(each.code, each.primary.text if each.primary else "", each) for each in found]
+        diagnostics = error.diagnostics
+    return [
+        (diagnostic.code, diagnostic.primary.text if diagnostic.primary else "", diagnostic)
+        for diagnostic in diagnostics
+    ]
 
 
-def said(path: Path, *changes: tuple[str, str], **params: str) -> list[tuple[str, str]]:
+def quoted_faults(path: Path, *changes: tuple[str, str], **params: str) -> list[tuple[str, str]]:
     # The recipe is read alone, without the files of its project.
     return [(code, text) for code, text, _ in faults(path, *changes, **params) if code != "W707"]
 
@@ -160,9 +163,9 @@ def test_faults_of_the_larger_kinds(
     folder: Path, recipe: Path, change: tuple[str, str], expected: list[tuple[str, str]]
 ) -> None:
     params: dict[str, Any] = {} if recipe == PILLARS else TEACHER
-    found = said(folder / recipe.name, change, **params)
-    errors = [each for each in expected if not each[0].startswith("W7") or len(expected) == 1]
-    assert found == errors
+    reported = quoted_faults(folder / recipe.name, change, **params)
+    errors = [fault for fault in expected if not fault[0].startswith("W7") or len(expected) == 1]
+    assert reported == errors
 
 
 def test_libraries_that_use_each_other_are_a_cycle(folder: Path) -> None:
@@ -175,8 +178,8 @@ def test_libraries_that_use_each_other_are_a_cycle(folder: Path) -> None:
     (folder / "lib/other.recipe").write_text(
         'edition 1\nlibrary other\nuse back from "house_style.recipe"\nlet x = 1\n'
     )
-    found = faults(folder / "pillars.recipe")
-    assert [(code, text) for code, text, _ in found] == [("E105", '"house_style.recipe"')]
+    reported = faults(folder / "pillars.recipe")
+    assert [(code, text) for code, text, _ in reported] == [("E105", '"house_style.recipe"')]
     (folder / "lib/other.recipe").write_text('edition 1\nlibrary other\nuse back from "../pillars.recipe"\n')
     assert [code for code, _, _ in faults(folder / "pillars.recipe")] == ["E105"]
 
@@ -184,15 +187,18 @@ def test_libraries_that_use_each_other_are_a_cycle(folder: Path) -> None:
 def test_faults_in_a_library_are_said_in_its_own_file(folder: Path) -> None:
     library = folder / "lib/house_style.recipe"
     library.write_text(library.read_text("utf-8").replace("no_emoji()", "no_emojis()"))
-    (found,) = faults(folder / "pillars.recipe")
-    assert (found[0], found[1]) == ("E203", "no_emojis")
-    assert found[2].primary is not None
-    assert found[2].primary.source.name == "lib/house_style.recipe"
+    (fault,) = faults(folder / "pillars.recipe")
+    assert (fault[0], fault[1]) == ("E203", "no_emojis")
+    assert fault[2].primary is not None
+    assert fault[2].primary.source.name == "lib/house_style.recipe"
 
 
 def test_names_that_nothing_uses_are_warned_of(folder: Path) -> None:
     text = "param spare: count = 3\n\nmodel idle: model<chat> from pocket()\n\nmodel writer"
-    assert said(folder / "pillars.recipe", ("model writer", text)) == [("W701", "spare"), ("W701", "idle")]
+    assert quoted_faults(folder / "pillars.recipe", ("model writer", text)) == [
+        ("W701", "spare"),
+        ("W701", "idle"),
+    ]
 
 
 def test_a_persona_in_a_model_turn_is_warned_of() -> None:
@@ -256,7 +262,7 @@ export e: messages from c to "out/c"
 """
     with pytest.raises(RecipeError) as caught:
         compile_text(text)
-    assert [each.code for each in caught.value.diagnostics] == ["E405"]
+    assert [diagnostic.code for diagnostic in caught.value.diagnostics] == ["E405"]
 
 
 HEAD = """edition 1
@@ -275,10 +281,12 @@ export e: messages from c to "out/c"
 def codes(text: str, **params: str) -> list[tuple[str, str]]:
     """Code and quoted text of everything said about a recipe."""
     try:
-        found = compile_text(text, overrides=params).warnings
+        diagnostics = compile_text(text, overrides=params).warnings
     except RecipeError as error:
-        found = error.diagnostics
-    return [(each.code, each.primary.text if each.primary else "") for each in found]
+        diagnostics = error.diagnostics
+    return [
+        (diagnostic.code, diagnostic.primary.text if diagnostic.primary else "") for diagnostic in diagnostics
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from synth.base.errors import RecipeError
 from synth.compiler.compile import compile_text
-from tests.compiler.test_judging import EXPORT, HEAD, answer, said, steps
+from tests.compiler.test_judging import EXPORT, HEAD, answer, errors, steps
 from tests.kit.support import synth
 
 
@@ -34,7 +34,7 @@ def test_marks_between_those_that_there_are_are_never_had(judges: str, asked: st
     if reached:
         steps(body, before)
         return
-    assert [(code, message.partition(", and ")[2]) for code, message in said(body, before)] == [
+    assert [(code, message.partition(", and ")[2]) for code, message in errors(body, before)] == [
         ("E202", f"never in `{asked}`")
     ] * 3
 
@@ -59,7 +59,7 @@ def test_a_bound_of_an_evaluation_can_be_kept_and_not_kept(bound: str, fault: st
         return
     with pytest.raises(RecipeError) as caught:
         compile_text(text)
-    assert [each.message for each in caught.value.diagnostics] == [fault]
+    assert [diagnostic.message for diagnostic in caught.value.diagnostics] == [fault]
 
 
 SIDES = "chosen = best(chats.answer), rejected = worst(chats.answer)"
@@ -141,22 +141,24 @@ def test_what_is_meant_is_said_of_a_fault_and_nothing_else(
     train = EXPORT.replace('"out/train"', '"out/train" { split = 50% }')
     with pytest.raises(RecipeError) as caught:
         compile_text(f"{HEAD}conversation chats times 4 {{\n{answer(settings)}}}\n{after}{train}")
-    assert [(each.message, each.hint) for each in caught.value.diagnostics] == [(message, hint)]
+    assert [(diagnostic.message, diagnostic.hint) for diagnostic in caught.value.diagnostics] == [
+        (message, hint)
+    ]
 
 
 def test_a_rubric_that_cannot_be_read_is_reported_once() -> None:
     mine = 'rubric mine with judge { fine 1..5 = "Is it?" }\n'
     body = answer("marks = mine, candidates = 2, pick = best, check { marked(mine.fine, 3..) }")
-    assert said(body, mine, PAIRS + RANKED) == [("E002", "expected `:`, `=` or `{`, found `with`")]
+    assert errors(body, mine, PAIRS + RANKED) == [("E002", "expected `:`, `=` or `{`, found `with`")]
 
 
 def test_a_user_who_has_a_system_text_is_told_to_have_a_prompt() -> None:
     body = answer("retry = 1") + '  turn more: user by writer { sees = transcript, system = "Ask more." }\n'
     with pytest.raises(RecipeError) as caught:
         compile_text(f"{HEAD}conversation chats times 4 {{\n{body}}}\n{EXPORT}")
-    assert [each.hint.split(": ")[1] for each in caught.value.diagnostics if each.code == "E404"] == [
-        "write `prompt` in place of `system`, and the turns are shown with it"
-    ]
+    assert [
+        diagnostic.hint.split(": ")[1] for diagnostic in caught.value.diagnostics if diagnostic.code == "E404"
+    ] == ["write `prompt` in place of `system`, and the turns are shown with it"]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_no_pair_is_of_an_answer_and_itself(chosen: str, rejected: str, candidat
         return
     with pytest.raises(RecipeError) as caught:
         compile_text(text)
-    assert [(each.code, each.message) for each in caught.value.diagnostics] == [
+    assert [(diagnostic.code, diagnostic.message) for diagnostic in caught.value.diagnostics] == [
         ("E503", f"`chosen` and `rejected` are the same answer: {why}")
     ]
 
@@ -207,7 +209,7 @@ def test_what_goes_on_as_the_user_is_not_revised(settings: str, refused: bool) -
     if not refused:
         assert steps(body, local)["more"].revise is not None
         return
-    assert said(body, local) == [
+    assert errors(body, local) == [
         ("E108", "`more` goes on as the user, so a revision would be a message of its own")
     ]
 
@@ -252,7 +254,7 @@ def test_a_mark_that_there_is_none_of_is_null_in_its_column(tmp_path: Path) -> N
 def test_what_is_no_argument_of_a_backend_has_its_place(argument: str, hint: str) -> None:
     with pytest.raises(RecipeError) as caught:
         compile_text(f'{HEAD}model local: model<chat> from openai("x", {argument})\n')
-    assert [each.hint for each in caught.value.diagnostics if each.code == "E202"] == [hint]
+    assert [diagnostic.hint for diagnostic in caught.value.diagnostics if diagnostic.code == "E202"] == [hint]
 
 
 @pytest.mark.parametrize("pick", ["best", "most_common(answer)"])

@@ -26,10 +26,10 @@ set people: topic {
 EXPORT = 'export train: messages from chats to "out/train"\n'
 
 
-def found(text: str) -> list[Diagnostic]:
+def reported(text: str) -> list[Diagnostic]:
     source, faults = read_text(text, "mistakes.recipe")
     diagnostics = diagnose(source, faults, {}).diagnostics.sorted()
-    return [each for each in diagnostics if each.message != "`base` is never used"]
+    return [diagnostic for diagnostic in diagnostics if diagnostic.message != "`base` is never used"]
 
 
 def chats(body: str, before: str = "") -> str:
@@ -132,8 +132,14 @@ TURN = '  turn ask: user = "What of {{ person.about }}?"\n'
 )
 def test_a_mistake_hears_what_to_write(body: str, code: str, message: str, hint: str) -> None:
     before = "check other: text { distinct() }\n" if "[other]" in body else ""
-    diagnostics = [each for each in found(chats(body, before)) if each.code == code or each.code[0] == "E"]
-    assert [each.code for each in diagnostics] == [code], [each.message for each in diagnostics]
+    diagnostics = [
+        diagnostic
+        for diagnostic in reported(chats(body, before))
+        if diagnostic.code == code or diagnostic.code[0] == "E"
+    ]
+    assert [diagnostic.code for diagnostic in diagnostics] == [code], [
+        diagnostic.message for diagnostic in diagnostics
+    ]
     assert message in diagnostics[0].message
     assert hint in diagnostics[0].hint
 
@@ -184,7 +190,7 @@ SAY = 'turn say: model by base { prompt = "{{ ask }}" }\n'
     ],
 )
 def test_what_is_said_in_vain_is_refused(text: str, code: str, message: str) -> None:
-    [diagnostic] = [each for each in found(text) if each.code[0] == "E"]
+    [diagnostic] = [diagnostic for diagnostic in reported(text) if diagnostic.code[0] == "E"]
     assert diagnostic.code == code
     assert message in diagnostic.message
 
@@ -200,15 +206,15 @@ def test_what_is_said_in_vain_is_refused(text: str, code: str, message: str) -> 
     ],
 )
 def test_what_is_meant_is_let_be(body: str) -> None:
-    assert [each.message for each in found(chats(body))] == []
+    assert [diagnostic.message for diagnostic in reported(chats(body))] == []
 
 
 def test_names_that_exports_and_measures_go_by_are_used() -> None:
     body = 'turn ask: user = "Hello"\nturn say: model by base { prompt = "{{ ask }}" }'
     text = chats(body).replace(EXPORT, EXPORT.replace("\n", " { columns = [chats.person] }\n"))
-    assert found(text) == []
+    assert reported(text) == []
     measured = 'evaluation q of train { refusals("no", among = ayu, at_least = 1%) }\n'
-    assert found(chats(body) + measured) == []
+    assert reported(chats(body) + measured) == []
 
 
 def test_a_pair_that_is_made_and_in_no_pair_is_warned_of() -> None:
@@ -223,7 +229,7 @@ def test_a_pair_that_is_made_and_in_no_pair_is_warned_of() -> None:
 export dpo: preference from pairs to "out/dpo"
 """
     )
-    [warning] = found(text)
+    [warning] = reported(text)
     assert (warning.code, warning.message) == (
         "W701",
         "`other` is neither `chosen` nor `rejected`, and never used",
@@ -231,7 +237,7 @@ export dpo: preference from pairs to "out/dpo"
 
 
 def test_a_recipe_without_an_export_is_warned_of() -> None:
-    [warning] = found(chats(TURN).replace(EXPORT, ""))
+    [warning] = reported(chats(TURN).replace(EXPORT, ""))
     assert warning.code == "W706"
     assert warning.hint == 'for example `export train: messages from chats to "out/train"`'
 

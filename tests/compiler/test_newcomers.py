@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compiler.test_mistakes import HEAD, TURN, chats, found
+from tests.compiler.test_mistakes import HEAD, TURN, chats, reported
 from tests.kit.support import QUICKSTART, synth
 
 ANSWER = "  turn answer: model by base {{ sees = transcript, {} }}\n  train_on = [answer]"
@@ -26,7 +26,7 @@ ANSWER = "  turn answer: model by base {{ sees = transcript, {} }}\n  train_on =
     ],
 )  # fmt: skip
 def test_a_value_of_another_type_is_shown_as_it_is_written(field: str, message: str, hint: str) -> None:
-    (fault,) = found(chats(TURN + ANSWER.format(field)))
+    (fault,) = reported(chats(TURN + ANSWER.format(field)))
     assert fault.code == "E202"
     assert message in fault.message
     assert hint in fault.hint
@@ -46,7 +46,7 @@ def test_a_ratio_is_a_percentage(split: str, hint: str) -> None:
     text = chats(TURN + ANSWER.format("retry = 1")).replace(
         '"out/train"', f'"out/train" {{ split = {split} }}'
     )
-    (fault,) = found(text)
+    (fault,) = reported(text)
     assert (fault.code, fault.hint) == ("E202", hint)
 
 
@@ -55,7 +55,7 @@ def test_a_ratio_is_a_percentage(split: str, hint: str) -> None:
     [("dpo", "preference"), ("KTO", "unpaired"), ("sft", "prompt_completion"), ("chatml", "messages")],
 )
 def test_forms_of_rows_are_known_by_their_trainers_names(form: str, hint: str) -> None:
-    faults = found(chats(TURN + ANSWER.format("retry = 1")).replace(": messages", f": {form}"))
+    faults = reported(chats(TURN + ANSWER.format("retry = 1")).replace(": messages", f": {form}"))
     assert f"`{hint}`" in faults[0].hint
 
 
@@ -71,7 +71,7 @@ def test_forms_of_rows_are_known_by_their_trainers_names(form: str, hint: str) -
     ],
 )
 def test_where_models_run_elsewhere_has_a_name_here(written: str, hint: str) -> None:
-    faults = found(chats(TURN).replace('openai("gpt-4o")', written))
+    faults = reported(chats(TURN).replace('openai("gpt-4o")', written))
     assert faults[0].code == "E203"
     assert hint in faults[0].hint
 
@@ -87,14 +87,14 @@ def test_where_models_run_elsewhere_has_a_name_here(written: str, hint: str) -> 
     ],
 )
 def test_how_many_is_said_after_times(written: str, hint: str) -> None:
-    assert found(chats(TURN).replace("chats times 6", f"chats {written}"))[0].hint == hint
+    assert reported(chats(TURN).replace("chats times 6", f"chats {written}"))[0].hint == hint
 
 
 @pytest.mark.parametrize(
     "line", ['import "lib.recipe"', "import lib", 'include "lib.recipe"', "from lib import x"]
 )
 def test_what_another_file_declares_is_used(line: str) -> None:
-    hint = found(f"edition 1\nrecipe x {{ seed = 1 }}\n\n{line}\n")[0].hint
+    hint = reported(f"edition 1\nrecipe x {{ seed = 1 }}\n\n{line}\n")[0].hint
     assert '`use house_style from "lib/house_style.recipe"`' in hint
 
 
@@ -108,19 +108,21 @@ def test_what_another_file_declares_is_used(line: str) -> None:
 )
 def test_a_model_is_declared_before_it_is_named(written: str, place: str) -> None:
     fault = next(
-        each
-        for each in found(chats(TURN + ANSWER.format("retry = 1")).replace("by base", f"by {written}"))
-        if each.code == "E202"
+        diagnostic
+        for diagnostic in reported(
+            chats(TURN + ANSWER.format("retry = 1")).replace("by base", f"by {written}")
+        )
+        if diagnostic.code == "E202"
     )
     assert fault.hint == f"declare it, as in `model author: model<chat> from {place}`, and write `by author`"
 
 
 def test_words_between_names_are_those_of_here() -> None:
-    drawn = found(chats(TURN).replace("draw person from", "draw person in"))
+    drawn = reported(chats(TURN).replace("draw person from", "draw person in"))
     assert "`draw name from names`" in drawn[0].hint
-    path = found(chats(TURN).replace('to "out/train"', "to out/train"))
+    path = reported(chats(TURN).replace('to "out/train"', "to out/train"))
     assert path[0].hint == 'a path stands in quotes: `to "out/train"`'
-    path = found(chats(TURN).replace('to "out/train"', "to ./out/train"))
+    path = reported(chats(TURN).replace('to "out/train"', "to ./out/train"))
     assert 'to "out/train"' in path[0].hint
 
 
@@ -133,10 +135,10 @@ def test_a_member_that_is_printed_whole_is_told_of_its_fields() -> None:
         + '  turn answer: model = "{{ person | json }}" { produces: json<command> }\n'
         + '}\nexport train: messages from chats to "out/train"\n'
     )
-    (fault,) = found(text)
+    (fault,) = reported(text)
     assert fault.code == "E506"
     assert "`{{ person | fields }}` prints the fields that it has" in fault.hint
-    assert found(text.replace("| json }}", "| fields }}")) == []
+    assert reported(text.replace("| json }}", "| fields }}")) == []
 
 
 def test_an_override_is_shown_as_it_is_written(tmp_path: Path) -> None:
@@ -145,8 +147,8 @@ def test_an_override_is_shown_as_it_is_written(tmp_path: Path) -> None:
         "param fine: boolean = true\n"
     )
     for given, meant in (("part=0.4", "part=40%"), ("wait=30", "wait=30s"), ("fine=yes", "fine=true")):
-        told = synth("check", "r.recipe", "--set", given, cwd=tmp_path).err
-        assert f"for example `--set {meant}`" in told
+        err = synth("check", "r.recipe", "--set", given, cwd=tmp_path).err
+        assert f"for example `--set {meant}`" in err
     assert "refused rather than guessed at" in synth("explain", "E602", cwd=tmp_path).out
 
 

@@ -52,13 +52,13 @@ def errors(text: str) -> list[Diagnostic]:
     try:
         compiled(text)
     except RecipeError as error:
-        return [each for each in error.diagnostics if each.severity is Severity.ERROR]
+        return [diagnostic for diagnostic in error.diagnostics if diagnostic.severity is Severity.ERROR]
     return []
 
 
-def said(text: str) -> list[tuple[str, str]]:
+def faults(text: str) -> list[tuple[str, str]]:
     """Code and message of each error."""
-    return [(each.code, each.message) for each in errors(text)]
+    return [(error.code, error.message) for error in errors(text)]
 
 
 def mix(*lines: str) -> str:
@@ -90,7 +90,7 @@ def test_a_part_may_have_the_name_of_a_field() -> None:
     ],
 )
 def test_a_mix_that_cannot_be_had(lines: tuple[str, ...], fault: tuple[str, str]) -> None:
-    assert said(mix(*lines)) == [fault]
+    assert faults(mix(*lines)) == [fault]
 
 
 @pytest.mark.parametrize(
@@ -110,8 +110,8 @@ def test_a_mix_that_may_be_had(lines: tuple[str, ...]) -> None:
 
 
 def test_a_fault_in_one_part_is_not_told_of_the_others() -> None:
-    found = said(mix("total = 6", "a 40% from manny", "b 60% from many"))
-    assert [code for code, _ in found] == ["E101"]
+    reported = faults(mix("total = 6", "a 40% from manny", "b 60% from many"))
+    assert [code for code, _ in reported] == ["E101"]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_an_export_that_cannot_be_had(export: str, fault: tuple[str, str]) -> No
     form, _, source, *columns = export.split(" ", 3)
     body = f" {{ {columns[0]} }}" if columns else ""
     text = f'export other: {form} from {source} to "out/other"{body}\n'
-    assert said(mix("a 1 from many") + text) == [fault]
+    assert faults(mix("a 1 from many") + text) == [fault]
 
 
 @pytest.mark.parametrize("folder", ["out/many/", "./out/many", "out//many", "out/many/more", "out", "."])
@@ -148,7 +148,7 @@ def test_exports_have_folders_apart(folder: str) -> None:
 export some: messages from many to "out/many"
 export same: messages from many to "{folder}"
 """
-    ((code, message),) = said(text)
+    ((code, message),) = faults(text)
     assert code == "E104"
     assert message.startswith("another export is written to `out/many`")
 
@@ -166,9 +166,9 @@ export same: messages from many to "{folder}"
     ],
 )
 def test_a_card_takes_what_hubs_take(field: str, hints: list[str]) -> None:
-    found = errors(f'export other: messages from many to "out/other" {{ {field} }}\n')
-    assert [each.hint for each in found] == hints
-    assert {each.code for each in found} <= {"E202"}
+    reported = errors(f'export other: messages from many to "out/other" {{ {field} }}\n')
+    assert [error.hint for error in reported] == hints
+    assert {error.code for error in reported} <= {"E202"}
 
 
 def test_a_column_must_not_take_the_place_of_another() -> None:
@@ -182,7 +182,7 @@ conversation taking times 2 {
 export other: messages from taking to "out/other" { columns = [taking.id, taking.messages, taking.tags] }
 export more: sharegpt from taking to "out/more" { columns = [taking.messages] }
 """
-    assert said(text) == [
+    assert faults(text) == [
         *(("E104", f"a row has a column `{name}` already") for name in ("id", "messages", "tags")),
         ("E104", "trainers take a column `messages` for what they train on"),
     ]
@@ -205,7 +205,7 @@ export more: sharegpt from taking to "out/more" { columns = [taking.messages] }
     ],
 )
 def test_a_mix_of_all_there_is(parts: str, fault: tuple[str, str] | None) -> None:
-    assert said(mix(parts)) == ([fault] if fault else [])
+    assert faults(mix(parts)) == ([fault] if fault else [])
 
 
 def test_pairs_from_a_conversation_declared_empty() -> None:
@@ -220,7 +220,7 @@ preference pairs 10 from empty {
   rejected = worse
 }
 """
-    assert said(text) == [("E301", "`empty` is declared as 0 conversations and makes 100")]
+    assert faults(text) == [("E301", "`empty` is declared as 0 conversations and makes 100")]
 
 
 def test_every_form_of_the_plan_has_its_columns() -> None:

@@ -18,8 +18,8 @@ def test_the_systems_compile_without_a_word() -> None:
     assert compile_file(PILLARS).warnings == ()
     assert compile_file(RAG, TEACHER).warnings == ()
     assert compile_file(TURNS, TEACHER).warnings == ()
-    source, found = read(RECIPES / "lib/house_style.recipe")
-    diagnosed = diagnose(source, found, {})
+    source, faults = read(RECIPES / "lib/house_style.recipe")
+    diagnosed = diagnose(source, faults, {})
     assert diagnosed.library
     assert diagnosed.diagnostics.sorted() == ()
     with pytest.raises(ConfigError, match="is a library"):
@@ -64,16 +64,16 @@ def test_rag_is_the_seeds_grid() -> None:
     (docs,) = plan.sources
     assert docs.split is not None
     assert docs.split.arguments == {"max_words": 90, "overlap": 15}
-    assert [measure.name for each in plan.evaluations for measure in each.measures] == [
+    assert [measure.name for evaluation in plan.evaluations for measure in evaluation.measures] == [
         "tone",
         "refusals",
         "perplexity",
         "refusals",
         "rag_accuracy",
     ]
-    shown = synth("compile", RAG, "--set", "teacher_revision=x", cwd=ROOT).out
-    assert "grounded: 1,020 conversations (12 x 85)" in shown
-    assert "draw tier: direct 408, reasoning 408, edge 204 (34/34/17 in each category)" in shown
+    out = synth("compile", RAG, "--set", "teacher_revision=x", cwd=ROOT).out
+    assert "grounded: 1,020 conversations (12 x 85)" in out
+    assert "draw tier: direct 408, reasoning 408, edge 204 (34/34/17 in each category)" in out
 
 
 def test_rag_turn_by_turn_has_an_asker_a_teacher_and_judged_questions() -> None:

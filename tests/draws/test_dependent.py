@@ -45,17 +45,19 @@ def plan_of(head: str, number: int) -> Plan:
 def test_counts_are_exact_for_each_member(head: str, number: int) -> None:
     plan = plan_of(head, number)
     (cohort,) = plan.cohorts
-    found = [dict(slot.cell.labels) for slot in slots(plan, cohort)]
+    dealt = [dict(slot.cell.labels) for slot in slots(plan, cohort)]
     for cat, subs in SUBS.items():
-        counts = Counter(each["sub"] for each in found if each["cat"] == cat)
+        counts = Counter(sample["sub"] for sample in dealt if sample["cat"] == cat)
         assert set(counts) <= subs
         # Exact: no two differ by more than one.
         assert max(counts.values()) - min(counts[sub] for sub in subs) <= 1
         for mood in ("calm", "tense", "odd"):
-            here = Counter(each["sub"] for each in found if (each["cat"], each["mood"]) == (cat, mood))
+            here = Counter(
+                sample["sub"] for sample in dealt if (sample["cat"], sample["mood"]) == (cat, mood)
+            )
             assert max(here.values(), default=0) - min(here[sub] for sub in subs) <= 1
     for draw in cohort.draws:
-        counted = Counter(each[draw.name] for each in found)
+        counted = Counter(sample[draw.name] for sample in dealt)
         assert [counted[m.label] for m in draw.members] == list(member_counts(plan, cohort, draw))
 
 
@@ -75,8 +77,8 @@ def dealt_over_rows(plan: Plan, names: list[str]) -> list[dict[str, str]]:
     row = Member(label="", weight=1, fields={"body": "x"})
     return [
         dict(slot.cell.labels)
-        for number, each in enumerate(labels)
-        for slot in deals.slots((each, (row,)), number)
+        for number, label in enumerate(labels)
+        for slot in deals.slots((label, (row,)), number)
     ]
 
 
@@ -84,15 +86,15 @@ def dealt_over_rows(plan: Plan, names: list[str]) -> list[dict[str, str]]:
 def test_counts_over_rows_are_exact_for_each_member(head: str) -> None:
     plan = compile_text(RECIPE + TABLE + head.format(n=1) + REST).plan
     names = [f"{number:016x}" for number in range(40)]
-    found = dealt_over_rows(plan, names)
+    dealt = dealt_over_rows(plan, names)
     for cat, subs in SUBS.items():
         for what, members in (("sub", subs), ("size", {"1", "2"} if cat == "fees" else {"2", "3", "4", "5"})):
-            counts = Counter(each[what] for each in found if each["cat"] == cat)
+            counts = Counter(sample[what] for sample in dealt if sample["cat"] == cat)
             assert set(counts) == members
             assert max(counts.values()) - min(counts.values()) <= 1
     # Few of the others change with a row more.
-    more = dealt_over_rows(plan, [*names, "f" * 16])[: len(found)]
-    assert sum(one != other for one, other in zip(found, more, strict=True)) <= len(found) // 10
+    more = dealt_over_rows(plan, [*names, "f" * 16])[: len(dealt)]
+    assert sum(one != other for one, other in zip(dealt, more, strict=True)) <= len(dealt) // 10
 
 
 def test_a_larger_quota_keeps_the_samples() -> None:
@@ -108,9 +110,9 @@ def test_a_larger_quota_keeps_the_samples() -> None:
 
 def test_two_draws_depend_on_one() -> None:
     plan = plan_of(DRAWN, 20)
-    found = [dict(slot.cell.labels) for slot in slots(plan, plan.cohorts[0])]
-    for cat, sizes, each in (("fees", "12", 20), ("life", "2345", 5)):
-        assert Counter(d["size"] for d in found if d["cat"] == cat) == dict.fromkeys(sizes, each)
+    dealt = [dict(slot.cell.labels) for slot in slots(plan, plan.cohorts[0])]
+    for cat, sizes, count in (("fees", "12", 20), ("life", "2345", 5)):
+        assert Counter(d["size"] for d in dealt if d["cat"] == cat) == dict.fromkeys(sizes, count)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,9 @@ def test_what_nothing_is_drawn_from(draw: str, code: str, message: str) -> None:
     )
     with pytest.raises(RecipeError) as raised:
         compile_text(text)
-    assert [(each.code, each.message) for each in raised.value.diagnostics] == [(code, message)]
+    assert [(diagnostic.code, diagnostic.message) for diagnostic in raised.value.diagnostics] == [
+        (code, message)
+    ]
 
 
 def test_a_run(tmp_path: Path) -> None:
@@ -144,6 +148,6 @@ def test_a_run(tmp_path: Path) -> None:
     for command in ("run", "materialize", "replay"):
         done = synth(command, "my.recipe", "--log", "log.duckdb", cwd=tmp_path)
         assert done.status == 0, done.err
-    found = rows(tmp_path / "out/train.jsonl")
-    assert len(found) == 18
-    assert all(row["sub"] in SUBS[row["cat"]] and isinstance(row["size"], int) for row in found)
+    written = rows(tmp_path / "out/train.jsonl")
+    assert len(written) == 18
+    assert all(row["sub"] in SUBS[row["cat"]] and isinstance(row["size"], int) for row in written)

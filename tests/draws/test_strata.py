@@ -40,8 +40,8 @@ def cohort(times: int, draws: list[list[int]], axis: int = 0) -> CohortPlan:
     )
 
 
-def names(each: CohortPlan) -> list[str]:
-    return [sample_id(PLAN, each, slot.cell.labels, slot.ordinal) for slot in slots(PLAN, each)]
+def names(plan: CohortPlan) -> list[str]:
+    return [sample_id(PLAN, plan, slot.cell.labels, slot.ordinal) for slot in slots(PLAN, plan)]
 
 
 def assert_largest_remainder(counts: Sequence[int], shares: list[int], total: int) -> None:
@@ -56,8 +56,8 @@ def assert_largest_remainder(counts: Sequence[int], shares: list[int], total: in
     assert min(rounded_up, default=whole) >= max(rounded_down, default=0)
 
 
-def labels(found: list[Slot], name: str) -> Counter[str]:
-    return Counter(dict(slot.cell.labels)[name] for slot in found)
+def labels(dealt: list[Slot], name: str) -> Counter[str]:
+    return Counter(dict(slot.cell.labels)[name] for slot in dealt)
 
 
 @given(weights, st.integers(0, 500))
@@ -72,16 +72,16 @@ def test_largest_remainder_is_exact_and_within_one(shares: list[int], total: int
 def test_draws_are_exact_over_the_cohort_and_within_one_in_each_row(
     times: int, draws: list[list[int]], axis: int
 ) -> None:
-    each = cohort(times, draws, axis)
-    found = list(slots(PLAN, each))
-    assert len(found) == each.quota
-    for draw, shares in zip(each.draws, draws, strict=True):
-        counts = labels(found, draw.name)
-        expected = member_counts(PLAN, each, draw)
+    plan = cohort(times, draws, axis)
+    dealt = list(slots(PLAN, plan))
+    assert len(dealt) == plan.quota
+    for draw, shares in zip(plan.draws, draws, strict=True):
+        counts = labels(dealt, draw.name)
+        expected = member_counts(PLAN, plan, draw)
         assert [counts[m.label] for m in draw.members] == list(expected)
-        assert_largest_remainder(expected, shares, each.quota)
+        assert_largest_remainder(expected, shares, plan.quota)
         for row in range(axis):
-            inside = labels([slot for slot in found if slot.cell.row == row], draw.name)
+            inside = labels([slot for slot in dealt if slot.cell.row == row], draw.name)
             for member, share in zip(draw.members, shares, strict=True):
                 assert abs(inside[member.label] - Fraction(times * share, sum(shares))) < 1
 
@@ -102,28 +102,28 @@ def test_a_larger_quota_keeps_the_samples_of_a_smaller_one(
 
 def test_the_seeds_own_arithmetic() -> None:
     """12 x 85 with tiers of 40/40/20: 408, 408 and 204, and 34/34/17 in each category."""
-    each = cohort(85, [[40, 40, 20]], axis=12)
-    found = list(slots(PLAN, each))
-    assert labels(found, "d0") == {"m0": 408, "m1": 408, "m2": 204}
+    plan = cohort(85, [[40, 40, 20]], axis=12)
+    dealt = list(slots(PLAN, plan))
+    assert labels(dealt, "d0") == {"m0": 408, "m1": 408, "m2": 204}
     for row in range(12):
-        assert labels([s for s in found if s.cell.row == row], "d0") == {"m0": 34, "m1": 34, "m2": 17}
+        assert labels([s for s in dealt if s.cell.row == row], "d0") == {"m0": 34, "m1": 34, "m2": 17}
 
 
 def test_draws_of_equal_shares_do_not_move_together() -> None:
-    each = cohort(400, [[40, 40, 20], [40, 40, 20]])
-    pairs = Counter(tuple(label for _, label in slot.cell.labels) for slot in slots(PLAN, each))
+    plan = cohort(400, [[40, 40, 20], [40, 40, 20]])
+    pairs = Counter(tuple(label for _, label in slot.cell.labels) for slot in slots(PLAN, plan))
     assert len(pairs) == 9
     assert pairs["m2", "m2"] < 40, "a fifth of a fifth of 400 is 16; moving together would make it 80"
 
 
 def test_names_are_unique_and_do_not_depend_on_the_hash_seed() -> None:
-    each = cohort(200, [[1, 2]], axis=3)
-    assert len(set(names(each))) == each.quota
+    plan = cohort(200, [[1, 2]], axis=3)
+    assert len(set(names(plan))) == plan.quota
     script = (
         "from tests.draws.test_strata import *; from hashlib import sha256;"
         "print(sha256(''.join(names(cohort(200, [[1, 2]], axis=3))).encode()).hexdigest())"
     )
-    found = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", script],
             env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
@@ -133,7 +133,7 @@ def test_names_are_unique_and_do_not_depend_on_the_hash_seed() -> None:
         ).stdout
         for seed in ("0", "1")
     }
-    assert len(found) == 1
+    assert len(outputs) == 1
 
 
 def test_the_order_of_a_plan_never_changes() -> None:
@@ -148,18 +148,18 @@ def test_the_order_of_a_plan_never_changes() -> None:
 
 
 def test_seeds_differ_by_sample_step_and_attempt() -> None:
-    found = {
+    seeds = {
         call_seed(PLAN, sample, step, attempt)
         for sample in ("a", "b")
         for step in ("x", "y")
         for attempt in range(3)
     }
-    assert len(found) == 12
-    assert all(0 <= seed < 2**31 for seed in found)
+    assert len(seeds) == 12
+    assert all(0 <= seed < 2**31 for seed in seeds)
 
 
 def test_rare_shares_of_long_periods_are_dealt_exactly() -> None:
     shares = [123_457, 654_321, 1]
-    each = cohort(1000, [shares])
-    counts = labels(list(slots(PLAN, each)), "d0")
+    plan = cohort(1000, [shares])
+    counts = labels(list(slots(PLAN, plan)), "d0")
     assert [counts[f"m{i}"] for i in range(3)] == list(largest_remainder(shares, 1000))

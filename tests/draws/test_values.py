@@ -57,16 +57,16 @@ def values(draw: str, times: int = 640, more: str = "") -> list[Any]:
 )
 def test_a_few_values_are_exact(source: str, wanted: list[Any]) -> None:
     more = "param sizes: list<count> = [3, 4]\nparam span: range = 2..3"
-    found = values(f"draw x from {source}", 660, more)
-    counts = Counter(found)
+    drawn = values(f"draw x from {source}", 660, more)
+    counts = Counter(drawn)
     assert sorted(counts, key=str) == sorted(wanted, key=str)
     assert max(counts.values()) - min(counts.values()) <= 1
-    assert {type(each) for each in found} == {type(each) for each in wanted}
+    assert {type(value) for value in drawn} == {type(value) for value in wanted}
 
 
 def test_many_values_are_dealt_in_parts() -> None:
-    found = values("draw x from uniform(1..1_000_000)", 128)
-    assert Counter((each - 1) * 64 // 1_000_000 for each in found) == dict.fromkeys(range(64), 2)
+    drawn = values("draw x from uniform(1..1_000_000)", 128)
+    assert Counter((value - 1) * 64 // 1_000_000 for value in drawn) == dict.fromkeys(range(64), 2)
     tenths = Counter(values("draw x from uniform(0.0..9.9)", 10_000))
     assert set(tenths) == {n / 10 for n in range(100)}
     assert max(tenths.values()) < 140
@@ -76,12 +76,12 @@ def test_many_values_are_dealt_in_parts() -> None:
 
 
 def test_a_normal_distribution() -> None:
-    found = values("draw x from normal(100, 15, digits = 0)", 6400)
-    assert abs(mean(found) - 100) < 0.5
-    assert abs(stdev(found) - 15) < 0.5
-    assert all(isinstance(each, int) for each in found)
+    drawn = values("draw x from normal(100, 15, digits = 0)", 6400)
+    assert abs(mean(drawn) - 100) < 0.5
+    assert abs(stdev(drawn) - 15) < 0.5
+    assert all(isinstance(value, int) for value in drawn)
     fine = values("draw x from normal(0, 0.001, digits = 4)", 640)
-    assert all(round(each, 4) == each and abs(each) < 0.006 for each in fine)
+    assert all(round(value, 4) == value and abs(value) < 0.006 for value in fine)
     assert "-0.0" not in map(str, fine)
 
 
@@ -122,10 +122,10 @@ def test_what_nothing_is_drawn_from(source: str, code: str, message: str | None)
     more = 'param size: count = 3\nparam names: list<list<text>> = [["a"]]\nparam none: list<text> = []'
     with pytest.raises(RecipeError) as raised:
         compile_text(recipe(f"draw x from {source}", 10, more))
-    found = raised.value.diagnostics
-    assert [each.code for each in found] == [code]
-    assert message in (None, found[0].message)
-    assert found[0].hint or found[0].code == "E101" or message
+    diagnostics = raised.value.diagnostics
+    assert [diagnostic.code for diagnostic in diagnostics] == [code]
+    assert message in (None, diagnostics[0].message)
+    assert diagnostics[0].hint or diagnostics[0].code == "E101" or message
 
 
 def test_a_run_of_what_is_spread(tmp_path: Path) -> None:
@@ -146,10 +146,10 @@ def test_a_run_of_what_is_spread(tmp_path: Path) -> None:
     for command in ("run", "materialize", "replay"):
         done = synth(command, *arguments, cwd=tmp_path)
         assert done.status == 0, done.err
-    for row in (found := rows(tmp_path / "out/train.jsonl")):
-        said = f"On {row['day']} at {row['hour']} I had {row['x']} degrees."
-        assert row["messages"][0]["content"] == said
-    assert [row["day"] for row in rows(tmp_path / "text/train.jsonl")] == [row["day"] for row in found]
+    for row in (written := rows(tmp_path / "out/train.jsonl")):
+        line = f"On {row['day']} at {row['hour']} I had {row['x']} degrees."
+        assert row["messages"][0]["content"] == line
+    assert [row["day"] for row in rows(tmp_path / "text/train.jsonl")] == [row["day"] for row in written]
     card = (tmp_path / "out/README.md").read_text("utf-8")
     assert "| x | normal(37.2, 0.6, digits = 1) | 70 |" in card
     assert "| hour | uniform(6..22) | 70 |" in card

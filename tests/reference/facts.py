@@ -51,14 +51,14 @@ _COMPOSED = re.compile(r"(?P<cohort>\w+)\[(?P<number>\d+)\]\.(?P<step>\w+)(?:\.(
 
 def fact(plan: Plan, path: str) -> str:
     """The value of one fact, as it is written in a page."""
-    if found := _THERE.fullmatch(path):
-        return _there(plan, plan.cohort(found["cohort"]), found["what"])
-    if found := _COUNTED.fullmatch(path):
-        return _counted(plan, plan.cohort(found["cohort"]), found["name"], found["cell"])
-    if found := _COMPOSED.fullmatch(path):
-        cohort = plan.cohort(found["cohort"])
-        slot = next(islice(slots(plan, cohort), int(found["number"]) - 1, None))
-        return _composed(cohort, slot, found["step"], found["field"] or "value")
+    if match := _THERE.fullmatch(path):
+        return _there(plan, plan.cohort(match["cohort"]), match["what"])
+    if match := _COUNTED.fullmatch(path):
+        return _counted(plan, plan.cohort(match["cohort"]), match["name"], match["cell"])
+    if match := _COMPOSED.fullmatch(path):
+        cohort = plan.cohort(match["cohort"])
+        slot = next(islice(slots(plan, cohort), int(match["number"]) - 1, None))
+        return _composed(cohort, slot, match["step"], match["field"] or "value")
     value: Any = _tree(plan)
     for name in path.split("."):
         value = value[name]
@@ -95,17 +95,18 @@ def rows(plan: Plan, export: str) -> list[dict[str, Any]]:
 
 def _candidates(cohort: CohortPlan) -> dict[str, list[Candidate]]:
     """By step that judges mark the best, which is picked, and the others with the lowest marks."""
-    found: dict[str, list[Candidate]] = {}
+    candidates: dict[str, list[Candidate]] = {}
     for step in cohort.steps:
         if step.rubric is None or step.model is None:
             continue
         high, low = (
-            {each.name: getattr(each, end) for each in step.rubric.criteria} for end in ("high", "low")
+            {criterion.name: getattr(criterion, end) for criterion in step.rubric.criteria}
+            for end in ("high", "low")
         )
         best = Candidate(0, 0, f"<{step.name}>", high, picked=True)
         others = (Candidate(0, k, f"<{step.name}, {k + 1}>", low) for k in range(1, step.candidates))
-        found[step.name] = [best, *others]
-    return found
+        candidates[step.name] = [best, *others]
+    return candidates
 
 
 def _value(step: StepPlan, value: Any) -> Any:
@@ -141,19 +142,22 @@ def _example(schema: Mapping[str, Any], name: str) -> Any:
 def _tree(plan: Plan) -> dict[str, Any]:
     """The plan as nested mappings, with what is named under its name."""
     tree: dict[str, Any] = plan.model_dump(include={"seed", "losses", "recipe", "docs", "params"})
-    tree["models"] = {each.name: each.model_dump() for each in plan.models}
+    tree["models"] = {model.name: model.model_dump() for model in plan.models}
     tree["exports"] = {
-        each.name: {**each.model_dump(), "columns": [getattr(c, "name", c) for c in each.columns]}
-        for each in plan.exports
+        export.name: {**export.model_dump(), "columns": [getattr(c, "name", c) for c in export.columns]}
+        for export in plan.exports
     }
-    tree["sources"] = {each.name: {**each.model_dump(), "keep": _names(each.keep)} for each in plan.sources}
+    tree["sources"] = {
+        source.name: {**source.model_dump(), "keep": _names(source.keep)} for source in plan.sources
+    }
     tree["preferences"] = {
-        each.name: {**each.model_dump(), **_steps(each.steps)} for each in plan.preferences
+        preference.name: {**preference.model_dump(), **_steps(preference.steps)}
+        for preference in plan.preferences
     }
-    tree["mixes"] = {each.name: {**each.model_dump(), "parts": _shares(each)} for each in plan.mixes}
+    tree["mixes"] = {mix.name: {**mix.model_dump(), "parts": _shares(mix)} for mix in plan.mixes}
     tree["evaluations"] = {
-        each.name: {"of": each.of, "measures": [measure.name for measure in each.measures]}
-        for each in plan.evaluations
+        evaluation.name: {"of": evaluation.of, "measures": [measure.name for measure in evaluation.measures]}
+        for evaluation in plan.evaluations
     }
     for cohort in plan.cohorts:
         written = [step for step in cohort.steps if step.model is not None]
@@ -175,24 +179,24 @@ def _steps(steps: Iterable[StepPlan]) -> dict[str, Any]:
             **step.model_dump(),
             "checks": _names(step.checks),
             "must_fail": _names(step.must_fail),
-            "when": [_condition(each) for each in step.when],
-            "marked_by": [f"{each.name} by {each.model}" for each in step.marked_by],
+            "when": [_condition(condition) for condition in step.when],
+            "marked_by": [f"{judging.name} by {judging.model}" for judging in step.marked_by],
             "pick": _picked(step.pick),
             "tools": [tool.name for tool in step.tools],
             "told": {tool.name: tool.definition["function"] for tool in step.tools},
-            "played": [f"{each.name} by {each.model}" for each in step.players],
+            "played": [f"{player.name} by {player.model}" for player in step.players],
         }
         for step in steps
     }
 
 
 def _condition(plan: ConditionPlan) -> str:
-    found = f"{'unless' if plan.negated else 'when'} {'.'.join(plan.path)}"
+    text = f"{'unless' if plan.negated else 'when'} {'.'.join(plan.path)}"
     if plan.values is not None:
-        found += f" in [{', '.join(map(str, plan.values))}]"
+        text += f" in [{', '.join(map(str, plan.values))}]"
     if plan.range is not None:
-        found += " in " + "..".join("" if end is None else str(end) for end in plan.range)
-    return found
+        text += " in " + "..".join("" if end is None else str(end) for end in plan.range)
+    return text
 
 
 def _picked(plan: PickPlan) -> str:

@@ -90,7 +90,7 @@ def examples(page: Path) -> Iterator[Example]:
     prose = _FENCE.sub(lambda block: re.sub(r"[^\n]", " ", block[0]), text)
     if "```" in prose:
         raise ValueError(f"{page.name}: a block is not closed")
-    headings = [(found.start(), found[1]) for found in _HEADING.finditer(prose)]
+    headings = [(heading.start(), heading[1]) for heading in _HEADING.finditer(prose)]
     preamble, section = "", ""
     files: dict[str, str] = {}
     current: Example | None = None
@@ -137,18 +137,18 @@ def _add(example: Example, word: str, options: list[str], body: str, where: str)
 
 
 def _expected(line: str, where: str) -> Expected:
-    found = _EXPECTED.fullmatch(line)
-    if found is None:
+    match = _EXPECTED.fullmatch(line)
+    if match is None:
         raise ValueError(f"{where}: `{line}` expects nothing")
     return Expected(
-        found["code"],
-        found["file"] or MAIN,
-        json.loads(found["text"]) if found["text"] else None,
-        (int(found["line"]), int(found["column"])) if found["line"] else None,
-        found["message"],
+        match["code"],
+        match["file"] or MAIN,
+        json.loads(match["text"]) if match["text"] else None,
+        (int(match["line"]), int(match["column"])) if match["line"] else None,
+        match["message"],
     )
 
 
 def _unescaped(text: str) -> str:
-    text = re.sub(r"<U\+([0-9A-F]{4,6})>", lambda found: chr(int(found[1], 16)), text)
-    return re.sub(r"<0x([89A-F][0-9A-F])>", lambda found: chr(0xDC00 + int(found[1], 16)), text)
+    text = re.sub(r"<U\+([0-9A-F]{4,6})>", lambda match: chr(int(match[1], 16)), text)
+    return re.sub(r"<0x([89A-F][0-9A-F])>", lambda match: chr(0xDC00 + int(match[1], 16)), text)

@@ -35,36 +35,36 @@ def compiled(example: Example, folder: Path) -> tuple[Plan | None, tuple[Diagnos
     """The plan of an example, or None, and all that is said about it, from within a folder."""
     try:
         with chdir(folder):
-            found = compile_file(example.write(folder), example.overrides)
+            result = compile_file(example.write(folder), example.overrides)
     except RecipeError as error:
         return None, error.diagnostics
     # Most examples show one thing: they export nothing, and what they read is not there.
-    expected = {each.code for each in example.expected}
+    expected = {fault.code for fault in example.expected}
     left = {"W706", "W707"} - expected
-    return found.plan, tuple(each for each in found.warnings if each.code not in left)
+    return result.plan, tuple(warning for warning in result.warnings if warning.code not in left)
 
 
-def as_expected(found: Diagnostic, expected: Expected, example: Example, folder: Path) -> Expected:
+def as_expected(diagnostic: Diagnostic, expected: Expected, example: Example, folder: Path) -> Expected:
     """A diagnostic, as far as it is to be compared."""
-    message = found.message if expected.message is not None else None
-    at = found.primary
+    message = diagnostic.message if expected.message is not None else None
+    at = diagnostic.primary
     if expected.text is None or at is None:
-        return Expected(found.code, message=message)
+        return Expected(diagnostic.code, message=message)
     assert at.source.path is not None
     file = at.source.path.resolve().relative_to(folder.resolve()).as_posix()
     line, column = at.source.position(at.start)
     if file == MAIN:
         line -= example.shift
-    return Expected(found.code, file, at.text, (line, column) if expected.place else None, message)
+    return Expected(diagnostic.code, file, at.text, (line, column) if expected.place else None, message)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_an_example_is_what_its_page_says(example: Example, tmp_path: Path) -> None:
-    plan, found = compiled(example, tmp_path)
-    shown = to_text(found, color=False, width=100)
-    assert len(found) == len(example.expected), shown
-    for diagnostic, expected in zip(found, example.expected, strict=True):
-        assert as_expected(diagnostic, expected, example, tmp_path) == expected, shown
+    plan, diagnostics = compiled(example, tmp_path)
+    text = to_text(diagnostics, color=False, width=100)
+    assert len(diagnostics) == len(example.expected), text
+    for diagnostic, expected in zip(diagnostics, example.expected, strict=True):
+        assert as_expected(diagnostic, expected, example, tmp_path) == expected, text
     if example.facts or example.rows:
         assert plan is not None
         for path, value in example.facts:
@@ -78,16 +78,16 @@ def test_an_example_is_what_its_page_says(example: Example, tmp_path: Path) -> N
 def test_a_page_of_a_code_shows_what_is_wrong_and_what_is_right(code: str) -> None:
     page = REFERENCE / "codes" / f"{code}.md"
     assert re.match(rf"# {code}: [a-z`].+[^.]\n\n", page.read_text("utf-8"))
-    found = [example for example in EXAMPLES if example.page == page]
-    assert {example.heading for example in found} == {"Wrong", "Right"}
-    for example in found:
+    of_page = [example for example in EXAMPLES if example.page == page]
+    assert {example.heading for example in of_page} == {"Wrong", "Right"}
+    for example in of_page:
         if example.heading == "Wrong":
             assert example.expected, example.name
-            assert {each.code for each in example.expected} == {code}, example.name
-            assert all(each.text is not None for each in example.expected) or code == "E602", example.name
+            assert {fault.code for fault in example.expected} == {code}, example.name
+            assert all(fault.text is not None for fault in example.expected) or code == "E602", example.name
         else:
-            assert all(each.code.startswith("W") for each in example.expected), example.name
-            assert code not in {each.code for each in example.expected}, example.name
+            assert all(fault.code.startswith("W") for fault in example.expected), example.name
+            assert code not in {fault.code for fault in example.expected}, example.name
 
 
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
@@ -133,7 +133,7 @@ def test_every_page_is_listed_with_its_title() -> None:
         assert word in words
 
 
-EVERY_WORD = sorted({word for found in words.listed().values() for word in found})
+EVERY_WORD = sorted({word for listed in words.listed().values() for word in listed})
 
 
 @pytest.mark.parametrize("word", EVERY_WORD)
@@ -147,16 +147,16 @@ def test_every_word_can_be_explained(word: str) -> None:
 def test_every_check_filter_function_and_measure_has_an_example() -> None:
     listed = words.listed()
     for sort in ("checks", "filters", "functions", "measures"):
-        shown = {e.heading for e in EXAMPLES if e.page == REFERENCE / "words" / f"{sort}.md"}
-        assert set(listed[sort]) == shown
+        headings = {e.heading for e in EXAMPLES if e.page == REFERENCE / "words" / f"{sort}.md"}
+        assert set(listed[sort]) == headings
     fields = {e.heading for e in EXAMPLES if e.page == REFERENCE / "words" / "fields.md"}
     assert fields <= set(listed["fields"])
 
 
 def test_a_word_says_what_it_is_what_it_takes_and_shows_it() -> None:
-    said = CliRunner().invoke(cli, ["explain", "length"]).stdout
-    assert "`length(40..400)` is a check of texts.  Arguments: `characters`: range." in said
-    assert "check { length(40..400) }" in said
+    out = CliRunner().invoke(cli, ["explain", "length"]).stdout
+    assert "`length(40..400)` is a check of texts.  Arguments: `characters`: range." in out
+    assert "check { length(40..400) }" in out
     retry = CliRunner().invoke(cli, ["explain", "retry"]).stdout
     assert "`retry = 3` stands in a turn, a step or a tool." in retry
     assert "E108" in retry
@@ -178,8 +178,8 @@ def test_a_terminal_gets_a_page_without_its_marks() -> None:
 def _read(terminal: int) -> Iterator[bytes]:
     """What is written to a terminal until its other end is closed, which Linux calls an error."""
     try:
-        while some := os.read(terminal, 4096):
-            yield some
+        while chunk := os.read(terminal, 4096):
+            yield chunk
     except OSError:
         pass
     finally:
@@ -187,7 +187,7 @@ def _read(terminal: int) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("topic", "said"),
+    ("topic", "message"),
     [
         ("E320", "there is no page about `E320`; did you mean `E302`?"),
         ("lenght", "there is no page about `lenght`; did you mean `length`?"),
@@ -196,10 +196,10 @@ def _read(terminal: int) -> Iterator[bytes]:
         ("\x1b[31m\u202e", "there is no page about `\\x1b[31m\\u202e`; `synth explain` lists"),
     ],
 )
-def test_an_unknown_topic_is_one_sentence(topic: str, said: str, tmp_path: Path) -> None:
+def test_an_unknown_topic_is_one_sentence(topic: str, message: str, tmp_path: Path) -> None:
     result = synth("explain", topic, cwd=tmp_path)
     assert (result.status, result.out) == (2, "")
-    assert f"Error: {said}" in result.err
+    assert f"Error: {message}" in result.err
 
 
 @pytest.mark.parametrize("options", [OpenAIOptions, GeminiOptions])
@@ -211,7 +211,7 @@ def test_every_option_of_a_service_has_its_place(options: type[HostedOptions]) -
 
 
 @pytest.mark.parametrize(
-    ("topic", "said"),
+    ("topic", "text"),
     [
         ("ranked", "synth explain judging"),
         ("agreement", "vote.agreement"),
@@ -220,7 +220,7 @@ def test_every_option_of_a_service_has_its_place(options: type[HostedOptions]) -
         ("self_instruct", "synth explain methods"),
     ],
 )
-def test_what_has_no_page_leads_to_the_chapter_that_tells_of_it(topic: str, said: str) -> None:
-    found = CliRunner().invoke(cli, ["explain", topic])
-    assert found.exit_code == 0
-    assert said in found.output
+def test_what_has_no_page_leads_to_the_chapter_that_tells_of_it(topic: str, text: str) -> None:
+    result = CliRunner().invoke(cli, ["explain", topic])
+    assert result.exit_code == 0
+    assert text in result.output

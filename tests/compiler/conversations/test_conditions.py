@@ -38,7 +38,7 @@ def faults(body: str) -> list[Diagnostic]:
     try:
         compile_text(f"{HEAD}{BEFORE}{body}\n}}\n")
     except RecipeError as error:
-        return [each for each in error.diagnostics if each.severity is Severity.ERROR]
+        return [diagnostic for diagnostic in error.diagnostics if diagnostic.severity is Severity.ERROR]
     return []
 
 
@@ -80,8 +80,8 @@ def bound(body: str, name: str = "extra") -> StepPlan:
 def test_a_condition_becomes_part_of_the_plan(
     written: str, plan: ConditionPlan, needs: tuple[str, ...]
 ) -> None:
-    found = bound(step(written))
-    assert (found.when, found.needs) == ((plan,), needs)
+    bound_step = bound(step(written))
+    assert (bound_step.when, bound_step.needs) == ((plan,), needs)
 
 
 def test_a_plan_without_conditions_says_nothing_of_them() -> None:
@@ -131,11 +131,11 @@ def test_a_plan_without_conditions_says_nothing_of_them() -> None:
     ],
 )
 def test_a_condition_that_cannot_be_decided(written: str, code: str, message: str, hint: str) -> None:
-    found = faults(step(written) + step("when trade.hard", "later"))
-    assert len(found) == 1, found
-    assert found[0].code == code
-    assert message in found[0].message
-    assert hint in found[0].hint
+    errors = faults(step(written) + step("when trade.hard", "later"))
+    assert len(errors) == 1, errors
+    assert errors[0].code == code
+    assert message in errors[0].message
+    assert hint in errors[0].hint
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_condition_that_cannot_be_decided(written: str, code: str, message: st
     ],
 )
 def test_what_takes_no_condition(statement: str) -> None:
-    assert [each.code for each in faults(statement)] == ["E108"]
+    assert [fault.code for fault in faults(statement)] == ["E108"]
 
 
 IMPLIED = [
@@ -185,13 +185,13 @@ def test_what_stands_under_a_condition_is_quoted_where_that_is_implied(
     first: str, second: str, holds: bool
 ) -> None:
     body = step(first, "first") + step(second, "extra", "{{ first }}")
-    found = faults(body)
+    errors = faults(body)
     if holds:
-        assert not found, found
+        assert not errors, errors
         return
-    assert [each.code for each in found] == ["E111"]
-    assert "`first` is not made in every sample in which `extra` is" in found[0].message
-    assert first in found[0].hint
+    assert [error.code for error in errors] == ["E111"]
+    assert "`first` is not made in every sample in which `extra` is" in errors[0].message
+    assert first in errors[0].hint
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def test_what_stands_under_a_condition_is_quoted_where_that_is_implied(
 )
 def test_every_way_to_quote_is_held_to_that(quoting: str) -> None:
     made = 'step made: json<Verdict> by base when trade.hard { prompt = "x" }\n'
-    found = faults(made + step("when trade.hard", "first") + quoting)
-    assert [each.code for each in found] == ["E111"], found
+    errors = faults(made + step("when trade.hard", "first") + quoting)
+    assert [error.code for error in errors] == ["E111"], errors
 
 
 def test_a_preference_is_made_of_what_is_in_every_sample() -> None:
@@ -222,8 +222,8 @@ def test_a_preference_is_made_of_what_is_in_every_sample() -> None:
       chosen = talks.%s
       rejected = worse
     """
-    assert [each.code for each in faults(body % ("{{ talks.closing }}", "reply"))] == ["E111"]
-    assert [each.code for each in faults(body % ("{{ talks.ask }}", "closing"))] == ["E111"]
+    assert [fault.code for fault in faults(body % ("{{ talks.closing }}", "reply"))] == ["E111"]
+    assert [fault.code for fault in faults(body % ("{{ talks.ask }}", "closing"))] == ["E111"]
     assert not faults(body % ("{{ talks.ask }}", "reply"))
     conditional = body.replace("turn worse: model by base", "turn worse: model by base when hard")
     assert faults(conditional % ("x", "reply"))[0].message == "`turn` takes no condition"
@@ -249,8 +249,8 @@ def test_either_is_certain_where_one_of_its_choices_always_is(lets: tuple[str, .
     body = "".join(f'let l{number} = "text {number}" {when}\n' for number, when in enumerate(lets))
     body += f"let task = either({', '.join(f'l{number}' for number in range(len(lets)))})\n"
     # A condition asks whether something is there, which makes no sense of what always is.
-    found = faults(body + step("when task"))
-    assert [each.message for each in found] == (["`task` is text, and always there"] if certain else [])
+    errors = faults(body + step("when task"))
+    assert [error.message for error in errors] == (["`task` is text, and always there"] if certain else [])
     assert not faults(body + step("", "extra", "{{ task }}")), "what may be absent prints as nothing"
 
 
@@ -259,7 +259,7 @@ def test_under_its_condition_what_is_optional_is_there() -> None:
     assert not faults(one + step("when one"))
     certain = one.replace("\n", " when trade.near\n")
     assert not faults(certain + step("when trade.near", "extra", "{{ one }}"))
-    assert [each.code for each in faults(certain + step("", "extra", "{{ one }}"))] == ["E111"]
+    assert [fault.code for fault in faults(certain + step("", "extra", "{{ one }}"))] == ["E111"]
 
 
 @pytest.mark.parametrize(
@@ -276,9 +276,9 @@ def test_under_its_condition_what_is_optional_is_there() -> None:
     ],
 )
 def test_an_either_that_cannot_be(call: str, message: str) -> None:
-    found = faults(f"let x = {call}")
-    assert len(found) == 1, found
-    assert message in found[0].message
+    errors = faults(f"let x = {call}")
+    assert len(errors) == 1, errors
+    assert message in errors[0].message
 
 
 TURNS = [
@@ -317,12 +317,12 @@ TURNS = [
 
 @pytest.mark.parametrize(("turns", "message"), TURNS)
 def test_turns_alternate_however_the_conditions_fall(turns: str, message: str | None) -> None:
-    found = faults(turns.replace("S", "{ sees = transcript }"))
+    errors = faults(turns.replace("S", "{ sees = transcript }"))
     if message is None:
-        assert not found, found
+        assert not errors, errors
     else:
-        assert {each.code for each in found} == {"E502"}
-        assert message in [each.message for each in found]
+        assert {error.code for error in errors} == {"E502"}
+        assert message in [error.message for error in errors]
 
 
 def test_something_is_trained_on_however_the_conditions_fall() -> None:
@@ -348,15 +348,17 @@ def test_conditions_with_too_many_ways_to_fall_are_refused() -> None:
     text = f'{HEAD}{steps}{BEFORE}step many: json<Many> by base {{ prompt = "x" }}\n{turns}}}\n'
     with pytest.raises(RecipeError) as caught:
         compile_text(text)
-    (fault,) = [each for each in caught.value.diagnostics if each.severity is Severity.ERROR]
+    (fault,) = [
+        diagnostic for diagnostic in caught.value.diagnostics if diagnostic.severity is Severity.ERROR
+    ]
     assert "can fall in more than 10000 ways" in fault.message
 
 
 def test_a_composed_turn_is_judged_where_it_is_said() -> None:
-    said = 'turn more: user = "{{ trade.near }}" %s\nturn end: model by base %s { sees = transcript }\n'
-    (fault,) = faults(said % ("", ""))
+    turns = 'turn more: user = "{{ trade.near }}" %s\nturn end: model by base %s { sees = transcript }\n'
+    (fault,) = faults(turns % ("", ""))
     assert fault.code == "E506"
-    assert not faults(said % ("when trade.near", "when trade.near"))
+    assert not faults(turns % ("when trade.near", "when trade.near"))
     when = "when trade.level in 3.."
-    (fault,) = faults(said % (when, when))
+    (fault,) = faults(turns % (when, when))
     assert "where `trade` is `art`" in fault.message

@@ -37,7 +37,7 @@ def errors(body: str) -> list[Diagnostic]:
     try:
         compiled(body)
     except RecipeError as error:
-        return [each for each in error.diagnostics if each.severity is Severity.ERROR]
+        return [diagnostic for diagnostic in error.diagnostics if diagnostic.severity is Severity.ERROR]
     return []
 
 
@@ -93,12 +93,12 @@ BEFORE = "turn before: messages = dialogue\n"
     ],
 )
 def test_what_opens_a_conversation_stands_first(body: str, message: str | None) -> None:
-    found = [each.message for each in errors(body)]
+    messages = [error.message for error in errors(body)]
     if message is None:
-        assert not found
+        assert not messages
     else:
-        assert len(found) == 1, found
-        assert message in found[0]
+        assert len(messages) == 1, messages
+        assert message in messages[0]
 
 
 def test_a_pair_opens_no_conversation() -> None:
@@ -144,10 +144,10 @@ def test_where_messages_are_cut(roles: str, until: str | None, system: bool, lef
         for at, role in enumerate(roles)
     ]
     given = {"messages": RefPlan(path=("chat",)), **({"until": until} if until else {}), "system": system}
-    found = opening(CallPlan(name="opening", arguments=given), {"chat": messages})
+    opened = opening(CallPlan(name="opening", arguments=given), {"chat": messages})
     if not left:
-        assert isinstance(found, Refusal)
-        assert found.reason == (f"has no message of the {until}" if until else "has no message")
+        assert isinstance(opened, Refusal)
+        assert opened.reason == (f"has no message of the {until}" if until else "has no message")
         return
-    assert "".join(each["role"][0] for each in found) == left
-    assert all(each.keys() == {"role", "content", "thought"} for each in found)
+    assert "".join(message["role"][0] for message in opened) == left
+    assert all(message.keys() == {"role", "content", "thought"} for message in opened)
