@@ -21,6 +21,7 @@ from synth.store.dataset.output.card import card
 from synth.store.dataset.output.files import File, file_entry, opened, to_parquet
 from synth.store.dataset.output.folder import CARD, appearing
 from synth.store.dataset.output.manifest import FORMAT, MANIFEST
+from synth.store.dataset.output.trainers import CallCounts
 from synth.store.dataset.output.written import Dataset
 from synth.store.dataset.rows.layout import Conversation, Layout, Line, Row, as_lines
 from synth.store.dataset.rows.mix import Mixed
@@ -248,11 +249,15 @@ def _write(
         example: str | None = None
         # As a row's text has it: inside a string of it, quotes are escaped.
         begins, bare = f',"{FORMS[export.type][0]}":[],', 0
+        counts = CallCounts(export)
         with opened(work, ["train", "eval"] if export.split is not None else ["train"]) as files:
             side = rows.sides(export.split)
             for lines in _lines(rows, layout):
                 example = example or next((text for _, text in lines), None)
                 bare += sum(begins in text for _, text in lines)
+                if layout.tools:
+                    for _, text in lines:
+                        counts.see(text)
                 if len(files) == 1:
                     files["train"].write([text for _, text in lines])
                 else:
@@ -261,7 +266,8 @@ def _write(
         if export.format == "parquet":
             for file in files.values():
                 to_parquet(file, layout.types)
-        manifest = _manifest(plan, export, rows, position, spent, files, _read(snapshot, export))
+        more = _read(snapshot, export) | ({"calls": counts.found} if counts.found else {})
+        manifest = _manifest(plan, export, rows, position, spent, files, more)
         (work / CARD).write_text(
             card(plan, layout, manifest, json.loads(example) if example else None, rows.models()),
             "utf-8",
@@ -270,8 +276,8 @@ def _write(
         manifest["files"][CARD] = file_entry(work / CARD)
         text = json.dumps(manifest, ensure_ascii=False, indent=1) + "\n"
         (work / MANIFEST).write_text(text, "utf-8", newline="\n")
-    counts = {name: file.rows for name, file in files.items()}
-    return Dataset(export, folder, counts, rows.missing, rows.unit, manifest, layout.types, bare)
+    written = {name: file.rows for name, file in files.items()}
+    return Dataset(export, folder, written, rows.missing, rows.unit, manifest, layout.types, bare)
 
 
 def _read(snapshot: LogSnapshot, export: ExportPlan) -> dict[str, Any]:

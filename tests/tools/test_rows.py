@@ -12,6 +12,7 @@ from synth.compiler.compile import compile_text
 from synth.compiler.plan.model import Plan
 from synth.compiler.plan.steps import CallPlan, ToolPlan
 from synth.store.dataset.materialize import materialize
+from synth.store.dataset.output.trainers import EXACTLY
 from synth.store.dataset.output.written import Dataset
 from synth.store.dataset.verify import read_manifest, verify_against_log, verify_files
 from synth.store.log.log import Log
@@ -85,12 +86,17 @@ def plan_of(form: str, trained: str = "[reply, closing]", options: str = "") -> 
     return plan.model_copy(update={"cohorts": (served.model_copy(update={"steps": steps}), *others)})
 
 
+# Numbers that the calls have besides.
+AMOUNTS: list[float] = []
+
+
 def called(number: int) -> list[dict[str, Any]]:
     """Two calls in one message, of which one fails, and one in the next."""
+    more = {"others": AMOUNTS} if AMOUNTS else {}
     first = {"message": 0, "name": "look", "arguments": {"number": f"A-{number}"}}
     return [
         {**first, "result": {"state": "late"}, "content": "I look.", "thought": "Which?"},
-        {"message": 0, "name": "pay", "arguments": {"amount": 1.5}, "fault": "there is no money"},
+        {"message": 0, "name": "pay", "arguments": {"amount": 1.5} | more, "fault": "there is no money"},
         {"message": 1, "name": "look", "arguments": {"number": "A-9"}, "result": "gone"},
     ]
 
@@ -238,9 +244,15 @@ def test_a_preference_compares_whole_traces(tmp_path: Path) -> None:
         *("assistant", "tool", "assistant"),
     ]
     assert second["rejected"] == [*TRACE, TRACE[0]]
+    assert dataset.manifest["calls"] == {"decimals": 1, "results": 2}
+    results, decimals = dataset.warnings
+    assert results.startswith("TRL's DPOTrainer trains on what tools give too")
+    assert "which 1 row has" in decimals
     assert (dataset.manifest["source"]["unread"], dataset.manifest["source"]["left_out"]) == (1, 0)
     card = (dataset.folder / "README.md").read_text("utf-8")
     assert "Left out: 1 attempt with calls that cannot be read." in card
+    assert "TRL's DPOTrainer trains on what tools give too" in card
+    assert EXACTLY in card
     assert first["tools"] == [LOOK, PAY]
 
 
@@ -250,6 +262,8 @@ def test_unpaired_and_rejected_have_whole_traces(tmp_path: Path) -> None:
     assert [row["label"] for row in found] == [True, True, False, True, False, True]
     assert found[2]["completion"] == [*TRACE, {"role": "assistant", "content": "It is gone, it is gone."}]
     assert len(found[3]["completion"]) == 6
+    assert dataset.manifest["calls"]["results"] == 4
+    assert any("KTOTrainer trains on what tools give too" in each for each in dataset.warnings)
     dataset = made(tmp_path / "refused", "rejected from served")
     refused = rows(dataset.folder / "train.jsonl")
     assert [row["completion"] for row in refused] == [row["completion"] for row in found if not row["label"]]
@@ -274,3 +288,4 @@ def test_the_form_of_turns_has_calls_as_texts(tmp_path: Path) -> None:
     assert json.loads(said[3]["value"]) == ['{"state":"late"}', '{"error":"there is no money"}']
     assert json.loads(said[4]["value"]) == {"name": "look", "arguments": {"number": "A-9"}}
     assert json.loads(first["tools"]) == [LOOK, PAY]
+    assert dataset.warnings == []

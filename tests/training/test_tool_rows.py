@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from synth.store.dataset.output.trainers import EXACTLY
 from synth.store.dataset.output.written import Dataset
 from tests.kit.models.fixtures import needs
 from tests.tools.test_rows import TOOLS, made
@@ -57,6 +58,24 @@ def test_rows_come_out_of_datasets_as_they_went_in(
 ) -> None:
     dataset = made(home, form, options=options)
     assert list(loaded(dataset, home, by_card=by_card)) == list(dataset)
+
+
+@pytest.mark.parametrize("options", ["", "format = parquet"])
+def test_decimals_come_out_of_datasets_as_the_card_says(
+    options: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pandas
+
+    numbers = [1.93, 2.6047, 3e-15, 0.1234567890123456, 2**63 - 1, -(2**63)]
+    monkeypatch.setattr("tests.tools.test_rows.AMOUNTS", numbers)
+    dataset = made(home, "messages from served", options=options)
+    read = list(loaded(dataset, home))
+    assert read != list(dataset)
+    for name in ("ujson_loads", "ujson_dumps"):
+        # Which are as they were once the test is over.
+        monkeypatch.setattr(f"pandas.io.json.{name}", getattr(pandas.io.json, name))
+    exec(EXACTLY)
+    assert list(loaded(dataset, home / "again")) == list(dataset)
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -161,3 +180,5 @@ def test_traces_are_compared_as_a_whole(method: str, form: str, home: Path, tiny
     assert any(text.endswith("It is gone, it is gone.<|im_end|>\n") for text in refused)
     assert any(text.count('"A-7"') == 2 for text in refused)
     assert not any("<tool_call>{<|im_end|>" in text for text in found)
+    # As the advice says: what tools gave carries loss.
+    assert any("<tool_response>\ngone" in text for text in refused)

@@ -62,7 +62,7 @@ def card(
     if (told := advice(export, manifest)) is not None:
         lines += [f"{told[0].upper()}{told[1:]}.", ""]
     if layout.tools:
-        lines += [calls_told(export), ""]
+        lines += [calls_told(export, manifest), ""]
     if "parts" in source:
         lines += _mix(source)
     else:

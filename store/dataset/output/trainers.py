@@ -2,10 +2,74 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from synth.compiler.bind.declarations.exports import FORMS
 from synth.compiler.plan.outputs import ExportPlan
+
+# The columns of rows that a trainer compares, by its method.
+_COMPARED = {
+    "preference": ("DPO", ("chosen", "rejected")),
+    "unpaired": ("KTO", ("completion",)),
+    "rejected": ("KTO", ("completion",)),
+}
+# What has `datasets` read and write numbers as Python does.
+EXACTLY = (
+    "import json, pandas; pandas.io.json.ujson_loads, pandas.io.json.ujson_dumps = json.loads, json.dumps"
+)
+
+
+class CallCounts:
+    """Rows that call tools and of which trainers or readers make something else than one may think."""
+
+    def __init__(self, export: ExportPlan) -> None:
+        # In the forms of turns calls are texts.
+        lists = () if export.type.startswith("sharegpt") else (*FORMS[export.type], "traces", "tools")
+        own = {each if isinstance(each, str) else each.name for each in export.columns}
+        self._lists = [name for name in lists if name not in (*own, "responses", "marks")]
+        self._compared = _COMPARED.get(export.type, ("", ()))[1]
+        self._counts = Counter[str]()
+
+    def see(self, line: str) -> None:
+        row = json.loads(line)
+        self._counts["decimals"] += any(_has_decimal(row.get(name)) for name in self._lists)
+        compared = (each for name in self._compared for each in row[name])
+        self._counts["results"] += any(each["role"] == "tool" for each in compared)
+
+    @property
+    def found(self) -> dict[str, int]:
+        """How many rows have `decimals` in calls or tools, and `results` of tools in what is compared; what
+        none has is not there."""
+        return {name: count for name, count in sorted(self._counts.items()) if count}
+
+
+def _has_decimal(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_decimal, value.values()))
+    return any(map(_has_decimal, value)) if isinstance(value, list) else isinstance(value, float)
+
+
+def misread(export: ExportPlan, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Clauses on rows of which trainers or readers make something else than one may think."""
+    calls = manifest.get("calls", {})
+    if count := calls.get("results"):
+        method = _COMPARED[export.type][0]
+        yield (
+            f"TRL's {method}Trainer trains on what tools give too, which stands in what is compared of "
+            f"{_rows(count)}: it has no option against that, and `prompt_completion` has no such rows"
+        )
+    if count := calls.get("decimals"):
+        yield (
+            f"`load_dataset` changes some decimals in calls or tools, which {_rows(count)} "
+            f"{'has' if count == 1 else 'have'}: run `{EXACTLY}` before it, which keeps them"
+        )
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def advice(export: ExportPlan, manifest: Mapping[str, Any]) -> str | None:
@@ -32,8 +96,13 @@ def advice(export: ExportPlan, manifest: Mapping[str, Any]) -> str | None:
     return f"to train on {trained}, export `prompt_completion`: TRL reads no `weight` ({marks})"
 
 
-def calls_told(export: ExportPlan) -> str:
-    """How rows tell of calls of tools, and who reads it, in sentences."""
+def calls_told(export: ExportPlan, manifest: Mapping[str, Any]) -> str:
+    """How rows tell of calls of tools, and who reads it, in sentences.  `manifest` is that of the dataset."""
+    more = (f"  {told[0].upper()}{told[1:]}." for told in misread(export, manifest))
+    return _calls_told(export) + "".join(more)
+
+
+def _calls_told(export: ExportPlan) -> str:
     if export.type in ("sharegpt", "sharegpt_preference"):
         return (
             "Rows call tools: `tools` has their definitions as JSON text, null where none can be called; a "

@@ -18,7 +18,7 @@ from synth.base.extras import install
 from synth.base.html import html_table
 from synth.compiler.plan.outputs import ExportPlan
 from synth.store.dataset.output.files import quoted
-from synth.store.dataset.output.trainers import advice, missing_labels
+from synth.store.dataset.output.trainers import advice, misread, missing_labels
 from synth.store.log.connection import connect
 from synth.store.log.served import in_words
 
@@ -74,6 +74,7 @@ class Dataset:
             *empty,
             *(begins if bare else []),
             *missing_labels(self.manifest),
+            *misread(self.export, self.manifest),
             *_served_by_others(self.manifest),
         ]
 
