@@ -72,7 +72,7 @@ def alone(language: str, passages: list[dict[str, str]]) -> list[tuple[str, Mapp
     assert arguments.keys() == {
         name
         for name, check in CHECKS.items()
-        if check.takes not in ("messages", "number") and check.function is not None
+        if check.takes not in ("messages", "number", "calls") and check.function is not None
     }
     return list(arguments.items())
 

@@ -1,8 +1,9 @@
-"""A small railway as tools, and whether an answer called them in the shape that was asked for.
+"""A small railway as tools, and whether an answer called them as it was asked to.
 
 What the tools give follows from their arguments alone, so that the same question has the same answer.
 """
 
+import re
 from datetime import date
 from hashlib import sha256
 from typing import NotRequired, TypedDict
@@ -87,37 +88,60 @@ def book_seat(train: str, day: str, passengers: int, calls: list[Call]) -> dict[
     }
 
 
-def shaped(calls: list[Call], shape: str) -> str | None:
-    """Whether the calls of an answer have a shape: single, parallel, chained, none or missing."""
-    if any("fault" in call for call in calls):
-        return "calls a tool wrongly"
+def shaped(calls: list[Call], shape: str, start: str, goal: str, day: str) -> str | None:
+    """Whether an answer makes the calls that a shape needs: single, parallel, chained, none or missing."""
+    trains = {"start": start, "goal": goal, "day": day}
+    at_start, at_goal = {"town": start, "day": day}, {"town": goal, "day": day}
+    made = [(call["name"], call["arguments"]) for call in calls]
     messages = {call.get("message", number) for number, call in enumerate(calls)}
     match shape:
         case "single":
-            return None if len(calls) == 1 else f"makes {len(calls)} calls where one is needed"
+            return None if made in ([("find_trains", trains)], [("weather", at_goal)]) else _other(made)
         case "parallel":
-            return None if len(calls) > 1 and len(messages) == 1 else "makes no calls side by side"
+            both = [("weather", at_start), ("weather", at_goal)]
+            if made not in (both, both[::-1]):
+                return _other(made)
+            return None if len(messages) == 1 else "makes no calls side by side"
         case "chained":
-            booked = any(call["name"] == "book_seat" for call in calls)
-            return None if booked and len(messages) > 1 else "books nothing that it found"
-    return f"calls {calls[0]['name']} where nothing is to be looked up" if calls else None
+            if [name for name, _ in made] != ["find_trains", "book_seat"] or made[0][1] != trains:
+                return _other(made)
+            found, booked = calls[0].get("result"), made[1][1]
+            first = found[0]["train"] if isinstance(found, list) and found else None
+            right = (booked.get("train"), booked.get("day")) == (first, day)
+            return None if right and len(messages) == 2 else "does not book the first train that it found"
+    return _other(made) if made else None
 
 
 def asks_back(text: str, shape: str) -> str | None:
-    """Whether an answer asks for what is missing."""
-    return "does not ask for what is missing" if shape == "missing" and "?" not in text else None
+    """Whether an answer asks for what is missing: the day and the start."""
+    if shape != "missing":
+        return None
+    asked = " ".join(re.findall(r"[^.!?\n]*\?", text)).lower()
+    patterns = {
+        "day": r"\b(when|days?|dates?)\b",
+        "start": r"\b(where|from|start\w*|towns?|stations?|origin)\b",
+    }
+    lacking = [each for each, pattern in patterns.items() if re.search(pattern, asked) is None]
+    return f"does not ask for the {' and the '.join(lacking)}" if lacking else None
 
 
 def says(text: str, shape: str, start: str, goal: str, day: str) -> str | None:
     """Whether a question has what its shape needs, and not what it leaves out."""
-    if shape == "missing":
-        return "says the day, which was to be left out" if day in text else None
     if shape == "none":
         return None
-    lacking = [each for each in (goal, day) if each not in text]
-    if shape == "chained" and start not in text:
-        lacking.append(start)
-    return f"leaves out {' and '.join(lacking)}" if lacking else None
+    needed = [goal] if shape == "missing" else [goal, day]
+    # The weather at the goal is the same wherever one comes from.
+    if shape in ("parallel", "chained") or (shape == "single" and "train" in text.lower()):
+        needed.append(start)
+    if lacking := [each for each in needed if each not in text]:
+        return f"leaves out {' and '.join(lacking)}"
+    told = [each for each in (start, day) if shape == "missing" and each in text]
+    return f"says {' and '.join(told)}, to be left out" if told else None
+
+
+def _other(made: list[tuple[str, dict[str, object]]]) -> str:
+    written = [f"{name}({', '.join(map(str, given.values()))})" for name, given in made]
+    return f"calls {', '.join(written) or 'nothing'}, which is not what was asked for"
 
 
 def _found(calls: list[Call]) -> set[object]:

@@ -46,6 +46,7 @@ _OF = {
     "text": "of texts",
     "messages": "of conversations",
     "any": "of texts and conversations",
+    "calls": "of the calls of tools",
 }
 # What is called on answers.
 _OF_ANSWERS = {

@@ -38,5 +38,6 @@ ARGUMENTS: dict[str, Mapping[str, Any]] = {
     "differs_from": {"other": "كان 12 as an AI", "similarity": 0.8},
     "same": {"one": "كان 12\u202e", "other": ["كان", {"12": None}]},
     "marked": {"range": [1, 4]},
+    "no_faults": {},
     "approved_by": {"judge": "m", "question": "Is it so?", "evidence": EVIDENCE},
 }

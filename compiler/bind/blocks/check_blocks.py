@@ -26,7 +26,7 @@ from synth.compiler.bind.functions.bound_call import (
 )
 from synth.compiler.plan.signature import TEXT_OR_ROLE
 from synth.compiler.plan.steps import CheckPlan, RefPlan
-from synth.compiler.plan.types import MODEL, ROLE, Schema, Type, is_transcript
+from synth.compiler.plan.types import CALL_SCHEMA, MODEL, ROLE, Schema, Type, is_transcript
 from synth.compiler.stdlib.checks import CHECKS, Check
 from synth.compiler.stdlib.running import RUNNING, as_called
 from synth.dsl.syntax import Argument, Expression, List, Reference, Rule, Statement, Text
@@ -91,13 +91,14 @@ def bind_block(
             message = f"`{check.name}` checks {check.takes}, and `{first.text}` is {article(taken[1])}"
             scope.report("E202", message, first)
             continue
-        if of is None and checked is not None and not _may_check(check, checked):
+        if of is None and not _may_check_whole(check, checked):
             # What is checked is at fault more often than the checks: one word is enough.
             if scope.first(_once(statement)):
                 scope.report(
                     "E202",
-                    f"`{check.name}` checks {check.takes}, and this is {article(checked)}",
+                    f"`{check.name}` checks {check.takes}, and this is {_of_what(checked)}",
                     rule.name.span,
+                    hint=f"name them: `{check.example}`" if check.takes == "calls" else "",
                 )
             continue
         written = rule.arguments if of is None else rule.arguments[1:]
@@ -360,6 +361,19 @@ def _may_check(check: Check, checked: Type) -> bool:
     return _may_be(check.takes, checked)
 
 
+def _may_check_whole(check: Check, checked: Type | None) -> bool:
+    """Whether a check can be of all that is judged: calls stand beside it."""
+    if check.takes == "calls":
+        return False
+    return checked is None or _may_check(check, checked)
+
+
+def _of_what(checked: Type | None) -> str:
+    return "any value" if checked is None else article(checked)
+
+
 def _may_be(takes: str, checked: Type) -> bool:
     """JSON is checked as its text; a conversation only by what takes messages, or either."""
+    if takes == "calls":
+        return checked.name == "unknown" or checked.schema == CALL_SCHEMA
     return takes == "any" or checked.name == "unknown" or takes == _kind(checked)

@@ -53,8 +53,9 @@ from synth.compiler.stdlib.near_duplicates import likeness
 class Check:
     """`function(value, **arguments)` gives a reason for refusing, or None.
 
-    `takes` says of what: `text` (JSON counts as its text), `messages`, either (`any`), or a `number`.  A
-    check that takes any looks at each message of a conversation, or has its own function for that,
+    `takes` says of what: `text` (JSON counts as its text), `messages`, either (`any`), a `number`, or
+    `calls`, of which it looks at each.
+    A check that takes any looks at each message of a conversation, or has its own function for that,
     `of_messages`.  One with `many` has no function: it compares samples with each other and is
     judged in order over the whole cohort (`stdlib/near_duplicates.py`).  Nor has one that only a model can
     judge (`plan/judge_steps.py`), or that runs what was written (`stdlib/running.py`).
@@ -84,7 +85,7 @@ def run_check(name: str, arguments: Mapping[str, Any], value: Any) -> str | None
     check = CHECKS[name]
     if check.function is None:
         return None
-    if check.takes == "number":
+    if check.takes in ("number", "calls"):
         return check.function(value, **arguments)
     if check.takes == "text" or not is_conversation(value):
         if check.takes == "messages":
@@ -157,6 +158,15 @@ def _marked(value: Any, range: Sequence[float | None]) -> str | None:
     if (low is None or value >= low) and (high is None or value <= high):
         return None
     return f"is {value}, and {'' if low is None else low}..{'' if high is None else high} is asked for"
+
+
+def _no_fault(call: Any) -> str | None:
+    """The first line of what the model was told of a call that failed."""
+    fault = call.get("fault") if isinstance(call, Mapping) else None
+    if fault is None:
+        return None
+    said = next(iter(str(fault).splitlines()), "").rstrip(". ")
+    return f"has a call of {quoted(str(call.get('name')))} that failed: {said[:200]}"
 
 
 def _shown(value: Any) -> str:
@@ -353,6 +363,7 @@ CHECKS: Mapping[str, Check] = {
             "marked(quality.truthful, 4..)",
             takes="number",
         ),
+        Check("no_faults", (), _no_fault, "no_faults(reply.calls)", takes="calls"),
         Check(
             "approved_by",
             (
