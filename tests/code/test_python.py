@@ -12,134 +12,11 @@ import pytest
 import synth as library
 from synth.runtime.functions.running import confinement
 from synth.runtime.functions.running.sandbox import unfit
+from tests.code.python_cases import ADD, CASES, TEST
 from tests.kit.support import query, synth
 
 pytestmark = pytest.mark.skipif(unfit() is not None, reason=str(unfit()))
 
-_ADD = "def f(a):\n    return a + 1\n"
-_TEST = "assert f(1) == 2"
-_UNIT = "import unittest\nclass T(unittest.TestCase):\n  def test_f(self):\n    self.assertEqual(f(1), 2)"
-# Code, its tests, and what it is refused with; None where it passes.
-_CASES: list[tuple[str, str, str | None]] = [
-    (_ADD, _TEST, None),
-    (f"Here:\n\n```python\n{_ADD}```\n", _TEST, None),
-    (_ADD, _UNIT + "\nif __name__ == '__main__':\n  unittest.main()", None),
-    (_ADD, "from solution import f\ndef test_f():\n  assert f(1) == 2", None),
-    (_ADD, "class TestF:\n  def test_f(self):\n    assert f(1) == 2", None),
-    (
-        "from collections import namedtuple\nimport dataclasses, enum, traceback\nP = namedtuple('P', 'a')\n"
-        "@dataclasses.dataclass\nclass D:\n  a: int\ndef f(a):\n  try: 1 / 0\n"
-        "  except Exception: traceback.format_exc()\n"
-        "  return P(D(2)).a.a",
-        _TEST,
-        None,
-    ),
-    (
-        "import asyncio, threading, sqlite3, zoneinfo\n"
-        "async def g(): return 2\ndef f(a): return asyncio.run(g())",
-        _TEST,
-        None,
-    ),
-    (
-        "import tempfile, pathlib\ndef f(a):\n  with tempfile.TemporaryDirectory() as d:\n"
-        "    pathlib.Path(d, 'x').write_text('2')\n    return int(pathlib.Path(d, 'x').read_text())",
-        _TEST,
-        None,
-    ),
-    (
-        "def f(a): return a",
-        f"f(0)\n{_TEST}",
-        "fails its tests: AssertionError at line 2 of the tests: assert f(1) == 2",
-    ),
-    (
-        "def f(a): return a",
-        _UNIT,
-        "fails its tests: AssertionError: 1 != 2 at line 4 of the tests: self.assertEqual(f(1), 2)",
-    ),
-    (
-        "def f(a): return a",
-        "def test_f():\n  assert f(1) == 2",
-        "fails its tests: AssertionError at line 2 of the tests: assert f(1) == 2",
-    ),
-    ("x = 1\nraise ValueError('no')", _TEST, "raises ValueError: no at line 2"),
-    ("def f(:", _TEST, "is no Python: SyntaxError: invalid syntax (<answer>, line 1)"),
-    (
-        _ADD,
-        "def check(f):\n  assert f(1) == 2",
-        "was not run: its tests check nothing, since they only define",
-    ),
-    (
-        _ADD,
-        "assert f(",
-        "was not run: its tests are no Python: SyntaxError: '(' was never closed (<tests>, line 1)",
-    ),
-    ("import numpy", _TEST, "raises ModuleNotFoundError: No module named 'numpy' at line 1"),
-    # It begins processes.
-    ("import os\nos.fork()", _TEST, "begins a process"),
-    ("import os\ntry: os.fork()\nexcept Exception: pass\n" + _ADD, _TEST, "begins a process"),
-    ("import subprocess\nsubprocess.run(['true'])", _TEST, "begins a process"),
-    # It dials out.
-    ("import socket\nsocket.create_connection(('127.0.0.1', 1))", _TEST, "uses the network"),
-    ("import urllib.request\nurllib.request.urlopen('http://127.0.0.1:1')", _TEST, "uses the network"),
-    # It reaches for files.
-    ("open('/tmp/made-by-an-answer', 'w')", _TEST, "writes outside its folder, to `/tmp/made-by-an-answer`"),
-    (
-        "open('/etc/passwd')",
-        _TEST,
-        "raises PermissionError: [Errno 13] Permission denied: '/etc/passwd' at line 1",
-    ),
-    (
-        "import os\nos.listdir('/')",
-        _TEST,
-        "raises PermissionError: [Errno 13] Permission denied: '/' at line 2",
-    ),
-    ("import os\nos.chmod('/tmp', 0o777)", _TEST, "changes what a file says of itself"),
-    (
-        "n = 0\nwhile True:\n  open(str(n), 'w').write('x' * 1_000_000)\n  n += 1",
-        _TEST,
-        "writes more than its folder may hold",
-    ),
-    # It takes too much.
-    ("x = 'a' * (1 << 33)", _TEST, "takes more memory than it is given"),
-    (
-        "def f(a): return f(a)",
-        _TEST,
-        "fails its tests: RecursionError: maximum recursion depth exceeded at line 1 of the "
-        "tests: assert f(1) == 2",
-    ),
-    ("while True: print('x' * 1000)", _TEST, "prints or writes more than 1 MiB"),
-    (
-        "import threading, time\n"
-        "while True: threading.Thread(target=time.sleep, args=(99,), daemon=True).start()",
-        _TEST,
-        "raises RuntimeError: can't start new thread at line 2",
-    ),
-    # It ends early, or looks as if it had ended well.
-    ("import sys\nsys.exit(0)", _TEST, "exits before its tests end"),
-    ("def f(a): raise SystemExit", _TEST, "exits before its tests end"),
-    ("import os\ndef f(a): os._exit(0)", _TEST, "ends its process with status 0 before its tests end"),
-    (
-        "import os\nfor n in range(64):\n  try: os.write(n, b'+' * 64)\n  except OSError: pass\nos._exit(0)",
-        _TEST,
-        "ends its process with status 0 before its tests end",
-    ),
-    # It changes what tests it, or looks into it.
-    (
-        "import builtins\nbuiltins.abs = lambda a: 2\ndef f(a): return 1",
-        "assert abs(f(1)) == 2",
-        "changes `builtins.abs`, which its tests go by",
-    ),
-    (
-        "import unittest\nunittest.TestCase.assertEqual = lambda *_: None\ndef f(a): return 0",
-        _UNIT,
-        "changes `unittest.TestCase.assertEqual`, which its tests go by",
-    ),
-    ("import sys\ndef f(a): return sys._getframe(2).f_locals", _TEST, "looks into what tests it"),
-    ("import gc\ndef f(a): return gc.get_objects()", _TEST, "looks into what tests it"),
-    ("import __main__\n__main__._changed = lambda *_: None\n" + _ADD, _TEST, None),
-    ("import ctypes\nctypes.CDLL(None)", _TEST, "reaches below Python"),
-    ("import os\nos.kill(os.getppid(), 9)", _TEST, "sends a signal"),
-]
 _RECIPE = """edition 1
 
 recipe r { seed = 1, losses = 100% }
@@ -175,10 +52,10 @@ def reasons(folder: Path) -> list[str]:
 
 
 def test_code_passes_its_tests_or_is_refused_with_its_reason(tmp_path: Path) -> None:
-    project(tmp_path, [(code, tests) for code, tests, _ in _CASES])
+    project(tmp_path, [(code, tests) for code, tests, _ in CASES])
     done = synth("run", "r.recipe", "--allow-code", cwd=tmp_path)
     assert done.status in (0, 3), done.err
-    assert reasons(tmp_path) == sorted(said for _, _, said in _CASES if said is not None)
+    assert reasons(tmp_path) == sorted(said for _, _, said in CASES if said is not None)
     assert not Path("/tmp/made-by-an-answer").exists()
     ((versions, allowed),) = query(
         tmp_path / "synth.duckdb",
@@ -208,13 +85,13 @@ def test_what_hangs_is_ended(tmp_path: Path) -> None:
         "import time\ntime.sleep(99)",
         "import os\nos.write(3, b'x' * 100)\nwhile True: pass",
     ]
-    project(tmp_path, [(code, _TEST) for code in hanging], "tests = task.tests, seconds = 0.4")
+    project(tmp_path, [(code, TEST) for code in hanging], "tests = task.tests, seconds = 0.4")
     synth("run", "r.recipe", "--allow-code", cwd=tmp_path)
     assert reasons(tmp_path) == ["took longer than 0.4 s"] * 3
 
 
 def test_tests_of_a_file_are_part_of_what_is_asked(tmp_path: Path) -> None:
-    project(tmp_path, [(_ADD, "")], 'tests = "add.py"')
+    project(tmp_path, [(ADD, "")], 'tests = "add.py"')
     (tmp_path / "add.py").write_text("assert f(1) == 3\n")
     synth("run", "r.recipe", "--allow-code", cwd=tmp_path)
     assert reasons(tmp_path) == ["fails its tests: AssertionError at line 1 of the tests: assert f(1) == 3"]
@@ -224,7 +101,7 @@ def test_tests_of_a_file_are_part_of_what_is_asked(tmp_path: Path) -> None:
 
 
 def test_code_runs_only_where_that_is_allowed(tmp_path: Path) -> None:
-    project(tmp_path, [(_ADD, _TEST)])
+    project(tmp_path, [(ADD, TEST)])
     done = synth("run", "r.recipe", cwd=tmp_path)
     assert done.status == 1
     assert "`python_runs` runs code that models wrote: allow it with `--allow-code`" in done.err

@@ -2,7 +2,10 @@
 own and a folder, and more memory and time than it is given.  A script beside it loads it.
 """
 
+import _thread
+import collections
 import ctypes
+import enum
 import os
 import platform
 import resource
@@ -10,12 +13,13 @@ import signal
 import struct
 import sys
 import sysconfig
-from collections.abc import Iterator
+import traceback
+import types
+import typing
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-# What code, and its tests, are called in tracebacks.
-CODE, TESTS = "<answer>", "<tests>"
 # Bytes of a file, of what is printed too, that code may write.
 FILE_BYTES = 1 << 20
 
@@ -83,6 +87,9 @@ _FORBIDDEN = {
     "sys.monitoring.register_callback": "looks into what tests it",
     "os.kill": "sends a signal",
 }
+# Modules by which Python tests itself, and those that show frames.
+_BELOW = ("_testcapi", "_testinternalcapi", "_testlimitedcapi", "_xxsubinterpreters", "_interpreters")
+_SHOWING = ("/inspect.py", "/traceback.py", "/bdb.py", "/pdb.py")
 _FRAMES = ("tb_frame", "gi_frame", "cr_frame", "ag_frame")
 
 
@@ -216,35 +223,30 @@ def _program(machine: str) -> Iterator[tuple[int, int, int, int]]:
     yield give, 0, 0, _ALLOW
 
 
-def watch(folder: str) -> list[str]:
-    """Takes note of what code asks of Python that it may not, and refuses it there too.  A hook stays."""
+def watch(folder: str, own: types.CodeType) -> list[str]:
+    """Takes note of what code asks of Python that it may not, and refuses it there too.  A hook stays.
+    `own` is what may look at the frames of tracebacks for the tester."""
     tried: list[str] = []
     inside = os.path.join(os.path.realpath(folder), "")
     writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    frame_of, real, forbidden = sys._getframe, os.path.realpath, _FORBIDDEN
-    # To look at frames is an event of its own.
-    looking: list[bool] = []
+    real, forbidden, may_look = os.path.realpath, _FORBIDDEN, _looking(own, tried)
 
     def refuse(what: str) -> None:
         tried.append(what)
         raise PermissionError(f"{what}, which is not allowed")
 
-    def asks_from_code() -> bool:
-        # Python's own modules look at frames for those who use them.
-        looking.append(True)
-        try:
-            return frame_of(2).f_code.co_filename in (CODE, TESTS, "<string>")
-        finally:
-            looking.pop()
-
     def hook(event: str, given: tuple[Any, ...]) -> None:
         if event in forbidden:
             refuse(forbidden[event])
-        elif (event == "sys._getframe" and not looking) or (
-            event == "object.__getattr__" and given[1] in _FRAMES
-        ):
-            if asks_from_code():
-                refuse("looks into what tests it")
+        elif event == "sys._getframe":
+            if not may_look(None):
+                # As where the stack ends: Python's own modules go on without.
+                raise ValueError("call stack is not deep enough")
+        elif event == "object.__getattr__" and given[1] in _FRAMES:
+            if not may_look(given[1]):
+                raise AttributeError(given[1])
+        elif event == "import" and given[0] in _BELOW:
+            refuse("reaches below Python")
         elif event == "open" and isinstance(given[0], str | bytes):
             if isinstance(given[2], int) and given[2] & writing:
                 path = real(os.fsdecode(given[0]))
@@ -269,3 +271,47 @@ def watch(folder: str) -> list[str]:
 
     sys.addaudithook(hook)
     return tried
+
+
+def _looking(own: types.CodeType, tried: list[str]) -> Callable[[str | None], bool]:
+    """Whether who asks for a frame, or for one by an attribute, may have it.  From a frame everything that
+    runs can be reached, so it is given to functions of Python alone that keep it to themselves: they are
+    told by what they are, since code may call itself by any name."""
+    naming = {id(each.__code__) for each in (collections.namedtuple, enum.EnumMeta._create_, typing._caller)}  # type: ignore[attr-defined]
+    ending = {id(own), id(traceback.clear_frames.__code__)}
+    summary = traceback.StackSummary
+    taking = [getattr(summary, name, None) for name in ("extract", "_extract_from_extended_frame_gen")]
+    takers = {id(each.__func__.__code__) for each in taking if each is not None}
+    walking = [getattr(traceback, name, None) for name in ("walk_tb", "_walk_tb_with_full_positions")]
+    walkers = {id(each.__code__) for each in walking if each is not None}
+    between = walkers | {
+        id(each)
+        for each in summary.extract.__func__.__code__.co_consts  # type: ignore[attr-defined]
+        if isinstance(each, types.CodeType)
+    }
+    library = os.path.join(os.path.dirname(traceback.__file__), "")
+    frame_of, identity, thread = sys._getframe, id, _thread.get_ident
+    asking: set[int] = set()
+
+    def may_look(attribute: str | None) -> bool:
+        # To look at the one who asks is an event of its own, in the same thread.
+        if attribute is None and thread() in asking:
+            asking.discard(thread())
+            return True
+        asking.add(thread())
+        frame: Any = frame_of(2)
+        code = frame.f_code
+        if attribute is None:
+            allowed = identity(code) in naming
+        elif identity(code) in walkers:
+            while frame is not None and identity(frame.f_code) in between:
+                frame = frame.f_back
+            allowed = frame is not None and identity(frame.f_code) in takers
+        else:
+            allowed = identity(code) in ending
+        named = code.co_filename
+        if not allowed and (not named.startswith((library, "<frozen ")) or named.endswith(_SHOWING)):
+            tried.append("looks into what tests it")
+        return allowed
+
+    return may_look
