@@ -126,8 +126,8 @@ class Importer:
             scope.report("E106", str(error), place)
             return None
         self.diagnostics.extend(faults)
-        syntax, of_parsing = parse(source)
-        self.diagnostics.extend(of_parsing)
+        syntax, parse_faults = parse(source)
+        self.diagnostics.extend(parse_faults)
         self._open.append((path, place))
         try:
             self._done[path] = self._bind(syntax, self)

@@ -90,14 +90,14 @@ def in_one_sample(checks: tuple[CheckPlan, ...], values: Mapping[str, Any]) -> t
         for check in checks
     ):
         return checks
-    given = [
+    resolved_checks = [
         (check, resolved(check.arguments, values))
         for check in checks
         if not check.against and not check.source
     ]
     return tuple(
         CheckPlan.model_construct(name=check.name, of=check.of, arguments=arguments, label=check.label)
-        for check, arguments in given
+        for check, arguments in resolved_checks
         if is_complete(arguments)
     )
 

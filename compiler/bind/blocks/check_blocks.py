@@ -149,13 +149,13 @@ def _bind_function(
         return
     # What takes a list is given all of it, and what takes one of its items each.
     whole = taken is not None and wanted.name in ("list", "any")
-    of, given = (None, checked) if taken is None or whole else taken
-    if not whole and given is not None and not takes(replace(given, optional=False), wanted):
-        field = first_field(given) if taken is None else ""
+    of, type_ = (None, checked) if taken is None or whole else taken
+    if not whole and type_ is not None and not takes(replace(type_, optional=False), wanted):
+        field = first_field(type_) if taken is None else ""
         name = f"{subject.name}." if subject is not None and subject.name is not None else ""
         scope.report(
             "E202",
-            f"`{rule.name}` checks {article(wanted)}, and this is {article(given)}",
+            f"`{rule.name}` checks {article(wanted)}, and this is {article(type_)}",
             rule.name.span if taken is None or first is None else first.span,
             secondary=(Label(function.span, "declared here"),),
             hint=f"say which part of it: `{rule.name}({name}{field}, ...)`" if field and subject else "",

@@ -72,8 +72,8 @@ def _bind(condition: Condition, scope: Scope) -> ConditionPlan | None:
 
 def _compared(condition: Condition, type_: Type, path: Path, scope: Scope) -> ConditionPlan | None:
     """A condition with `in`."""
-    reference, given = condition.reference, condition.values
-    assert given is not None
+    reference, written = condition.reference, condition.values
+    assert written is not None
     members = _members(path[0], scope)
     is_member = type_.name == "record" and members is not None and len(path) == 1
     if is_member:
@@ -92,30 +92,30 @@ def _compared(condition: Condition, type_: Type, path: Path, scope: Scope) -> Co
             hint="compare a field of it, or what a model is asked to say of it",
         )
         return None
-    if not isinstance(given, Range | List | Reference):
+    if not isinstance(written, Range | List | Reference):
         scope.report(
             "E202",
-            f"`in` takes a list or a range, not `{given.span.text}`",
-            given.span,
-            hint=f"write `in [{given.span.text}]`" if not isinstance(given, Call) else "",
+            f"`in` takes a list or a range, not `{written.span.text}`",
+            written.span,
+            hint=f"write `in [{written.span.text}]`" if not isinstance(written, Call) else "",
         )
         return None
     what = f"`{reference}`"
-    if isinstance(given, Range) or _is_range(given, scope):
+    if isinstance(written, Range) or _is_range(written, scope):
         if type_.name not in _NUMBERS:
             scope.report(
                 "E202",
                 f"{what} is {article(type_)}, and a range is of numbers",
-                given.span,
+                written.span,
                 hint="list what it is to be: `in [...]`",
             )
             return None
-        ends = constant(given, RANGE, scope, what)
+        ends = constant(written, RANGE, scope, what)
         if ends is FAILED or not _is_reached(condition, type_, ends, scope):
             return None
         plan = ConditionPlan(path=path, negated=condition.negated, range=tuple(ends))
     else:
-        values = constant(given, Type("list", (type_.required,)), scope, what)
+        values = constant(written, Type("list", (type_.required,)), scope, what)
         if values is FAILED:
             return None
         if known is not None and not _all_possible(condition, values, known, scope):
@@ -124,8 +124,8 @@ def _compared(condition: Condition, type_: Type, path: Path, scope: Scope) -> Co
     if known is not None and not any(holds(plan, value) for value in known):
         scope.report(
             "E202",
-            f"{what} is never {'other than' if condition.negated else 'in'} `{given.span.text}`",
-            given.span,
+            f"{what} is never {'other than' if condition.negated else 'in'} `{written.span.text}`",
+            written.span,
             hint=f"it is {some_of([str(value) for value in dict.fromkeys(map(str, known))], 'or')}",
         )
         return None

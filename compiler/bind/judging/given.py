@@ -30,12 +30,12 @@ def bind_given(arguments: Sequence[Argument], scope: Scope) -> dict[str, Templat
             )
             continue
         name = argument.name.text if argument.name is not None else str(value)
-        shown = _shown(value, scope)
-        if shown is None:
+        part = _shown(value, scope)
+        if part is None:
             continue
         if name in given:
             scope.report("E104", f"judges are shown `{name}` twice", argument.span, hint="keep one of them")
-        given[name] = shown
+        given[name] = part
     return given
 
 
