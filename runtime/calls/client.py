@@ -6,10 +6,12 @@ records; the preview counts what would be issued; the replay takes the log for t
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from synth.compiler.plan.model import Plan
+from synth.compiler.plan.steps import StepPlan
 from synth.runtime.calls.attempt import Answer, Attempt, CacheMiss, CallAbandoned, Rows, ToolAnswer, Unheld
 from synth.runtime.calls.breaker import Breakers, Held
 from synth.runtime.calls.models import Models
@@ -187,9 +189,27 @@ class LiveClient:
         )
 
 
+@dataclass(slots=True)
+class Dialogue:
+    """How far an attempt at a step with tools has come: what it called, and what of its last message is
+    still to be answered."""
+
+    called: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+
+    def to_call(self, step: StepPlan) -> list[str]:
+        """The tools that it is taken to call yet, each once, before it speaks."""
+        left = [tool.name for tool in step.tools if tool.name not in self.called]
+        return left[: max(0, step.max_tool_calls - len(self.called))]
+
+
+# By sample and step, those under way by candidate.
+Dialogues = defaultdict[tuple[str, str], dict[int, Dialogue]]
+
+
 class PreviewClient:
     """Answers from the log alone and raises CacheMiss where a call would be issued, which is counted as
-    `missed` by sample and step; `exchanged` are the calls with tools that such an attempt has made."""
+    `missed` by sample and step; in `dialogues` stand those with tools that were not brought to an end."""
 
     def __init__(
         self,
@@ -198,7 +218,7 @@ class PreviewClient:
         held: Rows | None = None,
         *,
         missed: Counter[tuple[str, str]] | None = None,
-        exchanged: Counter[tuple[str, str]] | None = None,
+        dialogues: Dialogues | None = None,
         simulated: bool = False,
     ) -> None:
         self.plan = plan
@@ -206,7 +226,7 @@ class PreviewClient:
         self._simulated = simulated
         self._models = models
         self._missed = Counter() if missed is None else missed
-        self._exchanged = Counter() if exchanged is None else exchanged
+        self._dialogues = Dialogues(dict) if dialogues is None else dialogues
 
     def rules(self, sample_id: str) -> Rules:
         return CURRENT
@@ -214,11 +234,23 @@ class PreviewClient:
     async def call(self, attempt: Attempt) -> Answer:
         call = make_call(self.plan, model_of(self._models, attempt.step), attempt)
         known = attempt.earlier.calls.get(call.key)
+        if attempt.step.tools:
+            self._follow(attempt, known)
         if known is None:
             self._missed[attempt.sample_id, attempt.step.name] += 1
-            self._exchanged[attempt.sample_id, attempt.step.name] += attempt.exchange
             raise CacheMiss
         return logged(known)
+
+    def _follow(self, attempt: Attempt, known: LoggedCall | None) -> None:
+        names = [] if known is None else [each["name"] for each in known.calls]
+        under_way = self._dialogues[attempt.sample_id, attempt.step.name]
+        if attempt.exchange == 0:
+            under_way[attempt.place.candidate] = Dialogue()
+        dialogue = under_way[attempt.place.candidate]
+        dialogue.called += names
+        dialogue.waiting = names
+        if known is not None and (not names or len(dialogue.called) > attempt.step.max_tool_calls):
+            del under_way[attempt.place.candidate]
 
     async def look_up(self, lookup: LookUp) -> Passages:
         return logged_passages(lookup)
@@ -237,6 +269,7 @@ class PreviewClient:
 
     async def answered(self, answer: ToolAnswer) -> None:
         """Nothing is written."""
+        self._dialogues[answer.sample_id, answer.step.name][answer.place.candidate].waiting.pop(0)
 
 
 def logged_passages(lookup: LookUp) -> Passages:

@@ -7,7 +7,7 @@ else, so what is previewed is what would run.  Retries are not foreseen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import ceil
@@ -20,7 +20,7 @@ from synth.compiler.plan.steps import StepPlan, asking
 from synth.compiler.plan.tables.environment import environment
 from synth.compiler.stdlib.requirements import require_runnable
 from synth.runtime.calls.attempt import Answer, Place
-from synth.runtime.calls.client import PreviewClient
+from synth.runtime.calls.client import Dialogue, Dialogues, PreviewClient
 from synth.runtime.calls.held import held_versions, read_held
 from synth.runtime.calls.models import Models
 from synth.runtime.calls.validate import Rejected
@@ -119,8 +119,8 @@ async def _preview(
         finished = finished_samples(plan, history, config_hashes, models.binding(plan))
         past = LoggedPast(history, config_hashes)
         missed: Counter[tuple[str, str]] = Counter()
-        exchanged: Counter[tuple[str, str]] = Counter()
-        counts = _Counting(missed, exchanged)
+        dialogues = Dialogues(dict)
+        counts = _Counting(missed, dialogues)
         sample_sources = open_sample_sources(plan, finished, counts, progress, limit, tables)
         remember(sample_sources, history, config_hashes, tables)
         try:
@@ -131,7 +131,7 @@ async def _preview(
                 held,
                 simulated=settings.everywhere == "simulated",
                 missed=missed,
-                exchanged=exchanged,
+                dialogues=dialogues,
             )
             await Scheduler(sample_sources, client, past, counts, RunBudget(), window=_WINDOW).run()
         finally:
@@ -189,9 +189,9 @@ class _Counting:
     """An observer that counts the calls which the log cannot answer; `missed` has those that were tried, by
     sample and step."""
 
-    def __init__(self, missed: Counter[tuple[str, str]], exchanged: Counter[tuple[str, str]]) -> None:
+    def __init__(self, missed: Counter[tuple[str, str]], dialogues: Dialogues) -> None:
         self._missed = missed
-        self._exchanged = exchanged
+        self._dialogues = dialogues
         self.new: Counter[tuple[str, str]] = Counter()
 
     def accepted(self, sample: Sample, step: StepPlan, place: Place, answer: Answer) -> None:
@@ -223,17 +223,31 @@ class _Counting:
             # Of a step that was begun, judges are asked about each candidate that is to come as well:
             # those of checks one after the other, those of marks side by side.
             reached = tried.get(step.name, 0) if any(tried.values()) else step.candidates
-            if step.model is not None:
-                done = self._exchanged.pop((sample.sample_id, step.name), 0)
-                self.new[cohort.name, step.name] += max(reached, reached * step.exchanges - done)
-            for player in step.players:
-                calls = reached * exchanges(step, player)
-                self.new[cohort.name, player.name] += max(calls, tried[player.name])
+            begun = self._dialogues.pop((sample.sample_id, step.name), {})
+            if begun:
+                reached = len(begun)
+                self._go_on(cohort.name, step, begun.values())
+            else:
+                if step.model is not None:
+                    self.new[cohort.name, step.name] += reached * step.exchanges
+                for player in step.players:
+                    self.new[cohort.name, player.name] += reached * exchanges(step, player)
             for judge in step.judged_by:
                 reached += tried[judge.name]
                 self.new[cohort.name, judge.name] += reached
             for judge in step.marked_by:
                 self.new[cohort.name, judge.name] += reached + tried[judge.name]
+
+    def _go_on(self, cohort: str, step: StepPlan, begun: Iterable[Dialogue]) -> None:
+        """Counts what brings dialogues with tools to an end: what was missed, and what is shown it."""
+        played = {tool.name: tool.played for tool in step.tools}
+        for dialogue in begun:
+            left = dialogue.to_call(step)
+            self.new[cohort, step.name] += len(left) + 1
+            for name in (*dialogue.waiting, *left):
+                player = played.get(name)
+                if player is not None:
+                    self.new[cohort, player.name] += 1
 
 
 def _price(

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.kit.servers.faults import FaultPlan
 from tests.kit.servers.loopback import Asked, Raw
 from tests.kit.servers.openai import OpenAIServer
@@ -299,6 +301,30 @@ def test_only_what_depends_on_a_changed_tool_is_made_anew(tmp_path: Path) -> Non
         assert project.ran(at) > again, "a model is told of a tool by its doc"
         project.materialize()
     assert len(project.rows()) == 4
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_a_changed_tool_costs_is_foreseen(tmp_path: Path, at_once: bool) -> None:
+    """Both what is asked anew and what is shown its answer; what was said before is in the log."""
+    project = Tools(tmp_path, TALK.partition("  turn more")[0] + "}\n", 2)
+    library, recipe = tmp_path / "lib/lib.py", tmp_path / "rows.recipe"
+    written = recipe.read_text()
+    with OpenAIServer(answer=together if at_once else one_by_one) as at:
+        project.ran(at)
+        for text, python in (
+            (written.replace("Wiki of", "A wiki of"), LIB),
+            (written.replace("days = days", "days = 9"), LIB),
+            (written, LIB.replace("days late", "days too late")),
+            (written, LIB.replace("as it stands", "as it is")),
+            (written, LIB),
+        ):
+            recipe.write_text(text)
+            library.write_text(python)
+            found = project.synth("compile", "rows.recipe", "--log", "synth.duckdb", "--json")
+            assert found.status == 0, found.err
+            beyond = found.json()["calls"] - project.ran(at)
+            # Of several calls in one message those behind the first that is missed count as missed.
+            assert 0 <= beyond <= (2 if at_once else 0), (text, python)
 
 
 def test_a_simulation_calls_each_tool_once(tmp_path: Path) -> None:
