@@ -64,6 +64,10 @@ _LED = {
     "total": ("`answer.quality.total` is the sum of the marks of an answer by a rubric.", "judging"),
     "refused": ("`{{ refused }}` is what was refused, in the text of `revise`.", "judging"),
     "reason": ("`{{ reason }}` says why an answer was refused, in the text of `revise`.", "judging"),
+    "sql": (
+        '`sql_runs(...)` and `parses_as("sql")` check queries; `--from text_to_sql` begins such a recipe.',
+        "code",
+    ),
     "unpaired": ("`export x: unpaired from chats` has answers with a label.", "exports"),
 }
 _SECTION = re.compile(r"^## (?P<word>\w+)\n(?P<body>.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
