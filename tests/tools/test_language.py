@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from synth.compiler.plan.steps import RefPlan, asking
 from tests.tools.recipes import PYTHON, WIKI, about, plan_of, tool_of, written
 
@@ -27,6 +29,40 @@ def test_a_docstring_says_what_a_tool_is_for_and_what_its_arguments_are(tmp_path
     )
 
 
+@pytest.mark.parametrize(
+    ("docs", "description", "number"),
+    [
+        (
+            "Pays.\n\nNote: only for own orders.\nAt once.\n\nnumber: of it",
+            "Pays.\n\nNote: only for own orders. At once.",
+            "of it",
+        ),
+        ("Pays.\nNote:\n    Once.\n\nArgs:\n    number: of it\n    Note: ask", "Pays. Note: Once.", "of it"),
+        ("Pays.\nExample: A-1.\n\nnumber: of it\nReturns: it", "Pays. Example: A-1.", "of it"),
+        ("Pays.\n\nReturns:\n    number: again\n\nArgs:\n    number: of it", "Pays.", "of it"),
+        (
+            "Pays.\n\nParameters\n----------\nnumber : str\n    of it\n    all\n\n"
+            "Returns\n-------\nnumber : str\n    x",
+            "Pays.",
+            "of it all",
+        ),
+        (
+            "Pays.\n\nMore\n----\nx\n\nParameters\n----------\nnumber\n    of it\nother : int\n    x",
+            "Pays.",
+            "of it",
+        ),
+        ("Pays.\n\n---\n\nnumber: of it", "Pays.\n\n---", "of it"),
+    ],
+)
+def test_docstrings_are_read_in_the_forms_that_they_have(
+    docs: str, description: str, number: str, tmp_path: Path
+) -> None:
+    written = "\n".join(f"    {line}" if line else "" for line in docs.split("\n")).strip()
+    python = f'{PYTHON}\n\ndef pays(number: str) -> str:\n    """{written}\n    """\n    return ""\n'
+    pays = tool_of(tmp_path, "pays", python=python)
+    assert (pays.description, about(pays.parameters)) == (description, {"number": number})
+
+
 def test_arguments_are_told_as_json_schema(tmp_path: Path) -> None:
     assert tool_of(tmp_path, "sphinx").parameters == {
         "type": "object",
@@ -37,7 +73,7 @@ def test_arguments_are_told_as_json_schema(tmp_path: Path) -> None:
                     "type": "object",
                     "properties": {
                         "number": {"type": "string"},
-                        "days_late": {"type": "integer", "minimum": 0},
+                        "days_late": {"type": "integer"},
                     },
                     "required": ["number"],
                     "additionalProperties": False,
@@ -45,7 +81,7 @@ def test_arguments_are_told_as_json_schema(tmp_path: Path) -> None:
                 "description": "what is sent",
             },
             "any": {"type": "object"},
-            "count": {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}},
+            "count": {"type": "object", "additionalProperties": {"type": "integer"}},
             "file": {"type": "string"},
             "it": {"description": "anything"},
         },

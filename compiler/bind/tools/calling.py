@@ -188,7 +188,7 @@ def _plan(tool: Tool, given: dict[str, Any]) -> ToolPlan:
         description=tool.about,
         parameters={
             "type": "object",
-            "properties": {each.name: _schema(each) for each in asked},
+            "properties": {each.name: _schema(each, of_python=tool.call is not None) for each in asked},
             "required": [each.name for each in asked if each.required],
             "additionalProperties": False,
         },
@@ -198,6 +198,18 @@ def _plan(tool: Tool, given: dict[str, Any]) -> ToolPlan:
     )
 
 
-def _schema(argument: ToolArgument) -> dict[str, Any]:
+def _schema(argument: ToolArgument, of_python: bool) -> dict[str, Any]:
     schema = json_schema(argument.type)
+    if of_python:
+        _unbound(schema)
     return {**schema, "description": argument.about} if argument.about else schema
+
+
+def _unbound(schema: dict[str, Any]) -> None:
+    """Takes the least whole number away: Python's `int` is below 0 too."""
+    if schema.get("type") == "integer":
+        schema.pop("minimum", None)
+    inner = [schema.get("items"), schema.get("additionalProperties"), *schema.get("properties", {}).values()]
+    for each in inner:
+        if isinstance(each, dict):
+            _unbound(each)
