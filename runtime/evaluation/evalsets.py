@@ -41,7 +41,7 @@ def answers(of: str, student: ModelPlan, items: Iterable[Item]) -> EvalSet:
 
 
 def calls(of: str, student: ModelPlan, items: Iterable[Item]) -> EvalSet:
-    """A student answers in place of each trained message that calls tools, with the row's own."""
+    """A student answers in place of each trained message that calls tools or could, with the row's own."""
     found = [(item, calling) for item in items for calling in item.calling]
     step = StepPlan(
         name="calls",

@@ -31,7 +31,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Calling:
-    """A trained message that calls tools: what is said before it, and its calls (`name`, `arguments`)."""
+    """A trained message that calls tools, or that answers a user and might: what is said before it, and its
+    calls (`name`, `arguments`)."""
 
     id: str
     asked: Sequence[Mapping[str, Any]]
@@ -41,7 +42,8 @@ class Calling:
 @dataclass(frozen=True, slots=True)
 class Item:
     """One row.  `answers` are the trained ones, without their thoughts; `calling` are trained messages in
-    which tools are called before, and `tools` the definitions of those that can be.
+    which tools are called, or could have been in place of an answer to a user, and `tools` the definitions of
+    those that can be.
 
     `said` are its messages, by role (system, user, model or tool) and content; `asked` those that a
     student is shown, and `given` what the row then answers, all as it is trained on.  Nothing is
@@ -174,9 +176,10 @@ def _item(said: Conversation, layout: Layout, cohort: CohortPlan | None) -> Item
         given,
         {name: value for name, value in columns.items() if value is not None},
         [
-            Calling(f"{said.id}.{index}", shown[:index], said.messages[index]["calls"])
+            Calling(f"{said.id}.{index}", shown[:index], said.messages[index].get("calls", ()))
             for index in taught
             if said.messages[index].get("calls")
+            or (tools and index and said.messages[index - 1]["role"] == "user")
         ],
         tools or (),
     )

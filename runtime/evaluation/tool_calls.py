@@ -20,7 +20,8 @@ _NONE = "no row calls a tool"
 
 
 class OfCalls(Metric):
-    """What a student answers in place of each trained message that calls tools."""
+    """What a student answers in place of each trained message that calls tools, or answers a user where they
+    could be called."""
 
     def see(self, item: Item, asked: bool) -> None:
         if asked and item.calling:
@@ -42,7 +43,7 @@ class OfCalls(Metric):
 
     def _note(self, results: Results) -> str:
         wanted = [calling.id for item in self.items for calling in item.calling]
-        return unasked(wanted, results.of(self.evalset())) if wanted else _NONE
+        return unasked(wanted, results.of(self.evalset())) if wanted else f"{_NONE} or defines one"
 
 
 class CallsValid(OfCalls):
@@ -79,7 +80,8 @@ class CallsValid(OfCalls):
 
 
 class CallAccuracy(OfCalls):
-    """The messages in which a student calls the tools that the row calls, with the same arguments."""
+    """The messages in which a student calls the tools that the row calls, with the same arguments, and none
+    where the row calls none."""
 
     def measured(self, results: Results) -> Iterator[Measured]:
         counts = VerdictCounts(self.metric)
@@ -117,6 +119,9 @@ def _unlike(
     does not."""
     if "malformed" in heard:
         return str(heard["malformed"])
+    if not wanted:
+        names = (str(call["name"]) for call in heard["calls"])
+        return f"calls {_named(names)}, and the row calls nothing" if heard["calls"] else None
     if not heard["calls"]:
         return f"calls no tool and says {quoted(str(heard['text'])[:80])}"
     left = [(str(call["name"]), _filled(call, tools)) for call in heard["calls"]]

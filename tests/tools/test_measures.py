@@ -88,6 +88,18 @@ def student(asked: Asked) -> Any:
     }[ask]
 
 
+def test_a_student_that_always_calls_is_wrong_where_no_call_is_wanted(tmp_path: Path) -> None:
+    chats = [row("one", ("look", {"number": "A-1"})), row("hello"), {**row("bare"), "tools": None}]
+    # What is said behind a result is not asked for, and an answer to a user is.
+    chats[0]["messages"] += [{"role": "user", "content": "thanks"}, chats[0]["messages"][-1]]
+    folder = made(tmp_path, chats, "tool_accuracy(student = small, at_least = 90%)")
+    with OpenAIServer(answer=lambda asked: Calling((("look", {"number": "A-1"}),))) as server:
+        found = folder.measures(env=served(server))
+    assert values(found, "tool_accuracy", "small") == (100 / 3, 3)
+    reasons = [each["reason"] for each in found["tool_accuracy", "small"]["examples"]]
+    assert reasons == ["calls `look`, and the row calls nothing"] * 2
+
+
 def test_a_student_makes_the_calls_of_the_rows_with_the_tools_of_each(tmp_path: Path) -> None:
     measures = [f"{name}(student = small, at_least = 90%)" for name in ("tool_calls_valid", "tool_accuracy")]
     folder = made(tmp_path, GOOD, *measures)
