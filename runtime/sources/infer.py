@@ -23,6 +23,7 @@ from synth.runtime.sources.readers.lines import begins_with
 from synth.runtime.sources.scan import files_of
 from synth.runtime.sources.seen import MOST_FIELDS, NAME, Seen
 from synth.runtime.sources.shapes import Form, conversation
+from synth.runtime.sources.tools import DEFINITIONS
 
 # So many rows tell what the others are.
 MOST_ROWS = 20_000
@@ -116,7 +117,12 @@ def _schema(
 ) -> None:
     """Writes a schema, and before it those that it holds; `named` is the column that names rows, if any."""
     lines, left = [], []
+    chats = any(seen.chats for seen in columns.values())
     for column, seen in columns.items():
+        if chats and column in DEFINITIONS and not seen.chats:
+            # As a field it would lose what its definitions do not have in common.
+            left.append((column, "defines the tools of the messages"))
+            continue
         if not NAME.fullmatch(column) or column in ("true", "false"):
             left.append((column, "is no name of the language"))
             continue

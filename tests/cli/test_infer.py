@@ -138,3 +138,14 @@ def test_what_cannot_be_read_is_one_sentence(
     if content is not None:
         (tmp_path / name).write_text(content)
     assert said in one_sentence(synth("infer", name, cwd=tmp_path), 1)
+
+
+def test_definitions_of_tools_stay_with_the_row(tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": "Hi."}, {"role": "assistant", "content": "Yes?"}]
+    row = {"messages": messages, "tools": [{"type": "function", "function": {"name": "look"}}]}
+    write_lines(tmp_path / "chats.jsonl", [row])
+    assert inferred(tmp_path, "chats.jsonl", "--rows") == (
+        "schema Chat {\n  messages: messages\n"
+        "  # `tools` defines the tools of the messages: it stays with the row.\n}\n\n"
+        'source chats: Chat from jsonl("chats.jsonl")\n'
+    )

@@ -118,6 +118,40 @@ export two: prompt_completion from further to "two"
     assert further["tools"] == [TOOL]
 
 
+FIELDS = """schema Properties { c: Kind? }
+schema Kind { type: text }
+schema Parameters { type: text, properties: Properties }
+schema Function { name: text, description: text?, parameters: Parameters }
+schema Tool { type: text, function: Function, strict: boolean? }
+"""
+
+
+@pytest.mark.parametrize(
+    ("field", "column"),
+    [
+        ("tools: list<Tool>?", {"tools": [TOOL]}),
+        ("tools: text?", {"tools": json.dumps([TOOL])}),
+        ("more: text?", {"functions": [TOOL]}),
+    ],
+)
+def test_definitions_are_those_of_the_messages_as_a_field_too(
+    field: str, column: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = f"""{FIELDS if "Tool" in field else ""}
+schema Chat {{ messages: messages, {field} }}
+source chats: Chat from jsonl("chats.jsonl")
+model agent: model<chat> from simulated()
+conversation onward over row in chats {{
+  turn before: messages = row.messages
+  turn reply: model by agent {{ sees = transcript }}
+}}
+export one: messages from onward to "one"
+"""
+    ((first, second),) = run(tmp_path, recipe, {"messages": PLAIN, **column}, {"messages": PLAIN[:1]})
+    assert first["tools"] == [TOOL]
+    assert second["tools"] is None
+
+
 @pytest.mark.parametrize(
     ("check", "arguments", "reason"),
     [

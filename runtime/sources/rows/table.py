@@ -15,7 +15,7 @@ from synth.runtime.sources.marks import WithNan, kind_of, spelled
 from synth.runtime.sources.notes import Notes
 from synth.runtime.sources.record import Cell
 from synth.runtime.sources.rows.values import Take, fields_of, plain
-from synth.runtime.sources.tools import DEFINITIONS, calls_tools
+from synth.runtime.sources.tools import calls_tools, definitions_in
 
 # A table that has more is no table of rows but a matrix, each of whose cells would be logged by name.
 MOST_COLUMNS = 2_000
@@ -107,8 +107,10 @@ class Table:
             rest = spelled(rest)
         if len(row) > MOST_COLUMNS:
             raise Unusable(f"has more than {MOST_COLUMNS:,} columns", f"it has {len(row):,}")
-        offered = [rest[column] for column in DEFINITIONS if column in rest] if self._chats else []
-        calling = any(name in values and calls_tools(values[name], offered) for name in self._chats)
+        chats = [values[name] for name in self._chats if name in values]
+        calling = any(map(calls_tools, chats))
+        if chats:
+            calling = bool(definitions_in(row, (), calling, Notes())) or calling
         if self._id is None:
             return TypedRow(values, rest, None, calling)
         id_ = row.get(self._id)

@@ -10,6 +10,9 @@ from synth.compiler.plan.tables.draws import Member
 from synth.compiler.stdlib.tool_definitions import definitions_of
 from synth.store.log.payloads import EndedEitherWay
 
+# The columns that define tools.
+_DEFINITIONS = ("tools", "functions")
+
 
 class Record(dict[str, Any]):
     """The fields of a set's member, or of a row of a table.
@@ -41,13 +44,23 @@ def offered(row: Any) -> Sequence[Mapping[str, Any]]:
     """Definitions of the tools that can be called in what a row stands for: those beside its messages."""
     if isinstance(row, Chat):
         return row.tools
-    if not isinstance(row, Record) or not (tools := row.rest.get("tools")):
+    if not isinstance(row, Record):
         return ()
-    try:
-        return definitions_of(tools)
-    except ValueError:
-        # A column of that name may hold anything.
-        return ()
+    for column in _DEFINITIONS:
+        try:
+            if found := definitions_of(row.rest.get(column) or _there(row.get(column)) or []):
+                return found
+        except ValueError:
+            # A column of that name may hold anything.
+            continue
+    return ()
+
+
+def _there(value: Any) -> Any:
+    """A field's value without the optional fields that are absent."""
+    if isinstance(value, Mapping):
+        return {name: _there(each) for name, each in value.items() if each is not None}
+    return [_there(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 # What the rows that some samples are over stand for, by name, from their cohort and the payloads of their
