@@ -39,10 +39,17 @@ def run_html(report: RunReport) -> str:
 
 
 def met(progress: Progress) -> str:
-    """That every quota is met, and how many pairs were lost where no number of them was asked for."""
+    """That every quota is met, and how many samples and pairs were lost where no number of them was asked
+    for."""
+    rows = [
+        f"`{cohort.name}` has {counters.completed:,} of {counters.completed + counters.abandoned:,} samples, "
+        f"and {counters.abandoned:,} came to none"
+        for cohort in progress.plan.cohorts
+        if cohort.each and (counters := progress.cohorts[cohort.name]).abandoned
+    ]
     lost = [
         f"`{pair.name}` has {counters.completed:,} pairs, after losing {counters.abandoned:,}"
         for pair in progress.plan.preferences
         if pair.steps and pair.quota is None and (counters := progress.cohorts[pair.name]).abandoned
     ]
-    return "; ".join(("every quota is met", *lost))
+    return "; ".join(("every quota is met", *rows, *lost))

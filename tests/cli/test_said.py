@@ -13,6 +13,7 @@ from tests.kit.servers.loopback import Asked
 from tests.kit.servers.openai import OpenAIServer
 from tests.kit.support import QUICKSTART, one_sentence, synth
 from tests.runtime.test_run import served
+from tests.sources.helpers import write_lines
 
 PAIRS = """edition 1
 recipe pairs { seed = 1 }
@@ -48,6 +49,25 @@ def test_pairs_that_are_lost_are_counted_where_no_number_was_asked_for(tmp_path:
         run = synth("run", "p.recipe", cwd=tmp_path, env=served(server))
     assert run.status == 0, run.err
     assert "every quota is met; `better` has 7 pairs, after losing 1." in run.out
+
+
+def test_samples_that_are_lost_are_counted_where_no_number_was_asked_for(tmp_path: Path) -> None:
+    write_lines(tmp_path / "c.jsonl", [{"q": f"Question {number}"} for number in range(4)])
+    (tmp_path / "r.recipe").write_text(
+        'edition 1\nrecipe r { seed = 1 }\nschema Q { q: text }\nsource found: Q from jsonl("c.jsonl")\n'
+        'model one: model<chat> from openai("one")\nconversation told over row in found {\n'
+        '  turn ask: user = "{{ row.q }}"\n'
+        '  turn reply: model by one { sees = transcript, check { no_words("never") } }\n}\n'
+    )
+
+    def answer(asked: Asked) -> str:
+        return "Never." if "Question 2" in asked.messages[-1][1] else f"Yes, {asked.key[:9]}."
+
+    with OpenAIServer(answer=answer) as server:
+        for _ in range(2):
+            run = synth("run", "r.recipe", cwd=tmp_path, env=served(server))
+            assert run.status == 0, run.err
+            assert "every quota is met; `told` has 3 of 4 samples, and 1 came to none." in run.out
 
 
 def test_rows_without_a_prompt_are_counted(tmp_path: Path) -> None:
