@@ -15,6 +15,7 @@ from synth.runtime.evaluation.evalset import EvalSet
 from synth.runtime.evaluation.items import Calling, Item
 from synth.runtime.evaluation.metrics import Metric, Results, unasked
 from synth.runtime.evaluation.verdicts import Measured, VerdictCounts
+from synth.runtime.samples.arguments import given_alone
 
 _NONE = "no row calls a tool"
 
@@ -102,7 +103,7 @@ def unfit(call: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> str | 
     if not parameters:
         return f"`{call['name']}` takes no arguments" if call["arguments"] else None
     try:
-        why = misfit(canonical_json(parameters), dict(call["arguments"]))
+        why = misfit(canonical_json(parameters), given_alone(parameters, dict(call["arguments"])))
     except Exception as error:
         return f"the parameters of `{call['name']}` are no JSON Schema: {error}"
     return None if why is None else f"`{call['name']}`: its call {why}"

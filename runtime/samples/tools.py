@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from synth.base.canonical import canonical_json, digest
+from synth.base.canonical import digest
 from synth.base.display import quoted
 from synth.compiler.plan.conditions import there
 from synth.compiler.plan.steps import RefPlan, StepPlan, ToolPlan
 from synth.compiler.stdlib.tool_results import told
-from synth.compiler.stdlib.verdict import misfit
 from synth.runtime.calls.attempt import Answer, CacheMiss, Place, ToolAnswer
 from synth.runtime.calls.validate import Accepted, Rejected, verdict_on
 from synth.runtime.engines.base import Message, ToolCall
 from synth.runtime.events.budget import Stopped
 from synth.runtime.functions.asked import Fault
+from synth.runtime.samples.arguments import unfit
 from synth.runtime.samples.work import Work
 from synth.store.log.payloads import CalledTool
 
@@ -110,8 +110,7 @@ def _unusable(step: StepPlan, tool: ToolPlan | None, call: ToolCall) -> str | No
     if tool is None:
         names = ", ".join(each.name for each in step.tools)
         return f"there is no tool {quoted(call.name)}; the tools are {names}"
-    why = misfit(canonical_json(tool.parameters), dict(call.arguments))
-    return None if why is None else f"the arguments do not fit the tool: {why}"
+    return unfit(tool.parameters, call.arguments)
 
 
 async def _by_function(
@@ -129,7 +128,14 @@ async def _by_function(
     parameters = work.client.plan.function(tool.call).parameters
     # What may be None need not be given, and Python has no value for it.
     absent = {each.name: None for each in parameters if each.required and each.type.optional}
-    arguments = {**absent, **call.arguments, **_given(tool, work.values)}
+    # Null in place of what has another value where it is not given is no value of it.
+    own = {
+        each.name
+        for each in parameters
+        if not (each.required or each.type.optional or each.type.kind == "any")
+    }
+    written = {name: value for name, value in call.arguments.items() if value is not None or name not in own}
+    arguments = {**absent, **written, **_given(tool, work.values)}
     if tool.sees_calls:
         arguments["calls"] = [_shown(each) for each in before]
     asking = work.asking(step, place, work.values)

@@ -30,6 +30,11 @@ def read(file: Path) -> str:
     return file.read_text()
 
 
+def listed(them: list[int]) -> str:
+    """Lists them."""
+    return str(them)
+
+
 def forgets() -> None:
     """Does nothing."""
 '''
@@ -41,6 +46,7 @@ model world: model<chat, json> from openai("one")
 tool sent by lib.sent
 tool joined by lib.joined
 tool read by lib.read
+tool listed by lib.listed
 tool forgets by lib.forgets
 schema Page { title: text(1..40) }
 ## Pages.
@@ -53,7 +59,7 @@ conversation c times 1 {
   turn ask: user = "Hi"
   turn reply: model by one {
     sees = transcript
-    tools = [sent, joined(second = "z"), read, forgets, page]
+    tools = [sent, joined(second = "z"), read, listed, forgets, page]
     max_tool_calls = 20
   }
 }
@@ -61,15 +67,27 @@ export e: messages from c to "out/e" { columns { called = c.reply.calls } }
 """
 _CALLS: list[tuple[str, dict[str, object], str | None, str | None]] = [
     ("sent", {}, '{"count":3,"kind":"late","note":null}', None),
-    ("sent", {"note": "a", "kind": "lost"}, None, "'lost' is not one of"),
     ("sent", {"note": "a", "count": -1}, '{"count":-1,"kind":"late","note":"a"}', None),
+    ("sent", {"note": None, "count": None, "kind": None}, '{"count":3,"kind":"late","note":null}', None),
+    (
+        "sent",
+        {"note": "a", "kind": "lost"},
+        None,
+        'the argument `kind` is the text "lost", and one of "late", "broken" is wanted',
+    ),
+    ("sent", {"note": "a", "count": "x"}, None, 'the argument `count` is the text "x", and a whole number'),
+    ("sent", {"note": ["a"]}, None, "the argument `note` is a list, and text is wanted"),
+    ("sent", {"what": 1}, None, "there is no argument `what`; the arguments are note, kind, count"),
+    ("listed", {}, None, "the argument `them` is missing"),
+    ("listed", {"them": None}, None, "the argument `them` is null, and a list is wanted"),
+    ("listed", {"them": [1, True]}, None, "the argument `them[1]` is true, and a whole number is wanted"),
     ("joined", {"first": "a"}, "az", None),
-    ("joined", {"first": "a", "second": "b"}, None, "do not fit the tool"),
+    ("joined", {"first": "a", "second": "b"}, None, "there is no argument `second`; the arguments are first"),
     ("read", {"file": "in.txt"}, "inside", None),
     ("read", {"file": "../out.txt"}, None, "lies outside the project"),
     ("forgets", {}, None, None),
-    ("page", {}, '{"title"', None),
-    ("page", {"most": 7}, None, "greater than the maximum"),
+    ("page", {"about": None}, '{"title"', None),
+    ("page", {"most": 7}, None, "the argument `most` is 7, and at most 3 is wanted"),
     ("lost", {}, None, "there is no tool `lost`"),
 ]
 

@@ -214,7 +214,7 @@ def test_whatever_a_tool_does_is_told_and_costs_no_sample(tmp_path: Path) -> Non
     assert "nan" in faults[5]
     assert faults[6] == "fine"
     assert faults[7] == "there is no tool `refund`; the tools are odd"
-    assert "the arguments do not fit the tool" in faults[8]
+    assert "there is no argument `sort`" in faults[8]
     assert values["reply"] == "It came to 9 answers."
     shown = project.events("call.completed", "reply")[-1]["messages"]
     assert json.loads(shown[2]["content"]) == {"error": "raised ZeroDivisionError: division by zero"}
