@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from synth.compiler.compile import compile_text
 from synth.compiler.plan.steps import RefPlan, asking
 from tests.tools.recipes import PYTHON, WIKI, about, plan_of, tool_of, written
 
@@ -196,3 +197,24 @@ def test_tools_of_a_library_are_called_by_their_own_names(tmp_path: Path) -> Non
     )
     _, tool = plan.cohort("c").step("reply").tools
     assert (tool.name, tool.given, plan.function(tool.call).path) == ("google", {"much": 1.5}, "lib/shop.py")  # type: ignore[arg-type]
+
+
+def test_a_bound_that_no_argument_reaches_is_not_told() -> None:
+    recipe = f"""edition 1
+recipe r {{ seed = 1 }}
+model one: model<chat, tools> from simulated()
+tool look: text by one {{
+  n: count(2..{10**20})
+  m: list<count(0..{2**63 - 1})>
+  prompt = "{{{{ n }}}} {{{{ m | json }}}}"
+}}
+conversation c times 1 {{
+  turn ask: user = "Hi"
+  turn reply: model by one {{ sees = transcript, tools = [look] }}
+}}
+"""
+    (tool,) = compile_text(recipe).plan.cohort("c").step("reply").tools
+    assert tool.parameters["properties"] == {
+        "n": {"type": "integer", "minimum": 2},
+        "m": {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}},
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from synth.base.canonical import is_too_large
 from synth.base.diagnostics.diagnostic import Label
 from synth.base.suggest import some_of, suggest
 from synth.compiler.bind.blocks.asked import Fields, field_constant
@@ -200,16 +201,18 @@ def _plan(tool: Tool, given: dict[str, Any]) -> ToolPlan:
 
 def _schema(argument: ToolArgument, of_python: bool) -> dict[str, Any]:
     schema = json_schema(argument.type)
-    if of_python:
-        _unbound(schema)
+    _unbound(schema, of_python)
     return {**schema, "description": argument.about} if argument.about else schema
 
 
-def _unbound(schema: dict[str, Any]) -> None:
-    """Takes the least whole number away: Python's `int` is below 0 too."""
-    if schema.get("type") == "integer":
+def _unbound(schema: dict[str, Any], of_python: bool) -> None:
+    """Takes the least whole number away, since Python's `int` is below 0 too, and bounds that no argument
+    reaches, which `datasets` would not read."""
+    if of_python and schema.get("type") == "integer":
         schema.pop("minimum", None)
+    for name in [name for name, bound in schema.items() if is_too_large(bound)]:
+        del schema[name]
     inner = [schema.get("items"), schema.get("additionalProperties"), *schema.get("properties", {}).values()]
     for each in inner:
         if isinstance(each, dict):
-            _unbound(each)
+            _unbound(each, of_python)
