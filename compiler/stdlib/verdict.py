@@ -5,10 +5,8 @@ The runtime judges answers and composed turns with it; the compiler judges what 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from synth.base.canonical import canonical_json
@@ -16,6 +14,7 @@ from synth.compiler.plan.steps import CheckPlan, JsonOutput, RefPlan, StepPlan
 from synth.compiler.stdlib.checks import CHECKS, group_of, run_check
 from synth.compiler.stdlib.checks.conversation import is_conversation
 from synth.compiler.stdlib.checks.strict_json import parse_json
+from synth.compiler.stdlib.fitting import Unjudged, errors
 from synth.compiler.stdlib.render import look_up
 
 
@@ -116,10 +115,14 @@ def is_complete(arguments: Mapping[str, Any]) -> bool:
 
 
 def misfit(schema: str, value: Any) -> str | None:
-    """Why a value does not fit a JSON Schema, given as text, or None."""
+    """Why a value does not fit a JSON Schema, given as text, or None.  A schema of others that takes too much
+    work, or refers to what lies elsewhere, is said not to be judged, or raises."""
     from jsonschema.exceptions import best_match
 
-    error = best_match(_validator(schema).iter_errors(value))
+    try:
+        error = best_match(errors(schema, value))
+    except Unjudged as unjudged:
+        return f"cannot be judged by its schema: {unjudged}"
     if error is None:
         return None
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
@@ -157,10 +160,3 @@ def parts_of(value: Any, path: tuple[str, ...] | None) -> Iterator[Any]:
             yield from parts_of(value[beside], path[2:])
         else:
             yield from parts_of(inner, path[1:])
-
-
-@lru_cache(maxsize=256)
-def _validator(schema: str) -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(schema))

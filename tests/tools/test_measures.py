@@ -76,6 +76,34 @@ def test_calls_of_rows_fit_their_definitions(tmp_path: Path) -> None:
     ]
 
 
+def test_definitions_of_others_hang_nothing(tmp_path: Path) -> None:
+    """Nor do they make it fetch anything."""
+    fork = {f"n{n}": {"anyOf": [{"$ref": f"#/$defs/n{n + 1}"}] * 2} for n in range(40)}
+    forked = {"parameters": {"$ref": "#/$defs/n0", "$defs": {**fork, "n40": {"type": "string"}}}}
+    cases: list[tuple[Any, dict[str, Any], str]] = [
+        (
+            tool("f", a={"pattern": "^(a|a)*$"}),
+            {"a": "a" * 40 + "!"},
+            "its call cannot be judged by its schema: its pattern `^(a|a)*$` takes too long",
+        ),
+        (tool("f", a={"uniqueItems": True}), {"a": [{"x": n} for n in range(3000)]}, ""),
+        (tool("f", a={"uniqueItems": True}), {"a": [{"x": 1}, {"x": 1.0}]}, "has non-unique elements"),
+        (tool("f", a={"$ref": "http://127.0.0.1:1/x"}), {"a": 1}, "Unresolvable: http://127.0.0.1:1/x"),
+        (forked, {"a": 1}, "its call cannot be judged by its schema: that takes too much work"),
+        (tool("f", a={"pattern": "^[a-c]+$"}), {"a": "abd"}, "'abd' does not match '^[a-c]+$'"),
+    ]
+    rows = [
+        row(str(n), ("f", given), tools=[{"name": "f", **defined}])
+        for n, (defined, given, _) in enumerate(cases)
+    ]
+    found = made(tmp_path, rows, "tool_calls_valid(at_least = 1%)").measures(status=0)
+    reasons = [each["reason"] for each in found["tool_calls_valid", "dataset"]["examples"]]
+    assert len(reasons) == 5
+    assert all(
+        said in reason for said, reason in zip((each[2] for each in cases if each[2]), reasons, strict=True)
+    )
+
+
 def student(asked: Asked) -> Any:
     """Right on the first two messages, another argument, another tool, and words."""
     ask = next(text for role, text in asked.messages if role == "user")
