@@ -35,7 +35,7 @@ from synth.runtime.functions.opened import judge_ingested, open_if_any, require_
 from synth.runtime.retrieval.service import Indexes, record
 from synth.runtime.run import loop
 from synth.runtime.run.report import RunOptions, RunReport
-from synth.runtime.run.shown import met
+from synth.runtime.run.shown import lost_calls, met
 from synth.runtime.settings import Settings
 from synth.store.dataset.inputs.over_table import Tables
 from synth.store.log import payload_sql, payloads
@@ -150,6 +150,7 @@ async def run_sample_sources(
             # A source that does not hold ends the run here, before anything is paid for.
             sources = await _read(plan, log, options, stop)
             config_hashes = models.config_hashes(plan, {each.source.name: each.version for each in sources})
+            models.warnings += lost_calls(plan, {each.source.name for each in sources if each.calling})
             reports = await _index(indexes, progress, stop)
             recorder = Recorder(log, run_id, after_commit=committed)
             try:

@@ -1,13 +1,16 @@
-"""How a run looks in a notebook: a line as text, tables as HTML."""
+"""What a run says of itself, and how it looks in a notebook: a line as text, tables as HTML."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from synth.base.display import escaped
 from synth.base.html import html_table
 
 if TYPE_CHECKING:
+    from synth.compiler.plan.model import Plan
     from synth.runtime.events.progress import Progress
     from synth.runtime.run.report import RunReport
 
@@ -53,3 +56,22 @@ def met(progress: Progress) -> str:
         if pair.steps and pair.quota is None and (counters := progress.cohorts[pair.name]).abandoned
     ]
     return "; ".join(("every quota is met", *rows, *lost))
+
+
+def lost_calls(plan: Plan, calling: Collection[str]) -> list[str]:
+    """A warning, where turns go on from rows of sources that are `calling` tools and have none to call."""
+    turns = [
+        f"`{cohort.name}.{turn.name}`"
+        for cohort in plan.cohorts
+        if cohort.rows is not None and cohort.rows.table in calling
+        for before, turn in pairwise(cohort.turns)
+        if before.role == "messages" and turn.role == "model" and turn.model is not None
+        if turn.sees == "transcript" and not turn.tools
+    ]
+    if not turns:
+        return []
+    go = "goes" if len(turns) == 1 else "go"
+    return [
+        f"{' and '.join(turns)} {go} on from rows in which tools are called, and no `tools` are "
+        "given there: the calls after the last question, and what came back, are dropped"
+    ]

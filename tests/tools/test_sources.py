@@ -152,6 +152,36 @@ export one: messages from onward to "one"
     assert second["tools"] is None
 
 
+def test_a_run_warns_once_where_the_calls_of_rows_are_dropped(tmp_path: Path) -> None:
+    recipe = """source chats: messages from jsonl("chats.jsonl")
+model agent: model<chat, tools> from simulated()
+## Asks.
+tool wiki: text by agent { q: text, prompt = "{{ q }}" }
+conversation onward over chat in chats {
+  turn before: messages = chat
+  turn reply: model by agent { sees = transcriptTOOLS }
+  turn ask: user by agent { sees = transcript, prompt = "Ask on." }
+  turn last: model by agent { sees = transcript, tools = [wiki] }
+}
+export out: messages from onward to "out"
+"""
+    said = []
+    for tools, chats in (("", BOTH), (", tools = [wiki]", BOTH), ("", BOTH[1:])):
+        write_lines(tmp_path / "chats.jsonl", chats)
+        (tmp_path / "shop.recipe").write_text(HEAD + recipe.replace("TOOLS", tools), "utf-8")
+        plan = product.compile(tmp_path / "shop.recipe")
+        report = product.run(plan, log=tmp_path / "synth.duckdb", backend="simulated")
+        said.append([each for each in report.warnings if "called" in each])
+    assert said == [
+        [
+            "`onward.reply` goes on from rows in which tools are called, and no `tools` are given there: "
+            "the calls after the last question, and what came back, are dropped"
+        ],
+        [],
+        [],
+    ]
+
+
 @pytest.mark.parametrize(
     ("check", "arguments", "reason"),
     [
