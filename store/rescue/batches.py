@@ -11,7 +11,7 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +29,7 @@ _PROCESS = """
 import sys
 from pathlib import Path
 from synth.store.rescue.batches import tell
-tell(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True", sys.stdout.buffer)
+tell(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "True", sys.stdout.buffer, Path(sys.argv[4]))
 """
 # Of a process that says nothing for so long, nothing more is expected.
 _SILENCE_S = 120.0
@@ -93,10 +93,16 @@ class Reading:
                 begin += 1
 
 
-def _messages(file: Path, begin: int, wal: bool) -> Iterator[Any]:
-    """What a process says that reads from one batch on, until it ends."""
+def _messages(file: Path, begin: int, wal: bool) -> Generator[Any, None, None]:
+    """What a process says that reads from one batch on, until it ends.  The folder that it repairs in is
+    removed here, since the process may be killed."""
+    with TemporaryDirectory(prefix="synth-doctor-") as folder:
+        yield from _messages_by(file, begin, wal, folder)
+
+
+def _messages_by(file: Path, begin: int, wal: bool, folder: str) -> Iterator[Any]:
     process = subprocess.Popen(
-        [sys.executable, "-c", _PROCESS, str(file), str(begin), str(wal)],
+        [sys.executable, "-c", _PROCESS, str(file), str(begin), str(wal), folder],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
@@ -119,27 +125,26 @@ def _messages(file: Path, begin: int, wal: bool) -> Iterator[Any]:
         process.stdout.close()
 
 
-def tell(file: Path, begin: int, wal: bool, out: BinaryIO) -> None:
+def tell(file: Path, begin: int, wal: bool, out: BinaryIO, folder: Path) -> None:
     """What the reading process does."""
-    with TemporaryDirectory(prefix="synth-doctor-") as folder:
-        try:
-            repaired = Repaired(file, Path(folder), wal=wal)
-            repaired.require_open()
-            table = repaired.read(_table)
-        except (Beyond, duckdb.Error, OSError) as error:
-            pickle.dump(str(error), out)
-            return
-        pickle.dump(_Overview(len(table), tuple(dict.fromkeys(repaired.repairs))), out)
+    try:
+        repaired = Repaired(file, folder, wal=wal)
+        repaired.require_open()
+        table = repaired.read(_table)
+    except (Beyond, duckdb.Error, OSError) as error:
+        pickle.dump(str(error), out)
+        return
+    pickle.dump(_Overview(len(table), tuple(dict.fromkeys(repaired.repairs))), out)
+    out.flush()
+    # From where a process ended, one batch at a time until it is past the place.
+    count = 1 if begin else _AT_ONCE
+    while begin < len(table):
+        for batch in _checked(repaired, table, begin, min(begin + count, len(table))):
+            pickle.dump(batch, out)
         out.flush()
-        # From where a process ended, one batch at a time until it is past the place.
-        count = 1 if begin else _AT_ONCE
-        while begin < len(table):
-            for batch in _checked(repaired, table, begin, min(begin + count, len(table))):
-                pickle.dump(batch, out)
-            out.flush()
-            begin += count
-            count = _AT_ONCE if count == _AT_ONCE else count + 1
-        repaired.close()
+        begin += count
+        count = _AT_ONCE if count == _AT_ONCE else count + 1
+    repaired.close()
 
 
 def _table(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,7 @@ import synth as product
 from synth.base.errors import LogHeld
 from synth.store.log.events import Event, Kind
 from synth.store.log.log import Log
+from synth.store.rescue.batches import _messages
 from synth.store.rescue.doctor import State, diagnose
 from synth.store.rescue.salvage import salvage
 from tests.kit.payloads import kinds_in
@@ -124,6 +126,18 @@ def test_one_altered_bit_costs_nothing(tmp_path: Path) -> None:
     assert found.salvage is not None
     assert found.salvage.first == 55
     assert salvage(tmp_path / "other.duckdb", tmp_path / "other.duckdb", tmp_path / "more.duckdb").first == 55
+
+
+def test_reading_that_is_killed_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "log.duckdb", [40] * 5)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    found = _messages(path, 0, True)
+    next(found)
+    assert len(list((tmp_path / "temporary").glob("synth-doctor-*"))) == 1
+    found.close()
+    assert list((tmp_path / "temporary").glob("synth-doctor-*")) == []
 
 
 def test_what_is_missing_is_told_with_what_it_was(tmp_path: Path) -> None:
