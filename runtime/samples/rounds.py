@@ -17,7 +17,7 @@ from synth.runtime.calls.validate import Accepted, Rejected, verdict_on
 from synth.runtime.engines.base import Message
 from synth.runtime.events.budget import Stopped
 from synth.runtime.samples.judges import NOTHING, judged, marked
-from synth.runtime.samples.tools import beside, said
+from synth.runtime.samples.tools import Dialogue, beside
 from synth.runtime.samples.work import Failed, Work
 from synth.store.log.payloads import MarkedAttempt
 
@@ -92,8 +92,8 @@ async def _round(work: Work, step: StepPlan, number: int, shown: Sequence[Messag
 async def _try(work: Work, step: StepPlan, place: Place, shown: Sequence[Message]) -> Tried:
     calls, values, refused = NOTHING, work.values, None
     if step.tools:
-        heard = await said(work, step, place, shown)
-        answer, calls, refused = heard.answer, beside(step, heard.called), heard.refused
+        end = await Dialogue(work, step, place).run(shown)
+        answer, calls, refused = end.answer, beside(step, end.called), end.refused
         values = {**values, **calls}
     else:
         answer = await work.ask(step, place, shown)
