@@ -65,11 +65,13 @@ class GeminiOptions(HostedOptions, total=False):
 
 class ChatOptions(WaitOptions, total=False):
     """`chat_template_kwargs` are for a model's chat template, `reasoning` is how much it is to think,
-    and with `omit=["system"]` what a system message says opens the first message."""
+    and with `omit=["system"]` what a system message says opens the first message.  `tool_parser` names
+    the form in which the model calls tools, where its chat template does not tell."""
 
     chat_template_kwargs: Mapping[str, Any]
     reasoning: str | None
     omit: Sequence[Literal["system"]]
+    tool_parser: str | None
 
 
 class VllmOptions(ChatOptions, total=False):
