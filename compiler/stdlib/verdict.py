@@ -47,7 +47,9 @@ def refusal(step: StepPlan, value: Any, values: Mapping[str, Any]) -> Refusal | 
         # What a judge is asked about is judged once the value holds otherwise.
         # So is what a Python function is asked about, and what is compared with many rows.
         later = "judge" in check.arguments or check.source or check.against or of_marks(step, check)
-        reason = None if later else reason_against(check, judged_by(step, check, value, values), values)
+        if later:
+            continue
+        reason = reason_against(check, judged_by(step, check, value, values) if check.of else text, values)
         if reason is not None:
             return Refusal(check.label or check.name, reason)
     for group in dict.fromkeys(group_of(check) for check in step.must_fail):

@@ -94,7 +94,12 @@ class LiveClient:
             "call_key": call.key,
             "identity": model.identity,
             "engine": model.engine.version,
-            "messages": [logged_message(message) for message in call.messages],
+            "messages": [
+                logged_message(message)
+                if message.calls or message.name
+                else {"role": message.role, "content": message.content}
+                for message in call.messages
+            ],
             "token_ids": list(call.token_ids) if call.token_ids is not None else None,
             "schema": call.schema,
             "sampling": sampling_json(call.sampling),

@@ -195,7 +195,7 @@ class OpenAIEngine:
         for name, value in wanted.items():
             if value is not None and name not in omitted:
                 request[fields.get(name, name)] = value
-        extra = options.extra(call.tools)
+        extra = options.extra(call.tools) if call.tools else options.extra_body
         return {**request, **extra} if extra else request
 
     def _response_format(self, schema: Mapping[str, Any] | None) -> dict[str, Any] | None:

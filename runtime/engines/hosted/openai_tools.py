@@ -25,7 +25,12 @@ _LONGEST_NAME = 64
 
 def conversation(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """The messages as a request has them."""
-    return [_message(message, ids) for message, ids in zip(messages, numbered(messages), strict=True)]
+    plain: list[dict[str, Any]] = []
+    for message in messages:
+        if message.calls or message.role == "tool":
+            return [_message(message, ids) for message, ids in zip(messages, numbered(messages), strict=True)]
+        plain.append({"role": ROLES[message.role], "content": valid_text(message.content)})
+    return plain
 
 
 def calls_in(message: Mapping[str, Any], read: Reading) -> Called | None:
