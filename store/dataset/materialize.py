@@ -23,13 +23,13 @@ from synth.store.dataset.output.folder import CARD, appearing
 from synth.store.dataset.output.manifest import FORMAT, MANIFEST
 from synth.store.dataset.output.trainers import CallCounts
 from synth.store.dataset.output.written import Dataset
+from synth.store.dataset.rows.apportion import Side, sides
 from synth.store.dataset.rows.layout import Conversation, Layout, Line, Row, as_lines
 from synth.store.dataset.rows.mix import Mixed
 from synth.store.dataset.rows.preference import Pairs
 from synth.store.dataset.rows.ranked import Ranked
 from synth.store.dataset.rows.rejected import Refused
 from synth.store.dataset.rows.row_sources import Samples
-from synth.store.dataset.rows.splits import Side, sides
 from synth.store.dataset.rows.tables import dropped, tables
 from synth.store.dataset.rows.unpaired import Unpaired
 from synth.store.log.costs import costs

@@ -42,7 +42,6 @@ from synth.compiler.stdlib.checks.conversation import (
     is_conversation,
     role_of,
 )
-from synth.compiler.stdlib.checks.emoji import no_emoji
 from synth.compiler.stdlib.checks.faults import Fault
 from synth.compiler.stdlib.checks.strict_json import json_valid
 from synth.compiler.stdlib.checks.verbatim import verbatim
@@ -206,7 +205,7 @@ CHECKS: Mapping[str, Check] = {
             of_messages=_nowhere,
             fault=faults.faulty_word,
         ),
-        Check("no_emoji", (), no_emoji, "no_emoji()", takes="any"),
+        Check("no_emoji", (), text.no_emoji, "no_emoji()", takes="any"),
         Check(
             "max_repetition",
             (Parameter("ngram", COUNT, 4), Parameter("share", RATIO, 15)),

@@ -15,10 +15,19 @@ from synth.compiler.plan.allot import largest_remainder
 from synth.compiler.plan.outputs import MixPart, MixPlan
 from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.snapshot import LogSnapshot
-from synth.store.dataset.rows.apportion import chosen, interleaved, largest_total, place_counts
+from synth.store.dataset.rows.apportion import (
+    Side,
+    apart,
+    chosen,
+    held_out_of,
+    interleaved,
+    largest_total,
+    last,
+    place_counts,
+    sides,
+)
 from synth.store.dataset.rows.layout import Conversation, Layout, Row
 from synth.store.dataset.rows.row_sources import RowSource, Samples, SourceRows
-from synth.store.dataset.rows.splits import Side, apart, held_out_of, last, sides
 
 
 @dataclass(frozen=True, slots=True)

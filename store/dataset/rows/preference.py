@@ -41,11 +41,11 @@ from synth.store.dataset.judging.candidates import (
 )
 from synth.store.dataset.judging.judged import judged
 from synth.store.dataset.judging.losses import Losses
+from synth.store.dataset.rows.apportion import Side, sides
 from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.found_pairs import FoundPairs, Pair, read_pairs
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.made_pairs import NONE, MadePairs
-from synth.store.dataset.rows.splits import Side, sides
 from synth.store.log import payload_sql
 
 

@@ -25,9 +25,9 @@ from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.judging.candidates import first_shown, ranked, total
 from synth.store.dataset.judging.judged import judged
 from synth.store.dataset.judging.losses import Losses
+from synth.store.dataset.rows.apportion import Side, sides
 from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.layout import Layout, Row
-from synth.store.dataset.rows.splits import Side, sides
 from synth.store.log import payload_sql
 from synth.store.log.payloads import EndedEitherWay, MarkedAttempt
 

@@ -24,10 +24,10 @@ from synth.store.dataset.inputs.select import Models
 from synth.store.dataset.inputs.snapshot import LogSnapshot
 from synth.store.dataset.judging.judged import judged
 from synth.store.dataset.judging.losses import Losses
+from synth.store.dataset.rows.apportion import Side, sides
 from synth.store.dataset.rows.columns import SampleColumns
 from synth.store.dataset.rows.layout import Layout, Row
 from synth.store.dataset.rows.rejected import Attempt, ends, is_known, sample_of, with_attempts
-from synth.store.dataset.rows.splits import Side, sides
 from synth.store.log.payloads import EndedEitherWay
 
 # The check over many samples: what it refuses is as good as another answer, which it resembles.
